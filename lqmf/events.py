@@ -1,0 +1,117 @@
+"""Progress events, typed, and the one bus they travel on.
+
+Publishers (executor, worker, downloads) know the bus; subscribers (terminal, log file, store, metrics) know
+the events. Nobody here prints or stores. Events cross the worker boundary as JSON lines.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from blinker import Signal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Something happened in a job. `at` is a Unix time in seconds."""
+
+    job: str = ""
+    at: float = field(default_factory=time.time)
+
+    def to_json(self) -> dict[str, Any]:
+        """`{"event": "Progress", ...}`, one line of a log or of the worker's stream."""
+        return {"event": type(self).__name__, **dataclasses.asdict(self)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobStarted(Event):
+    kind: str
+    title: str
+    attempt: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageStarted(Event):
+    """Stages of a quantization: resolve, download, convert, quantize, publish, test."""
+
+    stage: str
+    title: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress(Event):
+    """`done` of `total` (None: not known) in `unit`: bytes, tensors, windows, tokens or steps."""
+
+    stage: str
+    done: float
+    total: float | None = None
+    unit: str = "steps"
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageFinished(Event):
+    stage: str
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notice(Event):
+    """A sentence for people. `level` is info or warning."""
+
+    text: str
+    level: str = "info"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptFailed(Event):
+    """An attempt ended in `error` (as `LqmfError.to_json`); `retry_in_seconds` is None when it was the last."""
+
+    attempt: int
+    error: Mapping[str, Any]
+    retry_in_seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobFinished(Event):
+    """`status` is done, failed, cancelled or interrupted."""
+
+    status: str
+    seconds: float
+    result: Mapping[str, Any] | None = None
+    error: Mapping[str, Any] | None = None
+
+
+Emit = Callable[[Event], None]
+
+_TYPES = {cls.__name__: cls for cls in Event.__subclasses__()}
+
+
+def from_json(document: Mapping[str, Any]) -> Event:
+    """The event that `to_json` wrote. Raises KeyError for a name that is no event."""
+    fields = dict(document)
+    return _TYPES[fields.pop("event")](**fields)
+
+
+class Bus:
+    """Publish and subscribe; a subscriber is any callable that takes an Event."""
+
+    def __init__(self) -> None:
+        self._signal = Signal()
+
+    def subscribe(self, subscriber: Callable[[Event], None]) -> Callable[[], None]:
+        """Deliver every later event to `subscriber`; the returned function stops that."""
+
+        def receive(_sender: object, event: Event) -> None:
+            subscriber(event)
+
+        self._signal.connect(receive, weak=False)
+        return lambda: self._signal.disconnect(receive)
+
+    def publish(self, event: Event) -> None:
+        """Hand `event` to every subscriber."""
+        self._signal.send(self, event=event)

@@ -1,0 +1,67 @@
+"""The Engine promise: one way to run a model, whatever runs it underneath.
+
+An engine is one module here. Knows nothing about artifacts, jobs or measuring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Message = Mapping[str, str]  # {"role", "content"}
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn. Temperature 0 is greedy and deterministic."""
+
+    max_tokens: int = 256
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 40
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A piece of generated text; `token` is None where the engine does not say."""
+
+    text: str
+    token: int | None = None
+
+
+class Engine(Protocol):
+    """A loaded model. Use as a context manager; `close` frees it."""
+
+    name: str  # "llama.cpp 0.3.36", "http"
+    context_length: int
+    vocabulary: int
+
+    def tokenize(self, text: str, *, special: bool = False, bos: bool = False) -> list[int]:
+        """Token ids of `text`; `special` lets "<|im_end|>" be read as its token."""
+        ...
+
+    def detokenize(self, tokens: Sequence[int]) -> str: ...
+
+    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> str:
+        """`messages` through the model's own chat template. Raises UsageError when it has none."""
+        ...
+
+    def generate(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece]:
+        """Continue `prompt` as a stream. A prompt given as text is tokenized with special tokens read."""
+        ...
+
+    def logits(self, windows: Iterable[Sequence[int]]) -> Iterator[np.ndarray]:
+        """For each window of token ids, the logits at every position: (T, V) float32. Windows are independent."""
+        ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Engine: ...
+
+    def __exit__(self, *exc: object) -> None: ...

@@ -1,0 +1,70 @@
+"""The Backend promise: what every quantization method gives the rest of LQMF.
+
+`check` and `estimate` run in the chat and import nothing heavy; `quantize` runs in the worker process only.
+A backend is one module here (or an entry point in the group `lqmf.backends`) with a class that keeps this promise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from lqmf.events import Emit
+from lqmf.records import Estimate, Hardware, ModelInfo, QuantizationPlan, Verdict
+
+
+@dataclass(frozen=True)
+class QuantType:
+    """A type that a backend can write. `bits_per_weight` is the nominal size of its main tensors."""
+
+    name: str
+    bits: int
+    bits_per_weight: float
+    needs_imatrix: bool = False
+    summary: str = ""
+
+
+@dataclass(frozen=True)
+class Built:
+    """What `quantize` left in the output folder. `files` are relative to it; `base` is a 16-bit source GGUF that
+    was made on the way and lies outside it (for measuring against), or None. `versions` names the tools used."""
+
+    files: tuple[str, ...]
+    versions: Mapping[str, str]
+    base: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Backend(Protocol):
+    """One quantization method. `name` is what the user types; `types` is in order of recommendation by bits."""
+
+    name: str
+    title: str
+    output_format: str  # "gguf" or "safetensors"
+    types: Mapping[str, QuantType]
+
+    def available(self) -> Verdict:
+        """Whether what this backend needs is installed; a no names the exact install command."""
+        ...
+
+    def default_type(self, bits: int) -> str:
+        """The recommended type for `bits`. Raises UsageError for bits it cannot do."""
+        ...
+
+    def check(self, model: ModelInfo, hardware: Hardware, type: str | None = None) -> Verdict:
+        """Can this model become this, here? From metadata alone."""
+        ...
+
+    def estimate(self, model: ModelInfo, plan: QuantizationPlan, hardware: Hardware) -> Estimate:
+        """What carrying out `plan` will cost. From metadata alone."""
+        ...
+
+    def quantize(self, plan: QuantizationPlan, source: Path, out: Path, scratch: Path, emit: Emit) -> Built:
+        """Write the artifact's weights, tokenizer and config into the empty folder `out` (worker only).
+
+        `source` is a folder with the model's files; `scratch` may hold intermediate files and is removed afterwards.
+        Emits StageStarted, Progress and StageFinished. Raises LqmfError.
+        """
+        ...

@@ -1,0 +1,372 @@
+"""The vocabulary: frozen records that one part hands to the next. Knows no files, no clocks, no libraries.
+
+Utterance -> Decision -> QuantizationPlan -> Job -> Artifact (Manifest + Receipt).
+All sizes are bytes, all times seconds, unless a name says otherwise.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+R = TypeVar("R")
+
+Method = Literal["gguf", "gptq", "bnb"]
+Status = Literal["running", "done", "failed", "cancelled", "interrupted"]
+Source = Literal["user", "rules", "provider", "settings"]
+
+
+def to_json(record: Any) -> Any:
+    """A record as plain dicts, lists and scalars, ready for json.dumps."""
+    if dataclasses.is_dataclass(record) and not isinstance(record, type):
+        return {f.name: to_json(getattr(record, f.name)) for f in dataclasses.fields(record)}
+    if isinstance(record, Mapping):
+        return {str(key): to_json(value) for key, value in record.items()}
+    if isinstance(record, list | tuple | set | frozenset):
+        return [to_json(value) for value in record]
+    return record
+
+
+def from_json(cls: type[R], document: Mapping[str, Any]) -> R:
+    """The record that `to_json` wrote: nested records and tuples are restored, unknown keys are ignored."""
+    hints = typing.get_type_hints(cls)
+    fields = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    return cls(**{k: _restore(hints[k], v) for k, v in document.items() if k in fields})
+
+
+def _restore(hint: Any, value: Any) -> Any:
+    if value is None:
+        return None
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return _restore(next(a for a in args if a is not type(None)), value)
+    if origin is tuple:
+        return tuple(_restore(args[0], item) for item in value)
+    if dataclasses.is_dataclass(hint):
+        return from_json(typing.cast(type, hint), value)
+    if origin in (dict, Mapping) and args and dataclasses.is_dataclass(args[1]):
+        return {key: _restore(args[1], item) for key, item in value.items()}
+    return value
+
+
+# ---------------------------------------------------------------- understanding
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One line that the user typed."""
+
+    text: str
+    session: str = ""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a line was understood as. `slots` holds only what was said, now or earlier in the dialogue.
+
+    `confidence` is 0..1; `reason` says which rule read it so; `conflicts` names contradictions
+    ("8-bit Q4_K_M") that the planner must ask about.
+    """
+
+    intent: str
+    slots: Mapping[str, Any] = field(default_factory=dict)
+    confidence: float = 1.0
+    reason: str = ""
+    conflicts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Option:
+    """One answer to a question. `value` is what the slot becomes."""
+
+    value: Any
+    label: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """Something only the user can say. `id` is the slot (or topic) that the answer fills.
+
+    `kind`: "plan" (--yes takes the default), "confirm" (a typed yes, or --force), "secret" (masked input).
+    `reason` is what "why?" prints. Empty `options` means free text.
+    """
+
+    id: str
+    text: str
+    options: tuple[Option, ...] = ()
+    default: Any = None
+    reason: str = ""
+    kind: Literal["plan", "confirm", "secret"] = "plan"
+
+
+# ---------------------------------------------------------------- machine and model
+
+
+@dataclass(frozen=True)
+class Gpu:
+    name: str
+    memory_total_bytes: int
+    memory_free_bytes: int
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What this machine has, read at `hardware.detect()`."""
+
+    cpu: str
+    cores: int
+    ram_total_bytes: int
+    ram_available_bytes: int
+    gpus: tuple[Gpu, ...] = ()
+    platform: str = ""
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """A model as the user means it. `kind` hub: `id` is org/name; local: `path` is the folder; demo: bundled."""
+
+    kind: Literal["hub", "local", "demo"]
+    id: str
+    revision: str | None = None
+    path: str | None = None
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file of a repository at one commit. `sha256` for LFS files, `git_oid` (blob SHA-1) for the others."""
+
+    path: str
+    size_bytes: int
+    sha256: str | None = None
+    git_oid: str | None = None
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What is known of a model without its weights.
+
+    `files` are those that a quantization needs. `weights_bytes` is what they hold of weights, `dtype` their most
+    common type ("BF16"). `access` says whether the files may be read: "open", "granted", "gated" or "private".
+    """
+
+    ref: ModelRef
+    commit: str | None
+    architecture: str | None
+    model_type: str | None
+    config: Mapping[str, Any]
+    files: tuple[RemoteFile, ...]
+    weights_bytes: int
+    parameters: int | None = None
+    dtype: str | None = None
+    context_length: int | None = None
+    vocabulary: int | None = None
+    weights_format: Literal["safetensors", "pickle", "none"] = "safetensors"
+    has_tokenizer: bool = True
+    has_chat_template: bool = False
+    wants_remote_code: bool = False
+    access: Literal["open", "granted", "gated", "private"] = "open"
+    license: str | None = None
+
+
+# ---------------------------------------------------------------- plan
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One field of a plan, and why it has this value."""
+
+    name: str
+    value: Any
+    reason: str
+    source: Source = "rules"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A backend's answer to "can you quantize this, here?"; `remedy` is the way out of a no."""
+
+    answer: Literal["yes", "no", "but"]
+    reason: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a plan is expected to cost, before it starts."""
+
+    size_bytes: int
+    disk_peak_bytes: int
+    ram_peak_bytes: int
+    seconds: float | None = None
+    download_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class QuantizationPlan:
+    """A decision made complete: everything that an executor needs, each field with its reason in `choices`."""
+
+    id: str
+    model: ModelRef
+    commit: str | None
+    method: Method
+    bits: int
+    type: str  # llama.cpp's spelling for gguf ("Q4_K_M"), nf4/fp4/int8 for bnb, "" for gptq
+    format: Literal["gguf", "safetensors"]
+    device: Literal["cpu", "gpu"]
+    context: int | None = None
+    memory_bytes: int | None = None
+    priority: str | None = None
+    cpu_fallback: bool = False
+    calibration: str | None = None
+    keep_16bit: bool = False
+    allow_remote_code: bool = False
+    test: Literal["none", "quick", "comprehensive"] = "quick"
+    choices: tuple[Choice, ...] = ()
+    estimate: Estimate | None = None
+
+
+# ---------------------------------------------------------------- job
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker is asked to do: `kind` names a module in `lqmf/jobs/tasks/`, `params` is plain JSON."""
+
+    job: str
+    kind: str
+    params: Mapping[str, Any]
+    log: str  # path that takes the libraries' chatter
+
+
+@dataclass(frozen=True)
+class Job:
+    """One piece of work as the store knows it. `stage` is where it is, or where it ended."""
+
+    id: str
+    kind: str
+    title: str
+    status: Status
+    plan: Mapping[str, Any] = field(default_factory=dict)
+    stage: str = ""
+    attempts: int = 1
+    started_at: float = 0.0
+    ended_at: float | None = None
+    error: Mapping[str, Any] | None = None
+    artifact: str | None = None
+
+
+# ---------------------------------------------------------------- artifact
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """An immutable file of an artifact (weights, tokenizer, config), or a rewritable one (receipt, card)."""
+
+    path: str  # relative to the artifact's folder, with forward slashes
+    size_bytes: int
+    sha256: str
+    immutable: bool = True
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """`manifest.json`: what an artifact is, from what, made how, by which versions. Enough to make it again."""
+
+    format_version: int
+    name: str
+    model: ModelRef
+    commit: str | None
+    source_sha256: Mapping[str, str]  # source file -> SHA-256
+    plan: Mapping[str, Any]
+    files: tuple[FileEntry, ...]
+    versions: Mapping[str, str]
+    created_at: str  # ISO 8601, UTC
+    source_size_bytes: int
+    run: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A finished, visible output folder."""
+
+    name: str
+    path: str
+    method: str
+    bits: int
+    type: str
+    size_bytes: int
+    source_size_bytes: int | None
+    compression_ratio: float | None
+    model: str = ""
+    created_at: str = ""
+    foreign: bool = False  # found on disk, not made by LQMF
+    receipt: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """KL divergence from source to artifact in nats a token; see the design for what it is taken over."""
+
+    mean: float
+    standard_error: float
+    p50: float
+    p90: float
+    p99: float
+    max: float
+    noise_floor: float | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    name: str
+    passed: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """`receipt.json`: how good an artifact is. Field names and units are the design's; None was not measured,
+    and `reasons` then says why, by field name."""
+
+    base: Mapping[str, Any] | None = None  # {"perplexity", "engine"}
+    perplexity: float | None = None
+    kl_divergence: Divergence | None = None
+    top1_agreement: float | None = None
+    tokens_evaluated: int = 0
+    window_tokens: int = 0
+    text: Mapping[str, str] | None = None  # {"name", "sha256"}
+    domains: Mapping[str, Any] = field(default_factory=dict)
+    checks: tuple[Check, ...] = ()
+    prediction: Mapping[str, Any] = field(default_factory=dict)
+    latency_seconds: Mapping[str, float] | None = None  # {"first_token", "per_response"}
+    tokens_per_second: Mapping[str, float] | None = None  # {"prompt", "generation"}
+    peak_memory_bytes: Mapping[str, int | None] | None = None  # {"rss", "gpu"}
+    load_seconds: float | None = None
+    bits_per_weight: float | None = None
+    size_bytes: int | None = None
+    gate: Mapping[str, Any] | None = None
+    measured_on: Mapping[str, str | None] | None = None  # {"cpu", "gpu", "engine"}
+    samples: tuple[Mapping[str, Any], ...] = ()  # {"prompt", "response", "tokens"}
+    utilization: Mapping[str, float | None] | None = None  # {"cpu", "gpu"}, percent
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+
+# ---------------------------------------------------------------- one turn's outcome
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command or a turn gives back: `data` is the `--json` document; `view` is a rich renderable,
+    or a string, for people. `failed` marks a turn that makes a replay exit 1."""
+
+    data: Any
+    view: Any = None
+    exit_code: int = 0
+
+    @property
+    def failed(self) -> bool:
+        return self.exit_code not in (0, 130)
