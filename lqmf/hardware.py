@@ -1,0 +1,53 @@
+"""What this machine has: processor, memory, GPUs. Reads the system; decides nothing."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import psutil
+
+from lqmf.records import Gpu, Hardware
+
+
+def detect() -> Hardware:
+    """This machine now. Free memory is read anew at each call; no GPU library is needed for an empty list."""
+    memory = psutil.virtual_memory()
+    return Hardware(
+        cpu=cpu_name(),
+        cores=psutil.cpu_count(logical=False) or psutil.cpu_count() or 1,
+        ram_total_bytes=memory.total,
+        ram_available_bytes=memory.available,
+        gpus=gpus(),
+        platform=f"{platform.system()} {platform.machine()}",
+    )
+
+
+def cpu_name() -> str:
+    """The processor's own name, as /proc/cpuinfo or the platform gives it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def gpus() -> tuple[Gpu, ...]:
+    """NVIDIA GPUs as NVML reports them; empty where there is no driver."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return ()
+    try:
+        return tuple(_gpu(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount()))
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _gpu(nvml: object, index: int) -> Gpu:
+    handle = nvml.nvmlDeviceGetHandleByIndex(index)  # type: ignore[attr-defined]
+    memory = nvml.nvmlDeviceGetMemoryInfo(handle)  # type: ignore[attr-defined]
+    name = nvml.nvmlDeviceGetName(handle)  # type: ignore[attr-defined]
+    return Gpu(name if isinstance(name, str) else name.decode(), int(memory.total), int(memory.free))

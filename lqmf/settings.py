@@ -1,0 +1,191 @@
+"""Settings: config.json, .env, the environment and options, in rising order; each value knows where it came from.
+
+pydantic-settings reads and checks them. Only config.json refuses unknown keys: .env and the environment may hold
+others' variables. Nothing is read at import.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from lqmf.errors import SettingsError
+from lqmf.workspace import Workspace, at, nearest, write_json
+
+CONFIG, DOTENV = "config.json", ".env"
+SECRETS = ("gemini_api_key", "anthropic_api_key", "openai_api_key", "hf_token", "huggingface_token")
+
+
+class Settings(BaseSettings):
+    """Every setting with its default. Environment names are these in capitals."""
+
+    model_config = SettingsConfigDict(extra="ignore", case_sensitive=False, env_file_encoding="utf-8")
+
+    storage_backend: Literal["sqlite", "json"] = Field("sqlite", description="where records are kept")
+    models_dir: str = Field("models", description="downloaded models")
+    quantized_models_dir: str = Field("quantized-models", description="finished artifacts")
+    configs_dir: str = Field("configs", description="plans as executed")
+    logs_dir: str = Field("logs", description="events and logs of each job")
+    mcp_dir: str = Field("mcp", description="the store")
+    benchmarks_dir: str = Field("benchmarks", description="results of tests")
+    auto_save_plans: bool = Field(True, description="save each plan under configs_dir")
+    max_retries: int = Field(3, ge=0, le=20, description="further attempts after a failure that can heal")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what goes to the log")
+    llm_provider: Literal["none", "claude", "openai", "gemini", "local"] = Field("none", description="planner's helper")
+    gpu_memory_limit: float = Field(8.0, gt=0, description="GB of GPU memory that plans may use")
+    cpu_fallback: bool = Field(False, description="plan again on the CPU when the GPU runs out of memory")
+    keep_16bit: bool = Field(False, description="keep the 16-bit GGUF that a quantization makes on the way")
+    llama_cpp_dir: str = Field("", description="a llama.cpp checkout to take the converter from")
+    api_host: str = Field("127.0.0.1", description="address that the API server listens on")
+    api_port: int = Field(8000, ge=1, le=65535, description="port that the API server listens on")
+    api_reload: bool = Field(False, description="restart the API server when its code changes")
+    gemini_api_key: SecretStr | None = Field(None, description="key for Gemini")
+    anthropic_api_key: SecretStr | None = Field(None, description="key for Claude")
+    openai_api_key: SecretStr | None = Field(None, description="key for OpenAI")
+    hf_token: SecretStr | None = Field(None, description="Hugging Face token")
+    huggingface_token: SecretStr | None = Field(None, description="Hugging Face token, older name")
+
+    @field_validator("storage_backend", "log_level", "llm_provider", mode="before")
+    @classmethod
+    def _any_case(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
+
+    def workspace(self, root: Path) -> Workspace:
+        """The workspace at `root` with the folders that these settings name."""
+        return at(root).relocated(
+            {
+                "models": self.models_dir,
+                "artifacts": self.quantized_models_dir,
+                "configs": self.configs_dir,
+                "logs": self.logs_dir,
+                "store": self.mcp_dir,
+                "benchmarks": self.benchmarks_dir,
+            }
+        )
+
+
+class Loaded:
+    """Settings with, for each value, where it came from: default, config.json, .env, environment or option."""
+
+    def __init__(self, values: Settings, origins: Mapping[str, str], root: Path) -> None:
+        self.values = values
+        self.origins = dict(origins)
+        self.root = root
+
+    def describe(self, key: str) -> dict[str, Any]:
+        """One setting as `config get` shows it; secrets only say whether they are set."""
+        _known(key)
+        value = getattr(self.values, key)
+        shown = ("set" if value else None) if key in SECRETS else value
+        return {"key": key, "value": shown, "source": self.origins.get(key, "default"),
+                "description": Settings.model_fields[key].description}  # fmt: skip
+
+
+def load(root: Path, options: Mapping[str, Any] | None = None) -> Loaded:
+    """Read every source below `root`. Raises SettingsError that names the file, the key and the nearest right one."""
+    given = {key: value for key, value in (options or {}).items() if value is not None}
+    sources: list[tuple[str, PydanticBaseSettingsSource]] = [
+        ("option", InitSettingsSource(Settings, init_kwargs=given)),
+        ("environment", EnvSettingsSource(Settings)),
+        (DOTENV, DotEnvSettingsSource(Settings, env_file=root / DOTENV)),
+        (CONFIG, InitSettingsSource(Settings, init_kwargs=read_config(root))),
+    ]
+    merged: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for name, source in reversed(sources):
+        found = {k: v for k, v in source().items() if k in Settings.model_fields and v != ""}
+        merged.update(found)
+        origins.update(dict.fromkeys(found, name))
+    try:
+        values = _Checked(**merged)
+    except ValidationError as error:
+        raise _explain(error, origins) from error
+    return Loaded(values, origins, root)
+
+
+class _Checked(Settings):
+    """Settings made from values already gathered: no source is asked a second time."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only the values handed in."""
+        return (init_settings,)
+
+
+def read_config(root: Path) -> dict[str, Any]:
+    """config.json as a dict. Raises SettingsError with the line of the fault, or the unknown key's nearest name."""
+    path = root / CONFIG
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except json.JSONDecodeError as error:
+        raise SettingsError(
+            f"{path}, line {error.lineno}, column {error.colno}: {error.msg}.",
+            f"Correct line {error.lineno} of {path}.",
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}.", f"Check {path}.") from error
+    if not isinstance(document, dict):
+        raise SettingsError(f"{path} is not a JSON object.", 'It should look like {"log_level": "info"}.')
+    for key in document:
+        _known(key, str(path))
+    return document
+
+
+def write_config(root: Path, key: str, text: str) -> Any:
+    """Set `key` in config.json, other keys and their order kept; returns the value. Raises SettingsError."""
+    _known(key)
+    if key in SECRETS:
+        raise SettingsError(f"{key} is a secret and does not belong in {CONFIG}.", f"Put {key.upper()}=... into .env.")
+    document = read_config(root)
+    document[key] = text
+    try:
+        value = getattr(_Checked(**document), key)
+    except ValidationError as error:
+        raise _explain(error, dict.fromkeys(document, CONFIG)) from error
+    document[key] = value
+    write_json(root / CONFIG, document)
+    return value
+
+
+def _known(key: str, where: str = "") -> None:
+    if key in Settings.model_fields:
+        return
+    guess = nearest(key.lower(), list(Settings.model_fields))
+    raise SettingsError(
+        f"There is no setting '{key}'" + (f" ({where})." if where else "."),
+        f"Did you mean '{guess}'?" if guess else "`lqmf config get` lists them all.",
+    )
+
+
+def _explain(error: ValidationError, origins: Mapping[str, str]) -> SettingsError:
+    first = error.errors()[0]
+    key = str(first["loc"][0]).lower()
+    origin = origins.get(key, CONFIG)
+    return SettingsError(f"{origin}: {key} is not right: {first['msg']}.", f"Correct {key} in {origin}.")
+
+
+def secret(loaded: Loaded, key: str) -> str | None:
+    """The clear value of a secret, for handing to a client."""
+    value: SecretStr | None = getattr(loaded.values, key)
+    return value.get_secret_value() if value else None

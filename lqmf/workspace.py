@@ -1,0 +1,221 @@
+"""The workspace: where a user's data lies, and how a folder of output comes into being whole or not at all.
+
+Knows paths and the file system; knows nothing about models, jobs or settings' meaning.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lqmf.errors import NotFound, UsageError
+
+HIDDEN = ".building-"  # folders under construction: nothing that starts so is an artifact
+FOREIGN_KEYS = ("model_type", "architectures")  # a config.json with these is a model's, not ours
+MANIFEST, RECEIPT, CARD = "manifest.json", "receipt.json", "README.md"
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folders of one workspace; each is created on first use."""
+
+    root: Path
+    models: Path
+    artifacts: Path
+    configs: Path
+    logs: Path
+    store: Path
+    benchmarks: Path
+
+    def relocated(self, folders: Mapping[str, str]) -> Workspace:
+        """The same workspace with some folders elsewhere; relative ones count from the root."""
+        moved = {name: self.root / Path(folder).expanduser() for name, folder in folders.items()}
+        return dataclasses.replace(self, **moved)
+
+
+def at(root: Path) -> Workspace:
+    """The default layout below `root`."""
+    return Workspace(
+        root=root,
+        models=root / "models",
+        artifacts=root / "quantized-models",
+        configs=root / "configs",
+        logs=root / "logs",
+        store=root / "mcp",
+        benchmarks=root / "benchmarks",
+    )
+
+
+def find_root(explicit: str | None, start: Path, environment: Mapping[str, str]) -> tuple[Path, str]:
+    """Where the workspace is, and why: --workspace, LQMF_HOME, the nearest config.json upward that is ours, ~/.lqmf."""
+    if explicit:
+        return Path(explicit).expanduser().absolute(), "--workspace"
+    if environment.get("LQMF_HOME"):
+        return Path(environment["LQMF_HOME"]).expanduser().absolute(), "LQMF_HOME"
+    for folder in (start, *start.parents):
+        if _is_ours(folder / "config.json"):
+            return folder, "config.json"
+    return Path.home() / ".lqmf", "default"
+
+
+def _is_ours(config: Path) -> bool:
+    """A config.json that is broken counts as ours unless it names a model: its error must be told, not stepped over."""
+    try:
+        text = config.read_text(encoding="utf-8")
+        document = json.loads(text)
+    except OSError:
+        return False
+    except ValueError:
+        return not any(f'"{key}"' in config.read_text(encoding="utf-8", errors="replace") for key in FOREIGN_KEYS)
+    return isinstance(document, dict) and not any(key in document for key in FOREIGN_KEYS)
+
+
+# ---------------------------------------------------------------- artifacts' folders
+
+
+def safe_name(text: str) -> str:
+    """`text` as one file name: what is not a letter, digit, '.', '_', '-' or '+' becomes '_'."""
+    return re.sub(r"[^\w.+-]+", "_", text, flags=re.ASCII).strip("._") or "model"
+
+
+def next_version(folder: Path, name: str) -> str:
+    """`name`, or `name_v2`, `name_v3`, .. : the first that no folder here has."""
+    taken = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    if name not in taken:
+        return name
+    return next(f"{name}_v{n}" for n in range(2, len(taken) + 3) if f"{name}_v{n}" not in taken)
+
+
+def building(folder: Path, job: str) -> Path:
+    """A fresh hidden folder beside the artifacts, to build one in."""
+    place = folder / f"{HIDDEN}{job}"
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    return place
+
+
+def publish(place: Path, name: str) -> Path:
+    """Make a built folder visible: everything synced, then renamed. Two that collide get different versions."""
+    for file in place.rglob("*"):
+        if file.is_file():
+            _sync(file)
+    _sync(place)
+    while True:
+        target = place.parent / next_version(place.parent, name)
+        try:
+            os.rename(place, target)
+        except (FileExistsError, OSError):
+            if not target.exists():
+                raise
+            continue
+        _sync(target.parent)
+        return target
+
+
+def remove_leftovers(folder: Path, jobs: set[str]) -> list[Path]:
+    """Remove hidden building folders whose job is in `jobs` (known to be dead)."""
+    gone = [place for job in sorted(jobs) if (place := folder / f"{HIDDEN}{job}").is_dir()]
+    for place in gone:
+        shutil.rmtree(place, ignore_errors=True)
+    return gone
+
+
+def _sync(path: Path) -> None:
+    if path.is_dir() and sys.platform == "win32":
+        return  # Windows has no handle to sync a folder by
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Write `document` so that a reader, and a crash, sees the old file or the new one."""
+    write_text(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8 so that a reader, and a crash, sees the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> Any:
+    """The document in `path`. Raises NotFound when the file is missing, UsageError when it is no JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise NotFound(f"There is no {path.name} in {path.parent}.", "`lqmf list` shows what there is.") from error
+    except ValueError as error:
+        raise UsageError(f"{path} is not valid JSON: {error}.", "Restore the file, or `lqmf rebuild` it.") from error
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(CHUNK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def file_entries(folder: Path, mutable: tuple[str, ...] = (RECEIPT, CARD)) -> list[dict[str, Any]]:
+    """Every file of an artifact but its manifest, with size and SHA-256, in order of path."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST)
+    return [
+        {
+            "path": (relative := file.relative_to(folder).as_posix()),
+            "size_bytes": file.stat().st_size,
+            "sha256": sha256(file),
+            "immutable": relative not in mutable,
+        }
+        for file in files
+    ]
+
+
+def rewrite_mutable(folder: Path, texts: Mapping[str, str]) -> None:
+    """Rewrite an artifact's receipt or card, then the manifest with their new hashes."""
+    for name, text in texts.items():
+        write_text(folder / name, text)
+    manifest = read_json(folder / MANIFEST)
+    for entry in manifest["files"]:
+        if entry["path"] in texts:
+            file = folder / entry["path"]
+            entry["sha256"], entry["size_bytes"] = sha256(file), file.stat().st_size
+    write_json(folder / MANIFEST, manifest)
+
+
+def nearest(word: str, words: list[str]) -> str | None:
+    """The most similar of `words`, when one is similar at all."""
+    return next(iter(difflib.get_close_matches(word, words, n=1, cutoff=0.6)), None)
+
+
+@contextlib.contextmanager
+def scratch(folder: Path, job: str) -> Iterator[Path]:
+    """A hidden folder for intermediate files, removed at the end whatever happens."""
+    place = building(folder, f"{job}-scratch")
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
