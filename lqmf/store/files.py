@@ -1,0 +1,46 @@
+"""What both backends do with files: put a corrupt one aside, and say in LQMF's words what storage refused."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sqlite3
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+from lqmf.errors import StoreError
+
+FULL = (errno.ENOSPC, errno.EDQUOT) if hasattr(errno, "EDQUOT") else (errno.ENOSPC,)
+
+
+def set_aside(path: Path, companions: tuple[str, ...] = ()) -> Path:
+    """Rename `path` to the first free `<name>.corrupt-<n>`, and its companions (`-wal`, ..) alike; the new path."""
+    aside = next(candidate for n in count(1) if not (candidate := path.with_name(f"{path.name}.corrupt-{n}")).exists())
+    for suffix in (*companions, ""):
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(path.with_name(path.name + suffix), aside.with_name(aside.name + suffix))
+    return aside
+
+
+@contextlib.contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Translate what the operating system and SQLite raise into StoreError, with the way out."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StoreError(f"The store {path} cannot be used: {error}.", _remedy(error, path)) from error
+    except OSError as error:
+        raise StoreError(
+            f"The store {path} cannot be used: {error.strerror or error}.", _remedy(error, path)
+        ) from error
+
+
+def _remedy(error: Exception, path: Path) -> str:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL or (isinstance(error, OSError) and error.errno in FULL):
+        return "The disk is full: `lqmf disk` shows what can go."
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return "Another process holds it: wait for it to end, then type the command again."
+    return f"Check that {path.parent} is a folder that you can write to, or choose another with --workspace."

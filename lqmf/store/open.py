@@ -1,0 +1,25 @@
+"""Opens the store that the settings name. The only place that knows both backends; each is imported when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from lqmf.store.base import Store
+
+
+def open_store(backend: Literal["sqlite", "json"], folder: Path, on_recovered: Callable[[str], None]) -> Store:
+    """The store in `folder` (`mcp/`), created or migrated as needed.
+
+    `on_recovered` is called with a sentence for people when a corrupt file had to be set aside, now or later; the
+    store is empty by then (or holds what could be read) and may be written from within the call.
+    Raises StoreError when the folder cannot be written, or a newer LQMF has written it.
+    """
+    if backend == "json":
+        from lqmf.store.json_files import JsonStore
+
+        return JsonStore(folder, on_recovered)
+    from lqmf.store.sqlite import SqliteStore
+
+    return SqliteStore(folder / "lqmf.db", on_recovered)
