@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,22 +106,29 @@ def building(folder: Path, job: str) -> Path:
     return place
 
 
-def publish(place: Path, name: str) -> Path:
-    """Make a built folder visible: everything synced, then renamed. Two that collide get different versions."""
-    for file in place.rglob("*"):
-        if file.is_file():
-            _sync(file)
-    _sync(place)
+def publish(place: Path, name: str, stamp: Callable[[str], None]) -> Path:
+    """Make a built folder visible: everything synced, then renamed. Two that collide get different versions.
+
+    `stamp` writes what depends on the final name, and is called again when another process took that name first.
+    """
     while True:
         target = place.parent / next_version(place.parent, name)
+        stamp(target.name)
+        _sync_tree(place)
         try:
             os.rename(place, target)
-        except (FileExistsError, OSError):
+        except OSError:
             if not target.exists():
                 raise
             continue
         _sync(target.parent)
         return target
+
+
+def _sync_tree(place: Path) -> None:
+    for file in place.rglob("*"):
+        _sync(file)
+    _sync(place)
 
 
 def remove_leftovers(folder: Path, jobs: set[str]) -> list[Path]:
@@ -180,17 +187,17 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def file_entries(folder: Path, mutable: tuple[str, ...] = (RECEIPT, CARD)) -> list[dict[str, Any]]:
-    """Every file of an artifact but its manifest, with size and SHA-256, in order of path."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST)
+def file_entries(folder: Path, names: Iterable[str] | None = None) -> list[dict[str, Any]]:
+    """Files of an artifact (all but its manifest, or those named) with size and SHA-256, in order of path."""
+    everything = (p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST)
     return [
         {
-            "path": (relative := file.relative_to(folder).as_posix()),
-            "size_bytes": file.stat().st_size,
-            "sha256": sha256(file),
-            "immutable": relative not in mutable,
+            "path": name,
+            "size_bytes": (folder / name).stat().st_size,
+            "sha256": sha256(folder / name),
+            "immutable": name not in (RECEIPT, CARD),
         }
-        for file in files
+        for name in sorted(everything if names is None else names)
     ]
 
 

@@ -1,0 +1,321 @@
+"""The ExecutorAgent: carries out a plan as one job: download, quantize in a worker, publish, test.
+
+Knows the order of stages, what may be tried again, and what to clean up. Knows nothing of how a model is
+fetched, quantized or measured: those are functions handed to it. Everything that happens goes out as events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import datetime
+import errno
+import platform
+import shutil
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lqmf import __version__, workspace
+from lqmf.errors import DiskFull, GpuOutOfMemory, JobCancelled, LqmfError, OutOfMemory, RateLimited
+from lqmf.events import AttemptFailed, Bus, Emit, JobFinished, JobStarted, Notice, StageFinished, StageStarted
+from lqmf.jobs.runner import Runner
+from lqmf.quantization.base import Built
+from lqmf.records import (
+    Artifact,
+    FileEntry,
+    Manifest,
+    ModelInfo,
+    QuantizationPlan,
+    Receipt,
+    Status,
+    Task,
+    from_json,
+    to_json,
+)
+from lqmf.workspace import Workspace
+
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 60.0
+MANIFEST_VERSION = 1
+
+Fetch = Callable[[ModelInfo, Emit, str], Awaitable[Path]]
+
+
+@dataclass(frozen=True)
+class ToTest:
+    """What a test needs to know. `base` is the 16-bit source GGUF, or None with the reason why not."""
+
+    job: str
+    log: str
+    artifact: Artifact
+    base: Path | None
+    base_reason: str | None
+    depth: str
+    job_seconds: float
+
+
+@dataclass(frozen=True)
+class Work:
+    """One job to carry out. `name` is the artifact's wanted name; `replan` gives the CPU's plan for a GPU's."""
+
+    job: str
+    plan: QuantizationPlan
+    info: ModelInfo
+    name: str
+    test: Callable[[ToTest, Emit], Awaitable[Receipt]]
+    published: Callable[[Artifact, Manifest], None]
+    replan: Callable[[QuantizationPlan, str], QuantizationPlan]
+    first_attempt: int = 1
+
+
+class ExecutorAgent:
+    """Carries out work in `place`, running tasks by `runner` and telling of it on `bus`."""
+
+    def __init__(
+        self,
+        place: Workspace,
+        bus: Bus,
+        runner: Runner,
+        fetch: Fetch,
+        card: Callable[[Artifact, Manifest, Mapping[str, Any]], str],
+        *,
+        max_retries: int,
+        save_plans: bool = True,
+    ) -> None:
+        self._place = place
+        self._bus = bus
+        self._runner = runner
+        self._fetch = fetch
+        self._card = card
+        self._max_retries = max_retries
+        self._save_plans = save_plans
+
+    async def execute(self, work: Work) -> Artifact:
+        """Do the job and return its artifact. Raises LqmfError; a cancelled job leaves only what can be resumed."""
+        with self.recorded(work.job) as result:
+            artifact = await self._with_cpu_fallback(work)
+            result["artifact"] = artifact.name
+        return artifact
+
+    @contextlib.contextmanager
+    def recorded(self, job: str) -> Iterator[dict[str, Any]]:
+        """Whatever way the block ends, JobFinished says so."""
+        started = time.monotonic()
+        result: dict[str, Any] = {}
+
+        def finish(status: Status, error: LqmfError | None = None) -> None:
+            seconds = time.monotonic() - started
+            told = error.to_json() if error else None
+            self._bus.publish(JobFinished(job=job, status=status, seconds=seconds, result=result, error=told))
+
+        try:
+            yield result
+        except asyncio.CancelledError:
+            finish("cancelled", JobCancelled("The job was cancelled.", "`lqmf resume` goes on with it."))
+            raise
+        except LqmfError as error:
+            finish("failed", error)
+            raise
+        except OSError as error:
+            told = _of_system(error)
+            finish("failed", told)
+            raise told from error
+        finish("done")
+
+    # ------------------------------------------------------------ attempts
+
+    async def _with_cpu_fallback(self, work: Work) -> Artifact:
+        try:
+            return await self._with_retries(work)
+        except GpuOutOfMemory as error:
+            if not work.plan.cpu_fallback or work.plan.device == "cpu":
+                raise
+            self._failed(work.job, work.first_attempt, error, 0.0)
+            plan = work.replan(work.plan, "the GPU ran out of memory in the attempt before")
+            return await self._with_retries(dataclasses.replace(work, plan=plan, first_attempt=work.first_attempt + 1))
+
+    async def _with_retries(self, work: Work) -> Artifact:
+        from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
+
+        def number(state: RetryCallState) -> int:
+            return work.first_attempt + state.attempt_number - 1
+
+        def tell(state: RetryCallState) -> None:
+            error = state.outcome.exception() if state.outcome else None
+            if isinstance(error, LqmfError):
+                self._failed(work.job, number(state), error, state.upcoming_sleep)
+
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception(_may_heal),
+            stop=stop_after_attempt(self._max_retries + 1),
+            wait=_waiting_time,
+            before_sleep=tell,
+            reraise=True,
+        ):
+            with attempt:
+                return await self._attempt(work, number(attempt.retry_state))
+        raise AssertionError("an attempt returns or raises")
+
+    def _failed(self, job: str, attempt: int, error: LqmfError, wait_seconds: float) -> None:
+        told = error.to_json()
+        self._bus.publish(AttemptFailed(job=job, attempt=attempt, error=told, retry_in_seconds=wait_seconds))
+
+    async def _attempt(self, work: Work, number: int) -> Artifact:
+        started = time.monotonic()
+        title = f"{work.plan.model.id} as {work.plan.type or work.plan.method}"
+        self._bus.publish(JobStarted(job=work.job, kind="quantize", title=title, attempt=number))
+        self.check_room(work.plan)
+        async with self._stage(work.job, "download"):
+            source = await self._fetch(work.info, self._bus.publish, work.job)
+        with workspace.scratch(self._place.artifacts, work.job) as scratch:
+            artifact, base = await self._make(work, source, scratch)
+            await self.measure(work, artifact, base, time.monotonic() - started)
+            self._keep(work.plan, base)
+        return artifact
+
+    # ------------------------------------------------------------ stages
+
+    async def _make(self, work: Work, source: Path, scratch: Path) -> tuple[Artifact, Path | None]:
+        out = workspace.building(self._place.artifacts, work.job)
+        try:
+            params = {"plan": to_json(work.plan), "source": str(source), "out": str(out), "scratch": str(scratch)}
+            result = await self._runner.run(Task(work.job, "quantize", params, self.log(work.job)), self._bus.publish)
+            built = from_json(Built, result)
+            async with self._stage(work.job, "publish"):
+                artifact = await asyncio.to_thread(self._publish, work, built, source, out)
+        finally:
+            shutil.rmtree(out, ignore_errors=True)
+        return artifact, Path(built.base) if built.base else None
+
+    def _publish(self, work: Work, built: Built, source: Path, out: Path) -> Artifact:
+        """Write manifest, receipt and card, then make the folder visible."""
+        waiting = to_json(Receipt(reasons={"*": "not measured yet"}))
+        workspace.write_json(out / workspace.RECEIPT, waiting)
+        draft = self._manifest(work, built, source, out)
+        finished: dict[str, Manifest] = {}
+
+        def stamp(name: str) -> None:
+            named = dataclasses.replace(draft, name=name)
+            card = self._card(_artifact(out.with_name(name), named, work.plan), named, waiting)
+            workspace.write_text(out / workspace.CARD, card)
+            finished["manifest"] = dataclasses.replace(named, files=(*draft.files, *_entries(out, workspace.CARD)))
+            workspace.write_json(out / workspace.MANIFEST, to_json(finished["manifest"]))
+
+        path = workspace.publish(out, workspace.safe_name(work.name), stamp)
+        artifact = _artifact(path, finished["manifest"], work.plan)
+        if self._save_plans:
+            workspace.write_json(self._place.configs / f"{path.name}.json", to_json(work.plan))
+        work.published(artifact, finished["manifest"])
+        return artifact
+
+    def _manifest(self, work: Work, built: Built, source: Path, out: Path) -> Manifest:
+        return Manifest(
+            format_version=MANIFEST_VERSION,
+            name="",
+            model=work.info.ref,
+            commit=work.info.commit,
+            source_sha256={f.path: f.sha256 or workspace.sha256(source / f.path) for f in work.info.files},
+            plan=to_json(work.plan),
+            files=_entries(out),
+            versions={"lqmf": __version__, "python": platform.python_version(), **built.versions},
+            created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            source_size_bytes=work.info.weights_bytes,
+            run={"context": work.plan.context, "device": work.plan.device},
+        )
+
+    async def measure(self, work: Work, artifact: Artifact, base: Path | None, job_seconds: float) -> None:
+        """Test a published artifact; its receipt and card are rewritten. Raises LqmfError; the artifact stays."""
+        if work.plan.test == "none":
+            return
+        reason = None if base else "no 16-bit source was kept"
+        what = ToTest(work.job, self.log(work.job), artifact, base, reason, work.plan.test, job_seconds)
+        async with self._stage(work.job, "test"):
+            await work.test(what, self._bus.publish)
+
+    def _keep(self, plan: QuantizationPlan, base: Path | None) -> None:
+        if base is None or not plan.keep_16bit:
+            return
+        target = (
+            self._place.models / "16bit" / f"{workspace.safe_name(plan.model.id)}-{plan.commit or 'local'}{base.suffix}"
+        )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(base, target)
+        self._bus.publish(Notice(text=f"The 16-bit file is kept: {target}"))
+
+    # ------------------------------------------------------------ room, logs
+
+    def check_room(self, plan: QuantizationPlan) -> None:
+        """Raises DiskFull or OutOfMemory when the plan's estimate does not fit what is free now."""
+        import psutil
+
+        if plan.estimate is None:
+            return
+        self._place.artifacts.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(self._place.artifacts).free
+        if plan.estimate.disk_peak_bytes > free:
+            raise DiskFull(
+                f"This needs {plan.estimate.disk_peak_bytes / 1e9:.1f} GB of disk on the way, and "
+                f"{free / 1e9:.1f} GB are free in {self._place.artifacts}.",
+                "`lqmf disk` shows what can be removed.",
+            )
+        available = psutil.virtual_memory().available
+        if plan.estimate.ram_peak_bytes > available:
+            raise OutOfMemory(
+                f"This needs {plan.estimate.ram_peak_bytes / 2**30:.1f} GiB of memory, and "
+                f"{available / 2**30:.1f} GiB are free.",
+                "Close other programs, or take a smaller model.",
+            )
+
+    def log(self, job: str) -> str:
+        """Where a job's libraries write to."""
+        return str(self._place.logs / f"{job}.log")
+
+    @contextlib.asynccontextmanager
+    async def _stage(self, job: str, stage: str) -> AsyncIterator[None]:
+        started = time.monotonic()
+        self._bus.publish(StageStarted(job=job, stage=stage))
+        yield
+        self._bus.publish(StageFinished(job=job, stage=stage, seconds=time.monotonic() - started))
+
+
+def _entries(folder: Path, *names: str) -> tuple[FileEntry, ...]:
+    return tuple(from_json(FileEntry, entry) for entry in workspace.file_entries(folder, names or None))
+
+
+def _may_heal(error: BaseException) -> bool:
+    return isinstance(error, LqmfError) and error.transient
+
+
+def _waiting_time(state: Any) -> float:
+    """What the server asked for, else exponential with jitter, in seconds."""
+    from tenacity import wait_exponential_jitter
+
+    error = state.outcome.exception()
+    if isinstance(error, RateLimited) and error.retry_after_seconds is not None:
+        return float(error.retry_after_seconds)
+    return float(wait_exponential_jitter(FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS)(state))
+
+
+def _of_system(error: OSError) -> LqmfError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull("The disk is full.", "`lqmf disk` shows what can be removed; then `lqmf resume`.")
+    return LqmfError(f"The system refused: {error}.", "`lqmf doctor` checks the workspace.")
+
+
+def _artifact(path: Path, manifest: Manifest, plan: QuantizationPlan) -> Artifact:
+    size = sum(f.size_bytes for f in manifest.files if f.path.endswith((".gguf", ".safetensors")))
+    return Artifact(
+        name=path.name,
+        path=str(path),
+        method=plan.method,
+        bits=plan.bits,
+        type=plan.type,
+        size_bytes=size,
+        source_size_bytes=manifest.source_size_bytes,
+        compression_ratio=manifest.source_size_bytes / size if size else None,
+        model=manifest.model.id,
+        created_at=manifest.created_at,
+    )

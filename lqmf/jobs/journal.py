@@ -1,0 +1,106 @@
+"""Who holds a job, and what happened in it: the lock file and the event log of each job.
+
+Knows process ids and files; knows nothing about what a job does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lqmf.errors import JobError
+from lqmf.events import Event
+
+START_TOLERANCE_SECONDS = 2.0  # psutil's start times differ by clock ticks between calls on some systems
+
+
+def new_id() -> str:
+    """A job or plan id: sorts by time, and differs between processes ("20261122-054138-3f2a")."""
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.urandom(3).hex()}"
+
+
+def owner() -> dict[str, Any]:
+    """This process, so that nobody mistakes a later one with the same id for it."""
+    import psutil
+
+    return {"pid": os.getpid(), "started": psutil.Process().create_time()}
+
+
+def alive(who: dict[str, Any]) -> bool:
+    """Whether the process that `owner` described still runs."""
+    import psutil
+
+    try:
+        process = psutil.Process(int(who["pid"]))
+        same = abs(process.create_time() - float(who["started"])) < START_TOLERANCE_SECONDS
+        return bool(same and process.status() != psutil.STATUS_ZOMBIE)
+    except (psutil.NoSuchProcess, KeyError, TypeError, ValueError):
+        return False
+
+
+@contextlib.contextmanager
+def hold(path: Path) -> Iterator[None]:
+    """Hold a job's lock file. Raises JobError while a living process holds it; a dead one's lock is taken over."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(owner()), encoding="utf-8")
+    try:
+        _claim(path, temporary)
+    finally:
+        temporary.unlink(missing_ok=True)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _claim(path: Path, temporary: Path) -> None:
+    """Link our own description into place: whole from the first moment, and only one of two can win."""
+    try:
+        os.link(temporary, path)
+        return
+    except FileExistsError:
+        holder = _read(path)
+    if alive(holder):
+        raise JobError(
+            f"Another process ({holder['pid']}) is working on this job.", "Wait for it, or `lqmf cancel` it there."
+        )
+    os.replace(temporary, path)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+class EventLog:
+    """Writes every event of a job to `logs/<job>.jsonl`, one JSON object a line."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __call__(self, event: Event) -> None:
+        if not event.job:
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with (self._folder / f"{event.job}.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(event.to_json(), ensure_ascii=False) + "\n")
+
+
+def tail(path: Path, lines: int = 5) -> str:
+    """The last lines of a log, for an error message; empty when there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 8192))
+            text = file.read().decode("utf-8", errors="replace")
+    except OSError:
+        return ""
+    return "\n".join([line for line in text.splitlines() if line.strip()][-lines:])

@@ -1,0 +1,106 @@
+"""Runners: where a task is carried out. The local one starts a worker process and speaks its protocol.
+
+Knows processes and the event stream; knows nothing about what a task does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any, Protocol
+
+from lqmf import events
+from lqmf.errors import LqmfError, WorkerDied, from_json
+from lqmf.events import Emit
+from lqmf.jobs.journal import tail
+from lqmf.records import Task, to_json
+
+LINE_LIMIT = 16 << 20  # bytes; a result line may hold samples and tables
+MEANINGS = {
+    signal.SIGABRT: "a library gave up on a failed assertion",
+    signal.SIGSEGV: "a library crashed",
+}
+if hasattr(signal, "SIGKILL"):
+    MEANINGS[signal.SIGKILL] = "killed from outside, as the system does when memory runs out"
+
+
+class Runner(Protocol):
+    """Carries out one task somewhere; cancelling the coroutine ends the work and everything it started."""
+
+    async def run(self, task: Task, emit: Emit) -> dict[str, Any]:
+        """The task's result. Raises what the task raised, or WorkerDied."""
+        ...
+
+
+class LocalRunner:
+    """Runs each task in a child process of its own session on this machine."""
+
+    def __init__(self, environment: dict[str, str] | None = None) -> None:
+        self._environment = environment
+
+    async def run(self, task: Task, emit: Emit) -> dict[str, Any]:
+        """The task's result. Raises what the task raised, or WorkerDied when the process ended without a word."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "lqmf.jobs.worker",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            limit=LINE_LIMIT,
+            start_new_session=True,
+            env=self._environment,
+        )
+        try:
+            return await self._converse(process, task, emit)
+        finally:
+            await end(process)
+
+    async def _converse(self, process: asyncio.subprocess.Process, task: Task, emit: Emit) -> dict[str, Any]:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # its death is told below
+            process.stdin.write(json.dumps(to_json(task)).encode() + b"\n")
+            await process.stdin.drain()
+        async for line in process.stdout:
+            document = json.loads(line)
+            if "event" in document:
+                emit(dataclasses.replace(events.from_json(document), job=task.job))
+            elif "error" in document:
+                raise from_json(document["error"])
+            else:
+                result: dict[str, Any] = document["result"]
+                return result
+        raise death(await process.wait(), task.log)
+
+
+async def end(process: asyncio.subprocess.Process) -> None:
+    """End a worker and its children, and wait until it is gone."""
+    if process.stdin is not None:
+        process.stdin.close()
+    with contextlib.suppress(ProcessLookupError):
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)  # a killed worker's children live on without this
+        else:
+            process.kill()
+    await asyncio.shield(process.wait())
+
+
+def death(returncode: int, log: str) -> LqmfError:
+    """What it means that a worker ended so; the log's last lines go with it."""
+    last = tail(Path(log), 3)
+    how = f"ended with status {returncode}"
+    if returncode < 0:
+        number = signal.Signals(-returncode)
+        how = f"was ended by {number.name}" + (f": {MEANINGS[number]}" if number in MEANINGS else "")
+    return WorkerDied(
+        f"The worker process {how}." + (f" It last said: {last}" if last else ""),
+        f"`lqmf resume` tries again; everything it said is in {log}.",
+        returncode=returncode,
+    )

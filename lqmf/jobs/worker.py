@@ -1,0 +1,99 @@
+"""The worker: a child process that carries out one task and may die of it without harm to the chat.
+
+Reads one task (a JSON line) on standard input, which then stays open as the control pipe: when it closes, the chat is
+gone and so are we. Events go out as JSON lines on a duplicate of standard output; file descriptors 1 and 2 lead
+to the job's log before any library is loaded. Knows no model, no store, no terminal.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import json
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lqmf import records
+from lqmf.errors import DiskFull, LqmfError, OutOfMemory
+from lqmf.events import Event
+from lqmf.jobs.journal import hold
+
+Run = Callable[[records.Task, Callable[[Event], None]], dict[str, Any]]
+Say = Callable[[Mapping[str, Any]], None]
+
+
+def main() -> int:
+    """Carry out the task on standard input. Returns 0 when it was done, 1 when it failed in an orderly way."""
+    task = records.from_json(records.Task, json.loads(sys.stdin.buffer.readline()))
+    say = _speaker(os.dup(1))
+    _quiet(Path(task.log))
+    _die_with_parent()
+    try:
+        with hold(Path(task.log).with_suffix(".lock")):
+            run: Run = importlib.import_module(f"lqmf.jobs.tasks.{task.kind}").run
+            result = run(task, lambda event: say(event.to_json()))
+    except BaseException as error:  # noqa: BLE001 - the top of the process: whatever it was, the chat is told
+        traceback.print_exc()
+        say({"error": explain(error, task.log).to_json()})
+        return 1
+    say({"result": result})
+    return 0
+
+
+def _speaker(descriptor: int) -> Say:
+    stream = os.fdopen(descriptor, "w", encoding="utf-8", newline="\n")
+    lock = threading.Lock()
+
+    def say(document: Mapping[str, Any]) -> None:
+        with lock:
+            stream.write(json.dumps(document, ensure_ascii=False) + "\n")
+            stream.flush()
+
+    return say
+
+
+def _quiet(log: Path) -> None:
+    """Send what libraries print to the log, at the level of file descriptors, so that C code is caught too."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+
+
+def _die_with_parent() -> None:
+    """End this process and its children as soon as the control pipe closes."""
+    control = os.dup(0)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)  # children must not hold the pipe open, nor read from it
+    os.close(nothing)
+
+    def watch() -> None:
+        while os.read(control, 4096):
+            pass
+        if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
+            os.killpg(os.getpid(), signal.SIGKILL)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="control", daemon=True).start()
+
+
+def explain(error: BaseException, log: str) -> LqmfError:
+    """Any failure as one of ours."""
+    if isinstance(error, LqmfError):
+        return error
+    if isinstance(error, MemoryError):
+        return OutOfMemory("There was not enough memory.", "Close other programs, or choose a smaller type.")
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull("The disk is full.", "`lqmf disk` shows what can be removed.")
+    return LqmfError(f"The worker failed: {type(error).__name__}: {error}", f"Details are in {log}.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
