@@ -1,0 +1,95 @@
+"""Can a model become a GGUF of some type? Answered from metadata: no weights, no network, no heavy imports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lqmf.quantization.gguf import types
+from lqmf.quantization.gguf.convert import architecture_of
+from lqmf.records import ModelInfo, Verdict
+
+_BLOCK = 256  # weights in a block of the K- and most IQ-types
+_SMALL_BLOCK = {"Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "IQ4_NL", "MXFP4_MOE", "F16", "BF16", "F32"}
+_NOT_WRITERS = ("ForMaskedLM", "ForSequenceClassification", "ForTokenClassification", "EncoderModel", "TokenizerDec")
+_WEIGHTS_REMEDY = "Choose a model, or a revision of it, that has safetensors files."
+
+
+def check(model: ModelInfo, type: str | None, architectures: Mapping[str, str] | None) -> Verdict:
+    """The verdict on `model` as `type`. `architectures` are those that the converter knows; None: it is not here yet.
+
+    Raises UsageError for a type that GGUF does not have.
+    """
+    if (refusal := _refusal(model, type, architectures)) is not None:
+        return refusal
+    doubts = list(_doubts(model, type, architectures))
+    if doubts:
+        return Verdict("but", " ".join(reason for reason, _ in doubts), " ".join(filter(None, (way for _, way in doubts))))
+    return Verdict("yes", f"llama.cpp knows {architecture(model)}.")
+
+
+def architecture(model: ModelInfo) -> str | None:
+    """The architecture that the converter will go by."""
+    return architecture_of(model.config) or model.architecture
+
+
+def imatrix_reason(type: str) -> str:
+    """Why a type is refused until there is an importance matrix."""
+    return f"{type} needs an importance matrix: without one, llama.cpp refuses to write it, for the result would be garbage."
+
+
+def imatrix_remedy(type: str) -> str:
+    """What to take instead."""
+    return f"Choose {types.without_imatrix(type)}, which need none."
+
+
+def _refusal(model: ModelInfo, type: str | None, architectures: Mapping[str, str] | None) -> Verdict | None:
+    if type is not None and types.known(type).needs_imatrix:
+        return Verdict("no", imatrix_reason(type), imatrix_remedy(type))
+    if model.weights_format == "pickle":
+        return Verdict("no", "Its weights are pickled Python objects, which can run code when read.", _WEIGHTS_REMEDY)
+    if model.weights_format == "none":
+        return Verdict("no", "It has no weights.", _WEIGHTS_REMEDY)
+    if not model.has_tokenizer:
+        return Verdict("no", "It has no tokenizer, which a GGUF must hold.", "Choose a model that has one.")
+    return _architecture_refusal(architecture(model), architectures)
+
+
+def _architecture_refusal(name: str | None, architectures: Mapping[str, str] | None) -> Verdict | None:
+    if name is None:
+        return Verdict("no", "Its config.json names no architecture.", "Choose a model with a complete config.json.")
+    if architectures is None:
+        return None
+    if name not in architectures:
+        return Verdict("no", f"llama.cpp does not know the architecture {name}.", "Try another method: gptq or bnb.")
+    if architectures[name] == "bert" or name.endswith(_NOT_WRITERS):
+        return Verdict("no", f"{name} is an encoder: it writes no text.", "Choose a text-generating model.")
+    return None
+
+
+def _doubts(model: ModelInfo, type: str | None, architectures: Mapping[str, str] | None) -> list[tuple[str, str]]:
+    doubts: list[tuple[str, str]] = []
+    if architectures is None:
+        reason = f"Whether llama.cpp knows {architecture(model)} is unknown until its converter is fetched."
+        doubts.append((reason, "`lqmf doctor --fix` fetches it."))
+    if model.wants_remote_code:
+        reason = "It brings Python code of its own, which is not run; if its tokenizer needs that code, conversion is refused."
+        doubts.append((reason, ""))
+    if model.config.get("quantization_config"):
+        doubts.append(("Its weights are quantized already, so quality starts from there.", ""))
+    if model.config.get("vision_config") or model.config.get("audio_config"):
+        doubts.append(("Only its text part is converted.", ""))
+    if type is not None and type not in _SMALL_BLOCK and (misfits := _misfits(model.config)):
+        reason = f"{type} takes rows of {_BLOCK} weights; {' and '.join(misfits)} do not divide, and fall back to a larger type."
+        doubts.append((reason, ""))
+    return doubts
+
+
+def _misfits(config: Mapping[str, Any]) -> list[str]:
+    """Row lengths in `config` that a block of 256 does not divide."""
+    inner = config.get("text_config") or config
+    widths = {
+        "attention rows": inner.get("hidden_size") or inner.get("n_embd"),
+        "feed-forward rows": inner.get("intermediate_size") or inner.get("n_inner"),
+    }
+    return [f"{what} ({width})" for what, width in widths.items() if isinstance(width, int) and width % _BLOCK]

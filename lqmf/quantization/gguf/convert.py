@@ -1,0 +1,246 @@
+"""A folder of Hugging Face files becomes one GGUF file of 16 (or 32) bits, through the official converter.
+
+Looks at the folder before anything is read from it, starts `launcher.py` in a child process, and turns its JSON
+lines into events and errors. Knows nothing about quantizing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import lqmf
+from lqmf import errors
+from lqmf.errors import IncompleteModel, LqmfError, OutOfMemory, UnsafeFormat, UnsupportedModel, WorkerDied
+from lqmf.events import Emit, Notice, Progress, StageFinished, StageStarted
+from lqmf.quantization.gguf import toolchain as toolchains
+from lqmf.quantization.gguf.toolchain import Toolchain
+
+OUTTYPES = ("f16", "bf16", "f32")
+_SECRET = re.compile(r"TOKEN|API_KEY|SECRET|PASSWORD", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Converted:
+    """The GGUF that was written, and what is worth telling about it."""
+
+    path: Path
+    notes: tuple[str, ...] = ()
+
+
+def make_base(
+    source: Path, scratch: Path, emit: Emit, *, name: str, allow_remote_code: bool = False, checkout: Path | None = None
+) -> Converted:
+    """The model in `source` as `<name>-F16.gguf` in `scratch`. Raises as `convert` does."""
+    tools = ready(emit, checkout)
+    target = scratch / f"{name}-F16.gguf"
+    return convert(source, target, "f16", tools, emit, scratch=scratch, name=name, allow_remote_code=allow_remote_code)
+
+
+def ready(emit: Emit, checkout: Path | None = None) -> Toolchain:
+    """The converter, fetched now if this is the first time. Raises ToolchainError."""
+    found = toolchains.find(checkout)
+    if found is None:
+        emit(Notice(text="Fetching llama.cpp's converter (77 MB), once."))
+        found = toolchains.ensure(checkout)
+    if found.warning:
+        emit(Notice(text=found.warning, level="warning"))
+    return found
+
+
+def convert(
+    source: Path,
+    target: Path,
+    outtype: str,
+    tools: Toolchain,
+    emit: Emit,
+    *,
+    scratch: Path,
+    name: str,
+    allow_remote_code: bool = False,
+) -> Converted:
+    """Write `target` from the model in `source`, as `outtype` (f16, bf16 or f32).
+
+    Raises IncompleteModel, UnsafeFormat, UnsupportedModel and RemoteCodeRefused for what the model lacks or wants,
+    DiskFull, OutOfMemory, WorkerDied.
+    """
+    inspect(source, tools)
+    started = time.monotonic()
+    emit(StageStarted(stage="convert", title=f"Converting to {outtype.upper()} GGUF"))
+    with _named(source, scratch, name) as folder:
+        request = {
+            "toolchain": str(tools.root.resolve()),
+            "model": str(folder),
+            "outfile": str(target.resolve()),
+            "outtype": outtype,
+            "scratch": str(scratch.resolve()),
+            "text": str(resources.files("lqmf").joinpath("assets/text/calibration.txt")),
+            "memory": str(toolchains.cache_dir() / "pretokenizers" / tools.version),
+            "model_name": name,
+            "allow_remote_code": allow_remote_code,
+        }
+        notes = _run(request, scratch, emit)
+    emit(StageFinished(stage="convert", seconds=time.monotonic() - started))
+    return Converted(target, notes)
+
+
+# ---------------------------------------------------------------- before anything is read
+
+
+def inspect(source: Path, tools: Toolchain) -> None:
+    """Refuse a folder that cannot or must not be converted. Reads its JSON files only."""
+    config = _json(source / "config.json")
+    _refuse_unknown(architecture_of(config), tools)
+    _weights(source)
+    if not any((source / file).is_file() for file in ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")):
+        raise IncompleteModel(f"{source.name} has no tokenizer.", "Download the model again.")
+
+
+def architecture_of(config: Mapping[str, Any]) -> str | None:
+    """The architecture that the converter goes by: the text part's where a model has several parts."""
+    inner = config.get("text_config") or {}
+    names = inner.get("architectures") or config.get("architectures") or []
+    return str(names[0]) if names else None
+
+
+def _refuse_unknown(architecture: str | None, tools: Toolchain) -> None:
+    if architecture is None:
+        raise UnsupportedModel("config.json names no architecture.", "Choose a model with a complete config.json.")
+    if architecture not in tools.architectures():
+        raise UnsupportedModel(
+            f"llama.cpp's converter ({tools.version}) does not know the architecture {architecture}.",
+            "Choose another model, another method, or a newer llama-cpp-python.",
+        )
+
+
+def _weights(source: Path) -> None:
+    index = source / "model.safetensors.index.json"
+    if index.is_file():
+        shards = set((_json(index).get("weight_map") or {}).values())
+        for shard in sorted(map(str, shards)):
+            if Path(shard).name != shard:
+                raise UnsafeFormat(
+                    f"The weight index of {source.name} points outside its folder ({shard!r}).", "Choose another model."
+                )
+            if not (source / shard).is_file():
+                raise IncompleteModel(f"{source.name} lacks the weight file {shard}.", "Download the model again.")
+        return
+    if any(source.glob("model*.safetensors")):
+        return
+    if any(source.glob("*.bin")) or any(source.glob("*.pt")):
+        raise UnsafeFormat(
+            f"The weights of {source.name} are pickled Python objects, which can run code when read.",
+            "Choose a model, or a revision of it, that has safetensors files.",
+        )
+    raise IncompleteModel(f"{source.name} has no weights (model*.safetensors).", "Download the model again.")
+
+
+def _json(path: Path) -> Mapping[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise IncompleteModel(f"{path.parent.name} has no {path.name}.", "Download the model again.") from error
+    except ValueError as error:
+        raise IncompleteModel(f"{path.name} is not valid JSON: {error}.", "Download the model again.") from error
+    if not isinstance(document, dict):
+        raise IncompleteModel(f"{path.name} does not hold a JSON object.", "Download the model again.")
+    return document
+
+
+# ---------------------------------------------------------------- the child process
+
+
+@contextmanager
+def _named(source: Path, scratch: Path, name: str) -> Iterator[Path]:
+    """`source` under the model's own name: the converter writes its folder's name into the file, and the same plan
+    must give the same bytes wherever the files lie. Where links are not allowed, `source` itself."""
+    link = scratch / "source" / name
+    try:
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(source.resolve(), target_is_directory=True)
+    except OSError:
+        yield source.resolve()
+        return
+    try:
+        yield link.absolute()
+    finally:
+        link.unlink()
+        link.parent.rmdir()
+
+
+def _run(request: Mapping[str, Any], scratch: Path, emit: Emit) -> tuple[str, ...]:
+    command = [sys.executable, "-m", "lqmf.quantization.gguf.launcher", json.dumps(request)]
+    child = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=scratch, env=_environment(scratch)
+    )
+    try:
+        assert child.stdout is not None
+        notes, failure = _listen(child.stdout, emit)
+        child.wait()
+    finally:
+        child.kill()
+        child.wait()
+        for pipe in (child.stdin, child.stdout):
+            if pipe is not None:
+                pipe.close()
+    if failure is not None:
+        raise failure
+    if child.returncode != 0:
+        raise _died(child.returncode)
+    return notes
+
+
+def _listen(lines: Any, emit: Emit) -> tuple[tuple[str, ...], LqmfError | None]:
+    notes: list[str] = []
+    for line in lines:
+        message = json.loads(line)
+        if "done_bytes" in message:
+            done, total = message["done_bytes"], message["total_bytes"]
+            emit(Progress(stage="convert", done=done, total=total, unit="bytes"))
+        elif "pretokenizer" in message:
+            notes.append(_proven(message))
+            emit(Notice(text=notes[-1]))
+        elif "error" in message:
+            return tuple(notes), errors.from_json(message["error"])
+    return tuple(notes), None
+
+
+def _proven(message: Mapping[str, Any]) -> str:
+    text = (
+        f"The converter does not recognize this tokenizer; llama.cpp's pre-tokenizer '{message['pretokenizer']}' "
+        f"gives the same tokens on {message['lines']} varied lines."
+    )
+    return text if message["specials_agree"] else text + " It differs in the special tokens put around a text."
+
+
+def _died(code: int) -> LqmfError:
+    if code == -signal.SIGKILL:
+        return OutOfMemory(
+            "The converter was killed, most likely by the system for lack of memory.", "Close other programs, try again."
+        )
+    return WorkerDied(f"The converter ended unexpectedly ({code}).", "The job's log has its last words.")
+
+
+def _environment(scratch: Path) -> dict[str, str]:
+    """The child's environment: no network, no secrets, no foreign `gguf`, nothing importable from where it stands."""
+    kept = {key: value for key, value in os.environ.items() if not _SECRET.search(key) and key != "NO_LOCAL_GGUF"}
+    package = str(Path(next(iter(lqmf.__path__))).parent)
+    return kept | {
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_MODULES_CACHE": str(scratch / "modules"),
+        "PYTHONSAFEPATH": "1",
+        "PYTHONPATH": os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])]),
+    }

@@ -1,0 +1,210 @@
+"""Which of llama.cpp's pre-tokenizers splits text as a given tokenizer does: matched by behaviour, and proven.
+
+The converter knows BPE pre-tokenizers by a hash over one vocabulary, so it does not recognize any home-trained one.
+Here a few thousand varied lines go through both the tokenizer and libllama, once per candidate name, until one
+gives the same ids for every line. Runs in the converter's process; knows nothing of models or weights.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import difflib
+import hashlib
+import json
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lqmf.errors import UnsupportedModel
+
+_SCREEN = 150  # lines that every candidate must pass before the whole proof
+_SPECIAL_TRIES = 12  # candidates tried for the same first and last token too
+
+# Hugging Face patterns of the commonest families and llama.cpp's name for each: they only order the candidates.
+_CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+_TAIL = r"\s*[\r\n]+|\s+(?!\S)|\s+"
+_GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+_KNOWN: tuple[tuple[str, str], ...] = (
+    ("gpt-2", _GPT2),
+    ("starcoder", "Digits " + _GPT2),
+    ("llama-bpe", _CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|" + _TAIL),
+    ("dbrx", _CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|" + _TAIL),
+    ("qwen2", _CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|" + _TAIL),
+    ("qwen35", _CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|" + _TAIL),
+    ("gpt-4o", r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+" + _CONTRACTIONS),
+    ("tekken", r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|\p{N}|" + _TAIL),
+    ("deepseek-v3", r"\p{N}{1,3} [一-龥぀-ゟ゠-ヿ]+ [!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|" + _TAIL),
+    ("deepseek-llm", r"[\r\n] \s?[A-Za-zµÀ-ÖØ-öø-ƺ]+ \s?[!-/:-~！-／：-～‘-‟　-。]+ \s+$ [一-龥ࠀ-一가-퟿]+ Digits"),
+    ("falcon", "Punctuation ByteLevel Digits " + _GPT2 + " [0-9][0-9][0-9]"),
+    ("bloom", " ?[^(\\s|[.,!?…。，、।۔،])]+"),
+)
+
+
+@dataclass(frozen=True)
+class Match:
+    """`name` gives the tokenizer's ids on all `lines` lines; `specials_agree`: its first and last tokens too."""
+
+    name: str
+    lines: int
+    specials_agree: bool
+
+
+def match(tokenizer: Any, vocab_file: Path, names: Sequence[str], text: Path, memory: Path | None = None) -> Match:
+    """The first of `names`, likeliest first, with which libllama tokenizes as `tokenizer` does.
+
+    `vocab_file` is a vocabulary-only GGUF of this tokenizer, `text` a file with ordinary text, `memory` a folder that
+    keeps proven answers by the tokenizer's hash. Raises UnsupportedModel naming the first line that differs.
+    """
+    remembered = memory / f"{fingerprint(tokenizer)}.json" if memory else None
+    if remembered and remembered.is_file():
+        return Match(**json.loads(remembered.read_text(encoding="utf-8")))
+    found = _search(tokenizer, vocab_file, order(names, pattern_of(tokenizer)), list(sample_lines(text)))
+    if remembered:
+        remembered.parent.mkdir(parents=True, exist_ok=True)
+        fresh = remembered.with_suffix(".new")
+        fresh.write_text(json.dumps(asdict(found)), encoding="utf-8")
+        fresh.replace(remembered)
+    return found
+
+
+def fingerprint(tokenizer: Any) -> str:
+    """A hash over everything that decides the tokenizer's ids."""
+    return hashlib.sha256(_serialized(tokenizer).encode()).hexdigest()[:32]
+
+
+def pattern_of(tokenizer: Any) -> str:
+    """The tokenizer's pre-tokenizing steps as one string: their regular expressions and the names of the others."""
+    steps = json.loads(_serialized(tokenizer)).get("pre_tokenizer") or {}
+    return " ".join(_describe(step) for step in steps.get("pretokenizers", [steps]) if step)
+
+
+def order(names: Iterable[str], pattern: str) -> list[str]:
+    """`names`, those whose known pattern is most like `pattern` first, the unknown ones last."""
+    known = dict(_KNOWN)
+
+    def likeness(name: str) -> float:
+        return difflib.SequenceMatcher(None, known[name], pattern).ratio() if name in known else -1.0
+
+    return sorted(names, key=likeness, reverse=True)
+
+
+def _describe(step: dict[str, Any]) -> str:
+    if step["type"] == "ByteLevel":
+        return _GPT2 if step.get("use_regex", True) else ""
+    pattern = step.get("pattern") or {}
+    return str(pattern.get("Regex") or pattern.get("String") or step["type"])
+
+
+def _serialized(tokenizer: Any) -> str:
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        return str(backend.to_str())
+    return json.dumps({"class": type(tokenizer).__name__, "vocab": tokenizer.get_vocab()}, sort_keys=True)
+
+
+def _search(tokenizer: Any, vocab_file: Path, names: Sequence[str], lines: Sequence[str]) -> Match:
+    plain = _ids(tokenizer, lines, specials=False)
+    special = _ids(tokenizer, lines[:_SCREEN], specials=True)
+    without_specials: Match | None = None
+    first_difference = ""
+    for tried, name in enumerate(names):
+        with vocabulary(vocab_file, name) as vocab:
+            if vocab is None:
+                continue
+            difference = _first_difference(vocab, lines, plain)
+            if difference is not None:
+                first_difference = first_difference or f"with '{name}': {difference[:80]!r}"
+                continue
+            agrees = _first_difference(vocab, lines[:_SCREEN], special, specials=True) is None
+        if agrees or tried >= _SPECIAL_TRIES:
+            return Match(name, len(lines), agrees) if agrees else without_specials or Match(name, len(lines), False)
+        without_specials = without_specials or Match(name, len(lines), False)
+    if without_specials is None:
+        raise UnsupportedModel(
+            "llama.cpp has no pre-tokenizer that splits text as this model's tokenizer does; "
+            f"{len(names)} were tried, and the first line that differs ({first_difference}).",
+            "Choose another model, or quantize this one with another method.",
+        )
+    return without_specials
+
+
+def _ids(tokenizer: Any, lines: Sequence[str], *, specials: bool) -> list[list[int]]:
+    return [list(ids) for ids in tokenizer(list(lines), add_special_tokens=specials)["input_ids"]]
+
+
+def _first_difference(
+    vocab: Any, lines: Sequence[str], expected: Sequence[list[int]], *, specials: bool = False
+) -> str | None:
+    for line, ids in zip(lines, expected, strict=True):
+        if tokenize(vocab, line, specials=specials) != ids:
+            return line
+    return None
+
+
+@contextmanager
+def vocabulary(vocab_file: Path, pre: str) -> Iterator[Any]:
+    """libllama's vocabulary of `vocab_file`, with `pre` in place of its pre-tokenizer; None when it refuses."""
+    from llama_cpp import llama_cpp as lib
+
+    overrides = (lib.llama_model_kv_override * 2)()
+    overrides[0].tag = lib.LLAMA_KV_OVERRIDE_TYPE_STR
+    overrides[0].key = b"tokenizer.ggml.pre"
+    overrides[0].value.val_str = pre.encode()
+    parameters = lib.llama_model_default_params()
+    parameters.vocab_only = True
+    parameters.kv_overrides = ctypes.cast(overrides, type(parameters.kv_overrides))
+    model = lib.llama_model_load_from_file(str(vocab_file).encode(), parameters)
+    if not model:
+        yield None
+        return
+    try:
+        yield lib.llama_model_get_vocab(model)
+    finally:
+        lib.llama_model_free(model)
+
+
+def tokenize(vocab: Any, line: str, *, specials: bool = False) -> list[int]:
+    """libllama's ids of `line`."""
+    from llama_cpp import llama_cpp as lib
+
+    raw = line.encode()
+    room = len(raw) + 8
+    ids = (lib.llama_token * room)()
+    count = lib.llama_tokenize(vocab, raw, len(raw), ids, room, specials, False)
+    return list(ids[:count])
+
+
+# ---------------------------------------------------------------- the lines
+
+_PIECES: tuple[tuple[str, ...], ...] = (
+    ("the", "Quick", "BROWN", "fox", "naïve", "Straße", "señor", "camelCase", "snake_case", "HTTPServer2", "x"),
+    ("don't", "I'm", "we'll", "THEY'RE", "it'S", "I'VE", "he'd", "rock'n'roll", "'s", "''t", "o'clock", "l'été"),
+    ("0", "7", "42", "365", "1999", "12345", "1000000", "3.14159", "1,234,567.89", "0xFF", "1e-9", "10:30", "v2.0.1"),
+    (" ", "  ", "   ", "        ", "\t", "\t\t", " \t ", "\n", "\n\n", "\n \n", "\r\n", "  \n", "\n    "),
+    (".", ",", "!?", "...", "----", "=====", "(", ")", "[]", "{};", "<=>", "&&", "||", "//", "/* */", "#!", "$", "%"),
+    ("“quoted”", "«да»", "—", "…", "€", "£9", "±", "≤", "∑", "→", "©", "§3", "™", "`code`", "'''", '"""'),
+    ("привет", "Мир", "Ελλάδα", "שלום", "مرحبا", "नमस्ते", "สวัสดี", "ភាសា", "தமிழ்", "ქართული", "tiếng Việt"),
+    ("你好", "世界", "我想在apple工作1314天", "こんにちは", "カタカナ", "한국어", "。", "，", "！", "漢字かな交じり"),
+    ("🚀", "😶‍🌫️", "👩‍💻", "🇨🇭", "✅", "🦙🦙", "👍🏽", "☕"),
+    ("def f(x):", "    return x**2", "a[i]+=1;", "if(x!=NULL){", "SELECT * FROM t;", "</div>", "https://ex.org/a?b=c&d=1"),
+    ("½", "²", "Ⅷ", "٣", "①", "é", "ﬁ", "ǅ", "ß", "İ"),
+)
+
+
+def sample_lines(text: Path, count: int = 2500, seed: int = 7) -> Iterator[str]:
+    """Lines that tell pre-tokenizers apart: built from scripts, digits, whitespace, code and contractions, then
+    lines and paragraphs of `text`. The same every time."""
+    draw = random.Random(seed)
+    for pieces in _PIECES:
+        yield from pieces
+    for _ in range(count):
+        pieces = (draw.choice(draw.choice(_PIECES)) for _ in range(draw.randint(2, 12)))
+        yield draw.choice(("", " ", "")).join(pieces)
+    lines = [line for line in text.read_text(encoding="utf-8").splitlines() if line.strip()]
+    yield from draw.sample(lines, min(len(lines), count // 2))
+    for _ in range(40):
+        start = draw.randrange(max(1, len(lines) - 12))
+        yield "\n".join(lines[start : start + 12])

@@ -1,0 +1,102 @@
+"""The types that `llama_model_quantize` can write, what they weigh, and which is recommended for a number of bits.
+
+Plain data; imports no library. Sizes are bits per weight that llama.cpp's own dry run gives for Llama 3 8B: `body`
+for all matrices of the layers together, and the types it picks for the two ends (token embedding and output).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lqmf.errors import UsageError
+from lqmf.quantization.base import QuantType
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a type is written: `ftype` is llama.cpp's number for it; bits per weight of the embedding and the output.
+
+    A model whose output is tied to its embedding stores one matrix, at the output's type.
+    """
+
+    ftype: int
+    embedding_bits: float
+    output_bits: float
+    core_seconds: float  # CPU seconds to quantize a billion weights, on one AVX-512 core
+
+
+_Q2, _Q3, _Q4, _Q5, _Q6, _Q8 = 2.625, 3.4375, 4.5, 5.5, 6.5625, 8.5
+_TRAINED = "only for models trained this way"
+
+# name: ftype, bits, body bits per weight, embedding, output, core seconds, needs an importance matrix, summary
+_TABLE: Mapping[str, tuple[int, int, float, float, float, float, bool, str]] = {
+    "Q4_K_M": (15, 4, 4.80, _Q4, _Q6, 90, False, "the usual choice: small, with little loss"),
+    "Q4_K_S": (14, 4, 4.54, _Q4, _Q6, 85, False, "a little smaller than Q4_K_M"),
+    "IQ4_XS": (30, 4, 4.32, 4.25, _Q6, 200, False, "the smallest good 4-bit type; slower on a CPU"),
+    "IQ4_NL": (25, 4, 4.55, _Q4, _Q6, 200, False, "for matrices whose rows K-types do not fit"),
+    "Q4_0": (2, 4, 4.50, _Q4, _Q6, 10, False, "older; fast on ARM"),
+    "Q4_1": (3, 4, 5.00, 5.0, _Q6, 10, False, "older"),
+    "MXFP4_MOE": (38, 4, 4.25, _Q8, _Q8, 60, False, "4-bit floats for mixtures of experts"),
+    "Q5_K_M": (17, 5, 5.65, _Q5, _Q6, 70, False, "very little loss"),
+    "Q5_K_S": (16, 5, 5.50, _Q5, _Q6, 70, False, "a little smaller than Q5_K_M"),
+    "Q5_0": (8, 5, 5.50, _Q5, _Q6, 15, False, "older"),
+    "Q5_1": (9, 5, 6.00, 6.0, _Q6, 15, False, "older"),
+    "Q6_K": (18, 6, 6.56, _Q6, _Q6, 40, False, "hardly distinguishable from the source"),
+    "Q8_0": (7, 8, 8.50, _Q8, _Q8, 5, False, "as good as the source, half its size"),
+    "Q3_K_M": (12, 3, 3.84, _Q3, _Q6, 60, False, "small, with a clear loss"),
+    "IQ3_M": (27, 3, 3.58, _Q3, _Q6, 300, False, "smaller than Q3_K_M at a similar loss; slower on a CPU"),
+    "Q3_K_L": (13, 3, 4.19, _Q3, _Q6, 60, False, "between Q3_K_M and 4 bits"),
+    "Q3_K_S": (11, 3, 3.44, _Q3, _Q6, 60, False, "smaller than Q3_K_M, with more loss"),
+    "IQ3_S": (26, 3, 3.46, _Q3, _Q6, 300, False, "a little smaller than IQ3_M"),
+    "IQ3_XS": (22, 3, 3.27, _Q3, _Q6, 300, False, "between IQ3_S and 2 bits"),
+    "IQ3_XXS": (23, 3, 3.21, _Q3, _Q5, 300, True, "the smallest 3-bit type"),
+    "Q2_K": (10, 2, 2.94, _Q2, _Q6, 60, False, "very small, with a large loss"),
+    "IQ2_M": (29, 2, 2.70, _Q3, _Q5, 400, True, "better than Q2_K at a smaller size"),
+    "IQ2_S": (28, 2, 2.48, _Q3, _Q5, 400, True, "smaller than IQ2_M"),
+    "IQ2_XS": (20, 2, 2.37, _Q2, _Q5, 400, True, "smaller than IQ2_S"),
+    "IQ2_XXS": (19, 2, 2.13, _Q2, _Q5, 400, True, "the smallest 2-bit type"),
+    "Q2_K_S": (21, 2, 2.73, _Q2, _Q6, 60, True, "a little smaller than Q2_K"),
+    "TQ2_0": (37, 2, 2.06, _Q4, _Q6, 10, False, f"ternary weights: {_TRAINED}"),
+    "Q2_0": (41, 2, 2.25, _Q4, _Q6, 10, False, f"four levels: {_TRAINED}"),
+    "IQ1_M": (31, 1, 1.86, _Q2, _Q5, 500, True, "hardly usable, for very large models"),
+    "IQ1_S": (24, 1, 1.69, _Q2, _Q5, 500, True, "the smallest type of all"),
+    "TQ1_0": (36, 1, 1.69, _Q4, _Q6, 10, False, f"ternary weights, packed: {_TRAINED}"),
+    "Q1_0": (40, 1, 1.13, 1.125, _Q6, 10, False, f"one-bit weights: {_TRAINED}"),
+    "F16": (1, 16, 16.0, 16.0, 16.0, 0, False, "not quantized: half floats"),
+    "BF16": (32, 16, 16.0, 16.0, 16.0, 0, False, "not quantized: bfloat16, as most models are trained"),
+    "F32": (0, 32, 32.0, 32.0, 32.0, 0, False, "not quantized: full floats"),
+}
+
+TYPES: Mapping[str, QuantType] = {
+    name: QuantType(name, bits, body, needs_imatrix, summary)
+    for name, (_, bits, body, _, _, _, needs_imatrix, summary) in _TABLE.items()
+}
+LAYOUTS: Mapping[str, Layout] = {name: Layout(row[0], row[3], row[4], row[5]) for name, row in _TABLE.items()}
+
+# types that the converter writes by itself
+OUTTYPES: Mapping[str, str] = {"F16": "f16", "BF16": "bf16", "F32": "f32"}
+
+_DEFAULTS: Mapping[int, str] = {
+    2: "Q2_K", 3: "Q3_K_M", 4: "Q4_K_M", 5: "Q5_K_M", 6: "Q6_K", 8: "Q8_0", 16: "F16", 32: "F32",
+}  # fmt: skip
+
+
+def default_type(bits: int) -> str:
+    """The recommended type of `bits` bits. Raises UsageError, naming the choices, when there is none."""
+    if bits in _DEFAULTS:
+        return _DEFAULTS[bits]
+    choices = ", ".join(f"{known} ({name})" for known, name in _DEFAULTS.items())
+    raise UsageError(f"There is no recommended {bits}-bit GGUF type.", f"Choose one of these numbers of bits: {choices}.")
+
+
+def known(name: str) -> QuantType:
+    """The type called `name`. Raises UsageError when llama.cpp has none of that name."""
+    if name in TYPES:
+        return TYPES[name]
+    raise UsageError(f"GGUF has no type called '{name}'.", f"Choose one of: {', '.join(TYPES)}.")
+
+
+def without_imatrix(name: str) -> str:
+    """The type to recommend in place of one that needs an importance matrix."""
+    return {3: "Q3_K_S or IQ3_XS", 2: "Q2_K", 1: "Q2_K"}[TYPES[name].bits]
