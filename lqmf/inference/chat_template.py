@@ -1,0 +1,83 @@
+"""Messages through a model's own chat template, which is Jinja and comes from strangers: it runs in a sandbox.
+
+The environment is the one that templates are written for: transformers' `apply_chat_template` (trim_blocks,
+lstrip_blocks, loop controls, `raise_exception`, `strftime_now`, `tojson` that leaves characters as they are, the
+`generation` tag). Knows no model and no engine.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from lqmf.errors import UsageError
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+def render(
+    template: str,
+    messages: Sequence[Mapping[str, str]],
+    *,
+    bos: str = "",
+    eos: str = "",
+    add_generation_prompt: bool = True,
+) -> str:
+    """`messages` as one prompt. Raises UsageError when the template refuses them or is broken."""
+    from jinja2 import TemplateError
+
+    variables = {"messages": [dict(m) for m in messages], "bos_token": bos, "eos_token": eos}
+    try:
+        compiled = _environment().from_string(template)
+        return str(compiled.render(**variables, add_generation_prompt=add_generation_prompt))
+    except _Refused as refusal:
+        raise UsageError(f"The model's chat template refuses these messages: {refusal}", _PLAIN) from refusal
+    except (TemplateError, TypeError, ValueError, KeyError, IndexError, AttributeError, RecursionError) as error:
+        raise UsageError(f"The model's chat template fails: {error}", _PLAIN) from error
+
+
+_PLAIN = "Give a plain prompt instead of messages, or start with the role 'user' and alternate."
+
+
+class _Refused(Exception):
+    """The template itself called raise_exception."""
+
+
+def _refuse(message: str) -> None:
+    raise _Refused(message)
+
+
+def _to_json(value: Any, indent: int | None = None, **_: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=indent)
+
+
+def _now(form: str) -> str:
+    return datetime.datetime.now().strftime(form)
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    from jinja2 import nodes
+    from jinja2.ext import Extension
+    from jinja2.parser import Parser
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class Generation(Extension):
+        """Marks what the assistant says, for training; here its inside is simply kept."""
+
+        tags = {"generation"}  # noqa: RUF012 (jinja2 declares it so)
+
+        def parse(self, parser: Parser) -> list[nodes.Node]:
+            next(parser.stream)
+            return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", Generation]
+    )
+    environment.filters["tojson"] = _to_json
+    environment.globals.update(raise_exception=_refuse, strftime_now=_now)
+    return environment

@@ -1,0 +1,41 @@
+"""Which file of a folder is the GGUF model. Standard library only; knows no engine."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from lqmf.errors import NotFound, UsageError
+
+_LATER_SHARD = re.compile(r"-(?!00001-of-)\d{5}-of-\d{5}\.gguf$")
+
+
+def is_gguf(path: Path) -> bool:
+    """Whether `path` is a file that begins as GGUF files do."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"GGUF"
+    except OSError:
+        return False
+
+
+def model_files(folder: Path) -> list[Path]:
+    """The GGUF models of a folder, by name: a split model counts once (its first file), image projectors do not."""
+    return sorted(
+        file
+        for file in folder.glob("*.gguf")
+        if not file.name.startswith((".", "mmproj")) and not _LATER_SHARD.search(file.name)
+    )
+
+
+def model_file(path: Path) -> Path:
+    """The one GGUF model at `path`, a file or a folder. Raises NotFound for none, UsageError for several."""
+    if path.is_file():
+        return path
+    found = model_files(path)
+    if not found:
+        raise NotFound(f"There is no GGUF file at {path}.", "lqmf test discover")
+    if len(found) > 1:
+        names = ", ".join(file.name for file in found)
+        raise UsageError(f"{path.name} holds several GGUF files: {names}.", f"Name one of them: {found[0]}")
+    return found[0]

@@ -1,0 +1,125 @@
+"""One llama.cpp context: the key-value cache and the buffers of a run. Knows tokens and logits, no text.
+
+llama.cpp aborts the process on a wrong call, so the sizes are checked here, before it is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lqmf.errors import UsageError
+from lqmf.inference import llama_library
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+KV_TYPES = {"f32": 0, "f16": 1, "bf16": 30, "q8_0": 8, "q5_1": 7, "q5_0": 6, "q4_1": 3, "q4_0": 2, "iq4_nl": 20}
+
+
+@dataclass(frozen=True)
+class ContextOptions:
+    """`kv_type` is the type of the cached keys and values; `gpu` says whether anything at all may run there."""
+
+    batch: int
+    threads: int
+    kv_type: str
+    gpu: bool
+
+
+class Context:
+    """Room for `length` tokens of one sequence, giving up to `outputs` rows of logits from one batch."""
+
+    def __init__(self, lib: Any, model: Any, length: int, outputs: int, options: ContextOptions) -> None:
+        self.length, self.outputs = length, outputs
+        self._lib = lib
+        self._batch_size = min(options.batch, length)
+        self._vocabulary: int = lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(model))
+        llama_library.forget_log()
+        self._ctx = lib.llama_init_from_model(model, self._parameters(options))
+        if not self._ctx:
+            raise llama_library.refusal(f"make room for {length} tokens of context")
+        self._memory = lib.llama_get_memory(self._ctx)
+        self._one = (lib.llama_token * 1)()
+        self._single = lib.llama_batch_get_one(self._one, 1)
+
+    @property
+    def pointer(self) -> Any:
+        """For the sampler, which reads the last logits out of the context itself."""
+        return self._ctx
+
+    def _parameters(self, options: ContextOptions) -> Any:
+        parameters = self._lib.llama_context_default_params()
+        parameters.n_ctx = self.length
+        parameters.n_batch = parameters.n_ubatch = self._batch_size
+        parameters.n_outputs_max = min(self.outputs, self._batch_size)
+        parameters.n_threads = parameters.n_threads_batch = options.threads
+        parameters.type_k = parameters.type_v = KV_TYPES[options.kv_type]
+        if options.kv_type not in ("f32", "f16", "bf16"):  # a quantized value cache needs flash attention
+            parameters.flash_attn_type = self._lib.LLAMA_FLASH_ATTN_TYPE_ENABLED
+        parameters.offload_kqv = parameters.op_offload = options.gpu
+        parameters.no_perf = True
+        return parameters
+
+    def clear(self) -> None:
+        """Forget the sequence."""
+        self._lib.llama_memory_clear(self._memory, True)
+
+    def feed(self, tokens: Sequence[int]) -> None:
+        """Append `tokens`; the logits of the last one are then ready for the sampler."""
+        for start in range(0, len(tokens), self._batch_size):
+            part = tokens[start : start + self._batch_size]
+            array = (self._lib.llama_token * len(part))(*part)
+            self._check(self._lib.llama_decode(self._ctx, self._lib.llama_batch_get_one(array, len(part))))
+
+    def feed_one(self, token: int) -> None:
+        """Append one token, with nothing allocated."""
+        self._one[0] = token
+        self._check(self._lib.llama_decode(self._ctx, self._single))
+
+    def score(self, tokens: Sequence[int], first: int) -> NDArray[np.float32]:
+        """Logits at positions `first`.. of `tokens`, taken as a fresh sequence: (T - first, V) float32, a copy."""
+        import numpy as np
+
+        self.clear()
+        rows = np.empty((len(tokens) - first, self._vocabulary), dtype=np.float32)
+        for start in range(0, len(tokens), self._batch_size):
+            end = min(start + self._batch_size, len(tokens))
+            begin = max(start, first)
+            self._decode_part(tokens[start:end], start, first)
+            if begin < end:
+                address = self._lib.llama_get_logits(self._ctx)
+                shape = (end - begin, self._vocabulary)
+                rows[begin - first : end - first] = np.ctypeslib.as_array(address, shape=shape)
+        return rows
+
+    def _decode_part(self, part: Sequence[int], start: int, first: int) -> None:
+        batch = self._lib.llama_batch_init(len(part), 0, 1)
+        try:
+            batch.n_tokens = len(part)
+            for i, token in enumerate(part):
+                batch.token[i] = token
+                batch.pos[i] = start + i
+                batch.n_seq_id[i] = 1
+                batch.seq_id[i][0] = 0
+                batch.logits[i] = start + i >= first
+            self._check(self._lib.llama_decode(self._ctx, batch))
+        finally:
+            self._lib.llama_batch_free(batch)
+
+    def _check(self, code: int) -> None:
+        """Source of the codes: llama_decode in llama.h."""
+        if code == 1:
+            raise UsageError(f"The context of {self.length} tokens is full.", "Give a larger --context.")
+        if code != 0:
+            raise llama_library.refusal(f"run the model (code {code})")
+
+    def free(self) -> None:
+        self._lib.llama_free(self._ctx)
+
+
+def size_for(length: int, step: int = 256) -> int:
+    """The context size that llama.cpp itself rounds `length` up to."""
+    return -(-length // step) * step

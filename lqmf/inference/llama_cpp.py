@@ -1,0 +1,284 @@
+"""The Engine promise over llama.cpp's C functions: any GGUF file, on the CPU or a GPU.
+
+Knows nothing about artifacts, jobs or measuring. One engine is used from one thread. llama.cpp aborts the process on
+a failed assertion: whatever can be foreseen (a long prompt, a token out of range, a cut file) is refused before it
+gets there, and engines run in the worker process anyway.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from lqmf.errors import IncompleteModel, ModelError, UnsupportedModel, UsageError
+from lqmf.inference import chat_template, llama_library
+from lqmf.inference.engine import Message, Piece, Sampling
+from lqmf.inference.gguf_files import is_gguf, model_file
+from lqmf.inference.gguf_header import read_header, shards
+from lqmf.inference.llama_context import KV_TYPES, Context, ContextOptions, size_for
+from lqmf.inference.stream import TextStream
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+DEFAULT_CONTEXT = 4096
+
+
+def can_open(path: Path) -> bool:
+    """Whether this engine runs what lies at `path`: a GGUF file, or a folder that holds one."""
+    return any(is_gguf(file) for file in path.glob("*.gguf")) if path.is_dir() else is_gguf(path)
+
+
+def open_model(path: Path, **options: Any) -> LlamaCppEngine:
+    """The engine for `path`, a GGUF file or a folder with one; `options` are those of LlamaCppEngine."""
+    return LlamaCppEngine(model_file(path), **options)
+
+
+class LlamaCppEngine:
+    """A GGUF model in memory. `context` in tokens (None: what the model was trained for, at most 4096); `gpu_layers`
+    None means all with device "gpu". Raises NotFound, ModelError (with IncompleteModel, UnsupportedModel), OutOfMemory,
+    GpuOutOfMemory, and UsageError for options that this model or this build of llama.cpp cannot do."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        context: int | None = None,
+        device: Literal["cpu", "gpu"] = "cpu",
+        gpu_layers: int | None = None,
+        threads: int | None = None,
+        kv_type: str = "f16",
+        batch: int = 512,
+    ) -> None:
+        self._model: Any = None
+        self._contexts: dict[str, Context] = {}
+        self._pieces: dict[int, bytes] = {}
+        self._lib = llama_library.load()
+        self._options = self._checked_options(device, gpu_layers, threads, kv_type, batch)
+        self._load(path, gpu_layers)
+        try:
+            self._read_model(path, context)
+        except ModelError:
+            self.close()
+            raise
+
+    def _checked_options(
+        self, device: str, gpu_layers: int | None, threads: int | None, kv_type: str, batch: int
+    ) -> ContextOptions:
+        if kv_type not in KV_TYPES:
+            raise UsageError(f"There is no KV type '{kv_type}'.", f"Choose one of {', '.join(KV_TYPES)}.")
+        gpu = device == "gpu" or bool(gpu_layers)
+        if gpu and not self._lib.llama_supports_gpu_offload():
+            raise UsageError(
+                "The installed llama-cpp-python is a CPU build and cannot use a GPU.",
+                "Use --device cpu, or: CMAKE_ARGS=-DGGML_CUDA=on pip install --force-reinstall llama-cpp-python",
+            )
+        return ContextOptions(max(1, batch), threads or llama_library.threads(), kv_type, gpu)
+
+    def _load(self, path: Path, gpu_layers: int | None) -> None:
+        for shard in shards(path):
+            if missing := read_header(shard).missing_bytes:
+                raise IncompleteModel(f"{shard.name} is cut short: {missing} bytes are missing.", "Get it again.")
+        parameters = self._lib.llama_model_default_params()
+        all_or_none = -1 if self._options.gpu else 0
+        parameters.n_gpu_layers = all_or_none if gpu_layers is None else gpu_layers
+        llama_library.forget_log()
+        self._model = self._lib.llama_model_load_from_file(str(path).encode(), parameters)
+        if not self._model:
+            raise llama_library.refusal(f"load {path.name}")
+
+    def _read_model(self, path: Path, context: int | None) -> None:
+        lib = self._lib
+        self._vocab = lib.llama_model_get_vocab(self._model)
+        if lib.llama_vocab_type(self._vocab) == lib.LLAMA_VOCAB_TYPE_NONE:
+            raise UnsupportedModel(f"{path.name} holds no tokenizer.", "Convert it again, with its tokenizer files.")
+        if lib.llama_model_has_encoder(self._model) or not lib.llama_model_has_decoder(self._model):
+            raise UnsupportedModel(f"{path.name} is not a model that continues text.", "Choose a decoder-only model.")
+        self.name = llama_library.version()
+        self.vocabulary: int = lib.llama_vocab_n_tokens(self._vocab)
+        trained: int = lib.llama_model_n_ctx_train(self._model) or DEFAULT_CONTEXT
+        if context is not None and not 0 < context <= trained:
+            self.close()
+            message = f"{path.name} was trained for a context of {trained} tokens; {context} is not possible."
+            raise UsageError(message, f"Give --context {trained}, or less.")
+        self.context_length = context or min(trained, DEFAULT_CONTEXT)
+
+    # ------------------------------------------------------------ text
+
+    def tokenize(self, text: str, *, special: bool = False, bos: bool = False) -> list[int]:
+        """Token ids of `text`. `bos` puts the beginning token first if the model's convention has one."""
+        self._alive()
+        data = text.encode("utf-8", "replace")
+        room = len(data) + 2
+        buffer = (self._lib.llama_token * room)()
+        count = self._lib.llama_tokenize(self._vocab, data, len(data), buffer, room, False, special)
+        if count < 0:  # more tokens than bytes: a tokenizer that normalizes to longer text
+            buffer = (self._lib.llama_token * -count)()
+            count = self._lib.llama_tokenize(self._vocab, data, len(data), buffer, -count, False, special)
+        begin = [self._lib.llama_vocab_bos(self._vocab)] if bos and self._adds_bos() else []
+        return [*begin, *buffer[:count]]
+
+    def detokenize(self, tokens: Sequence[int]) -> str:
+        """The text of `tokens`, special tokens written out."""
+        self._check_tokens(tokens)
+        array = (self._lib.llama_token * len(tokens))(*tokens)
+        room = 16 * len(tokens) + 16
+        for _ in range(2):
+            buffer = ctypes.create_string_buffer(room)
+            count = self._lib.llama_detokenize(self._vocab, array, len(tokens), buffer, room, False, True)
+            if count >= 0:
+                break
+            room = -count
+        return buffer.raw[:count].decode("utf-8", "replace")
+
+    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> str:
+        """`messages` through the template in the file. Raises UsageError when it has none, or it refuses them."""
+        self._alive()
+        template = self._lib.llama_model_chat_template(self._model, None)
+        if not template:
+            raise UsageError("This model has no chat template.", "Give a plain prompt instead of messages.")
+        lib, vocab = self._lib, self._vocab
+        return chat_template.render(
+            template.decode("utf-8", "replace"),
+            messages,
+            bos=self._token_text(lib.llama_vocab_bos(vocab)),
+            eos=self._token_text(lib.llama_vocab_eos(vocab)),
+            add_generation_prompt=add_generation_prompt,
+        )
+
+    def _token_text(self, token: int) -> str:
+        if token < 0:
+            return ""
+        return str(self._lib.llama_vocab_get_text(self._vocab, token).decode("utf-8", "replace"))
+
+    def _adds_bos(self) -> bool:
+        return bool(self._lib.llama_vocab_get_add_bos(self._vocab) and self._lib.llama_vocab_bos(self._vocab) >= 0)
+
+    def _check_tokens(self, tokens: Sequence[int]) -> None:
+        self._alive()
+        if tokens and not (min(tokens) >= 0 and max(tokens) < self.vocabulary):
+            raise UsageError(f"A token is outside this model's vocabulary of {self.vocabulary}.", "Tokenize with it.")
+
+    # ------------------------------------------------------------ generation
+
+    def chat(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[Piece]:
+        """The assistant's answer to `messages`, as a stream."""
+        return self.generate(self.render(messages), sampling)
+
+    def generate(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece]:
+        """Continue `prompt`: one Piece a token (its text may be empty, held back inside a character or a possible stop
+        string), then what was held. Ends at an end token, a stop string, `max_tokens`, or a full context."""
+        tokens = self._prompt_tokens(prompt) if isinstance(prompt, str) else list(prompt)
+        self._check_tokens(tokens)
+        if not tokens:
+            raise UsageError("There is no prompt to continue.", "Give at least one word.")
+        if len(tokens) > self.context_length:
+            raise UsageError(
+                f"The prompt has {len(tokens)} tokens; the context holds {self.context_length}.",
+                "Shorten the prompt, or give a larger --context.",
+            )
+        return self._stream(tokens, sampling)
+
+    def _prompt_tokens(self, text: str) -> list[int]:
+        """Tokens with the beginning token once, also where a chat template has already written it out."""
+        tokens = self.tokenize(text, special=True, bos=True)
+        twice = self._adds_bos() and len(tokens) > 1 and tokens[0] == tokens[1]
+        return tokens[1:] if twice else tokens
+
+    def _stream(self, tokens: list[int], sampling: Sampling) -> Iterator[Piece]:
+        context = self._context("generate", self.context_length, outputs=1)
+        context.clear()
+        text = TextStream(sampling.stop)
+        sampler = self._sampler(sampling)
+        room = min(sampling.max_tokens, self.context_length - len(tokens) + 1)
+        try:
+            if room > 0:
+                context.feed(tokens)
+            for left in range(room - 1, -1, -1):
+                token = self._lib.llama_sampler_sample(sampler, context.pointer, -1)
+                if self._lib.llama_vocab_is_eog(self._vocab, token):
+                    break
+                yield Piece(text.feed(self._piece(token)), token)
+                if text.stopped:
+                    return
+                if left:
+                    context.feed_one(token)
+            if rest := text.finish():
+                yield Piece(rest)
+        finally:
+            self._lib.llama_sampler_free(sampler)
+
+    def _sampler(self, sampling: Sampling) -> Any:
+        lib = self._lib
+        chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
+        if sampling.temperature <= 0:
+            steps = [lib.llama_sampler_init_greedy()]
+        else:
+            steps = [
+                lib.llama_sampler_init_top_k(sampling.top_k),
+                lib.llama_sampler_init_top_p(sampling.top_p, 1),
+                lib.llama_sampler_init_temp(sampling.temperature),
+                lib.llama_sampler_init_dist(sampling.seed & 0xFFFFFFFF),
+            ]
+        for step in steps:
+            lib.llama_sampler_chain_add(chain, step)
+        return chain
+
+    def _piece(self, token: int) -> bytes:
+        """The bytes that `token` stands for; control tokens are silent."""
+        if token not in self._pieces:
+            room = 64
+            buffer = ctypes.create_string_buffer(room)
+            count = self._lib.llama_token_to_piece(self._vocab, token, buffer, room, 0, False)
+            if count < 0:
+                buffer = ctypes.create_string_buffer(-count)
+                count = self._lib.llama_token_to_piece(self._vocab, token, buffer, -count, 0, False)
+            self._pieces[token] = buffer.raw[:count]
+        return self._pieces[token]
+
+    # ------------------------------------------------------------ logits
+
+    def logits(self, windows: Iterable[Sequence[int]], *, first: int = 0) -> Iterator[NDArray[np.float32]]:
+        """For each window the logits at positions `first`..: (T - first, V) float32, the caller's own copy."""
+        for window in windows:
+            self._check_tokens(window)
+            if not 0 <= first < len(window) <= self.context_length:
+                raise UsageError(
+                    f"A window of {len(window)} tokens, from position {first}, does not fit a context of "
+                    f"{self.context_length}.",
+                    "Use shorter windows.",
+                )
+            yield self._context("score", len(window), outputs=len(window) - first).score(window, first)
+
+    def _context(self, use: str, length: int, outputs: int) -> Context:
+        """The context for a use, made when first needed and again when a larger one is."""
+        self._alive()
+        have = self._contexts.get(use)
+        if have is None or have.length < length or have.outputs < outputs:
+            if have is not None:
+                self._contexts.pop(use).free()
+            self._contexts[use] = Context(self._lib, self._model, size_for(length), outputs, self._options)
+        return self._contexts[use]
+
+    # ------------------------------------------------------------ end
+
+    def _alive(self) -> None:
+        if not self._model:
+            raise UsageError("This engine is closed.", "Open the model again.")
+
+    def close(self) -> None:
+        """Free the model and its contexts; a second call does nothing."""
+        while self._contexts:
+            self._contexts.popitem()[1].free()
+        if self._model:
+            self._lib.llama_model_free(self._model)
+            self._model = None
+
+    def __enter__(self) -> LlamaCppEngine:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()

@@ -1,0 +1,88 @@
+"""The llama.cpp library itself: loading it, its log, and what its refusals mean. Knows no engine.
+
+llama.cpp says why it refuses only in its log, so the last lines of that log are kept for the error message.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+from collections import deque
+from functools import lru_cache
+from typing import Any
+
+from lqmf.errors import GpuOutOfMemory, LqmfError, ModelError, NotBuilt, OutOfMemory, UnsupportedModel
+
+log = logging.getLogger("lqmf.llama.cpp")
+_LEVELS = {1: logging.DEBUG, 2: logging.INFO, 3: logging.WARNING}  # ggml's INFO, WARN, ERROR: one step quieter here
+_said: deque[str] = deque(maxlen=40)
+
+
+@lru_cache(maxsize=1)
+def _log_callback() -> Any:
+    """The C callback, made once and kept for good: the library holds its address."""
+    from llama_cpp import llama_cpp
+
+    def take(level: int, text: bytes, _user_data: ctypes.c_void_p) -> None:
+        line = text.decode("utf-8", "replace").rstrip()
+        if line.strip(". "):
+            _said.append(line)
+            log.log(_LEVELS.get(level, logging.DEBUG), "%s", line)
+
+    return llama_cpp.llama_log_callback(take)
+
+
+def load() -> Any:
+    """The low-level module of llama-cpp-python, its log turned to ours. Raises NotBuilt when it is not installed."""
+    try:
+        from llama_cpp import llama_cpp
+    except (ImportError, OSError, RuntimeError) as error:
+        raise NotBuilt(f"llama.cpp cannot be loaded: {error}", "pip install llama-cpp-python") from error
+    llama_cpp.llama_log_set(_log_callback(), ctypes.c_void_p(0))
+    _start()
+    return llama_cpp
+
+
+@lru_cache(maxsize=1)
+def _start() -> None:
+    from llama_cpp import llama_cpp
+
+    llama_cpp.llama_backend_init()
+
+
+def version() -> str:
+    """What a receipt calls this engine: "llama.cpp 0.3.36", by the version of the Python package."""
+    from importlib.metadata import version as installed
+
+    return f"llama.cpp {installed('llama-cpp-python')}"
+
+
+def threads() -> int:
+    """As many as this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def forget_log() -> None:
+    """Start afresh, so that `refusal` quotes only what belongs to the next call."""
+    _said.clear()
+
+
+def refusal(what: str) -> LqmfError:
+    """The error that a NULL from llama.cpp stands for, read from its log; `what` names what was tried."""
+    told = [line for line in _said if any(word in line.lower() for word in _TELLING)]
+    detail = "; ".join(told[-2:]) or (_said[-1] if _said else "it gave no reason")
+    lowered = detail.lower()
+    message = f"llama.cpp could not {what}: {detail}"
+    if "unknown model architecture" in lowered or "unknown pre-tokenizer" in lowered:
+        return UnsupportedModel(message, "pip install -U llama-cpp-python, or choose another model.")
+    if "alloc" in lowered or "out of memory" in lowered:
+        on_gpu = any(name in lowered for name in ("cuda", "vulkan", "metal", "hip"))
+        remedy = "Use --device cpu, or a shorter --context." if on_gpu else "Use a shorter --context, or fewer bits."
+        return (GpuOutOfMemory if on_gpu else OutOfMemory)(message, remedy)
+    return ModelError(message, "lqmf verify NAME shows whether the file is damaged; else get or make it again.")
+
+
+_TELLING = ("error", "fail", "unable", "unknown", "invalid", "missing", "corrupt", "out of memory", "not within")

@@ -1,0 +1,43 @@
+"""Finds the engine for what lies on disk. An engine is a module here with `can_open(path)` and `open_model(path)`,
+or an entry point in the group `lqmf.engines` that names such a module. Knows no engine by name."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import lqmf.inference
+from lqmf.errors import NotBuilt, NotFound
+from lqmf.inference.engine import Engine
+
+
+def open_engine(path: Path, **options: Any) -> Engine:
+    """The model at `path` (a file or a folder), loaded. `options` go to the engine (context, device, threads, ..).
+
+    Raises NotFound when nothing is there, NotBuilt when no engine runs what is, and what the engine raises.
+    """
+    if not path.exists():
+        raise NotFound(f"There is nothing at {path}.", "lqmf test discover")
+    for module in _engines():
+        if module.can_open(path):
+            engine: Engine = module.open_model(path, **options)
+            return engine
+    what = "safetensors weights" if path.is_dir() and any(path.glob("*.safetensors")) else "nothing that it knows"
+    raise NotBuilt(
+        f"This version runs GGUF files; {path.name} holds {what}.",
+        "Quantize to GGUF: lqmf quantize MODEL --method gguf",
+    )
+
+
+def _engines() -> Iterator[ModuleType]:
+    for found in pkgutil.iter_modules(lqmf.inference.__path__, "lqmf.inference."):
+        module = importlib.import_module(found.name)
+        if hasattr(module, "can_open"):
+            yield module
+    for entry in entry_points(group="lqmf.engines"):
+        yield entry.load()

@@ -1,0 +1,79 @@
+"""How fast a model reads and writes. Knows an engine that generates, and a clock; nothing of what the words mean.
+
+Reading the prompt and writing the answer are different work and are told apart: the time to the first token of a
+prompt of N tokens is what reading N tokens takes; what follows is writing. Medians over runs: one slow run on a busy
+machine then moves nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from lqmf.inference.engine import Engine, Sampling
+
+
+@dataclass(frozen=True)
+class Run:
+    """One generation: seconds to the first token, tokens written after it, and the seconds that those took."""
+
+    prompt_tokens: int
+    first_token_seconds: float
+    later_tokens: int
+    later_seconds: float
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """Medians over `runs`; `generation` (tokens a second) is None when the model ended before it could be timed."""
+
+    prompt_tokens_per_second: float
+    generation_tokens_per_second: float | None
+    first_token_seconds: float
+    runs: int
+
+
+def time_run(engine: Engine, prompt: Sequence[int], tokens: int, clock: Callable[[], float] = time.perf_counter) -> Run:
+    """Greedily continue `prompt` by at most `tokens` tokens, and time it."""
+    start = clock()
+    first = last = start
+    count = 0
+    for piece in engine.generate(prompt, Sampling(max_tokens=tokens)):
+        if piece.token is not None:
+            last = clock()
+            count += 1
+            first = last if count == 1 else first
+    if count == 0:
+        first = last = clock()
+    return Run(len(prompt), first - start, max(0, count - 1), last - first)
+
+
+def measure(
+    engine: Engine,
+    prompt: Sequence[int],
+    *,
+    tokens: int,
+    runs: int,
+    budget_seconds: float,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Throughput:
+    """Up to `runs` runs, fewer when `budget_seconds` are over, at least one. Each run starts one token later in the
+    prompt, so that none finds the former's text in a cache."""
+    end = clock() + budget_seconds
+    done: list[Run] = []
+    while not done or (len(done) < runs and clock() < end):
+        done.append(time_run(engine, prompt[len(done) :], tokens, clock))
+    return summarize(done)
+
+
+def summarize(runs: Sequence[Run]) -> Throughput:
+    """The medians of `runs` (at least one)."""
+    rates = [run.later_tokens / run.later_seconds for run in runs if run.later_tokens >= 4 and run.later_seconds > 0]
+    return Throughput(
+        prompt_tokens_per_second=median(run.prompt_tokens / max(run.first_token_seconds, 1e-9) for run in runs),
+        generation_tokens_per_second=median(rates) if rates else None,
+        first_token_seconds=median(run.first_token_seconds for run in runs),
+        runs=len(runs),
+    )

@@ -1,0 +1,92 @@
+"""How busy the processor and the GPU are while something runs. Asks the operating system and NVML; knows no model."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from statistics import fmean
+from types import TracebackType
+from typing import Any
+
+
+class Watch:
+    """`with Watch() as watch: ...`, then read it. CPU is this process's share of all cores, in percent; the GPU's
+    share and this process's peak memory there are None where there is no NVIDIA GPU (or it does not tell)."""
+
+    def __init__(self, interval_seconds: float = 0.05) -> None:
+        self._interval = interval_seconds
+        self._stop = threading.Event()
+        self._gpu_percent: list[float] = []
+        self._gpu_bytes: list[int] = []
+        self._nvml = _Nvml.open()
+        self.cpu_percent: float | None = None
+
+    def __enter__(self) -> Watch:
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+        if self._nvml:
+            self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        wall, cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.cpu_percent = min(100.0, 100.0 * cpu / (wall * cores)) if wall > 0 else None
+        self._stop.set()
+        if self._nvml:
+            self._thread.join()
+            self._nvml.close()
+
+    @property
+    def gpu_percent(self) -> float | None:
+        """Mean over the samples, of the busiest GPU at each."""
+        return fmean(self._gpu_percent) if self._gpu_percent else None
+
+    @property
+    def gpu_peak_bytes(self) -> int | None:
+        return max(self._gpu_bytes, default=None)
+
+    def _sample(self) -> None:
+        while self._nvml and not self._stop.wait(self._interval):
+            percent, used = self._nvml.read(os.getpid())
+            if percent is not None:
+                self._gpu_percent.append(percent)
+            if used is not None:
+                self._gpu_bytes.append(used)
+
+
+class _Nvml:
+    """The NVIDIA management library, opened; every reading may be missing."""
+
+    def __init__(self, library: Any) -> None:
+        self._library = library
+        self._devices = [library.nvmlDeviceGetHandleByIndex(i) for i in range(library.nvmlDeviceGetCount())]
+
+    @classmethod
+    def open(cls) -> _Nvml | None:
+        try:
+            import pynvml
+        except ImportError:
+            return None
+        try:
+            pynvml.nvmlInit()
+            return cls(pynvml)
+        except pynvml.NVMLError:
+            return None
+
+    def read(self, pid: int) -> tuple[float | None, int | None]:
+        """(percent of the busiest GPU, bytes that process `pid` holds over all GPUs)."""
+        percents: list[float] = []
+        used: list[int] = []
+        for device in self._devices:
+            try:
+                percents.append(float(self._library.nvmlDeviceGetUtilizationRates(device).gpu))
+                processes = self._library.nvmlDeviceGetComputeRunningProcesses(device)
+                used += [p.usedGpuMemory for p in processes if p.pid == pid and p.usedGpuMemory is not None]
+            except self._library.NVMLError:
+                continue
+        return max(percents, default=None), sum(used) if used else None
+
+    def close(self) -> None:
+        self._library.nvmlShutdown()
