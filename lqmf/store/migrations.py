@@ -95,7 +95,10 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration("The tables that every record goes to.", _tables),
     Migration("`show` and `stats` ask for one job's events, one artifact's measurements: a scan grew slow.", _indexes),
     Migration("A job that was killed is told from one that runs by whether its process still lives.", _owners),
-    Migration("`stats` and `compare` parsed every receipt for five numbers: these have columns now.", _measures),
+    Migration(
+        "The numbers of a receipt that are compared have columns now: inside JSON they cannot be sorted or indexed.",
+        _measures,
+    ),
 )
 
 

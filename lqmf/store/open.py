@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -23,3 +24,23 @@ def open_store(backend: Literal["sqlite", "json"], folder: Path, on_recovered: C
     from lqmf.store.sqlite import SqliteStore
 
     return SqliteStore(folder / "lqmf.db", on_recovered)
+
+
+def may_have_running(backend: Literal["sqlite", "json"], folder: Path) -> bool:
+    """False when no job is marked as running: a look without sqlite-utils, cheap enough for every start of the chat.
+
+    True when in doubt: opening the store will tell.
+    """
+    if backend == "json":
+        return (folder / "jobs.jsonl").exists()
+    path = (folder / "lqmf.db").absolute()
+    if not path.exists():
+        return False
+    import sqlite3
+
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+            running = connection.execute("SELECT 1 FROM jobs WHERE status = 'running' LIMIT 1")
+            return running.fetchone() is not None
+    except sqlite3.Error:
+        return True

@@ -21,7 +21,7 @@ from lqmf.store.base import TABLES, Store
 from lqmf.store.open import open_store
 
 Backend = Literal["sqlite", "json"]
-WRITERS, PROCESSES, ROWS = 25, 4, 5
+WRITERS, PROCESSES, ROWS = 25, 4, 3
 
 WRITE_CONCURRENTLY = f"""
 import sys, threading

@@ -1,0 +1,295 @@
+"""The MemoryAgent: what happened, kept and asked for. The only user of the store.
+
+Knows what the rows mean; knows nothing of SQLite or JSON, and shows nothing. The store is opened on first use.
+All text is redacted before it is stored.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from lqmf import events
+from lqmf.errors import StoreError
+from lqmf.records import Artifact, Decision, Job, Manifest, ModelInfo, QuantizationPlan, Receipt, to_json
+from lqmf.store import jobs as job_rows
+from lqmf.store import owners, queries
+from lqmf.store.artifacts import (
+    OnDisk,
+    artifact_of,
+    artifact_row,
+    iso_time,
+    manifests_in,
+    measurement_row,
+    model_row,
+    plan_row,
+    unix_time,
+)
+from lqmf.store.base import Row, Store
+from lqmf.store.statistics import summary
+
+OpenStore = Callable[[Callable[[str], None]], Store]  # open_store with its backend and folder given
+
+
+class MemoryAgent:
+    """Keeps jobs, artifacts, measurements and dialogue turns, and answers questions about them.
+
+    `open_store` is called on first use with the function that hears of a corrupt store; `artifacts` is the folder
+    that such a store is filled from again. `notify` takes sentences for people. `may_have_running` may say cheaply,
+    without opening the store, that no job is marked as running.
+    """
+
+    def __init__(
+        self,
+        open_store: OpenStore,
+        artifacts: Path,
+        *,
+        redact: Callable[[str], str] = lambda text: text,
+        notify: Callable[[str], None] = lambda text: None,
+        may_have_running: Callable[[], bool] = lambda: True,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._open_store = open_store
+        self._artifacts = artifacts
+        self._redact = redact
+        self._notify = notify
+        self._may_have_running = may_have_running
+        self._clock = clock
+        self._opened: Store | None = None
+        self._recovery = ""
+        self._complained = False
+
+    # ------------------------------------------------------------ the store
+
+    @property
+    def _store(self) -> Store:
+        if self._opened is None:
+            self._opened = self._open_store(self._recovered)
+            if self._recovery or not self._opened.find("artifacts", limit=1):
+                self._refill()
+        return self._opened
+
+    def _recovered(self, notice: str) -> None:
+        self._recovery = notice
+        if self._opened is not None:
+            self._refill()
+
+    def _refill(self) -> None:
+        """Read the manifests on disk into a store that has no artifacts: it is new, or its predecessor was corrupt."""
+        notice, self._recovery = self._recovery, ""
+        unreadable: list[Path] = []
+        count = self.rebuild(manifests_in(self._artifacts, unreadable.append))
+        if notice:
+            self._notify(f"{notice} {count} artifacts were read back from their manifests.")
+        for path in unreadable:
+            self._notify(f"{path} is not a manifest that can be read: its artifact is not listed.")
+
+    def close(self) -> None:
+        """Give the store back, if it was opened."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
+    def _put(self, table: str, row: Mapping[str, Any]) -> None:
+        self._store.insert(table, self._clean(row))
+
+    def _change(self, table: str, key: str | int, changes: Mapping[str, Any]) -> None:
+        self._store.update(table, key, self._clean(changes))
+
+    def _clean(self, value: Any) -> Any:
+        """The same value with every text in it redacted."""
+        if isinstance(value, str):
+            return self._redact(value)
+        if isinstance(value, Mapping):
+            return {name: self._clean(each) for name, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [self._clean(each) for each in value]
+        return value
+
+    # ------------------------------------------------------------ what happened
+
+    def on_event(self, event: events.Event) -> None:
+        """Record a job's progress; a subscriber of the bus. A store that fails is told of once, and stops no job."""
+        try:
+            self._record(event)
+        except StoreError as error:
+            if not self._complained:
+                self._complained = True
+                self._notify(f"This job is not being recorded. {error.message} {error.remedy}")
+
+    def _record(self, event: events.Event) -> None:
+        match event:
+            case events.JobStarted():
+                self._job_started(event)
+            case events.AttemptFailed():
+                self._attempt_failed(event)
+            case events.JobFinished():
+                self._job_finished(event)
+            case _ if isinstance(event, job_rows.KEPT):
+                self._put("events", job_rows.event_row(event))
+                if isinstance(event, events.StageStarted) and self._store.get("jobs", event.job):
+                    self._change("jobs", event.job, {"stage": event.stage})
+
+    def _job_started(self, event: events.JobStarted) -> None:
+        changes = job_rows.started_row(event, owners.this_process())
+        if self._store.get("jobs", event.job):
+            self._change("jobs", event.job, changes)
+        else:
+            self._put("jobs", {"id": event.job, "started_at": event.at, **changes})
+        self._put("attempts", job_rows.attempt_row(event))
+
+    def _attempt_failed(self, event: events.AttemptFailed) -> None:
+        end = {"status": "failed", "ended_at": event.at, "error": to_json(event.error)}
+        self._end_attempt(event.job, event.attempt, {**end, "retry_in_seconds": event.retry_in_seconds})
+
+    def _end_attempt(self, job: str, attempt: int, end: Row) -> None:
+        latest = self._store.find("attempts", {"job": job, "attempt": attempt}, limit=1)
+        if latest and latest[0]["ended_at"] is None:
+            self._change("attempts", latest[0]["id"], end)
+        elif not latest:
+            self._put("attempts", {"job": job, "attempt": attempt, **end})
+
+    def _job_finished(self, event: events.JobFinished) -> None:
+        changes = job_rows.finished_row(event)
+        if self._store.get("jobs", event.job):
+            self._change("jobs", event.job, changes)
+        else:
+            self._put("jobs", {"id": event.job, "started_at": event.at - event.seconds, **changes})
+        self._end_open_attempts(event.job, {k: changes[k] for k in ("status", "ended_at", "error")})
+
+    def _end_open_attempts(self, job: str, end: Row) -> None:
+        for attempt in self._store.find("attempts", {"job": job, "status": "running"}):
+            self._change("attempts", attempt["id"], end)
+
+    def start_job(self, job: Job) -> None:
+        """Record a job as this process's own, before its first event."""
+        self._put("jobs", job_rows.job_row(job, owners.this_process()))
+
+    def remember_turn(self, session: str, text: str, decision: Decision, status: str) -> None:
+        """Record one line of the dialogue, what it was understood as, and how it ended."""
+        row = {"session": session, "at": self._clock(), "text": text, "status": status, **to_json(decision)}
+        self._put("turns", row)
+
+    def remember_model(self, info: ModelInfo) -> None:
+        """Record what is known of a model; a second time replaces the first."""
+        self._put("models", model_row(info, self._clock()))
+
+    def remember_plan(self, plan: QuantizationPlan) -> None:
+        """Record a plan, with its choices and their reasons."""
+        self._put("plans", plan_row(to_json(plan), self._clock()))
+
+    def remember_artifact(self, artifact: Artifact, manifest: Manifest | None = None) -> None:
+        """Record an artifact. A deleted one of the same name keeps its record, under its name and time of deletion."""
+        earlier = self._store.get("artifacts", artifact.name)
+        if earlier and earlier["deleted_at"] is not None:
+            self._put("artifacts", {**earlier, "name": f"{artifact.name}@{iso_time(earlier['deleted_at'])}"})
+        self._put("artifacts", artifact_row(artifact, manifest))
+
+    def remember_receipt(
+        self, name: str, receipt: Receipt | Mapping[str, Any], benchmark: Path | str | None = None
+    ) -> None:
+        """Record a measurement; `benchmark` is the file that holds it in full. The artifact shows its newest."""
+        document = to_json(receipt)
+        path = None if benchmark is None else str(benchmark)
+        self._put("measurements", measurement_row(name, document, path, self._clock()))
+        if self._store.get("artifacts", name):
+            self._change("artifacts", name, {"receipt": document})
+
+    def forget(self, name: str) -> None:
+        """Mark an artifact as deleted; its record stays. Raises NotFound."""
+        row = self._store.get("artifacts", name)
+        if row is None or row["deleted_at"] is not None:
+            raise queries.not_found("artifact", name, self.artifact_names())
+        self._change("artifacts", name, {"deleted_at": self._clock()})
+
+    def rebuild(self, manifests: Iterable[OnDisk]) -> int:
+        """Record models, plans, artifacts and measurements that lie on disk and are not recorded yet; returns how many
+        artifacts."""
+        count = 0
+        for folder, manifest, receipt in manifests:
+            known = self._store.get("artifacts", folder.name)
+            if known and known["deleted_at"] is None and known["created_at"] == manifest.created_at:
+                continue
+            self._recall(folder, manifest, receipt)
+            count += 1
+        return count
+
+    def _recall(self, folder: Path, manifest: Manifest, receipt: dict[str, Any] | None) -> None:
+        made = unix_time(manifest.created_at)
+        model = manifest.model
+        if not self._store.get("models", model.id):
+            self._put("models", {"id": model.id, "kind": model.kind, "commit": manifest.commit, "at": made})
+        if isinstance(manifest.plan.get("id"), str) and not self._store.get("plans", manifest.plan["id"]):
+            self._put("plans", plan_row(manifest.plan, made))
+        self.remember_artifact(artifact_of(folder, manifest, receipt), manifest)
+        if receipt is not None:
+            self._put("measurements", measurement_row(folder.name, receipt, None, made))
+
+    # ------------------------------------------------------------ questions
+
+    def list_records(
+        self,
+        status: Literal["ok", "failed"] | None = None,
+        method: str | None = None,
+        model: str | None = None,
+        limit: int | None = None,
+        deleted: bool = False,
+    ) -> list[dict[str, Any]]:
+        """Artifacts ("ok") and jobs that failed, were cancelled or interrupted ("failed"), newest first.
+
+        `model` matches any part of a model's id. With `deleted`, deleted artifacts are listed too.
+        """
+        return queries.records(self._store, status, method, model, deleted)[:limit]
+
+    def show(self, name: str) -> dict[str, Any]:
+        """All that is known of an artifact (by name), a job or a model (by id); a unique part of a name will do.
+
+        Raises NotFound with the nearest name, AmbiguousName when several match.
+        """
+        return queries.show(self._store, name)
+
+    def history(self, limit: int | None = 50) -> list[dict[str, Any]]:
+        """The last turns and jobs, in order of time, the newest last."""
+        return queries.history(self._store, limit)
+
+    def stats(self) -> dict[str, Any]:
+        """Jobs by status, success rate, retries, times by method, bytes saved, methods compared; see `summary`."""
+        artifacts = queries.artifacts(self._store)
+        return summary(self._store.find("jobs"), artifacts, self._store.find("measurements"))
+
+    def artifact_names(self) -> list[str]:
+        """Names of the artifacts that were not deleted, newest first."""
+        return [row["name"] for row in queries.artifacts(self._store)]
+
+    def model_ids(self) -> list[str]:
+        """Ids of the models seen, the latest first."""
+        return [row["id"] for row in self._store.find("models")]
+
+    def job(self, id: str) -> Row:
+        """One job's row. Raises NotFound with the nearest id."""
+        row = self._store.get("jobs", id)
+        if row is None:
+            raise queries.not_found("job", id, [each["id"] for each in self._store.find("jobs", limit=200)])
+        return row
+
+    def last_job(self) -> Row | None:
+        """The job that was recorded last."""
+        return next(iter(self._store.find("jobs", limit=1)), None)
+
+    def interrupted_jobs(self) -> list[Row]:
+        """Jobs marked as running whose process is gone: each is marked interrupted now, and returned, newest first."""
+        if self._opened is None and not self._may_have_running():
+            return []
+        dead = [row for row in self._store.find("jobs", {"status": "running"}) if not owners.lives(row)]
+        return [self._interrupt(row) for row in dead]
+
+    def _interrupt(self, job: Row) -> Row:
+        """It ended, as far as is known, with its last event."""
+        last = self._store.find("events", {"job": job["id"]}, limit=1)
+        ended = last[0]["at"] if last else job["started_at"]
+        changes = {"status": "interrupted", "ended_at": ended}
+        self._change("jobs", job["id"], changes)
+        self._end_open_attempts(job["id"], changes)
+        return {**job, **changes}

@@ -1,0 +1,137 @@
+"""The rows of artifacts, models, plans and measurements, made from records and from manifests on disk.
+
+Knows what a manifest and a receipt hold; opens no store.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lqmf.records import Artifact, Manifest, ModelInfo, from_json, to_json
+from lqmf.store.base import Row
+from lqmf.workspace import HIDDEN, MANIFEST, RECEIPT
+
+WEIGHTS = (".gguf", ".safetensors", ".bin")
+UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError)  # what a file that is no manifest may raise
+
+OnDisk = tuple[Path, Manifest, dict[str, Any] | None]  # an artifact's folder, what it is, how good it is
+
+
+def manifests_in(folder: Path, unreadable: Callable[[Path], None] = lambda path: None) -> Iterator[OnDisk]:
+    """Every artifact below `folder` that has a manifest, oldest first; `unreadable` hears of manifests that are none."""
+    found: list[OnDisk] = []
+    for path in sorted(folder.glob(f"*/{MANIFEST}")):
+        if path.parent.name.startswith(HIDDEN):
+            continue
+        try:
+            manifest = from_json(Manifest, json.loads(path.read_text(encoding="utf-8")))
+            artifact_row(artifact_of(path.parent, manifest, None), manifest)
+        except UNREADABLE:
+            unreadable(path)
+            continue
+        found.append((path.parent, manifest, _receipt(path.with_name(RECEIPT))))
+    return iter(sorted(found, key=lambda each: each[1].created_at))
+
+
+def _receipt(path: Path) -> dict[str, Any] | None:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def artifact_of(folder: Path, manifest: Manifest, receipt: Mapping[str, Any] | None) -> Artifact:
+    """The artifact in `folder`, as its manifest describes it; its name is the folder's, for a user may rename it."""
+    size = sum(f.size_bytes for f in manifest.files if f.path.endswith(WEIGHTS))
+    size = size or sum(f.size_bytes for f in manifest.files if f.immutable)
+    plan = manifest.plan
+    return Artifact(
+        name=folder.name,
+        path=str(folder),
+        method=str(plan.get("method", "")),
+        bits=plan.get("bits", 0),
+        type=str(plan.get("type", "")),
+        size_bytes=size,
+        source_size_bytes=manifest.source_size_bytes,
+        compression_ratio=manifest.source_size_bytes / size if size else None,
+        model=manifest.model.id,
+        created_at=manifest.created_at,
+        receipt=receipt,
+    )
+
+
+def artifact_row(artifact: Artifact, manifest: Manifest | None) -> Row:
+    """A row of `artifacts`. `version` is the folder name's `_v<N>`, 1 without one."""
+    version = re.search(r"_v(\d+)$", artifact.name)
+    row: Row = {**to_json(artifact), "version": int(version[1]) if version else 1, "deleted_at": None}
+    if manifest is not None:
+        row |= {
+            "commit": manifest.commit,
+            "plan": dict(manifest.plan),
+            "plan_id": manifest.plan.get("id"),
+            "versions": dict(manifest.versions),
+        }
+    return row
+
+
+def model_row(info: ModelInfo, at: float) -> Row:
+    """A row of `models`: the columns that are asked for, and the whole in `info`."""
+    whole = to_json(info)
+    columns = ("commit", "architecture", "model_type", "parameters", "weights_bytes", "dtype", "context_length")
+    return {
+        "id": info.ref.id,
+        "kind": info.ref.kind,
+        "at": at,
+        "info": whole,
+        **{name: whole[name] for name in (*columns, "license", "access")},
+    }
+
+
+def plan_row(plan: Mapping[str, Any], at: float) -> Row:
+    """A row of `plans`, from a plan as JSON."""
+    columns = ("method", "bits", "type", "device")
+    return {"id": plan["id"], "at": at, "model": model_id(plan), "plan": dict(plan)} | {k: plan.get(k) for k in columns}
+
+
+def model_id(plan: Mapping[str, Any]) -> str | None:
+    """The id of a plan's model, whether the plan holds the whole reference or its id alone."""
+    model = plan.get("model")
+    found = model.get("id") if isinstance(model, Mapping) else model
+    return found if isinstance(found, str) else None
+
+
+def measurement_row(name: str, receipt: Mapping[str, Any], benchmark: str | None, at: float) -> Row:
+    """A row of `measurements`: the numbers that are compared, and the whole receipt."""
+    speed = receipt.get("tokens_per_second") or {}
+    return {
+        "artifact": name,
+        "at": at,
+        "benchmark": benchmark,
+        "receipt": dict(receipt),
+        "perplexity": receipt.get("perplexity"),
+        "kl_mean": (receipt.get("kl_divergence") or {}).get("mean"),
+        "top1_agreement": receipt.get("top1_agreement"),
+        "tokens_evaluated": receipt.get("tokens_evaluated"),
+        "prompt_per_second": speed.get("prompt"),
+        "generation_per_second": speed.get("generation"),
+    }
+
+
+def unix_time(text: str | None) -> float:
+    """ISO 8601 as seconds since 1970; a time without a zone is UTC, one that cannot be read is 0."""
+    try:
+        moment = datetime.fromisoformat(text or "")
+    except ValueError:
+        return 0.0
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def iso_time(at: float | None) -> str | None:
+    """Seconds since 1970 as ISO 8601 in UTC, to the second."""
+    return None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")

@@ -1,0 +1,33 @@
+"""Whose process a job is: its id and start time, so that a number used again by another is not taken for it."""
+
+from __future__ import annotations
+
+import os
+
+from lqmf.store.base import Row
+
+TOLERANCE_SECONDS = 2.0  # the start time counts from the boot time, which moves when the clock is set
+
+
+def this_process() -> Row:
+    """The columns that mark a job as this process's: `owner_pid`, and `owner_started` as a Unix time in seconds."""
+    import psutil
+
+    return {"owner_pid": os.getpid(), "owner_started": psutil.Process().create_time()}
+
+
+def lives(job: Row) -> bool:
+    """Whether the process that owns the job still runs. A zombie does not; one that may not be looked at does."""
+    import psutil
+
+    pid, started = job.get("owner_pid"), job.get("owner_started")
+    if pid is None or started is None:
+        return False
+    try:
+        process = psutil.Process(pid)
+        same = bool(abs(process.create_time() - started) < TOLERANCE_SECONDS)
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True
