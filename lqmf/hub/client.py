@@ -1,0 +1,128 @@
+"""The Hub as LQMF asks it: the real huggingface_hub client, run in threads, its errors translated.
+
+Knows addresses, headers and when it is offline; knows nothing of what a model consists of. The environment
+(HF_ENDPOINT, HF_HUB_OFFLINE) is read at each call, not at import.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from lqmf.errors import LqmfError, Offline, UnsafeFormat
+from lqmf.hub import translate
+from lqmf.hub.refs import printable
+from lqmf.hub.retry import RetryPolicy, is_transient
+from lqmf.hub.translate import Subject
+from lqmf.utils import huggingface_auth
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import ModelInfo as HubModelInfo
+    from huggingface_hub.utils import SafetensorsRepoMetadata  # type: ignore[attr-defined]
+
+T = TypeVar("T")
+
+
+def _stored_token() -> str | None:
+    return huggingface_auth.token()[0]
+
+
+def _quiet(_error: LqmfError, _seconds: float) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class HubClient:
+    """`endpoint` and `offline` override the environment; `token_provider` is asked before each call."""
+
+    endpoint: str | None = None
+    token_provider: Callable[[], str | None] = field(default=_stored_token, repr=False)
+    offline: bool | None = None
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    timeout_seconds: float = 30.0
+
+    def base_url(self) -> str:
+        """The Hub's address, without a slash at its end."""
+        return (self.endpoint or os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+
+    def is_offline(self) -> bool:
+        """Whether the user forbade the network (HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE)."""
+        if self.offline is not None:
+            return self.offline
+        said = os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE") or ""
+        return said.upper() in {"1", "ON", "YES", "TRUE"}
+
+    def headers(self) -> dict[str, str]:
+        """Headers of a request to the Hub itself: the user agent, and the token where there is one."""
+        from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+
+        return build_hf_headers(token=self.token_provider() or False, library_name="lqmf")
+
+    def file_url(self, model: str, path: str, commit: str) -> str:
+        """Where a file at a commit is resolved."""
+        from huggingface_hub import hf_hub_url
+
+        return hf_hub_url(model, path, revision=commit, endpoint=self.base_url())
+
+    def subject(self, model: str = "", revision: str | None = None, path: str | None = None) -> Subject:
+        """What is being asked for, to be named in errors."""
+        return Subject(self.base_url(), model, revision, path, with_token=bool(self.token_provider()))
+
+    async def model_info(self, model: str, revision: str | None) -> HubModelInfo:
+        """What the Hub says of a model, with every file's size and hashes. Raises the transfer and model errors."""
+        return await self._ask(
+            lambda api: api.model_info(model, revision=revision, files_metadata=True, timeout=self.timeout_seconds),
+            self.subject(model, revision),
+        )
+
+    async def safetensors_metadata(self, model: str, commit: str) -> SafetensorsRepoMetadata:
+        """The headers of a model's safetensors files, read by ranges."""
+        return await self._ask(
+            lambda api: api.get_safetensors_metadata(model, revision=commit, timeout=self.timeout_seconds),
+            self.subject(model, commit),
+        )
+
+    async def read_small(self, model: str, path: str, commit: str, limit_bytes: int = 32 << 20) -> bytes:
+        """A small file's bytes. Raises UnsafeFormat when there are more than `limit_bytes`."""
+
+        def read(_api: HfApi) -> bytes:
+            from huggingface_hub.utils import get_session, hf_raise_for_status  # type: ignore[attr-defined]
+
+            url = self.file_url(model, path, commit)
+            with get_session().stream("GET", url, headers=self.headers(), timeout=self.timeout_seconds) as response:
+                hf_raise_for_status(response)
+                body = bytearray()
+                for piece in response.iter_bytes():
+                    body += piece
+                    if len(body) > limit_bytes:
+                        raise _too_long(path, limit_bytes)
+            return bytes(body)
+
+        return await self._ask(read, self.subject(model, commit, path))
+
+    async def _ask(self, call: Callable[[HfApi], T], subject: Subject) -> T:
+        def once() -> T:
+            from huggingface_hub import HfApi
+
+            if self.is_offline():
+                raise translate.offline(subject)
+            with translate.translated(subject):
+                api = HfApi(endpoint=self.base_url(), token=self.token_provider() or False, library_name="lqmf")
+                return call(api)
+
+        return await self.retry.run(
+            lambda: asyncio.to_thread(once),
+            on_retry=_quiet,
+            worth=lambda error: is_transient(error) and not isinstance(error, Offline),
+        )
+
+
+def _too_long(path: str, limit_bytes: int) -> UnsafeFormat:
+    return UnsafeFormat(
+        f"{printable(path)} is longer than {limit_bytes >> 20} MiB, which no real model's is.",
+        "Use another repository of this model.",
+    )

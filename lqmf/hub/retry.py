@@ -1,0 +1,74 @@
+"""When to try again, and how long to wait. Knows the error tree and clocks; knows nothing of HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from lqmf.errors import LqmfError, RateLimited
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
+
+T = TypeVar("T")
+OnRetry = Callable[[LqmfError, float], None]  # the error, and the seconds until the next attempt
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """`max_retries` further attempts, waiting `base_seconds` doubled each time with jitter, `max_seconds` at most.
+
+    A server's Retry-After is obeyed up to `patience_seconds`; where it asks for more, the error is handed on at once.
+    """
+
+    max_retries: int = 3
+    base_seconds: float = 1.0
+    max_seconds: float = 30.0
+    patience_seconds: float = 300.0
+
+    async def run(
+        self, attempt: Callable[[], Awaitable[T]], *, on_retry: OnRetry, worth: Callable[[LqmfError], bool]
+    ) -> T:
+        """What `attempt` returns in the end; the last error when none is left. `worth` says which may heal."""
+        import tenacity
+
+        def again(error: BaseException) -> bool:
+            return isinstance(error, LqmfError) and worth(error) and _asked(error) <= self.patience_seconds
+
+        retrying = tenacity.AsyncRetrying(
+            stop=tenacity.stop_after_attempt(self.max_retries + 1),
+            wait=self._wait,
+            retry=tenacity.retry_if_exception(again),
+            before_sleep=lambda state: _tell(state, on_retry),
+            reraise=True,
+        )
+
+        async def called() -> T:
+            return await attempt()
+
+        return await retrying(called)
+
+    def _wait(self, state: RetryCallState) -> float:
+        import tenacity
+
+        error = state.outcome.exception() if state.outcome else None
+        jittered = tenacity.wait_exponential_jitter(
+            initial=self.base_seconds, max=self.max_seconds, jitter=self.base_seconds
+        )
+        return max(_asked(error), jittered(state)) if _asked(error) else jittered(state)
+
+
+def is_transient(error: LqmfError) -> bool:
+    """Whether the error may heal by itself."""
+    return error.transient
+
+
+def _asked(error: BaseException | None) -> float:
+    return (error.retry_after_seconds or 0.0) if isinstance(error, RateLimited) else 0.0
+
+
+def _tell(state: RetryCallState, on_retry: OnRetry) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    if isinstance(error, LqmfError):
+        on_retry(error, state.next_action.sleep if state.next_action else 0.0)

@@ -1,0 +1,219 @@
+"""Where snapshots lie on this machine, and when one is whole. Knows folders; knows no network.
+
+    models/<org>--<name>/<commit>/            a whole, verified snapshot, with its marker `.lqmf.json`
+    models/<org>--<name>/.partial-<commit>/   one that is being fetched
+    models/<org>--<name>/refs.json            which commit a revision meant when it was last fetched
+
+Snapshots in the user's Hugging Face cache are used where they are and never written to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from lqmf.errors import ModelError
+from lqmf.hub import metadata
+from lqmf.hub.journal import paths_of, proven
+from lqmf.hub.ranges import covered
+from lqmf.records import ModelInfo, ModelRef, RemoteFile, from_json, to_json
+
+MARKER = ".lqmf.json"
+_REFS = "refs.json"
+
+
+def model_folder(dest_root: Path, model: str) -> Path:
+    """The folder of all snapshots of a model."""
+    return dest_root / model.replace("/", "--")
+
+
+def snapshot_folder(dest_root: Path, info: ModelInfo) -> Path:
+    """Where the whole snapshot of `info` is, or will be."""
+    return model_folder(dest_root, info.ref.id) / (info.commit or "")
+
+
+def partial_folder(dest_root: Path, info: ModelInfo) -> Path:
+    """Where it is being fetched."""
+    return model_folder(dest_root, info.ref.id) / f".partial-{info.commit}"
+
+
+def identity(file: RemoteFile) -> str:
+    """The content that a file must have."""
+    return f"sha256:{file.sha256}" if file.sha256 else f"git:{file.git_oid}"
+
+
+def present(info: ModelInfo, dest_root: Path) -> Path | None:
+    """The folder that holds every file of `info` whole: ours, or a snapshot in the Hugging Face cache."""
+    if info.ref.kind != "hub":
+        return metadata.local_folder(info.ref)
+    ours = snapshot_folder(dest_root, info)
+    if (ours / MARKER).is_file() and all(_has(ours / f.path, f.size_bytes) for f in info.files):
+        return ours
+    return _in_cache(info)
+
+
+def missing_bytes(info: ModelInfo, dest_root: Path) -> int:
+    """How many bytes `fetch` would still download: 0 for what is here, less by what a partial download proves."""
+    if present(info, dest_root) is not None:
+        return 0
+    folder = partial_folder(dest_root, info)
+    return sum(f.size_bytes - have(folder / f.path, f) for f in info.files)
+
+
+def have(target: Path, file: RemoteFile) -> int:
+    """How many bytes of a file that is being fetched are proven."""
+    if _has(target, file.size_bytes) and not paths_of(target)[1].exists():
+        return file.size_bytes
+    return covered(proven(target, file.size_bytes, identity(file)))
+
+
+def find_local(ref: ModelRef, dest_root: Path) -> ModelInfo | None:
+    """What is known of a model that is whole on this machine, without any network; None where it is not.
+
+    A branch means the commit that it meant when it was last fetched.
+    """
+    if ref.kind != "hub":
+        return metadata.describe_folder(ref, metadata.local_folder(ref))
+    folder = model_folder(dest_root, ref.id)
+    commit = _refs(folder).get(ref.revision or "main") or ref.revision or ""
+    marker = folder / commit / MARKER
+    if commit and "/" not in commit and marker.is_file():
+        with contextlib.suppress(ValueError, KeyError, TypeError):  # a damaged marker: as if it were not there
+            info = from_json(ModelInfo, json.loads(marker.read_bytes())["info"])
+            if all(_has(marker.parent / f.path, f.size_bytes) for f in info.files):
+                return dataclasses.replace(info, ref=ref)
+    return _described_in_cache(ref)
+
+
+def publish(info: ModelInfo, dest_root: Path, sha256: Mapping[str, str]) -> Path:
+    """Make a verified partial folder the snapshot, in one rename; `sha256` is of every file, by path."""
+    partial, final = partial_folder(dest_root, info), snapshot_folder(dest_root, info)
+    files = [{"path": f.path, "size_bytes": f.size_bytes, "sha256": sha256[f.path]} for f in info.files]
+    write_synced(partial / MARKER, json.dumps({"version": 1, "files": files, "info": to_json(info)}, indent=1))
+    if final.exists():  # left without a marker, or damaged since
+        shutil.rmtree(final)
+    os.replace(partial, final)
+    return final
+
+
+def remember(info: ModelInfo, dest_root: Path) -> None:
+    """Note which commit the revision meant, so that the next time needs no network."""
+    folder = model_folder(dest_root, info.ref.id)
+    known = _refs(folder)
+    revision = info.ref.revision or "main"
+    if folder.is_dir() and info.commit and known.get(revision) != info.commit:
+        write_synced(folder / _REFS, json.dumps({**known, revision: info.commit}, indent=1))
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 by path of a snapshot that LQMF fetched; empty for any other folder."""
+    try:
+        return {f["path"]: f["sha256"] for f in json.loads((folder / MARKER).read_bytes())["files"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def clean_orphans(dest_root: Path, *, older_than_days: float = 7.0, keep: Path | None = None) -> int:
+    """Remove partial downloads that nobody touched for so long; gives the bytes freed. `keep` is never removed."""
+    freed, before = 0, time.time() - older_than_days * 86400
+    for folder in dest_root.glob("*/.partial-*"):
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        newest = max((path.stat().st_mtime for path in files), default=folder.stat().st_mtime)
+        if folder != keep and newest < before:
+            freed += sum(path.stat().st_size for path in files)
+            shutil.rmtree(folder, ignore_errors=True)
+    return freed
+
+
+def write_synced(path: Path, text: str) -> None:
+    """The whole text or the old one: written beside, synced, renamed."""
+    beside = path.with_name(path.name + ".new")
+    with beside.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, path)
+
+
+def _refs(folder: Path) -> dict[str, str]:
+    try:
+        known = json.loads((folder / _REFS).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return {k: v for k, v in known.items() if isinstance(v, str)} if isinstance(known, dict) else {}
+
+
+def _has(path: Path, size: int) -> bool:
+    try:
+        return path.stat().st_size == size
+    except OSError:
+        return False
+
+
+# ---------------------------------------------------------------- the user's Hugging Face cache
+
+
+def cache_folder() -> Path:
+    """Where huggingface_hub keeps its snapshots, by the environment as it is now."""
+    home = os.environ.get("HF_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "huggingface")
+    said = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE") or os.path.join(home, "hub")
+    return Path(os.path.expandvars(said)).expanduser()
+
+
+def _in_cache(info: ModelInfo) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    cache = cache_folder()
+    for file in info.files:
+        found = try_to_load_from_cache(info.ref.id, file.path, cache_dir=cache, revision=info.commit)
+        if not isinstance(found, str) or not _is_blob_of(Path(found), file):
+            return None
+    snapshot = _cached_model(info.ref.id) / "snapshots" / (info.commit or "")
+    return snapshot if info.files and snapshot.is_dir() else None
+
+
+def _is_blob_of(path: Path, file: RemoteFile) -> bool:
+    """The cache names each blob by its hash; a copy (where links are not possible) is known by its size alone."""
+    blob = path.resolve().name
+    named_right = not path.is_symlink() or blob in (file.sha256, file.git_oid)
+    return named_right and _has(path, file.size_bytes)
+
+
+def _cached_model(model: str) -> Path:
+    return cache_folder() / ("models--" + model.replace("/", "--"))
+
+
+def _described_in_cache(ref: ModelRef) -> ModelInfo | None:
+    model = _cached_model(ref.id)
+    revision = ref.revision or "main"
+    try:
+        commit = (model / "refs" / revision).read_text(encoding="utf-8").strip()
+    except OSError:
+        commit = revision
+    snapshot = model / "snapshots" / commit
+    if "/" in commit or not snapshot.is_dir():
+        return None
+    try:
+        info = metadata.describe_folder(ref, snapshot, commit=commit, links=model / "blobs")
+    except ModelError:
+        return None  # only part of it was ever fetched
+    return _with_blob_hashes(info, snapshot) if info.has_tokenizer and info.weights_bytes else None
+
+
+def _with_blob_hashes(info: ModelInfo, snapshot: Path) -> ModelInfo:
+    """The blobs' names are the hashes that the Hub gave."""
+    files = []
+    for file in info.files:
+        name = (snapshot / file.path).resolve().name
+        files.append(
+            dataclasses.replace(
+                file, sha256=name if len(name) == 64 else None, git_oid=name if len(name) == 40 else None
+            )
+        )
+    return dataclasses.replace(info, files=tuple(files))

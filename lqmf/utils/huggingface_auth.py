@@ -1,0 +1,143 @@
+"""Hugging Face tokens: where they come from, whose they are, and how they stay out of sight.
+
+Knows huggingface_hub's own store and the environment; knows no models. No token is ever in a repr, an error or a log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import stat
+from pathlib import Path
+from typing import Any
+
+from lqmf.errors import Unauthorized, UsageError
+
+_ENVIRONMENT = ("HF_TOKEN", "HUGGINGFACE_TOKEN")
+_HOW = "Make a token at https://huggingface.co/settings/tokens, then: lqmf hf login"
+_SECRETS = re.compile(
+    r"(?P<bearer>\bBearer\s+)[^\s\"',;]+"
+    r"|(?P<query>[?&](?:token|key|api_key|access_token|Signature|X-Amz-[A-Za-z-]+|Key-Pair-Id|Policy)=)[^&\s\"']+"
+    r"|(?P<named>\b(?:[A-Z_]*(?:TOKEN|API_KEY))\s*[=:]\s*)[^\s\"',;]+"
+    r"|\b(?:hf_|api_org_)[A-Za-z0-9]{4,}"
+    r"|\bsk-[A-Za-z0-9_-]{8,}"
+    r"|\bAIza[0-9A-Za-z_-]{20,}",
+    re.IGNORECASE,
+)
+
+
+def token() -> tuple[str | None, str]:
+    """The token in use and where it comes from: an environment variable's name, "cache", "hf cli" or "none".
+
+    Order: HF_TOKEN, HUGGINGFACE_TOKEN, the token that huggingface_hub keeps as active, then the one that the hf
+    command stored (only when it stored exactly one).
+    """
+    for name in _ENVIRONMENT:
+        if value := os.environ.get(name, "").strip():
+            return value, name
+    from huggingface_hub import get_token
+    from huggingface_hub.utils import get_stored_tokens  # type: ignore[attr-defined]
+
+    if value := get_token() or "":
+        return value, "cache"
+    stored = [value for value in get_stored_tokens().values() if value]
+    return (stored[0], "hf cli") if len(stored) == 1 else (None, "none")
+
+
+def status(*, endpoint: str | None = None) -> dict[str, Any]:
+    """Who is logged in: `{"logged_in", "source", "user", "fullname", "type", "plan", "orgs", "token_role"}`.
+
+    Asks the Hub (whoami). Without a token nothing is asked. Raises Unauthorized, RateLimited, Offline and the like.
+    """
+    value, source = token()
+    if value is None:
+        return {"logged_in": False, "source": source}
+    return {"logged_in": True, "source": source, **_account(_whoami(value, endpoint))}
+
+
+def login(value: str, *, endpoint: str | None = None) -> dict[str, Any]:
+    """Verify `value` with the Hub, then keep it in huggingface_hub's own store, readable by its owner only.
+
+    Returns what `status` would; `"overridden_by"` names an environment variable that still comes first.
+    Raises UsageError for what is no token, Unauthorized for one that the Hub refuses.
+    """
+    value = value.strip()
+    if not value or any(c.isspace() or not c.isprintable() for c in value) or value.startswith("api_org"):
+        raise UsageError("That is not a personal access token.", _HOW)
+    account = _account(_whoami(value, endpoint))
+    _store(value, endpoint)
+    used, source = token()
+    overridden = {} if used == value else {"overridden_by": source}
+    return {"logged_in": True, "source": "cache", **account, **overridden}
+
+
+def logout() -> dict[str, Any]:
+    """Forget every stored token. `"still_set"` names an environment variable that holds one all the same."""
+    import huggingface_hub
+
+    had = _token_path().exists() or token()[1] in ("cache", "hf cli")
+    with contextlib.suppress(OSError):  # its way of saying that the environment still holds one; told below
+        huggingface_hub.logout()
+    still = next((name for name in _ENVIRONMENT if os.environ.get(name, "").strip()), None)
+    return {"logged_out": had, **({"still_set": still} if still else {})}
+
+
+def redact(text: str) -> str:
+    """`text` with tokens, bearer headers, signed addresses' signatures and providers' keys masked."""
+    for value in _current_secrets():
+        text = text.replace(value, "***")
+    return _SECRETS.sub(lambda m: (m["bearer"] or m["query"] or m["named"] or "") + "***", text)
+
+
+def _current_secrets() -> list[str]:
+    """Those worth masking whatever they look like: long enough not to be a word of the text."""
+    names = (*_ENVIRONMENT, "HUGGING_FACE_HUB_TOKEN", "ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY")
+    values = [os.environ.get(name, "").strip() for name in names]
+    with contextlib.suppress(OSError, UnicodeDecodeError):  # nothing stored, or not readable: then not in the text
+        values.append(_token_path().read_text(encoding="utf-8").strip())
+    return sorted({value for value in values if len(value) >= 8}, key=len, reverse=True)
+
+
+def _token_path() -> Path:
+    home = os.environ.get("HF_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "huggingface")
+    return Path(os.path.expandvars(os.environ.get("HF_TOKEN_PATH") or os.path.join(home, "token"))).expanduser()
+
+
+def _whoami(value: str, endpoint: str | None) -> dict[str, Any]:
+    from huggingface_hub import HfApi
+
+    from lqmf.hub.translate import Subject, translated
+
+    base = (endpoint or os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+    with translated(Subject(base, with_token=True)):
+        answer: dict[str, Any] = HfApi(endpoint=base).whoami(token=value)
+    if not isinstance(answer.get("name"), str):
+        raise Unauthorized("The Hub does not say whose token this is.", _HOW)
+    return answer
+
+
+def _account(answer: dict[str, Any]) -> dict[str, Any]:
+    access = (answer.get("auth") or {}).get("accessToken") or {}
+    return {
+        "user": answer["name"],
+        "fullname": answer.get("fullname"),
+        "type": answer.get("type"),
+        "plan": "pro" if answer.get("isPro") else "free",
+        "orgs": [org["name"] for org in answer.get("orgs") or () if isinstance(org, dict) and "name" in org],
+        "token_role": access.get("role"),
+    }
+
+
+def _store(value: str, endpoint: str | None) -> None:
+    """Through huggingface_hub's own login, which asks whoami once more and writes its files with mode 0600."""
+    from huggingface_hub import constants, login
+
+    from lqmf.hub.translate import Subject, translated
+
+    with translated(Subject(endpoint or constants.ENDPOINT, with_token=True)):
+        login(token=value, add_to_git_credential=False)
+    if os.name == "posix":
+        for path in (Path(constants.HF_TOKEN_PATH), Path(constants.HF_STORED_TOKENS_PATH)):
+            if path.exists() and stat.S_IMODE(path.stat().st_mode) != 0o600:
+                path.chmod(0o600)

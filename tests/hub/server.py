@@ -1,0 +1,444 @@
+"""A hub on the loopback: real HTTP that the real huggingface_hub client speaks, with faults on demand.
+
+Knows the Hub's protocol (model info, tree, resolve, whoami, a second port that plays the CDN) and how to break it; pure
+standard library. Only the far end is ours: clients are the real ones.
+
+    with LocalHub() as hub:
+        hub.add_repo("org/name", folder)
+        hub.fail("*model.safetensors", "cut", after=1000)
+        ...                       # HF_ENDPOINT=hub.url
+        hub.requests              # what was asked: method, path, range, with a token or not, bytes sent
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+LFS_BYTES = 64 << 10  # larger files, and all weights, are kept in LFS
+FAULTS = (
+    "cut",  # close the connection after `after` bytes of the body (Content-Length says more)
+    "truncate",  # an honest Content-Length for a body that ends `missing` bytes early
+    "corrupt",  # the right size, one byte wrong
+    "etag",  # another etag than the listed one
+    "status",  # answer with `status` (and `headers`)
+    "slow",  # `bytes_per_second`
+    "hang",  # close without an answer
+    "commit",  # the file of another commit
+)
+
+
+@dataclass
+class Request:
+    """One line of the log. `sent` counts the body's bytes that went out."""
+
+    method: str
+    path: str
+    range: str | None
+    authorized: bool
+    cdn: bool
+    status: int = 0
+    sent: int = 0
+
+
+@dataclass
+class Repo:
+    """A repository at one commit: `files` by path; `links` are symbolic links as git keeps them (target as content)."""
+
+    name: str
+    commit: str
+    files: dict[str, bytes | Path]
+    gated: bool = False
+    private: bool = False
+    siblings: list[dict[str, Any]] | None = None  # listed instead of the real ones
+    safetensors: dict[str, Any] | None = None
+    card: dict[str, Any] = field(default_factory=dict)
+
+    def body(self, path: str) -> bytes:
+        content = self.files[path]
+        return content.read_bytes() if isinstance(content, Path) else content
+
+
+@dataclass
+class Fault:
+    glob: str
+    kind: str
+    times: int
+    method: str
+    options: dict[str, Any]
+
+
+class LocalHub:
+    """A hub and its CDN, each on a port of its own. A context manager; `url` is what HF_ENDPOINT takes.
+
+    `tokens` maps a valid token to its user's name; `granted` holds the users who accepted gated licences and may read
+    private repositories.
+    """
+
+    def __init__(self, tokens: Mapping[str, str] | None = None) -> None:
+        self.tokens = dict(tokens if tokens is not None else {"hf_validtoken": "ada"})
+        self.granted: set[str] = set()
+        self.repos: dict[str, dict[str, Repo]] = {}  # name -> revision or commit -> repo
+        self.requests: list[Request] = []
+        self._faults: list[Fault] = []
+        self._lock = threading.Lock()
+        self._servers = [_Server(self, cdn=False), _Server(self, cdn=True)]
+        self.url, self.cdn_url = (f"http://127.0.0.1:{server.server_address[1]}" for server in self._servers)
+
+    def __enter__(self) -> LocalHub:
+        for server in self._servers:
+            threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for server in self._servers:
+            server.shutdown()
+            server.server_close()
+
+    def add_repo(
+        self,
+        name: str,
+        folder: Path | Mapping[str, bytes],
+        *,
+        revision: str = "main",
+        gated: bool = False,
+        private: bool = False,
+        siblings: list[dict[str, Any]] | None = None,
+        safetensors: dict[str, Any] | None = None,
+        card: dict[str, Any] | None = None,
+    ) -> Repo:
+        """Serve a folder (or a mapping of paths to bytes) as a repository; the same name again moves the revision.
+
+        Links in the folder are served as git keeps them: a small file that holds the target's path.
+        """
+        files = _folder_files(folder) if isinstance(folder, Path) else dict(folder)
+        seed = name + "".join(f"{path}{_blob_id(_bytes(body))}" for path, body in sorted(files.items()))
+        commit = hashlib.sha1(seed.encode()).hexdigest()
+        repo = Repo(name, commit, files, gated, private, siblings, safetensors, card or {})
+        self.repos.setdefault(name, {}).update({revision: repo, commit: repo})
+        return repo
+
+    def fail(self, glob: str, kind: str, *, times: int = 1, method: str = "GET", **options: Any) -> None:
+        """The next `times` requests whose path (of the file in its repository, or of the API) matches `glob` fail."""
+        if kind not in FAULTS:
+            raise ValueError(f"{kind} is none of {', '.join(FAULTS)}")
+        with self._lock:
+            self._faults.append(Fault(glob, kind, times, method, options))
+
+    def fault(self, method: str, path: str) -> Fault | None:
+        """The fault that is due for a request, counted down."""
+        with self._lock:
+            for fault in self._faults:
+                if fault.times > 0 and fault.method in (method, "*") and fnmatch.fnmatchcase(path, fault.glob):
+                    fault.times -= 1
+                    return fault
+        return None
+
+    def unused_faults(self) -> list[str]:
+        """Faults that were asked for and never happened."""
+        return [f"{fault.kind} {fault.glob} x{fault.times}" for fault in self._faults if fault.times > 0]
+
+    def log(self, request: Request) -> None:
+        with self._lock:
+            self.requests.append(request)
+
+    def ranges(self, glob: str) -> list[tuple[int, int, int]]:
+        """(start, end, bytes sent) of each range that was asked for of the files that match, in order."""
+        found = []
+        for request in self.requests:
+            if request.method == "GET" and request.range and fnmatch.fnmatchcase(request.path, glob):
+                start, _, last = request.range.removeprefix("bytes=").partition("-")
+                found.append((int(start), int(last) + 1, request.sent))
+        return found
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, hub: LocalHub, *, cdn: bool) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.hub, self.cdn = hub, cdn
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that left in the middle is what many tests do."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def log_message(self, *_: object) -> None:
+        """Silent: `hub.requests` is the log."""
+
+    def do_HEAD(self) -> None:
+        self._answer()
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self._answer()
+
+    # -------------------------------------------------------- routes
+
+    def _answer(self) -> None:
+        self.hub = self.server.hub
+        self.route = urlsplit(self.path)
+        path = unquote(self.route.path)
+        authorization = self.headers.get("Authorization")
+        self.entry = Request(self.command, path, self.headers.get("Range"), bool(authorization), self.server.cdn)
+        self.hub.log(self.entry)
+        self.user = self.hub.tokens.get((authorization or "").removeprefix("Bearer "))
+        self.fault = self.hub.fault(self.command, path)
+        if self.fault and self.fault.kind == "hang":
+            self.close_connection = True
+            return
+        if self.fault and self.fault.kind == "status":
+            self._error(self.fault.options.get("status", 500), **self.fault.options.get("headers", {}))
+        elif authorization and self.user is None and not self.server.cdn:
+            self._error(401, x_error_message="Invalid credentials in Authorization header")
+        elif self.server.cdn:
+            self._cdn(path)
+        elif path == "/api/whoami-v2":
+            self._whoami()
+        elif path.startswith("/api/models/"):
+            self._api(path.removeprefix("/api/models/"))
+        elif "/resolve/" in path:
+            self._resolve(path)
+        else:
+            self._error(404)
+
+    def _whoami(self) -> None:
+        if self.user is None:
+            self._error(401)
+            return
+        access = {"displayName": "test", "role": "read"}
+        self._json(
+            {
+                "type": "user",
+                "name": self.user,
+                "fullname": self.user.title(),
+                "isPro": False,
+                "orgs": [{"name": "lab", "type": "org"}],
+                "auth": {"type": "access_token", "accessToken": access},
+            }
+        )
+
+    def _api(self, rest: str) -> None:
+        name, what, revision = _split_api(rest)
+        repo = self._repo(name, revision)
+        if repo is None:
+            return
+        if what == "tree":
+            self._tree(repo)
+            return
+        siblings = repo.siblings if repo.siblings is not None else [_sibling(p, repo.body(p)) for p in repo.files]
+        config = repo.files.get("config.json")
+        self._json(
+            {
+                "_id": "0",
+                "id": name,
+                "modelId": name,
+                "sha": repo.commit,
+                "private": repo.private,
+                "gated": "manual" if repo.gated else False,
+                "disabled": False,
+                "tags": [],
+                "downloads": 0,
+                "likes": 0,
+                "siblings": siblings,
+                "config": _short_config(config),
+                **({"safetensors": repo.safetensors} if repo.safetensors else {}),
+                **({"cardData": repo.card} if repo.card else {}),
+            }
+        )
+
+    def _tree(self, repo: Repo) -> None:
+        """Pages of two entries, so that a client that reads only the first is caught."""
+        entries = [_entry(path, repo.body(path)) for path in sorted(repo.files)]
+        at = int(parse_qs(self.route.query).get("cursor", ["0"])[0])
+        headers = {}
+        if at + 2 < len(entries):
+            headers["Link"] = f'<{self.hub.url}{self.route.path}?recursive=True&cursor={at + 2}>; rel="next"'
+        self._json(entries[at : at + 2], headers)
+
+    def _resolve(self, path: str) -> None:
+        name, _, rest = path.lstrip("/").partition("/resolve/")
+        revision, _, file = rest.partition("/")
+        repo = self._repo(name, revision)
+        if repo is None:
+            return
+        if repo.gated and self.user not in self.hub.granted:
+            self._error(403 if self.user else 401, x_error_code="GatedRepo", x_error_message="Access is restricted")
+            return
+        if file not in repo.files:
+            self._error(404, x_error_code="EntryNotFound", x_error_message="Entry not found")
+            return
+        body = repo.body(file)
+        headers = {"X-Repo-Commit": repo.commit}
+        if self.fault and self.fault.kind == "commit":
+            headers["X-Repo-Commit"] = "f" * 40
+        if not _is_lfs(file, body):
+            self._send_file(body, self._etag(_blob_id(body)), headers)
+            return
+        sha256 = hashlib.sha256(body).hexdigest()
+        headers["X-Linked-Etag"] = f'"{self._etag(sha256)}"'
+        headers["X-Linked-Size"] = str(len(body))
+        headers["Location"] = f"{self.hub.cdn_url}/cdn/{name}/{repo.commit}/{file}?Signature=secret"
+        self._begin(302, {**headers, "Content-Length": "0"})
+
+    def _cdn(self, path: str) -> None:
+        org_name, _, rest = path.removeprefix("/cdn/").partition("/")
+        name, _, rest = rest.partition("/")
+        commit, _, file = rest.partition("/")
+        repo = self.hub.repos.get(f"{org_name}/{name}", {}).get(commit)
+        if repo is None or "Signature=secret" not in self.route.query:
+            self._error(403)
+            return
+        body = repo.body(file)
+        self._send_file(body, self._etag(hashlib.md5(body).hexdigest()), {})
+
+    def _repo(self, name: str, revision: str) -> Repo | None:
+        revisions = self.hub.repos.get(name)
+        repo = next(iter(revisions.values())) if revisions else None
+        if repo is None or (repo.private and self.user not in self.hub.granted):
+            if self.user is None:
+                self._error(401, x_error_message="Invalid username or password.")
+            else:
+                self._error(404, x_error_code="RepoNotFound", x_error_message="Repository not found")
+            return None
+        if revisions is None or revision not in revisions:
+            self._error(404, x_error_code="RevisionNotFound", x_error_message=f"Invalid rev id: {revision}")
+            return None
+        return revisions[revision]
+
+    # -------------------------------------------------------- answers
+
+    def _etag(self, etag: str) -> str:
+        return "0" * len(etag) if self.fault and self.fault.kind == "etag" else etag
+
+    def _begin(self, status: int, headers: Mapping[str, str]) -> None:
+        self.entry.status = status
+        self.send_response(status)
+        for key, value in headers.items():
+            self.send_header(key, value)
+        self.end_headers()
+
+    def _error(self, status: int, **headers: str) -> None:
+        body = json.dumps({"error": headers.get("x_error_message", str(status))}).encode()
+        named = {key.replace("_", "-").title(): value for key, value in headers.items()}
+        self._begin(status, {**named, "Content-Length": str(len(body)), "Content-Type": "application/json"})
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def _json(self, content: Any, headers: Mapping[str, str] | None = None) -> None:
+        body = json.dumps(content).encode()
+        self._begin(200, {**(headers or {}), "Content-Length": str(len(body)), "Content-Type": "application/json"})
+        if self.command != "HEAD":
+            self._write(body)
+
+    def _send_file(self, body: bytes, etag: str, headers: Mapping[str, str]) -> None:
+        start, end, status = 0, len(body), 200
+        if self.entry.range:
+            first, _, last = self.entry.range.removeprefix("bytes=").partition("-")
+            start, end, status = int(first), min(int(last or len(body)) + 1, len(body)), 206
+        if start >= len(body) and self.entry.range:
+            self._begin(416, {"Content-Range": f"bytes */{len(body)}", "Content-Length": "0"})
+            return
+        part = body[start:end]
+        if self.fault and self.fault.kind == "corrupt" and part:
+            part = part[:-1] + bytes([part[-1] ^ 1])
+        if self.fault and self.fault.kind == "truncate":
+            part = part[: -self.fault.options.get("missing", 1)]
+        told = {"ETag": f'"{etag}"', "Accept-Ranges": "bytes", "Content-Length": str(len(part)), **headers}
+        if status == 206:
+            told["Content-Range"] = f"bytes {start}-{start + len(part) - 1}/{len(body)}"
+        self._begin(status, told)
+        if self.command != "HEAD":
+            self._write(part)
+
+    def _write(self, body: bytes) -> None:
+        fault = self.fault
+        if fault and fault.kind == "cut":
+            body = body[: fault.options.get("after", len(body) // 2)]
+            self.close_connection = True
+        if fault and fault.kind == "slow":
+            self._write_slowly(body, fault.options.get("bytes_per_second", 100_000))
+            return
+        self.wfile.write(body)
+        self.entry.sent = len(body)
+
+    def _write_slowly(self, body: bytes, bytes_per_second: int) -> None:
+        step = max(1, bytes_per_second // 50)
+        for at in range(0, len(body), step):
+            self.wfile.write(body[at : at + step])
+            self.entry.sent += len(body[at : at + step])
+            time.sleep(step / bytes_per_second)
+
+
+# ------------------------------------------------------------ what the Hub says of files
+
+
+def _split_api(rest: str) -> tuple[str, str, str]:
+    """(name, "info" or "tree", revision) of what follows /api/models/."""
+    for what in ("revision", "tree"):
+        name, found, revision = rest.partition(f"/{what}/")
+        if found:
+            return name, "info" if what == "revision" else what, revision.partition("/")[0]
+    return rest, "info", "main"
+
+
+def _sibling(path: str, body: bytes) -> dict[str, Any]:
+    lfs = {"sha256": hashlib.sha256(body).hexdigest(), "size": len(body), "pointerSize": 134}
+    entry = {"rfilename": path, "size": len(body), "blobId": _blob_id(body)}
+    return {**entry, "lfs": lfs} if _is_lfs(path, body) else entry
+
+
+def _entry(path: str, body: bytes) -> dict[str, Any]:
+    entry = {"type": "file", "path": path, "size": len(body), "oid": _blob_id(body)}
+    lfs = {"oid": hashlib.sha256(body).hexdigest(), "size": len(body), "pointerSize": 134}
+    return {**entry, "lfs": lfs} if _is_lfs(path, body) else entry
+
+
+def _is_lfs(path: str, body: bytes) -> bool:
+    return len(body) > LFS_BYTES or (path.endswith((".safetensors", ".bin")) and len(body) > 1024)
+
+
+def _blob_id(body: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(body) + body).hexdigest()
+
+
+def _bytes(content: bytes | Path) -> bytes:
+    return content.read_bytes() if isinstance(content, Path) else content
+
+
+def _short_config(content: bytes | Path | None) -> dict[str, Any]:
+    """What the API tells of config.json to anybody, for gated models too."""
+    try:
+        config = json.loads(_bytes(content)) if content is not None else {}
+    except ValueError:
+        return {}
+    return {key: config[key] for key in ("architectures", "model_type") if key in config}
+
+
+def _folder_files(folder: Path) -> dict[str, bytes | Path]:
+    return {path.relative_to(folder).as_posix(): _content(path) for path in _walk(folder)}
+
+
+def _content(path: Path) -> bytes | Path:
+    return str(path.readlink()).encode() if path.is_symlink() else path
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.rglob("*")) if path.is_symlink() or path.is_file())
