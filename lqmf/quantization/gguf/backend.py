@@ -44,7 +44,9 @@ class GgufBackend:
         except LqmfError as error:
             return Verdict("no", error.message, error.remedy)
         if found is None:
-            return Verdict("but", "llama.cpp's converter will be fetched once (77 MB).", "`lqmf doctor --fix` does it now.")
+            return Verdict(
+                "but", "llama.cpp's converter will be fetched once (77 MB).", "`lqmf doctor --fix` does it now."
+            )
         return Verdict("yes", f"{toolchain.PACKAGE} {toolchain.installed_version()} with its converter.")
 
     def default_type(self, bits: int) -> str:

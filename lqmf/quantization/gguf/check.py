@@ -24,7 +24,9 @@ def check(model: ModelInfo, type: str | None, architectures: Mapping[str, str] |
         return refusal
     doubts = list(_doubts(model, type, architectures))
     if doubts:
-        return Verdict("but", " ".join(reason for reason, _ in doubts), " ".join(filter(None, (way for _, way in doubts))))
+        return Verdict(
+            "but", " ".join(reason for reason, _ in doubts), " ".join(filter(None, (way for _, way in doubts)))
+        )
     return Verdict("yes", f"llama.cpp knows {architecture(model)}.")
 
 
@@ -33,9 +35,15 @@ def architecture(model: ModelInfo) -> str | None:
     return architecture_of(model.config) or model.architecture
 
 
+def is_mixture(config: Mapping[str, Any]) -> bool:
+    """Whether `config` describes a mixture of experts."""
+    inner = config.get("text_config") or config
+    return any(inner.get(key) for key in ("num_experts", "num_local_experts", "n_routed_experts"))
+
+
 def imatrix_reason(type: str) -> str:
     """Why a type is refused until there is an importance matrix."""
-    return f"{type} needs an importance matrix: without one, llama.cpp refuses to write it, for the result would be garbage."
+    return f"{type} needs an importance matrix; without one the result would be garbage, and llama.cpp refuses."
 
 
 def imatrix_remedy(type: str) -> str:
@@ -73,14 +81,18 @@ def _doubts(model: ModelInfo, type: str | None, architectures: Mapping[str, str]
         reason = f"Whether llama.cpp knows {architecture(model)} is unknown until its converter is fetched."
         doubts.append((reason, "`lqmf doctor --fix` fetches it."))
     if model.wants_remote_code:
-        reason = "It brings Python code of its own, which is not run; if its tokenizer needs that code, conversion is refused."
+        reason = (
+            "It brings its own Python code, which is not run; if its tokenizer needs that code, conversion is refused."
+        )
         doubts.append((reason, ""))
     if model.config.get("quantization_config"):
         doubts.append(("Its weights are quantized already, so quality starts from there.", ""))
     if model.config.get("vision_config") or model.config.get("audio_config"):
         doubts.append(("Only its text part is converted.", ""))
+    if type == "MXFP4_MOE" and not is_mixture(model.config):
+        doubts.append(("MXFP4_MOE is for mixtures of experts; the rest of a model becomes Q8_0.", ""))
     if type is not None and type not in _SMALL_BLOCK and (misfits := _misfits(model.config)):
-        reason = f"{type} takes rows of {_BLOCK} weights; {' and '.join(misfits)} do not divide, and fall back to a larger type."
+        reason = f"{' and '.join(misfits)} do not divide into blocks of {_BLOCK}, so those matrices take a larger type."
         doubts.append((reason, ""))
     return doubts
 

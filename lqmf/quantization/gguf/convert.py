@@ -227,7 +227,8 @@ def _proven(message: Mapping[str, Any]) -> str:
 def _died(code: int) -> LqmfError:
     if code == -signal.SIGKILL:
         return OutOfMemory(
-            "The converter was killed, most likely by the system for lack of memory.", "Close other programs, try again."
+            "The converter was killed, most likely by the system for lack of memory.",
+            "Close other programs, try again.",
         )
     return WorkerDied(f"The converter ended unexpectedly ({code}).", "The job's log has its last words.")
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lqmf.quantization.gguf import types
+from lqmf.quantization.gguf.check import is_mixture
 from lqmf.records import Estimate, Hardware, ModelInfo, QuantizationPlan
 
 _DTYPE_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I8": 1, "U8": 1}
@@ -24,9 +25,10 @@ def estimate(model: ModelInfo, plan: QuantizationPlan, hardware: Hardware) -> Es
     total = parameters(model)
     vocabulary, width, tied = _ends(model.config, model.vocabulary)
     matrix = vocabulary * width
+    bits = 8.5 if kind.name == "MXFP4_MOE" and not is_mixture(model.config) else kind.bits_per_weight
     body = max(0, total - matrix * (1 if tied else 2))
     ends = matrix * layout.output_bits + (0 if tied else matrix * layout.embedding_bits)
-    size = int((body * kind.bits_per_weight + ends) / 8) + vocabulary * _TOKEN_BYTES
+    size = int((body * bits + ends) / 8) + vocabulary * _TOKEN_BYTES
     half = 0 if plan.type in types.OUTTYPES else total * 2 + vocabulary * _TOKEN_BYTES
     largest = max(matrix, body // 200) * 4  # in 32-bit floats
     seconds = _IMPORTS_SECONDS + total * 2 / _CONVERT_BYTES_PER_SECOND

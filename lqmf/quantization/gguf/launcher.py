@@ -62,7 +62,7 @@ def main() -> int:
         _convert(request, send)
     except LqmfError as error:
         send({"error": error.to_json()})
-    except BaseException as error:  # the top of a process: whatever the converter raises becomes our error
+    except BaseException as error:  # noqa: BLE001  (the top of a process: whatever the converter raises)
         sys.excepthook(type(error), error, error.__traceback__)
         send({"error": translate(error).to_json()})
     else:
@@ -219,7 +219,9 @@ def translate(error: BaseException) -> LqmfError:
     if isinstance(error, MemoryError):
         return OutOfMemory("Converting the model to GGUF ran out of memory.", "Close other programs and try again.")
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return DiskFull("The disk filled up while the model was converted to GGUF.", "Run `lqmf disk` to see what to free.")
+        return DiskFull(
+            "The disk filled up while the model was converted to GGUF.", "Run `lqmf disk` to see what to free."
+        )
     if isinstance(error, SystemExit | NotImplementedError):
         return UnsupportedModel(f"llama.cpp's converter does not know this model: {reason}", "Choose another model.")
     if isinstance(error, FileNotFoundError) or "Missing" in reason:

@@ -11,7 +11,6 @@ import ctypes
 import difflib
 import hashlib
 import json
-import random
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -19,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from lqmf.errors import UnsupportedModel
+from lqmf.quantization.gguf.samples import sample_lines
 
-_SCREEN = 150  # lines that every candidate must pass before the whole proof
+_SPECIAL_LINES = 150  # lines whose first and last tokens are compared too
 _SPECIAL_TRIES = 12  # candidates tried for the same first and last token too
 
 # Hugging Face patterns of the commonest families and llama.cpp's name for each: they only order the candidates.
@@ -36,10 +36,8 @@ _KNOWN: tuple[tuple[str, str], ...] = (
     ("qwen35", _CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|" + _TAIL),
     ("gpt-4o", r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+" + _CONTRACTIONS),
     ("tekken", r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|\p{N}|" + _TAIL),
-    ("deepseek-v3", r"\p{N}{1,3} [一-龥぀-ゟ゠-ヿ]+ [!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|" + _TAIL),
-    ("deepseek-llm", r"[\r\n] \s?[A-Za-zµÀ-ÖØ-öø-ƺ]+ \s?[!-/:-~！-／：-～‘-‟　-。]+ \s+$ [一-龥ࠀ-一가-퟿]+ Digits"),
+    ("deepseek-v3", r"\p{N}{1,3} [!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|" + _TAIL),
     ("falcon", "Punctuation ByteLevel Digits " + _GPT2 + " [0-9][0-9][0-9]"),
-    ("bloom", " ?[^(\\s|[.,!?…。，、।۔،])]+"),
 )
 
 
@@ -107,10 +105,12 @@ def _serialized(tokenizer: Any) -> str:
 
 def _search(tokenizer: Any, vocab_file: Path, names: Sequence[str], lines: Sequence[str]) -> Match:
     plain = _ids(tokenizer, lines, specials=False)
-    special = _ids(tokenizer, lines[:_SCREEN], specials=True)
+    special = _ids(tokenizer, lines[:_SPECIAL_LINES], specials=True)
     without_specials: Match | None = None
     first_difference = ""
     for tried, name in enumerate(names):
+        if without_specials and tried >= _SPECIAL_TRIES:
+            break
         with vocabulary(vocab_file, name) as vocab:
             if vocab is None:
                 continue
@@ -118,9 +118,9 @@ def _search(tokenizer: Any, vocab_file: Path, names: Sequence[str], lines: Seque
             if difference is not None:
                 first_difference = first_difference or f"with '{name}': {difference[:80]!r}"
                 continue
-            agrees = _first_difference(vocab, lines[:_SCREEN], special, specials=True) is None
-        if agrees or tried >= _SPECIAL_TRIES:
-            return Match(name, len(lines), agrees) if agrees else without_specials or Match(name, len(lines), False)
+            agrees = _first_difference(vocab, lines[:_SPECIAL_LINES], special, specials=True) is None
+        if agrees:
+            return Match(name, len(lines), True)
         without_specials = without_specials or Match(name, len(lines), False)
     if without_specials is None:
         raise UnsupportedModel(
@@ -175,36 +175,3 @@ def tokenize(vocab: Any, line: str, *, specials: bool = False) -> list[int]:
     ids = (lib.llama_token * room)()
     count = lib.llama_tokenize(vocab, raw, len(raw), ids, room, specials, False)
     return list(ids[:count])
-
-
-# ---------------------------------------------------------------- the lines
-
-_PIECES: tuple[tuple[str, ...], ...] = (
-    ("the", "Quick", "BROWN", "fox", "naïve", "Straße", "señor", "camelCase", "snake_case", "HTTPServer2", "x"),
-    ("don't", "I'm", "we'll", "THEY'RE", "it'S", "I'VE", "he'd", "rock'n'roll", "'s", "''t", "o'clock", "l'été"),
-    ("0", "7", "42", "365", "1999", "12345", "1000000", "3.14159", "1,234,567.89", "0xFF", "1e-9", "10:30", "v2.0.1"),
-    (" ", "  ", "   ", "        ", "\t", "\t\t", " \t ", "\n", "\n\n", "\n \n", "\r\n", "  \n", "\n    "),
-    (".", ",", "!?", "...", "----", "=====", "(", ")", "[]", "{};", "<=>", "&&", "||", "//", "/* */", "#!", "$", "%"),
-    ("“quoted”", "«да»", "—", "…", "€", "£9", "±", "≤", "∑", "→", "©", "§3", "™", "`code`", "'''", '"""'),
-    ("привет", "Мир", "Ελλάδα", "שלום", "مرحبا", "नमस्ते", "สวัสดี", "ភាសា", "தமிழ்", "ქართული", "tiếng Việt"),
-    ("你好", "世界", "我想在apple工作1314天", "こんにちは", "カタカナ", "한국어", "。", "，", "！", "漢字かな交じり"),
-    ("🚀", "😶‍🌫️", "👩‍💻", "🇨🇭", "✅", "🦙🦙", "👍🏽", "☕"),
-    ("def f(x):", "    return x**2", "a[i]+=1;", "if(x!=NULL){", "SELECT * FROM t;", "</div>", "https://ex.org/a?b=c&d=1"),
-    ("½", "²", "Ⅷ", "٣", "①", "é", "ﬁ", "ǅ", "ß", "İ"),
-)
-
-
-def sample_lines(text: Path, count: int = 2500, seed: int = 7) -> Iterator[str]:
-    """Lines that tell pre-tokenizers apart: built from scripts, digits, whitespace, code and contractions, then
-    lines and paragraphs of `text`. The same every time."""
-    draw = random.Random(seed)
-    for pieces in _PIECES:
-        yield from pieces
-    for _ in range(count):
-        pieces = (draw.choice(draw.choice(_PIECES)) for _ in range(draw.randint(2, 12)))
-        yield draw.choice(("", " ", "")).join(pieces)
-    lines = [line for line in text.read_text(encoding="utf-8").splitlines() if line.strip()]
-    yield from draw.sample(lines, min(len(lines), count // 2))
-    for _ in range(40):
-        start = draw.randrange(max(1, len(lines) - 12))
-        yield "\n".join(lines[start : start + 12])

@@ -67,7 +67,8 @@ def quantize(source: Path, target: Path, type: str, emit: Emit, *, threads: int 
     _sync(target)
     emit(Progress(stage="quantize", done=log.total, total=log.total, unit="tensors"))
     emit(StageFinished(stage="quantize", seconds=time.monotonic() - started))
-    return (f"{log.fallbacks} tensors have rows that {type} does not fit; a larger type was used.",) if log.fallbacks else ()
+    misfits = f"{log.fallbacks} tensors have rows that {type} does not fit; they took a larger type."
+    return (misfits,) if log.fallbacks else ()
 
 
 @contextmanager
@@ -92,7 +93,7 @@ def _failure(log: _Log, type: str) -> LqmfError:
         return DiskFull("The disk filled up while the model was quantized.", "Run `lqmf disk` to see what to free.")
     if "importance matrix" in reason:
         return UnsupportedModel(f"{type} needs an importance matrix: {reason}", "Choose a type that needs none.")
-    return LqmfError(f"llama.cpp could not quantize this model to {type}: {reason}", "See the job's log, or try another type.")
+    return LqmfError(f"llama.cpp could not quantize this model to {type}: {reason}", "The job's log says more.")
 
 
 def _sync(path: Path) -> None:

@@ -87,7 +87,7 @@ def default_type(bits: int) -> str:
     if bits in _DEFAULTS:
         return _DEFAULTS[bits]
     choices = ", ".join(f"{known} ({name})" for known, name in _DEFAULTS.items())
-    raise UsageError(f"There is no recommended {bits}-bit GGUF type.", f"Choose one of these numbers of bits: {choices}.")
+    raise UsageError(f"There is no recommended {bits}-bit GGUF type.", f"Choose among {choices}.")
 
 
 def known(name: str) -> QuantType:
