@@ -131,12 +131,10 @@ def _sync_tree(place: Path) -> None:
     _sync(place)
 
 
-def remove_leftovers(folder: Path, jobs: set[str]) -> list[Path]:
-    """Remove hidden building folders whose job is in `jobs` (known to be dead)."""
-    gone = [place for job in sorted(jobs) if (place := folder / f"{HIDDEN}{job}").is_dir()]
-    for place in gone:
+def remove_leftovers(folder: Path, job: str) -> None:
+    """Remove the hidden folders of a job that is known to be dead."""
+    for place in (folder / f"{HIDDEN}{job}", folder / f"{HIDDEN}{job}-scratch"):
         shutil.rmtree(place, ignore_errors=True)
-    return gone
 
 
 def _sync(path: Path) -> None:
@@ -151,7 +149,12 @@ def _sync(path: Path) -> None:
 
 def write_json(path: Path, document: Any) -> None:
     """Write `document` so that a reader, and a crash, sees the old file or the new one."""
-    write_text(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json_text(document))
+
+
+def json_text(document: Any) -> str:
+    """A document as our JSON files hold it."""
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def write_text(path: Path, text: str) -> None:

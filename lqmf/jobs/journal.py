@@ -15,8 +15,7 @@ from typing import Any
 
 from lqmf.errors import JobError
 from lqmf.events import Event
-
-START_TOLERANCE_SECONDS = 2.0  # psutil's start times differ by clock ticks between calls on some systems
+from lqmf.store.owners import lives, this_process
 
 
 def new_id() -> str:
@@ -24,31 +23,12 @@ def new_id() -> str:
     return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.urandom(3).hex()}"
 
 
-def owner() -> dict[str, Any]:
-    """This process, so that nobody mistakes a later one with the same id for it."""
-    import psutil
-
-    return {"pid": os.getpid(), "started": psutil.Process().create_time()}
-
-
-def alive(who: dict[str, Any]) -> bool:
-    """Whether the process that `owner` described still runs."""
-    import psutil
-
-    try:
-        process = psutil.Process(int(who["pid"]))
-        same = abs(process.create_time() - float(who["started"])) < START_TOLERANCE_SECONDS
-        return bool(same and process.status() != psutil.STATUS_ZOMBIE)
-    except (psutil.NoSuchProcess, KeyError, TypeError, ValueError):
-        return False
-
-
 @contextlib.contextmanager
 def hold(path: Path) -> Iterator[None]:
     """Hold a job's lock file. Raises JobError while a living process holds it; a dead one's lock is taken over."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(owner()), encoding="utf-8")
+    temporary.write_text(json.dumps(this_process()), encoding="utf-8")
     try:
         _claim(path, temporary)
     finally:
@@ -66,9 +46,10 @@ def _claim(path: Path, temporary: Path) -> None:
         return
     except FileExistsError:
         holder = _read(path)
-    if alive(holder):
+    if lives(holder):
         raise JobError(
-            f"Another process ({holder['pid']}) is working on this job.", "Wait for it, or `lqmf cancel` it there."
+            f"Another process ({holder['owner_pid']}) is working on this job.",
+            "Wait for it, or `lqmf cancel` it there.",
         )
     os.replace(temporary, path)
 

@@ -1,0 +1,233 @@
+"""The composition root: builds settings, store, agents and pipeline, and hands each its dependencies.
+
+Everything is made on first use, so that a command pays only for what it needs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lqmf import workspace
+from lqmf.errors import LqmfError
+from lqmf.events import Bus, Emit, Notice
+from lqmf.records import Hardware, ModelInfo, ModelRef
+
+if TYPE_CHECKING:
+    from lqmf.agents.benchmark_agent import BenchmarkAgent
+    from lqmf.agents.enhanced_decision_agent import EnhancedDecisionAgent
+    from lqmf.agents.executor_agent import ExecutorAgent
+    from lqmf.agents.feedback_agent import FeedbackAgent
+    from lqmf.agents.memory_agent import MemoryAgent
+    from lqmf.agents.planner_agent import PlannerAgent
+    from lqmf.hub.client import HubClient
+    from lqmf.jobs.runner import Runner
+    from lqmf.pipeline import Models, Pipeline
+    from lqmf.quantization.base import Backend
+    from lqmf.settings import Loaded
+    from lqmf.store.base import Store
+
+
+class App:
+    """One workspace, ready to use. `options` are settings given on the command line."""
+
+    def __init__(self, root: Path, root_reason: str, options: Mapping[str, Any]) -> None:
+        self.root = root
+        self.root_reason = root_reason
+        self.options = dict(options)
+        self.bus = Bus()
+
+    @classmethod
+    def create(cls, wanted: str | None, options: Mapping[str, Any], start: Path, environment: Mapping[str, str]) -> App:
+        """The app for the workspace that --workspace, LQMF_HOME or the current folder points to."""
+        root, reason = workspace.find_root(wanted, start, environment)
+        return cls(root, reason, options)
+
+    # ------------------------------------------------------------ settings and places
+
+    @cached_property
+    def settings(self) -> Loaded:
+        """Every setting with its origin. Raises SettingsError."""
+        from lqmf import settings
+
+        return settings.load(self.root, self.options)
+
+    @cached_property
+    def workspace(self) -> workspace.Workspace:
+        """Where everything lies. The folders themselves appear on first use."""
+        return self.settings.values.workspace(self.root)
+
+    def hardware(self) -> Hardware:
+        """This machine now."""
+        from lqmf import hardware
+
+        return hardware.detect()
+
+    def backends(self) -> dict[str, Backend]:
+        """The quantization methods of this installation, by name."""
+        from lqmf.quantization import registry
+
+        return registry.backends()
+
+    # ------------------------------------------------------------ agents
+
+    @cached_property
+    def understanding(self) -> EnhancedDecisionAgent:
+        from lqmf.agents.enhanced_decision_agent import EnhancedDecisionAgent
+
+        return EnhancedDecisionAgent()
+
+    @cached_property
+    def planner(self) -> PlannerAgent:
+        from lqmf.agents.planner_agent import PlannerAgent
+
+        values = self.settings.values
+        return PlannerAgent(
+            self.backends(),
+            gpu_memory_limit_gb=values.gpu_memory_limit,
+            cpu_fallback=values.cpu_fallback,
+            keep_16bit=values.keep_16bit,
+        )
+
+    @cached_property
+    def memory(self) -> MemoryAgent:
+        from lqmf.agents.memory_agent import MemoryAgent
+        from lqmf.store.open import open_store
+        from lqmf.utils.huggingface_auth import redact
+
+        def opened(on_recovered: Callable[[str], None]) -> Store:
+            return open_store(self.settings.values.storage_backend, self.workspace.store, on_recovered)
+
+        return MemoryAgent(opened, self.workspace.artifacts, redact=redact, notify=self.notify)
+
+    @cached_property
+    def executor(self) -> ExecutorAgent:
+        from lqmf.agents.documentation_agent import model_card
+        from lqmf.agents.executor_agent import ExecutorAgent
+
+        values = self.settings.values
+        return ExecutorAgent(
+            self.workspace,
+            self.bus,
+            self.runner,
+            self.models.fetch,
+            model_card,
+            max_retries=values.max_retries,
+            save_plans=values.auto_save_plans,
+        )
+
+    @cached_property
+    def feedback(self) -> FeedbackAgent:
+        from lqmf.agents.feedback_agent import FeedbackAgent
+
+        return FeedbackAgent(self.runner.run)
+
+    @cached_property
+    def benchmark(self) -> BenchmarkAgent:
+        from lqmf.agents.benchmark_agent import BenchmarkAgent
+
+        return BenchmarkAgent()
+
+    @cached_property
+    def pipeline(self) -> Pipeline:
+        from lqmf.agents.documentation_agent import model_card
+        from lqmf.jobs.journal import EventLog
+        from lqmf.pipeline import Pipeline
+
+        self.bus.subscribe(EventLog(self.workspace.logs))
+        self.bus.subscribe(self.memory.on_event)
+        return Pipeline(
+            self.workspace,
+            self.bus,
+            self.models,
+            self.hardware,
+            self.runner,
+            self.understanding,
+            self.planner,
+            self.executor,
+            self.feedback,
+            self.benchmark,
+            self.memory,
+            model_card,
+        )
+
+    # ------------------------------------------------------------ the world outside
+
+    @cached_property
+    def runner(self) -> Runner:
+        from lqmf.jobs.runner import LocalRunner
+
+        environment = dict(os.environ)
+        if folder := self.settings.values.llama_cpp_dir:
+            environment["LQMF_LLAMA_CPP_DIR"] = folder
+        return LocalRunner(environment)
+
+    @cached_property
+    def hub(self) -> HubClient:
+        from lqmf.hub.client import HubClient
+
+        return HubClient(token_provider=self._token)
+
+    def _token(self) -> str | None:
+        """The token of the settings (.env and the environment), else the one that huggingface_hub keeps."""
+        from lqmf.settings import secret
+        from lqmf.utils import huggingface_auth
+
+        said = secret(self.settings, "hf_token") or secret(self.settings, "huggingface_token")
+        return said or huggingface_auth.token()[0]
+
+    @cached_property
+    def models(self) -> Models:
+        from lqmf.hub import download, metadata
+        from lqmf.hub.refs import parse_ref
+        from lqmf.pipeline import Models
+        from lqmf.understanding.models import canonical
+        from lqmf.utils import huggingface_auth
+
+        place = self.workspace.models
+
+        async def inspect(ref: ModelRef) -> ModelInfo:
+            if ref.kind != "hub":
+                return await metadata.inspect(ref, hub=self.hub)
+            return await download.inspect_or_find(ref, place, hub=self.hub)
+
+        async def fetch(info: ModelInfo, emit: Emit, job: str) -> Path:
+            return await download.fetch(info, place, hub=self.hub, emit=emit, job=job)
+
+        return Models(
+            resolve=partial(parse_ref, canonical=canonical),
+            inspect=inspect,
+            fetch=fetch,
+            stored=partial(_stored, place),
+            login=huggingface_auth.login,
+        )
+
+    def notify(self, text: str) -> None:
+        """A sentence for people."""
+        self.bus.publish(Notice(text=text))
+
+    def close(self) -> None:
+        """Give back what was opened."""
+        if "memory" in self.__dict__:
+            self.memory.close()
+
+
+def _stored(place: Path, ref: ModelRef, commit: str | None) -> Path | None:
+    """A model's folder when its files are on this machine at that commit, without asking anybody."""
+    from lqmf.hub import snapshots
+    from lqmf.hub.download import find_local
+    from lqmf.hub.refs import DEMO_FOLDER
+
+    if ref.kind == "demo":
+        return DEMO_FOLDER
+    if ref.kind == "local":
+        folder = Path(ref.path or "")
+        return folder if folder.is_dir() else None
+    try:
+        info = find_local(ModelRef("hub", ref.id, commit or ref.revision), place)
+    except LqmfError:
+        return None
+    return snapshots.present(info, place) if info else None

@@ -1,0 +1,419 @@
+"""One turn: decide, plan, execute, remember, feed back. The only place that knows the order.
+
+It passes frozen records from one agent to the next and reads top to bottom; agents never meet. It asks through
+the `ask` that it is given and tells through events; it prints nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lqmf import artifacts as shelf
+from lqmf import workspace
+from lqmf.agents.planner_agent import PlannerAgent, Request, artifact_name
+from lqmf.errors import GatedModel, JobCancelled, LqmfError, NeedsInput, NotFound, Unauthorized, UsageError
+from lqmf.events import Bus, Emit, JobStarted, Notice
+from lqmf.jobs.journal import new_id
+from lqmf.records import (
+    Artifact,
+    Decision,
+    Hardware,
+    Job,
+    Manifest,
+    ModelInfo,
+    ModelRef,
+    Option,
+    Outcome,
+    QuantizationPlan,
+    Question,
+    Receipt,
+    Task,
+    Utterance,
+    from_json,
+    to_json,
+)
+
+if TYPE_CHECKING:
+    from lqmf.agents.benchmark_agent import BenchmarkAgent
+    from lqmf.agents.enhanced_decision_agent import EnhancedDecisionAgent
+    from lqmf.agents.executor_agent import ExecutorAgent, ToTest
+    from lqmf.agents.feedback_agent import FeedbackAgent
+    from lqmf.agents.memory_agent import MemoryAgent
+    from lqmf.jobs.runner import Runner
+    from lqmf.understanding.answers import Reply
+
+Ask = Callable[[Question], Awaitable["Reply"]]
+Act = Callable[[Decision], Awaitable[Outcome]]
+DEMO_PROMPT = "A list is a mutable sequence,"
+DEMO_DECISION = Decision("quantize", {"model": "demo", "method": "gguf", "bits": 4, "type": "Q4_K_M", "device": "cpu"})
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan, and the metadata that it was made from."""
+
+    plan: QuantizationPlan
+    info: ModelInfo
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """What `quantize` made; `jobs` are in the order of the artifacts."""
+
+    jobs: tuple[str, ...]
+    artifacts: tuple[Artifact, ...]
+
+
+@dataclass(frozen=True)
+class Models:
+    """Where models come from: `resolve` reads what was typed, `inspect` fetches metadata, `fetch` the files.
+
+    `stored` gives what is on this machine already, without a network, or None; `login` takes a token.
+    """
+
+    resolve: Callable[[str], ModelRef]
+    inspect: Callable[[ModelRef], Awaitable[ModelInfo]]
+    fetch: Callable[[ModelInfo, Emit, str], Awaitable[Path]]
+    stored: Callable[[ModelRef, str | None], Path | None]
+    login: Callable[[str], Any]
+
+
+class Pipeline:
+    """The agents of one workspace, in order."""
+
+    def __init__(
+        self,
+        place: workspace.Workspace,
+        bus: Bus,
+        models: Models,
+        hardware: Callable[[], Hardware],
+        runner: Runner,
+        understanding: EnhancedDecisionAgent,
+        planner: PlannerAgent,
+        executor: ExecutorAgent,
+        feedback: FeedbackAgent,
+        benchmark: BenchmarkAgent,
+        memory: MemoryAgent,
+        card: Callable[[Artifact, Manifest, Mapping[str, Any]], str],
+    ) -> None:
+        self._place = place
+        self._bus = bus
+        self._models = models
+        self._hardware = hardware
+        self._runner = runner
+        self._understanding = understanding
+        self._planner = planner
+        self._executor = executor
+        self._feedback = feedback
+        self._benchmark = benchmark
+        self._memory = memory
+        self._card = card
+
+    # ------------------------------------------------------------ a turn
+
+    async def turn(self, utterance: Utterance, act: Act) -> Outcome:
+        """Decide what the line means, do it, remember it. Raises what `act` raises, remembered as failed."""
+        decision = self._understanding.decide(utterance)
+        try:
+            outcome = await act(decision)
+        except LqmfError as error:
+            self._memory.remember_turn(utterance.session, utterance.text, decision, error.code)
+            raise
+        self._memory.remember_turn(utterance.session, utterance.text, decision, "failed" if outcome.failed else "done")
+        return outcome
+
+    # ------------------------------------------------------------ plan
+
+    async def plan(self, decision: Decision, ask: Ask) -> list[Planned]:
+        """The plans for what was said, every open question answered. Raises LqmfError."""
+        slots = await self._with_model(dict(decision.slots), ask)
+        info = await self._inspect(self._models.resolve(str(slots["model"])), ask)
+        self._memory.remember_model(info)
+        return [await self._plan_one({**slots, "type": name}, info, decision.intent, ask) for name in _types(slots)]
+
+    async def _with_model(self, slots: dict[str, Any], ask: Ask) -> dict[str, Any]:
+        if slots.get("model"):
+            return slots
+        question = Question(
+            id="model",
+            text="Which model? A Hub id (org/name), a folder (./model), a familiar name, or demo.",
+            reason="Everything else depends on it.",
+        )
+        return {**slots, "model": _accepted(await ask(question))}
+
+    async def _plan_one(self, slots: Mapping[str, Any], info: ModelInfo, intent: str, ask: Ask) -> Planned:
+        history: list[Request] = []
+        request = Request({k: v for k, v in slots.items() if v is not None}, info, self._hardware())
+        while question := self._planner.next_question(request):
+            reply = await ask(question)
+            if reply.kind == "back":
+                request = history.pop() if history else request
+                continue
+            if reply.kind == "other":
+                request = self._corrected(request, str(reply.value), intent)
+                continue
+            history.append(request)
+            request = _answered(request, question, _accepted(reply))
+        return Planned(self._planner.plan(request, new_id()), info)
+
+    def _corrected(self, request: Request, line: str, intent: str) -> Request:
+        """A line that is no answer may still change the wish: "no, 8 bits"."""
+        decision = self._understanding.decide(Utterance(line))
+        return dataclasses.replace(request, slots=decision.slots) if decision.intent == intent else request
+
+    async def _inspect(self, ref: ModelRef, ask: Ask) -> ModelInfo:
+        """The model's metadata; a closed door offers to log in, and then goes on."""
+        try:
+            info = await self._models.inspect(ref)
+            if info.access in ("open", "granted"):
+                return info
+            closed: LqmfError = GatedModel(
+                f"{ref.id} is {info.access}, and no token with access is here.",
+                f"Accept its licence at https://huggingface.co/{ref.id}, then `lqmf hf login`.",
+            )
+        except (GatedModel, Unauthorized) as error:
+            closed = error
+        await self._log_in(closed, ask)
+        return await self._models.inspect(ref)
+
+    async def _log_in(self, closed: LqmfError, ask: Ask) -> None:
+        text = f"{closed.message} Paste a Hugging Face token to log in (nothing is shown):"
+        try:
+            reply = await ask(Question(id="hf_token", text=text, kind="secret", reason=closed.remedy))
+        except NeedsInput:
+            raise closed from None
+        if reply.kind != "value" or not reply.value:
+            raise closed
+        await asyncio.to_thread(self._models.login, str(reply.value))
+
+    # ------------------------------------------------------------ quantize
+
+    async def quantize(self, decision: Decision, ask: Ask, announce: Callable[[Planned], None]) -> Quantized:
+        """Plan, then carry out each plan as a job of its own, measured and recorded. Raises LqmfError."""
+        planned = await self.plan(decision, ask)
+        jobs, made = [], []
+        for one in planned:
+            announce(one)
+            self._memory.remember_plan(one.plan)
+            job = new_id()
+            jobs.append(job)
+            made.append(await self._carry_out(job, one, 1))
+        return Quantized(tuple(jobs), tuple(made))
+
+    async def _carry_out(self, job: str, planned: Planned, attempt: int) -> Artifact:
+        from lqmf.agents.executor_agent import Work
+
+        plan = planned.plan
+        self._memory.start_job(
+            Job(
+                id=job,
+                kind="quantize",
+                title=f"{plan.model.id} as {plan.type or plan.method}",
+                status="running",
+                plan=to_json(plan),
+                attempts=attempt,
+                started_at=time.time(),
+            )
+        )
+        work = Work(
+            job=job,
+            plan=plan,
+            info=planned.info,
+            name=artifact_name(plan),
+            test=self._test_published,
+            published=self._published,
+            replan=self._planner.on_cpu,
+            first_attempt=attempt,
+        )
+        return self._fresh(await self._executor.execute(work))
+
+    def _published(self, artifact: Artifact, manifest: Manifest) -> None:
+        self._memory.remember_artifact(artifact, manifest)
+        self._understanding.note_artifact(artifact.name)
+
+    def _fresh(self, artifact: Artifact) -> Artifact:
+        """The artifact as it lies on disk now, receipt included."""
+        return shelf.find(artifact.path, self.artifacts())
+
+    # ------------------------------------------------------------ test
+
+    async def test(self, decision: Decision, ask: Ask) -> tuple[Artifact, Receipt]:
+        """Measure an artifact against its source. Raises NotFound, AmbiguousName, or what measuring raises."""
+        artifact = self.find(decision.slots.get("name"))
+        depth = decision.slots.get("test") or await self._depth(artifact, ask)
+        job = new_id()
+        started = JobStarted(job=job, kind="test", title=artifact.name)
+        self._memory.start_job(Job(job, "test", artifact.name, "running", started_at=time.time()))
+        with self._executor.recorded(job) as result:
+            self._bus.publish(started)
+            result["artifact"] = artifact.name
+            receipt = await self._measure_against_source(job, artifact, depth)
+        return self._fresh(artifact), receipt
+
+    async def _depth(self, artifact: Artifact, ask: Ask) -> str:
+        if artifact.size_bytes < 1_000_000_000:
+            return "quick"
+        question = Question(
+            id="test",
+            text="Quick (two minutes at most) or comprehensive (every window of the evaluation text)?",
+            options=(Option("quick", "quick"), Option("comprehensive", "comprehensive")),
+            default="quick",
+            reason="The figures are the same; the error bars shrink with the number of tokens.",
+        )
+        return str(_accepted(await ask(question)))
+
+    async def _measure_against_source(self, job: str, artifact: Artifact, depth: str) -> Receipt:
+        from lqmf.agents.executor_agent import ToTest
+
+        log = self._executor.log(job)
+        with workspace.scratch(self._place.artifacts, job) as scratch:
+            base, reason = await self._base(job, log, artifact, scratch)
+            return await self._test_published(ToTest(job, log, artifact, base, reason, depth, 0.0), self._bus.publish)
+
+    async def _base(self, job: str, log: str, artifact: Artifact, scratch: Path) -> tuple[Path | None, str | None]:
+        """The source as a 16-bit GGUF, or why there is none to compare with."""
+        if artifact.foreign:
+            return None, "its source is not known: it was not made by LQMF"
+        manifest = _manifest(artifact)
+        source = self._models.stored(manifest.model, manifest.commit)
+        if source is None:
+            return None, f"its source, {manifest.model.id}, is not on this machine"
+        params = {
+            "source": str(source),
+            "scratch": str(scratch),
+            "name": workspace.safe_name(manifest.model.id),
+            "allow_remote_code": bool(manifest.plan.get("allow_remote_code")),
+        }
+        result = await self._runner.run(Task(job, "convert", params, log), self._bus.publish)
+        return Path(result["base"]), None
+
+    async def _test_published(self, what: ToTest, emit: Emit) -> Receipt:
+        """Measure, then keep the result in the artifact, under benchmarks/ and in the store."""
+        receipt = await self._feedback.test(
+            what.artifact,
+            base=what.base,
+            base_reason=what.base_reason,
+            depth=what.depth,
+            budget_seconds=self._feedback.budget(what.job_seconds),
+            job=what.job,
+            log=what.log,
+            emit=emit,
+        )
+        document = self._feedback.benchmark_document(what.artifact, receipt)
+        path = self._place.benchmarks / f"{what.artifact.name}-{what.job}.json"
+        workspace.write_json(path, document)
+        if not what.artifact.foreign:
+            self._attach(what.artifact, receipt)
+        self._memory.remember_receipt(what.artifact.name, receipt, str(path))
+        self._understanding.note_artifact(what.artifact.name)
+        return receipt
+
+    def _attach(self, artifact: Artifact, receipt: Receipt) -> None:
+        told = to_json(receipt)
+        card = self._card(artifact, _manifest(artifact), told)
+        texts = {workspace.RECEIPT: workspace.json_text(told), workspace.CARD: card}
+        workspace.rewrite_mutable(Path(artifact.path), texts)
+
+    async def compare(self, names: Sequence[str]) -> dict[str, Any]:
+        """The receipts of several artifacts side by side. Raises NotFound, AmbiguousName."""
+        return self._benchmark.compare(*(self.find(name) for name in names))
+
+    # ------------------------------------------------------------ artifacts and jobs
+
+    def artifacts(self) -> list[Artifact]:
+        """What lies in quantized-models/, foreign GGUF files included, newest first."""
+        return shelf.discover(self._place.artifacts)
+
+    def find(self, name: str | None) -> Artifact:
+        """An artifact by name, part of a name, or path; without a name the newest. Raises NotFound, AmbiguousName."""
+        everything = self.artifacts()
+        if name:
+            return shelf.find(name, everything)
+        if not everything:
+            raise NotFound("There is no artifact yet.", "`lqmf quantize demo` makes one.")
+        return everything[0]
+
+    def interrupted(self) -> list[dict[str, Any]]:
+        """Rows of jobs whose process is gone; what they left half-made is removed, what they finished is recorded."""
+        rows = self._memory.interrupted_jobs()
+        for row in rows:
+            workspace.remove_leftovers(self._place.artifacts, row["id"])
+        return rows
+
+    async def resume(self, job: str | None, ask: Ask) -> Quantized:
+        """Go on with an interrupted, failed or cancelled job: what was downloaded or made stays, the rest is redone."""
+        row = self._memory.job(job) if job else self._last_unfinished()
+        if row["kind"] != "quantize":
+            raise UsageError(f"{row['id']} was a {row['kind']}, which is done anew.", f"`lqmf test {row['title']}`")
+        plan = from_json(QuantizationPlan, row["plan"])
+        attempt = int(row["attempts"] or 1) + 1
+        if artifact := self._made_by(plan.id):
+            await self._finish_test(row["id"], artifact, plan.test, attempt)
+        else:
+            info = await self._inspect(plan.model, ask)
+            artifact = await self._carry_out(row["id"], Planned(plan, info), attempt)
+        return Quantized((row["id"],), (self._fresh(artifact),))
+
+    async def _finish_test(self, job: str, artifact: Artifact, depth: str, attempt: int) -> None:
+        """The artifact was already whole: only its test is still owed."""
+        with self._executor.recorded(job) as result:
+            self._bus.publish(JobStarted(job=job, kind="quantize", title=artifact.name, attempt=attempt))
+            result["artifact"] = artifact.name
+            if depth != "none":
+                await self._measure_against_source(job, artifact, depth)
+
+    def _made_by(self, plan: str) -> Artifact | None:
+        made = (a for a in self.artifacts() if not a.foreign)
+        return next((a for a in made if _manifest(a).plan.get("id") == plan), None)
+
+    def _last_unfinished(self) -> dict[str, Any]:
+        for row in self._memory.list_records(status="failed"):
+            if row["job_kind"] == "quantize":
+                return self._memory.job(row["id"])
+        raise NotFound("There is nothing to resume.", "`lqmf list` shows what was done.")
+
+    # ------------------------------------------------------------ demo
+
+    async def complete(self, artifact: Artifact, prompt: str, max_tokens: int = 40) -> str:
+        """What an artifact goes on to say, greedily, from a worker."""
+        job = new_id()
+        params = {"artifact": artifact.path, "prompt": prompt, "sampling": {"max_tokens": max_tokens}}
+        result = await self._runner.run(Task(job, "generate", params, self._executor.log(job)), self._bus.publish)
+        return str(result["text"])
+
+    def notice(self, text: str) -> None:
+        """A sentence for people, through the bus."""
+        self._bus.publish(Notice(text=text))
+
+
+def _manifest(artifact: Artifact) -> Manifest:
+    return from_json(Manifest, workspace.read_json(Path(artifact.path) / workspace.MANIFEST))
+
+
+def _types(slots: Mapping[str, Any]) -> list[str | None]:
+    """The types asked for: none said, one, or a list ("Q4_K_M,Q8_0")."""
+    said = slots.get("type")
+    if not said:
+        return [None]
+    return [part.strip() for part in said.split(",")] if isinstance(said, str) else list(said)
+
+
+def _accepted(reply: Reply) -> Any:
+    """The value of an answer. Raises JobCancelled when the user backs out."""
+    if reply.kind != "value":
+        raise JobCancelled("Cancelled; nothing was changed.", "")
+    return reply.value
+
+
+def _answered(request: Request, question: Question, value: Any) -> Request:
+    """The request with an answer in it. Raises JobCancelled for a no to what everything hangs on."""
+    if question.id in ("start", "cpu_fallback") and value is False:
+        raise JobCancelled("Nothing was started.", "")
+    changes = value if isinstance(value, Mapping) else {question.id: value}
+    return dataclasses.replace(request, slots={**request.slots, **changes}, asked=request.asked | {question.id})
