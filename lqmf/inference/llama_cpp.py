@@ -38,16 +38,19 @@ def open_model(path: Path, **options: Any) -> LlamaCppEngine:
 
 
 class LlamaCppEngine:
-    """A GGUF model in memory. `context` in tokens (None: what the model was trained for, at most 4096); `gpu_layers`
-    None means all with device "gpu". Raises NotFound, ModelError (with IncompleteModel, UnsupportedModel), OutOfMemory,
-    GpuOutOfMemory, and UsageError for options that this model or this build of llama.cpp cannot do."""
+    """A GGUF model in memory.
+
+    `context` in tokens (None: what the model was trained for, at most 4096); device "auto" takes a GPU where this build
+    has one; `gpu_layers` None means all of them there. Raises NotFound, ModelError (with IncompleteModel and
+    UnsupportedModel), OutOfMemory, GpuOutOfMemory, and UsageError for what this model or this build cannot do.
+    """
 
     def __init__(
         self,
         path: Path,
         *,
         context: int | None = None,
-        device: Literal["cpu", "gpu"] = "cpu",
+        device: Literal["auto", "cpu", "gpu"] = "cpu",
         gpu_layers: int | None = None,
         threads: int | None = None,
         kv_type: str = "f16",
@@ -58,6 +61,7 @@ class LlamaCppEngine:
         self._pieces: dict[int, bytes] = {}
         self._lib = llama_library.load()
         self._options = self._checked_options(device, gpu_layers, threads, kv_type, batch)
+        self.device = "gpu" if self._options.gpu else "cpu"
         self._load(path, gpu_layers)
         try:
             self._read_model(path, context)
@@ -70,8 +74,9 @@ class LlamaCppEngine:
     ) -> ContextOptions:
         if kv_type not in KV_TYPES:
             raise UsageError(f"There is no KV type '{kv_type}'.", f"Choose one of {', '.join(KV_TYPES)}.")
-        gpu = device == "gpu" or bool(gpu_layers)
-        if gpu and not self._lib.llama_supports_gpu_offload():
+        possible = bool(self._lib.llama_supports_gpu_offload())
+        gpu = device == "gpu" or bool(gpu_layers) or (device == "auto" and possible)
+        if gpu and not possible:
             raise UsageError(
                 "The installed llama-cpp-python is a CPU build and cannot use a GPU.",
                 "Use --device cpu, or: CMAKE_ARGS=-DGGML_CUDA=on pip install --force-reinstall llama-cpp-python",
@@ -148,6 +153,11 @@ class LlamaCppEngine:
             eos=self._token_text(lib.llama_vocab_eos(vocab)),
             add_generation_prompt=add_generation_prompt,
         )
+
+    def ends(self, token: int) -> bool:
+        """Whether generation stops at `token`."""
+        self._check_tokens([token])
+        return bool(self._lib.llama_vocab_is_eog(self._vocab, token))
 
     def _token_text(self, token: int) -> str:
         if token < 0:

@@ -13,10 +13,10 @@ from typing import Any
 
 import lqmf.inference
 from lqmf.errors import NotBuilt, NotFound
-from lqmf.inference.engine import Engine
+from lqmf.inference.local import LocalEngine
 
 
-def open_engine(path: Path, **options: Any) -> Engine:
+def open_engine(path: Path, **options: Any) -> LocalEngine:
     """The model at `path` (a file or a folder), loaded. `options` go to the engine (context, device, threads, ..).
 
     Raises NotFound when nothing is there, NotBuilt when no engine runs what is, and what the engine raises.
@@ -25,7 +25,7 @@ def open_engine(path: Path, **options: Any) -> Engine:
         raise NotFound(f"There is nothing at {path}.", "lqmf test discover")
     for module in _engines():
         if module.can_open(path):
-            engine: Engine = module.open_model(path, **options)
+            engine: LocalEngine = module.open_model(path, **options)
             return engine
     what = "safetensors weights" if path.is_dir() and any(path.glob("*.safetensors")) else "nothing that it knows"
     raise NotBuilt(

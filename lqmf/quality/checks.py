@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
 
+from lqmf.errors import UsageError
+from lqmf.inference.engine import Engine
 from lqmf.inference.gguf_header import GgufHeader
+from lqmf.inference.local import LocalEngine
 from lqmf.quality.samples import Sample, loops
 from lqmf.quality.weights import zeroed_tensors
 from lqmf.records import Check
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-
-class Predictor(Protocol):
-    """The part of an engine that gives logits from position `first` of each window on: (T - first, V) float32."""
-
-    def logits(self, windows: Iterable[Sequence[int]], *, first: int = 0) -> Iterator[NDArray[np.float32]]: ...
 
 
 def weights_present(headers: Sequence[GgufHeader]) -> Check:
@@ -29,7 +19,7 @@ def weights_present(headers: Sequence[GgufHeader]) -> Check:
     return Check("weights_present", not empty, f"all zero: {', '.join(empty[:4])}" if empty else "")
 
 
-def finite_predictions(engine: Predictor, tokens: Sequence[int]) -> Check:
+def finite_predictions(engine: Engine, tokens: Sequence[int]) -> Check:
     """Over a short text, every prediction is a number, and no two possible next tokens are all alike."""
     import numpy as np
 
@@ -40,15 +30,27 @@ def finite_predictions(engine: Predictor, tokens: Sequence[int]) -> Check:
     return Check("finite_predictions", flat == 0, f"{flat} of {len(tokens)} predictions are flat" if flat else "")
 
 
+def stops(engine: LocalEngine) -> Check | None:
+    """What closes an answer in the model's chat template is a token that ends generation, so that a chat can stop.
+    None where there is no template (or it knows no answers)."""
+    said = "Goodbye"
+    conversation = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": said}]
+    try:
+        text = engine.render(conversation, add_generation_prompt=False)
+    except UsageError:
+        return None
+    closing = text.rpartition(said)[2]
+    if not closing.strip():
+        return None
+    ended = any(engine.ends(token) for token in engine.tokenize(closing, special=True))
+    return Check("stops", ended, "" if ended else f"answers are closed by {closing.strip()!r}, which ends nothing")
+
+
 def answers(samples: Sequence[Sample]) -> list[Check]:
-    """Checks on what the model said: something, not in circles, and, in a chat, with an end."""
+    """Checks on what the model said: something, and not in circles."""
     empty = sum(not s.response.strip() for s in samples)
     circles = sum(loops(s.tokens) for s in samples)
-    found = [
+    return [
         Check("speaks", empty == 0, f"{empty} of {len(samples)} answers are empty" if empty else ""),
         Check("no_loops", circles == 0, f"{circles} of {len(samples)} answers go in circles" if circles else ""),
     ]
-    if any(s.through_template for s in samples):
-        ended = sum(s.ended for s in samples)
-        found.append(Check("stops", ended > 0, f"{ended} of {len(samples)} answers ended by themselves"))
-    return found

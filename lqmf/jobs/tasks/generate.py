@@ -1,0 +1,47 @@
+"""The worker's side of one answer: load a model, continue a prompt or answer messages. Judges nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lqmf.errors import UsageError
+from lqmf.events import Emit
+from lqmf.inference.engine import Engine, Piece, Sampling
+from lqmf.inference.registry import open_engine
+from lqmf.quality.stage import stage
+from lqmf.records import Task, from_json
+
+
+def run(task: Task, emit: Emit) -> dict[str, Any]:
+    """`params`: {"artifact": path, "prompt": text or "messages": [{"role", "content"}], "sampling": Sampling's fields,
+    "device", "context"}. Each piece goes out as a Progress note; gives {"text", "tokens", "seconds", "engine"}.
+    Raises LqmfError."""
+    params = task.params
+    path = Path(params["artifact"])
+    sampling = from_json(Sampling, params.get("sampling") or {})
+    text: list[str] = []
+    tokens = 0
+    options = {"context": params.get("context"), "device": params.get("device") or "auto"}
+    with stage(emit, "generate", f"Asking {path.name}", "tokens") as report, open_engine(path, **options) as engine:
+        started = time.perf_counter()
+        for piece in _pieces(engine, params, sampling):
+            tokens += piece.token is not None
+            text.append(piece.text)
+            report(tokens, sampling.max_tokens, piece.text)
+        return {
+            "text": "".join(text),
+            "tokens": tokens,
+            "seconds": time.perf_counter() - started,
+            "engine": engine.name,
+        }
+
+
+def _pieces(engine: Engine, params: Any, sampling: Sampling) -> Iterator[Piece]:
+    if params.get("messages"):
+        return engine.generate(engine.render(params["messages"]), sampling)
+    if params.get("prompt"):
+        return engine.generate(params["prompt"], sampling)
+    raise UsageError("There is nothing to answer.", "Give a prompt or messages.")

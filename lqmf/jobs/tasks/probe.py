@@ -1,0 +1,138 @@
+"""The worker's side of a test: load one artifact in this fresh process, run it, and say how it behaves.
+
+Speed, latency, load time, memory, use of the processor, sample answers, and checks. Measures no quality against a
+source; that is the task `divergence`, in a process of its own, so that this one's memory is the artifact's alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from lqmf.errors import MeasurementError
+from lqmf.events import Emit
+from lqmf.inference.engine import Engine, Sampling
+from lqmf.inference.gguf_files import model_file
+from lqmf.inference.gguf_header import GgufHeader, bits_per_weight, read_header, shards
+from lqmf.inference.local import LocalEngine
+from lqmf.inference.registry import open_engine
+from lqmf.quality import checks, samples, throughput
+from lqmf.quality.memory import peak_rss_bytes
+from lqmf.quality.samples import Sample
+from lqmf.quality.stage import Report, stage
+from lqmf.quality.throughput import Throughput
+from lqmf.quality.utilization import Watch
+from lqmf.records import Task, to_json
+
+
+@dataclass(frozen=True)
+class Depth:
+    """How much is done: samples, timed runs, and the tokens that one run reads and writes."""
+
+    samples: int
+    runs: int
+    prompt_tokens: int
+    written_tokens: int
+    budget_seconds: float
+
+
+DEPTHS = {"quick": Depth(3, 3, 256, 64, 60.0), "comprehensive": Depth(6, 7, 512, 128, 300.0)}
+
+
+def run(task: Task, emit: Emit) -> dict[str, Any]:
+    """`params`: {"artifact": path, "depth": "quick"/"comprehensive", "device": "auto"/"cpu"/"gpu", "context": tokens or
+    None, "budget_seconds": or None}. Gives the receipt's fields of the same names, with `engine`, `device` and
+    `reasons`. Raises LqmfError, above all when the artifact cannot be loaded."""
+    params = task.params
+    path = model_file(Path(params["artifact"]))
+    depth = DEPTHS[params.get("depth") or "quick"]
+    budget = params.get("budget_seconds") or depth.budget_seconds
+    headers = [read_header(shard) for shard in shards(path)]
+    with stage(emit, "probe", f"Running {path.name}", "steps") as report:
+        report(0, depth.samples + 2, "loading")
+        started = time.perf_counter()
+        device = params.get("device") or "auto"
+        with open_engine(path, context=params.get("context"), device=device) as engine:
+            list(engine.generate(_reading(engine, 4), Sampling(max_tokens=1)))
+            load_seconds = time.perf_counter() - started
+            behaviour = _behave(engine, headers, depth, budget, report)
+    return {"load_seconds": load_seconds, **_file(headers), **behaviour}
+
+
+def _file(headers: list[GgufHeader]) -> dict[str, Any]:
+    return {"size_bytes": sum(h.file_bytes for h in headers), "bits_per_weight": bits_per_weight(headers)}
+
+
+def _behave(
+    engine: LocalEngine, headers: Sequence[GgufHeader], depth: Depth, budget: float, report: Report
+) -> dict[str, Any]:
+    sound = checks.finite_predictions(engine, _reading(engine, 64))
+    found = [check for check in (checks.weights_present(headers), sound, checks.stops(engine)) if check]
+    report(1, depth.samples + 2, "checked")
+    if not sound.passed:  # there is nothing to sample from
+        return {"checks": to_json(found), "reasons": {"samples": sound.detail}, **_where(engine)}
+    with Watch() as watch:
+        taken = _take(engine, depth, budget / 2, report)
+        speed = _speed(engine, depth, budget / 2)
+    report(depth.samples + 2, depth.samples + 2, "timed")
+    peak = {"rss": peak_rss_bytes(), "gpu": watch.gpu_peak_bytes}
+    return {
+        "checks": to_json([*found, *checks.answers(taken)]),
+        "samples": [sample.to_json() for sample in taken],
+        "latency_seconds": {
+            "first_token": median(s.first_token_seconds for s in taken),
+            "per_response": median(s.seconds for s in taken),
+        },
+        "tokens_per_second": {
+            "prompt": speed.prompt_tokens_per_second,
+            "generation": speed.generation_tokens_per_second,
+        },
+        "peak_memory_bytes": peak,
+        "utilization": {"cpu": watch.cpu_percent, "gpu": watch.gpu_percent},
+        "reasons": _reasons(speed, watch),
+        **_where(engine),
+    }
+
+
+def _where(engine: LocalEngine) -> dict[str, Any]:
+    return {"engine": engine.name, "device": engine.device}
+
+
+def _take(engine: Engine, depth: Depth, budget: float, report: Report) -> list[Sample]:
+    """Samples until the budget is over; at least one."""
+    end = time.perf_counter() + budget
+    taken: list[Sample] = []
+    for sample in samples.take(engine, depth.samples):
+        taken.append(sample)
+        report(1 + len(taken), depth.samples + 2, "answering")
+        if time.perf_counter() > end:
+            break
+    return taken
+
+
+def _speed(engine: Engine, depth: Depth, budget: float) -> Throughput:
+    prompt = _reading(engine, min(depth.prompt_tokens, engine.context_length // 2) + depth.runs)
+    return throughput.measure(engine, prompt, tokens=depth.written_tokens, runs=depth.runs, budget_seconds=budget)
+
+
+def _reading(engine: Engine, count: int) -> list[int]:
+    """`count` tokens of ordinary text. Raises MeasurementError when the tokenizer makes nothing of it."""
+    tokens = engine.tokenize(" ".join((*samples.BEGINNINGS, *samples.QUESTIONS)))
+    if not tokens:
+        raise MeasurementError("The model's tokenizer makes no tokens of plain English.", "lqmf verify NAME")
+    return (tokens * (count // len(tokens) + 1))[:count]
+
+
+def _reasons(speed: Throughput, watch: Watch) -> dict[str, str]:
+    reasons = {}
+    if speed.generation_tokens_per_second is None:
+        reasons["tokens_per_second.generation"] = "the model ended its answer before writing could be timed"
+    if watch.gpu_percent is None:
+        reasons["utilization.gpu"] = "no NVIDIA GPU that reports it"
+    if watch.gpu_peak_bytes is None:
+        reasons["peak_memory_bytes.gpu"] = "nothing of this process was on a GPU that reports it"
+    return reasons
