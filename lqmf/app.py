@@ -201,6 +201,7 @@ class App:
             resolve=partial(parse_ref, canonical=canonical),
             inspect=inspect,
             fetch=fetch,
+            missing=partial(download.missing_bytes, dest_root=place),
             stored=partial(_stored, place),
             login=huggingface_auth.login,
         )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from lqmf import artifacts as shelf
 from lqmf import workspace
-from lqmf.agents.planner_agent import PlannerAgent, Request, artifact_name
+from lqmf.agents.planner_agent import PlannerAgent, Request, artifact_name, with_download
 from lqmf.errors import GatedModel, JobCancelled, LqmfError, NeedsInput, NotFound, Unauthorized, UsageError
 from lqmf.events import Bus, Emit, JobStarted, Notice
 from lqmf.jobs.journal import new_id
@@ -74,12 +74,14 @@ class Quantized:
 class Models:
     """Where models come from: `resolve` reads what was typed, `inspect` fetches metadata, `fetch` the files.
 
-    `stored` gives what is on this machine already, without a network, or None; `login` takes a token.
+    `missing` counts the bytes still to download; `stored` gives the folder of a model that is on this machine at that
+    commit, without a network, or None; `login` takes a token.
     """
 
     resolve: Callable[[str], ModelRef]
     inspect: Callable[[ModelRef], Awaitable[ModelInfo]]
     fetch: Callable[[ModelInfo, Emit, str], Awaitable[Path]]
+    missing: Callable[[ModelInfo], int]
     stored: Callable[[ModelRef, str | None], Path | None]
     login: Callable[[str], Any]
 
@@ -149,7 +151,8 @@ class Pipeline:
 
     async def _plan_one(self, slots: Mapping[str, Any], info: ModelInfo, intent: str, ask: Ask) -> Planned:
         history: list[Request] = []
-        request = Request({k: v for k, v in slots.items() if v is not None}, info, self._hardware())
+        said = {name: value for name, value in slots.items() if value is not None}
+        request = Request(said, info, self._hardware(), download_bytes=self._models.missing(info))
         while question := self._planner.next_question(request):
             reply = await ask(question)
             if reply.kind == "back":
@@ -357,6 +360,8 @@ class Pipeline:
             await self._finish_test(row["id"], artifact, plan.test, attempt)
         else:
             info = await self._inspect(plan.model, ask)
+            estimate = plan.estimate and with_download(plan.estimate, self._models.missing(info))
+            plan = dataclasses.replace(plan, estimate=estimate)
             artifact = await self._carry_out(row["id"], Planned(plan, info), attempt)
         return Quantized((row["id"],), (self._fresh(artifact),))
 

@@ -31,7 +31,7 @@ METHOD_OF_TYPE = {"nf4": "bnb", "fp4": "bnb", "int8": "bnb", "int4": "bnb"}
 METHOD_TITLES = {"gptq": "GPTQ", "bnb": "bitsandbytes", "gguf": "GGUF"}
 LADDER = ("Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0", "Q3_K_M", "Q2_K")  # what most people choose between, best advice first
 BY_QUALITY = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
-BY_SIZE = ("Q3_K_S", "Q3_K_M", "Q4_K_M")  # Q2_K without an importance matrix loses too much to be advised
+BY_SIZE = ("Q3_K_M", "Q4_K_M")  # Q2_K without an importance matrix loses too much to be advised
 DEFAULT_CONTEXT = 4096
 OVERHEAD_BYTES = 512 << 20  # program, compute buffers
 RAM_SHARE = 0.7  # of the free memory: the rest is for everything else
@@ -46,12 +46,14 @@ class Adviser(Protocol):
 
 @dataclass(frozen=True)
 class Request:
-    """All that a plan is made from. `slots` is what the user said; `asked` the ids already answered."""
+    """All that a plan is made from. `slots` is what the user said; `asked` the ids already answered;
+    `download_bytes` what is not on this machine yet."""
 
     slots: Mapping[str, Any]
     info: ModelInfo
     hardware: Hardware
     asked: frozenset[str] = frozenset()
+    download_bytes: int = 0
 
 
 class PlannerAgent:
@@ -192,7 +194,7 @@ class PlannerAgent:
             cpu_fallback=fallback,
             test=test,
             choices=choices,
-            estimate=backend.estimate(info, plan, request.hardware),
+            estimate=with_download(backend.estimate(info, plan, request.hardware), request.download_bytes),
         )
 
     def _draft(self, backend: Backend, request: Request, name: str, identifier: str) -> QuantizationPlan:
@@ -370,6 +372,12 @@ class PlannerAgent:
             "quick": "speed, memory and loss, in at most two minutes or a fifth of the job's time",
             "comprehensive": "every window of the evaluation text",
         }[test]
+
+
+def with_download(estimate: Estimate, download_bytes: int) -> Estimate:
+    """The estimate of a plan whose model must still be fetched: its files stay beside what is made."""
+    work = estimate.disk_peak_bytes - estimate.download_bytes
+    return dataclasses.replace(estimate, download_bytes=download_bytes, disk_peak_bytes=work + download_bytes)
 
 
 def kv_cache_bytes(config: Mapping[str, Any], context: int, bytes_per_value: int = 2) -> int:

@@ -1,0 +1,127 @@
+"""The worker dies alone: killed, cancelled or orphaned, the chat hears why and nothing runs on."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lqmf.errors import JobError, LqmfError, WorkerDied, from_json
+from lqmf.jobs import journal
+from lqmf.jobs.runner import LocalRunner
+from lqmf.records import Task
+
+DEMO = Path(__file__).parents[2] / "lqmf" / "assets" / "demo"
+
+
+def conversion(folder: Path, job: str = "job-1") -> Task:
+    """A real task of a few seconds: the demo model to a 16-bit GGUF."""
+    params = {"source": str(DEMO), "scratch": str(folder), "name": "demo"}
+    return Task(job, "convert", params, str(folder / "logs" / f"{job}.log"))
+
+
+def workers() -> list[psutil.Process]:
+    """Worker processes that this test process started and that still live."""
+    return [p for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
+
+
+async def interrupted(task: Task, action) -> None:
+    """Run `task`; as soon as it tells of a stage, do `action(running task)`."""
+    running: asyncio.Task = asyncio.create_task(LocalRunner().run(task, lambda _event: action(running)))
+    await running
+
+
+def test_a_task_gives_its_result_and_its_events_bear_the_jobs_name(tmp_path):
+    seen = []
+    result = asyncio.run(LocalRunner().run(conversion(tmp_path), seen.append))
+    assert Path(result["base"]).stat().st_size > 14_000_000
+    assert {event.job for event in seen} == {"job-1"}
+    assert not (tmp_path / "logs" / "job-1.lock").exists()
+
+
+def test_an_error_in_the_worker_arrives_as_its_own_type(tmp_path):
+    task = Task(
+        "job-1",
+        "convert",
+        {"source": str(tmp_path / "none"), "scratch": str(tmp_path), "name": "x"},
+        str(tmp_path / "l"),
+    )
+    with pytest.raises(LqmfError) as caught:
+        asyncio.run(LocalRunner().run(task, lambda _event: None))
+    assert caught.value.message
+    assert type(caught.value) is type(from_json(caught.value.to_json()))
+
+
+def test_an_unexpected_failure_names_the_log_that_has_the_details(tmp_path):
+    task = Task("job-1", "no_such_task", {}, str(tmp_path / "job-1.log"))
+    with pytest.raises(LqmfError) as caught:
+        asyncio.run(LocalRunner().run(task, lambda _event: None))
+    assert str(tmp_path / "job-1.log") in caught.value.remedy
+    assert "no_such_task" in (tmp_path / "job-1.log").read_text()
+
+
+def test_a_killed_worker_is_told_of_by_its_signal_and_leaves_no_child(tmp_path):
+    def kill(_running) -> None:
+        for process in psutil.Process().children():
+            os.kill(process.pid, signal.SIGKILL)
+
+    with pytest.raises(WorkerDied) as caught:
+        asyncio.run(interrupted(conversion(tmp_path), kill))
+    assert "SIGKILL" in caught.value.message
+    assert workers() == []
+
+
+def test_a_cancelled_worker_and_its_children_are_gone_when_the_cancel_returns(tmp_path):
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(interrupted(conversion(tmp_path), lambda running: running.cancel()))
+    assert workers() == []
+
+
+def test_the_worker_ends_when_the_chat_is_killed(tmp_path):
+    program = (
+        "import asyncio, sys\n"
+        "from tests.jobs.test_worker import conversion\n"
+        "from lqmf.jobs.runner import LocalRunner\n"
+        "from pathlib import Path\n"
+        "asyncio.run(LocalRunner().run(conversion(Path(sys.argv[1])), lambda e: print('event', flush=True)))\n"
+    )
+    chat = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
+    )
+    assert chat.stdout is not None
+    assert chat.stdout.readline() == b"event\n"
+    family = psutil.Process(chat.pid).children(recursive=True)
+    assert family
+    chat.kill()
+    chat.wait()
+    _gone, alive = psutil.wait_procs(family, timeout=10)
+    assert alive == []
+
+
+def test_a_job_is_held_by_one_process_and_a_dead_ones_lock_is_taken_over(tmp_path):
+    lock = tmp_path / "job.lock"
+    with journal.hold(lock):
+        with pytest.raises(JobError, match=str(os.getpid())), journal.hold(lock):
+            pass
+        assert lock.exists()
+    assert not lock.exists()
+    dead = subprocess.Popen([sys.executable, "-c", "pass"])
+    dead.wait()
+    lock.write_text('{"owner_pid": %d, "owner_started": %f}' % (dead.pid, time.time()))
+    with journal.hold(lock):
+        assert str(os.getpid()) in lock.read_text()
+    lock.write_text("torn")
+    with journal.hold(lock):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_last_lines_of_a_log_are_found(tmp_path):
+    (tmp_path / "l").write_text("\n".join(f"line {n}" for n in range(2000)) + "\n\n")
+    assert journal.tail(tmp_path / "l", 2) == "line 1998\nline 1999"
+    assert journal.tail(tmp_path / "none") == ""
