@@ -1,0 +1,35 @@
+"""The EnhancedDecisionAgent: a line of the chat becomes a decision, in the light of the dialogue so far.
+
+Keeps the dialogue's state and asks `lqmf.understanding` to read. Plans nothing, runs nothing, reaches no network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lqmf.records import Decision, Question, Utterance
+from lqmf.understanding.dialogue import Dialogue, step, with_artifact
+
+
+class EnhancedDecisionAgent:
+    """Reads one dialogue. `state` is where it stands; a new agent starts a new dialogue."""
+
+    def __init__(self, state: Dialogue | None = None) -> None:
+        self.state = state or Dialogue()
+
+    def decide(self, utterance: Utterance) -> Decision:
+        """What the user wants, with everything said so far that still holds."""
+        self.state, decision = step(self.state, utterance.text)
+        return decision
+
+    def note_artifact(self, name: str) -> None:
+        """A job made this artifact, or the user was shown it: "it" is that one now."""
+        self.state = with_artifact(self.state, name)
+
+    def note_asked(self, question: Question | None) -> None:
+        """This question is open: the next line may answer it. None closes it."""
+        self.state = replace(self.state, asked=question)
+
+    def reset(self) -> None:
+        """Forget the dialogue."""
+        self.state = Dialogue()

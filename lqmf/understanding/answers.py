@@ -1,0 +1,125 @@
+"""Does a line answer the question that is open? Pure; knows the question and the line, and nothing else."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from lqmf.records import Option, Question
+from lqmf.understanding.slots import extract
+from lqmf.understanding.wording import Wording, read
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a line is to a question. `value` counts for the kind "value" alone; "other" is no answer: a new turn."""
+
+    kind: Literal["value", "why", "back", "cancel", "other"]
+    value: Any = None
+
+
+_WHY = re.compile(r"^(?:why|how come|what for|reason)\b.{0,40}$|^\?$")
+_BACK = re.compile(r"^(?:(?:go|step|one step|take me) )?(?:back|previous(?: question)?|undo)(?: (?:please|one(?: step)?|a step|up))*$")
+_CANCEL = re.compile(
+    r"^(?:cancel|abort|stop|quit|exit|never ?mind|nvm|forget (?:it|about it|this|that)|leave it|drop it|scrap (?:it|that))"
+    r"(?: (?:it|this|that|please|everything|the (?:job|plan|whole thing|quantization)|all of it))*$"
+)
+_YES = re.compile(
+    r"^(?:y|yes|yeah|yep|yup|sure|ok|okay|fine|right|correct|agreed|of course|go|go ahead|go for it|do it|do so|proceed|continue|sounds good|looks good"
+    r"|good|great|perfect|please do|alright|all right|default|the default|recommended|the recommended(?: one)?|take (?:the )?(?:default|recommended)(?: one)?|whatever"
+    r"|you (?:choose|decide|pick)|as you (?:like|wish|say|recommend)|i do not (?:care|mind|know)|any|your (?:choice|call|pick)|up to you|suggested|yes please|that one|let us go|confirm|start|fire away|i am sure|no preference|does not matter)"
+    r"(?:[ ,!]+(?:please|then|do it|go ahead|thanks|that|sure|delete it|it|is fine|fine|go|i am sure))*$"
+)
+_NO = re.compile(r"^(?:n|no|nope|nah|no thanks?(?: you)?|not now|never|do not|better not|rather not|please do not|no way|i do not)(?:[ ,!]+(?:no|thanks|please|do not|keep it|that|it|delete it))*$")
+_ORDER = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
+_SPOKEN = re.compile(r"^(?:(?:please|use|take|choose|pick|make it|i want|i would like|let us (?:use|take|go with)|go (?:with|for)|with|in|on|to|the|as|option|number|answer|just|only|ok|hmm|well|for|maybe|a|an|yes|number|#)[ ,]+)*")
+
+
+def answer(question: Question, line: str) -> Reply:
+    """What `line` is to `question`: a value for it, a word about it, or something else."""
+    wording = read(line)
+    text = wording.plain.strip(" .!,?") or wording.text.strip()
+    if question.kind == "secret":
+        return Reply("cancel") if _CANCEL.match(text) else Reply("value", line.strip()) if line.strip() else Reply("cancel")
+    for kind, pattern in (("why", _WHY), ("back", _BACK), ("cancel", _CANCEL)):
+        if pattern.match(text) and not _is_option(question, text):
+            return Reply(kind)  # type: ignore[arg-type]
+    if question.kind == "confirm":
+        return _confirmation(text)
+    return _chosen(question, wording, text)
+
+
+def _confirmation(text: str) -> Reply:
+    if _NO.match(text):
+        return Reply("value", False)
+    if _YES.match(text) and text not in ("default", "any", "whatever"):
+        return Reply("value", True)
+    return Reply("other")
+
+
+def _is_option(question: Question, text: str) -> bool:
+    return any(text == str(option.label).lower() or text == str(option.value).lower() for option in question.options)
+
+
+def _chosen(question: Question, wording: Wording, text: str) -> Reply:
+    spoken = _SPOKEN.sub("", text).removesuffix(" please").removesuffix(" one").strip()
+    option = _option(question, wording, spoken)
+    if option is not None:
+        return Reply("value", option.value)
+    booleans = {option.value for option in question.options if isinstance(option.value, bool)}
+    if booleans and (_YES.match(text) or _NO.match(text)):
+        return Reply("value", _NO.match(text) is None)
+    if _YES.match(text) and question.default is not None:
+        return Reply("value", question.default)
+    if question.options:
+        return _unlisted(question, wording)
+    return _free(question, wording, text)
+
+
+def _option(question: Question, wording: Wording, spoken: str) -> Option | None:
+    """The option that is meant: by its value, its label, what it says, or its number in the list."""
+    for option in question.options:
+        if spoken in (_flat(option.value), _flat(option.label)) or wording.text.strip().lower() == str(option.label).lower():
+            return option
+    said = extract(wording.plain)
+    if set(said) == {question.id}:
+        return next((option for option in question.options if option.value == said[question.id]), None)
+    digits = re.fullmatch(r"(\d{1,2})\)?", spoken)
+    index = int(digits[1]) - 1 if digits else _ORDER.index(spoken) if spoken in _ORDER else -1
+    if spoken == "last" and question.options:
+        return question.options[-1]
+    if 0 <= index < len(question.options):
+        return question.options[index]
+    starts = [option for option in question.options if len(spoken) > 2 and _flat(option.label).startswith(spoken)]
+    return starts[0] if len(starts) == 1 else None
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return " ".join(str(value).lower().split())
+
+
+def _unlisted(question: Question, wording: Wording) -> Reply:
+    """A value of the right kind that is not in the list ("Q5_K_S"), said alone."""
+    said = extract(wording.plain)
+    alone = set(said) == {question.id} and not wording.entities and len(wording.plain.split()) <= 5
+    return Reply("value", said[question.id]) if alone else Reply("other")
+
+
+def _free(question: Question, wording: Wording, text: str) -> Reply:
+    said = extract(wording.plain)
+    if question.id in said and len(text.split()) <= 6:
+        return Reply("value", said[question.id])
+    if question.id == "bits" and re.fullmatch(r"\d{1,2}", text):
+        return Reply("value", int(text))
+    if question.id in ("model", "name", "calibration"):
+        named = [entity.text for entity in wording.entities]
+        short = len(text.split()) <= 4
+        return Reply("value", named[0]) if len(named) == 1 and short else _word(wording) if short else Reply("other")
+    return Reply("value", wording.text) if wording.text else Reply("other")
+
+
+def _word(wording: Wording) -> Reply:
+    return Reply("value", wording.text) if re.fullmatch(r"[\w./~@+-]+", wording.text) else Reply("other")

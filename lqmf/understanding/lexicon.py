@@ -1,0 +1,173 @@
+"""The vocabularies: methods, types, providers, settings, slots, and which slots belong to which intent.
+
+Knows what words mean. Knows nothing of how sentences are built.
+"""
+
+from __future__ import annotations
+
+import re
+
+INTENTS = frozenset(
+    "quantize plan preflight test benchmark compare list show stats history delete verify rebuild report docs chat"
+    " experiment finetune adapters serve sweep hf_login hf_status hf_logout llm_status llm_switch config doctor demo"
+    " explain help cancel resume exit unknown".split()
+)
+
+SLOTS = frozenset(
+    "model method bits type device memory_gb context target_size_gb format priority cpu_fallback calibration"
+    " name names status provider topic key value".split()
+)
+
+# ---------------------------------------------------------------- llama.cpp's types and the others
+
+GGUF_TYPES: tuple[str, ...] = (
+    *("F32", "F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q5_K", "Q5_1", "Q5_0"),
+    *("Q4_K_M", "Q4_K_S", "Q4_K", "Q4_1", "Q4_0", "IQ4_NL", "IQ4_XS", "Q3_K_L", "Q3_K_M", "Q3_K_S", "Q3_K"),
+    *("IQ3_M", "IQ3_S", "IQ3_XS", "IQ3_XXS", "Q2_K", "Q2_K_S", "IQ2_M", "IQ2_S", "IQ2_XS", "IQ2_XXS"),
+    *("IQ1_M", "IQ1_S", "TQ2_0", "TQ1_0", "MXFP4_MOE"),
+)
+OTHER_TYPES: tuple[str, ...] = ("nf4", "fp4", "int8", "int4", "auto")
+
+_SPELLINGS = {name.replace("_", "").lower(): name for name in GGUF_TYPES} | {
+    "fp16": "F16",
+    "float16": "F16",
+    "fp32": "F32",
+    "float32": "F32",
+    "bfloat16": "BF16",
+    "mxfp4": "MXFP4_MOE",
+    **{name: name for name in OTHER_TYPES},
+}
+
+TYPE = re.compile(
+    r"(?<![\w.<])(?:i?q\d[ _-]?k[ _-]?(?:m|s|l)|i?q\d[ _-]?(?:xxs|xs|nl|s|m)|i?q\d[_-]?[k01]|tq[12][_-]?0|mxfp4(?:_moe)?"
+    r"|bf16|bfloat16|fp?16|fp?32|float16|float32|nf[ -]?4|fp4|int[ -]?[84]|(?<=as )auto|(?<=to )auto|(?<=type )auto"
+    r"|(?<=in )auto|(?<=use )auto|(?<=with )auto|auto(?= (?:type|mix|quant)))(?![\w/]|-\w)",
+    re.IGNORECASE,
+)
+
+
+def type_name(spelling: str) -> str | None:
+    """The type as it is written in slots: "q4_k_m" -> "Q4_K_M", "NF4" -> "nf4"; None when it is none."""
+    return _SPELLINGS.get(re.sub(r"[\s_-]", "", spelling.lower()))
+
+
+def type_bits(name: str) -> int | None:
+    """How many bits a type's name says; None for `auto`."""
+    digits = re.search(r"\d+", name)
+    return int(digits[0]) if digits else None
+
+
+def type_method(name: str) -> str | None:
+    """The only method that knows this type, where there is one."""
+    if name in GGUF_TYPES:
+        return "gguf"
+    return "bnb" if name in ("nf4", "fp4") else None
+
+
+METHOD = re.compile(
+    r"(?<![\w<.-])(?:(?P<gguf>gguf|ggml|llama\.cpp|k-?quants?)|(?P<gptq>(?:auto-?)?gptq(?:model)?)|(?P<bnb>bitsandbytes|bnb))"
+    r"(?![\w/])"
+)
+
+NUMBER_WORDS: dict[str, str] = {
+    word: str(number)
+    for number, words in {
+        1: "one",
+        2: "two zwei deux dos dois",
+        3: "three drei trois tres",
+        4: "four vier quatre cuatro quattro quatro",
+        5: "five funf cinq cinco cinque",
+        6: "six sechs seis sei",
+        7: "seven sieben sept siete sette sete",
+        8: "eight acht huit ocho otto oito",
+        10: "ten zehn",
+        12: "twelve zwolf",
+        16: "sixteen sechzehn seize",
+        24: "twentyfour twenty-four",
+        32: "thirtytwo thirty-two",
+    }.items()
+    for word in words.split()
+}
+
+# ---------------------------------------------------------------- providers and settings
+
+PROVIDERS: dict[str, str] = {
+    "claude": r"claude|anthropic|sonnet|opus|haiku",
+    "openai": r"open ?ai|chat ?gpt|gpt-?[45](?:o|\.\d)?(?:-?mini)?",
+    "gemini": r"gemini|google(?:'s)?(?: ai)?",
+    "local": r"ollama|lm ?studio|local(?: (?:model|llm|provider|one|server))?|localhost|llamafile|vllm|offline (?:model|llm)"
+    r"|llama-server",
+}
+PROVIDER = re.compile(
+    r"(?<![\w/<-])(?:" + "|".join(f"(?P<{name}>{words})" for name, words in PROVIDERS.items()) + r")(?![\w/-])"
+)
+
+SETTINGS: tuple[str, ...] = (
+    *("storage_backend", "models_dir", "quantized_models_dir", "configs_dir", "logs_dir", "mcp_dir", "benchmarks_dir"),
+    *("auto_save_plans", "max_retries", "log_level", "llm_provider", "gpu_memory_limit", "cpu_fallback"),
+    *("api_host", "api_port", "api_reload"),
+)
+SETTING = re.compile(
+    r"(?<![\w<])(?:"
+    + "|".join(
+        f"(?P<{key}>{words})"
+        for key, words in {
+            **{key: key.replace("_", "[ _.-]?") for key in sorted(SETTINGS, key=len, reverse=True)},
+            "quantized_models_dir": "quantized[ _-]?models?[ _-]?(?:dir(?:ectory)?|folder)",
+            "models_dir": "models?[ _-]?(?:dir(?:ectory)?|folder)",
+            "configs_dir": "configs?[ _-]?(?:dir(?:ectory)?|folder)",
+            "logs_dir": "logs?[ _-]?(?:dir(?:ectory)?|folder)",
+            "benchmarks_dir": "benchmarks?[ _-]?(?:dir(?:ectory)?|folder)",
+            "storage_backend": "storage[ _.-]?(?:backend|engine)",
+            "auto_save_plans": "auto[ _-]?sav(?:e|ing)[ _-]?(?:of[ _])?plans?",
+            "max_retries": "(?:max(?:imum)?[ _-]?(?:number of )?(?:retries|retrys?|attempts))",
+            "log_level": "log(?:ging)?[ _-]?level|verbosity",
+            "llm_provider": "llm[ _-]?provider",
+            "gpu_memory_limit": "(?:gpu|vram)[ _-]?(?:memory[ _-]?)?limit",
+            "api_port": "api[ _-]?port",
+            "api_host": "api[ _-]?host",
+            "api_reload": "api[ _-]?reload",
+        }.items()
+    )
+    + r")(?!\w)"
+)
+
+# ---------------------------------------------------------------- which slots an intent takes
+
+_BUILD = frozenset(
+    "model method bits type device memory_gb context target_size_gb format priority cpu_fallback calibration".split()
+)
+_NAMED = frozenset({"name", "names", "model"})
+
+INTENT_SLOTS: dict[str, frozenset[str]] = {
+    "quantize": _BUILD,
+    "plan": _BUILD,
+    "sweep": _BUILD,
+    "preflight": frozenset("model method type bits device memory_gb context cpu_fallback".split()),
+    "finetune": frozenset({"model", "name", "device", "memory_gb"}),
+    "chat": _NAMED | {"device", "context"},
+    "serve": _NAMED | {"device", "context"},
+    "experiment": _NAMED,
+    "benchmark": _NAMED | {"device"},
+    "test": _NAMED | {"device"},
+    "compare": _NAMED,
+    "list": frozenset("model status method bits type".split()),
+    "stats": frozenset({"method"}),
+    "history": _NAMED | {"status"},
+    "llm_switch": frozenset({"provider"}),
+    "llm_status": frozenset({"provider"}),
+    "config": frozenset({"key", "value"}),
+    "explain": frozenset({"topic"}),
+    **{intent: _NAMED for intent in ("show", "delete", "verify", "rebuild", "report", "docs")},
+}
+
+REQUESTS = frozenset({"quantize", "plan", "preflight", "sweep", "finetune"})  # about a model that is to become something
+ON_ARTIFACTS = frozenset(
+    "test benchmark compare show delete verify rebuild report docs chat experiment serve history".split()
+)  # about something made before
+ALWAYS_BY_NAME = frozenset({"test", "compare", "delete", "verify", "rebuild", "docs", "report", "history", "show"})
+
+
+def uncaptured(pattern: re.Pattern[str]) -> str:
+    """A vocabulary's pattern for use inside another, where its groups would be in the way."""
+    return re.sub(r"\?P<\w+>", "?:", pattern.pattern)

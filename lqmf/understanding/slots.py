@@ -1,0 +1,448 @@
+"""What a sentence says of bits, types, methods, devices, sizes and the rest. One small reader a slot.
+
+Knows the words around a value. Knows nothing of intents or of earlier sentences.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lqmf.understanding.lexicon import METHOD, TYPE, type_bits, type_method, type_name
+from lqmf.understanding.models import MARK, Entity
+from lqmf.understanding.wording import Wording
+
+Slots = dict[str, Any]
+
+# ---------------------------------------------------------------- what was refused is not read
+
+_VALUE = (
+    r"(?:(?:gguf|ggml|llama\.cpp|gptq|bitsandbytes|bnb|nf4|fp4|int[48]|i?q\d_\w+|\d+(?:\.\d+)?[ -]?bits?|safetensors|bf16|f16)"
+    r"(?: (?:quantization|format|version|model))?)"
+)
+_REFUSED = re.compile(
+    r"\b(?:not?|never|without|avoid(?:ing)?|except(?: for)?|anything but|instead of|rather than|other than|as opposed to|skip|forget)"
+    r" (?:(?:want|use|using|do|with|in|as|by|via|the|to|a|an|for|it|be|this|that|at|about|going|need|any|like) ){0,4}"
+    + _VALUE + r"(?:,? (?:or|nor|and) (?:with |in |the )?" + _VALUE + ")*"
+)
+_PREFERRED = re.compile(r"\bprefer (.{2,30}?) (?:to|over) " + _VALUE)
+_SOURCE = re.compile(
+    r"\bfrom (?:the |its |an? )?(?:original )?" + _VALUE + r"(?= to\b)"
+    r"|\b(?:from|the|its|original) (?:fp?16|bf16|fp?32)(?: (?:weights|model|checkpoint|original|version))?(?= to\b)"
+    r"|\b(?:fp?16|bf16|fp?32) (?:weights|checkpoint|original)\b|\b(?:kv|cache)(?:[ -]cache)?(?: type| in| at| to| of)* i?q\d_\d\b"
+    r"|\bi?q\d_\d (?:kv|cache)\b"
+)
+
+
+def without_refused(plain: str) -> str:
+    """The sentence without what it says no to ("not with gptq"), and without what it starts from ("from fp16")."""
+    plain = _PREFERRED.sub(r"use \1", plain)
+    return _SOURCE.sub(" ", _REFUSED.sub(" ", plain))
+
+
+# ---------------------------------------------------------------- CPU fallback
+
+_FALLBACK_WORDS = r"(?:fall(?:s|ing)?(?: it)?[ -]?backs?|fallbacks?)"
+_TROUBLE = (
+    r"(?:out of (?:v?ram|(?:gpu |video )?memory)|ooms?\b|not enough|too (?:small|big|large|little)|fails?\b|not fit|full\b|no (?:room|space)"
+    r"|can not|insufficient|necessary|needed|runs? out|need be|must|exhausted|busy|not available|unavailable|not work|crash\w*)"
+)
+_NO_FALLBACK = re.compile(
+    r"\b(?:do not|never|no|without|not|can not|disable|refuse to|forbid(?:ding)?|skip|avoid|must not|turn off)\b(?: \w+){0,4}? ?(?:cpu )?"
+    + _FALLBACK_WORDS + r"(?:(?: \w+){0,4}? (?:cpu|it))?|\bcpu fallback(?: is| =|:)? (?:off|false|disabled|not (?:allowed|ok|wanted))"
+    r"|\b(?:do not|never|not) (?:\w+ ){0,3}(?:switch|go|move|spill|retreat|resort|drop|offload)\w* (?:\w+ ){0,3}cpu\b"
+    r"|\b(?:fail|abort|stop|give up)\b[^.;]{0,30}\b(?:rather than|instead of|before)\b[^.;]{0,25}\bcpu\b"
+    r"|\brather (?:fail|abort|stop)\b[^.;]{0,25}\bcpu\b"
+)
+_FALLBACK = re.compile(
+    _FALLBACK_WORDS + r"(?: \w+){0,4}? (?:cpu|ram)\b(?:[^.;]{0,30}" + _TROUBLE + r")?|\bcpu " + _FALLBACK_WORDS
+    + r"|\b(?:allow|enable|with|permit)(?: \w+){0,2} " + _FALLBACK_WORDS
+    + r"|\b(?:if|when|should|in case|as soon as)\b[^.;]{0,60}" + _TROUBLE + r"[^.;]{0,40}\bcpu\b(?: instead)?"
+    r"|\b(?:use|using|switch\w*|try|move|go|continue|finish|drop|resort|retry|do it|run|take)\b(?: \w+){0,4} cpu\b"
+    r"(?: \w+){0,2} ?,? (?:if|when|in case|should)\b[^.;]{0,60}" + _TROUBLE
+    + r"|\bcpu (?:if|when|in case)\b[^.;]{0,60}" + _TROUBLE
+    + r"|\botherwise(?: \w+){0,4} cpu\b|\bor else(?: \w+){0,4} cpu\b|\bcpu (?:as|is) (?:\w+ ){0,3}(?:backup|plan b|last resort|spare)"
+    r"|\bcpu is (?:fine|ok) (?:as|if)[^.;]*" + _FALLBACK_WORDS + r"|\b(?:backup|plan b)[^.;]{0,20} cpu\b|" + _FALLBACK_WORDS + r"\b(?= (?:is )?(?:on|ok|allowed|true|yes|enabled))"
+)
+
+
+def _cpu_fallback(plain: str) -> tuple[bool | None, str]:
+    if _NO_FALLBACK.search(plain):
+        return False, _NO_FALLBACK.sub(" ", plain)
+    if _FALLBACK.search(plain):
+        return True, _FALLBACK.sub(" ", plain)
+    return None, plain
+
+
+# ---------------------------------------------------------------- sizes: of memory, of the file
+
+_GPU_NOUN = (
+    r"(?:v-?ram|gpus?|graphics?(?:[ -]?cards?)?|video[ -]?(?:cards?|memory|ram)|(?:nvidia|geforce|radeon|cuda|amd gpu|intel arc)\b"
+    r"|(?:rtx|gtx|rx|arc|tesla|quadro) ?-?[a-z]?\d{2,4}\w*(?: ?(?:ti|super|xt|xtx))*|(?<![\w.])(?:a100|h100|h200|v100|p100|t4|l4|a10g?|l40s?|a6000"
+    r"|[1-5]0[5-9]0(?: ?(?:ti|super))?)(?![\w.])|cards?)"
+)
+_GPU = re.compile(r"\b" + _GPU_NOUN + r"\b|\bmetal\b|\brocm\b")
+_SIZE = re.compile(
+    r"(?<![\w.<-])(\d+(?:[.,]\d+)?)[ -]?(gi?bs?|gigs?|gigabytes?|gibibytes?|go|g|mi?bs?|megs?|megabytes?|mebibytes?|mo|ti?b|terabytes?)"
+    r"(?![\w])"
+)
+_MEMORY_NOUN = (
+    r"(?:ram|memory|system|machine|laptop|pc|computer|box|desktop|server|mac(?:book)?|raspberry|workstation|notebook|device"
+    r"|instance|vm|node|rig|host|thinkpad|chromebook|mini|nuc|unified|ddr\d)"
+)
+_AFTER_GPU = re.compile(r"^[ -]?(?:(?:of|on|in|my|the|a|nvidia|dedicated|free|available|old|single|consumer|video|gaming|little|on-board) )*" + _GPU_NOUN + r"\b")
+_AFTER_MEMORY = re.compile(r"^[ -]?(?:(?:of|on|in|my|the|a|free|system|total|available|main|old|unified|little|apple|m\d|windows|linux) )*" + _MEMORY_NOUN + r"\b")
+_AFTER_FILE = re.compile(
+    r"^[ -]?(?:(?:of|on|in|my|the|a|gguf|single|max(?:imum)?) )*(?:files?|disk|drive|usb|stick|download|in size|big|large|total|size"
+    r"|artifact|sd|dvd|or (?:less|smaller|under|below)|max(?:imum)?|at most|tops|limit)\b"
+)
+_BEFORE_GPU = re.compile(
+    _GPU_NOUN + r"(?:[ ,(:=-]+(?:with|has|have|of|is|only|just|that|which|got|and|it|my|the|at|memory|limit|at most|about|a|an|budget|under|below|to|use|using))*[ ,(:=]*$"
+)
+_BEFORE_MEMORY = re.compile(
+    r"\b" + _MEMORY_NOUN + r"(?:[ ,(:=-]+(?:with|has|have|of|is|only|just|that|which|got|and|it|my|the|at|budget|limit|usage|use|under|below|at"
+    r" most|about|around|to|stay|stays|must|be|should))*[ ,(:=]*$"
+)
+_BEFORE_FILE = re.compile(
+    r"\b(?:files?|size[ds]?|download|under|below|at most|max(?:imum)?(?: of)?|no (?:more|bigger|larger|greater) than|less than|smaller than"
+    r"|fewer than|not (?:exceed|over|above|more than|bigger than|larger than)|up to|no bigger|within|down to|limit(?: of| to)?|(?:<|<=)"
+    r"|not exceed\w*|exceed\w*|weigh\w*|target(?: size)?|to|about|around|roughly|approximately|budget of|onto an?|smaller|bigger|over"
+    r"|in)(?: (?:is|be|of|a|about|around|roughly|the|must|should|stay|size|total|at|most|than|under|below|to|no|more|just|only|it|:|=))*[ :=]*$"
+)
+_TO_FIT = re.compile(r"\b(?:fits?|fitting|runs?|running|load|have|has|got|with|for|on|only)(?: (?:in|into|on|inside|within|my|the|an?|just|only|about|under|at|most|less|than|it|to|all|of|we|i))*[ :]*$")
+_SHRINK = re.compile(r"\b(?:shrink|squeeze|compress|reduce|bring|get|cut|slim|cram|pack|make|keep)\b[^.;]*\b(?:to|into|under|below|at|down)(?: \w+){0,2} ?$")
+
+
+def _sizes(plain: str) -> tuple[Slots, str]:
+    slots: Slots = {}
+    for found in _SIZE.finditer(plain):
+        number, unit = float(found[1].replace(",", ".")), found[2]
+        kind = _kind_of_size(plain[: found.start()], plain[found.end() :])
+        if kind is None or (unit == "g" and kind == "target"):
+            continue
+        if kind == "target":
+            slots["target_size_gb"] = _tidy(number * _file_unit(unit))
+        else:
+            slots["memory_gb"] = _tidy(number * _memory_unit(unit))
+            if kind == "gpu":
+                slots["device"] = "gpu"
+    return slots, _SIZE.sub(" ", plain)
+
+
+def _kind_of_size(before: str, after: str) -> str | None:
+    clause = re.split(r"[.;!?]|, (?!\d)", before)[-1]
+    if _AFTER_GPU.search(after):
+        return "gpu"
+    if _AFTER_MEMORY.search(after):
+        return "memory"
+    if _BEFORE_GPU.search(before):
+        return "gpu"
+    if _BEFORE_MEMORY.search(before):
+        return "memory"
+    if _AFTER_FILE.search(after):
+        return "target"
+    if _TO_FIT.search(clause):
+        return "memory"
+    if _SHRINK.search(clause) or _BEFORE_FILE.search(clause):
+        return "target"
+    return "memory"
+
+
+def _memory_unit(unit: str) -> float:
+    return 1 / 1024 if unit[0] == "m" else 1024 if unit[0] == "t" else 1
+
+
+def _file_unit(unit: str) -> float:
+    scale = {"m": 1e-3, "g": 1.0, "t": 1e3}[unit[0]]
+    binary = {"m": 1.048576e-3, "g": 1.073741824, "t": 1099.511627776}[unit[0]]
+    return binary if unit.startswith(("gi", "mi", "ti")) and unit[:3] not in ("gig",) else scale
+
+
+def _tidy(number: float) -> int | float:
+    rounded = round(number, 6)
+    return int(rounded) if rounded == int(rounded) else rounded
+
+
+# ---------------------------------------------------------------- context
+
+_COUNT = r"(\d{1,3}(?:,\d{3})+|\d+(?:\.\d+)?) ?(k|m|thousand|million)?"
+_CONTEXT: tuple[re.Pattern[str], ...] = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"(?<![\w.<-])" + _COUNT + r"[ -]?(?:tokens?(?! ?(?:per|/|a) ?s)|context|ctx|(?:long )?window)\b",
+        r"\b(?:context|ctx|window|n_ctx|context[ -](?:size|length|window))(?: (?:size|length|window|of|is|at|up|to|must|be|should|about|around))*[ :=]*"
+        + _COUNT + r"(?![\w.]|[ -]?(?:bits?|gb))",
+        r"(?<![\w.<-])(\d+(?:\.\d+)?)(k)(?![\w-]|\.\d)",
+    )
+)
+
+
+def _context(plain: str) -> tuple[int | None, str]:
+    for pattern in _CONTEXT:
+        found = pattern.search(plain)
+        if found:
+            count = float(found[1].replace(",", ""))
+            scale = {"k": 1024, "thousand": 1000, "m": 1024**2, "million": 1000**2}.get(found[2] or "", 1)
+            return int(count * scale), plain[: found.start()] + " context " + plain[found.end() :]
+    return None, plain
+
+
+# ---------------------------------------------------------------- bits, type, method, device, the rest
+
+_BITS = re.compile(
+    r"(?<![\w.<-])(\d{1,2}(?:\.\d+)?)[ -]?bits?\b|\bbits? ?(?:=|:|of|to)? ?(\d{1,2})(?![\w.])|(?<![\w.-])q([2-8])(?![\w.]|-\w)|(?<![\w.])w([48])a(?:16|8)\b"
+)
+_LISTED = re.compile(r"(\d(?:\.\d)?)(?:[ -]?bits?)?(?:, (?:and |or )?| or | and | vs\.? | versus |/)(?:\d(?:\.\d)?(?:[ -]?bits?)?(?:, (?:and |or )?| or | and ))*\d(?:\.\d)?[ -]?bits?\b")
+_CHOICE = re.compile(r" *(?:,|or|and|vs\.?|versus|/|, or|, and) *")
+
+_NO_GPU = re.compile(
+    r"\b(?:no|without|lacks?|lacking|not have|does not have|not got|have not|not using|not use|not on|not|minus|instead of|rather than|ain't got|zero)"
+    r" (?:(?:a|an|any|my|the|have|got|dedicated|discrete|real|nvidia|proper|good|use|using|on|with|for|decent|separate) )*" + _GPU_NOUN + r"\b"
+    r"|\bgpu[ -]?(?:less|free)\b|\bnon-?gpu\b"
+)
+_NO_CPU = re.compile(r"\b(?:not?|without|not use|instead of|rather than) (?:(?:on|the|my|for|use|using|with|a) )*cpus?\b(?! fallback)")
+_CPU = re.compile(
+    r"\b(?:cpus?(?:[ -]?only)?|processors?|raspberry ?pi|\bpi ?[345]\b|xeon|ryzen|epyc|threadripper|core i\d|i[3579]-\d{3,5}\w*|i[3579] (?:laptop|machine|pc)|celeron|atom|avx2?)\b"
+)
+
+_PRIORITIES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
+    (name, re.compile(pattern))
+    for name, pattern in (
+        (
+            "quality",
+            r"\b(?:most (?:accurate|precise|faithful)|(?:best|highest|top|max(?:imum|imal)?|good|high|great|better|excellent)(?: possible)?[ -](?:quality|accuracy|fidelity|precision|results?|answers)"
+            r"|quality (?:matters|first|is|over|above|comes|counts|as|mode|most|priority)|(?:prioriti[sz]e|favou?r|prefer|maximi[sz]e|care about|for|on|focus on|keep(?:ing)?(?: the)?|emphasis on|about) (?:the |max(?:imum)? )?(?:quality|accuracy|fidelity)"
+            r"|as (?:accurate|good|precise|faithful|close)(?: to the original)? as (?:possible|you can|it gets|can be)|accuracy (?:matters|first|is|over|above|comes|counts)|accurate as"
+            r"|(?:without|no|least|minimal|little|lowest|minimum|smallest|as little) (?:\w+ )?(?:quality|accuracy)(?: loss)?|(?:least|minimal|smallest) (?:loss|damage|degradation)|lose (?:as little|no|the least)|near[ -]lossless|lossless|best you can|highest[ -]?quality|priority:? ?quality)\b",
+        ),
+        (
+            "speed",
+            r"\b(?:fastest|quickest|speed (?:matters|first|is|over|above|comes|counts|mode|most|priority)|(?:prioriti[sz]e|favou?r|prefer|maximi[sz]e|care about|for|focus on|emphasis on|top|max(?:imum)?|best|highest|about|on) (?:the |max(?:imum)? )?(?:speed|throughput|latency)"
+            r"|as (?:fast|quick|speedy) as|(?:low|lowest|minimal|least)[ -]latency|fast (?:inference|generation|responses?|answers?|as|enough|one|version|and)|(?:be|run|runs|really|very|needs? to be|should be|make it|super) (?:\w+ )?fast|faster|quick (?:inference|responses?|answers?)|speedy|snappy|(?:most )?responsive|high(?:est)? throughput|more speed|priority:? ?speed)\b",
+        ),
+        (
+            "size",
+            r"\b(?:smallest(?! (?:loss|damage|degradation|quality|accuracy))|tiniest|as (?:small|tiny|compact|little) as (?!loss)|(?:min(?:imal|imum)?|least|lowest|small|smaller|tiny) (?:possible )?(?:file|size|footprint|disk|space|download)|size (?:matters|first|is (?:what|the|most|all)|over|above|comes|counts|mode|most|priority)"
+            r"|(?:prioriti[sz]e|favou?r|prefer|minimi[sz]e|care about|optimi[sz]e for|focus on|emphasis on|for|about|on) (?:the |min(?:imum|imal)? |small )?(?:size|footprint|disk (?:space|usage)|file size)|(?:save|saving|saves) (?:\w+ )?(?:disk|space|storage)|most compact|compact|smallest[ -]?possible|tiny (?:version|gguf|build)|teeny|priority:? ?size)\b",
+        ),
+    )
+)
+_FORMAT = re.compile(r"\bsafe ?-?tensors?\b")
+_GGUF_FORMAT = re.compile(r"\bgguf (?:format|file|container)\b|\bformat[ :=]+gguf\b")
+_CALIBRATION = re.compile(r"\b(?:calibrat\w*|imatrix|importance matrix|calib)\b[^.;]*?<p(\d+)>|<p(\d+)>[^<,.;]{0,25}\b(?:as|for|to)\b[^<,.;]{0,15}\b(?:calibrat\w*|imatrix|calib)\b")
+_STATUS: tuple[tuple[str, re.Pattern[str]], ...] = (
+    ("failed", re.compile(r"\b(?:failed|failing|fail|failures?|unsuccessful|broken|errored|errors?|crashed|went wrong|(?:did|do) not (?:work|succeed|finish|complete)|not (?:work|succeed|successful)\w*|bad ones|broke|status:? ?failed|red ones|that crash)\b")),
+    ("ok", re.compile(r"\b(?:successful(?:ly)?|succeeded|success(?:es)?|passed|worked|completed|went (?:well|fine|ok|through|right)|ok ones|good ones|that work|status:? ?(?:ok|done)|finished|green ones|fine ones)\b")),
+)
+
+
+def _type(plain: str) -> tuple[str | None, str]:
+    spans = [(found, type_name(found[0])) for found in TYPE.finditer(plain)]
+    spans = [(found, name) for found, name in spans if name]
+    if not spans:
+        return None, plain
+    rest = TYPE.sub(lambda found: " type " if type_name(found[0]) else found[0], plain)
+    return (None if _joined(plain, [found for found, _ in spans]) else spans[-1][1]), rest
+
+
+def _joined(plain: str, spans: list[re.Match[str]]) -> bool:
+    """Are the last two of these offered side by side ("4 or 5 bits")? Then none of them is what is wanted."""
+    if len(spans) < 2:
+        return False
+    return _CHOICE.fullmatch(plain[spans[-2].end() : spans[-1].start()]) is not None
+
+
+def _bits(plain: str) -> int | float | None:
+    if _LISTED.search(plain):
+        return None
+    found = list(_BITS.finditer(plain))
+    if not found or _joined(plain, found):
+        return None
+    number = float(next(group for group in found[-1].groups() if group))
+    return _tidy(number) if 1 <= number <= 32 else None
+
+
+def _method(plain: str) -> str | None:
+    found = list(METHOD.finditer(plain))
+    if not found or (_joined(plain, found) and found[-1].lastgroup != found[-2].lastgroup):
+        return None
+    kept = [span.lastgroup for span in found if not _GGUF_FORMAT.match(plain, span.start())]
+    return kept[-1] if kept else found[-1].lastgroup
+
+
+def _device(plain: str) -> str | None:
+    plain, no_gpu = _NO_GPU.subn(" cpu ", plain)
+    plain, no_cpu = _NO_CPU.subn(" gpu " if not no_gpu else " ", plain)
+    seen = sorted(
+        [(found.start(), found.end(), "cpu") for found in _CPU.finditer(plain)]
+        + [(found.start(), found.end(), "gpu") for found in _GPU.finditer(plain)]
+    )
+    if not seen:
+        return "gpu" if re.search(r"\bcuda\b", plain) else None
+    if len(seen) > 1 and seen[-1][2] != seen[-2][2] and _CHOICE.fullmatch(plain[seen[-2][1] : seen[-1][0]]):
+        return None
+    return seen[-1][2]
+
+
+def _first(table: tuple[tuple[str, re.Pattern[str]], ...], plain: str) -> str | None:
+    return next((name for name, pattern in table if pattern.search(plain)), None)
+
+
+def status(plain: str) -> str | None:
+    """Does the sentence ask for what failed, or for what went well?"""
+    return _first(_STATUS, plain)
+
+
+def calibration(plain: str, entities: tuple[Entity, ...]) -> tuple[str | None, int | None]:
+    """The calibration file that is named, and the number of its mark."""
+    found = _CALIBRATION.search(plain)
+    if not found:
+        return None, None
+    index = int(found[1] or found[2])
+    return entities[index].text, index
+
+
+def extract(plain: str) -> Slots:
+    """Every value that a piece of a plain sentence gives, but for what is named with a mark."""
+    plain = without_refused(MARK.sub(lambda found: f" {found[0]} ", plain))
+    fallback, plain = _cpu_fallback(plain)
+    sizes, plain = _sizes(plain)
+    context, plain = _context(plain)
+    type_, rest = _type(plain)
+    bits = _bits(rest)
+    method = _method(plain)
+    slots: Slots = {
+        "type": type_,
+        "bits": bits if bits is not None or type_ not in ("int8", "int4") else type_bits(type_ or ""),
+        "method": method,
+        "context": context,
+        "cpu_fallback": fallback,
+        "priority": _first(_PRIORITIES, plain),
+        "format": _format(plain, method),
+        "device": _device(rest),
+        "status": status(plain),
+    }
+    return {key: value for key, value in slots.items() if value is not None} | sizes
+
+
+def _format(plain: str, method: str | None) -> str | None:
+    if _FORMAT.search(plain):
+        return "safetensors"
+    return "gguf" if method in ("gptq", "bnb") and _GGUF_FORMAT.search(plain) else None
+
+
+# ---------------------------------------------------------------- a command line's options
+
+
+def from_flags(wording: Wording) -> Slots:
+    """What `--options` say."""
+    slots: Slots = {}
+    for name, value in wording.flags:
+        reader = _FLAGS.get(name)
+        if reader:
+            slots |= {key: found for key, found in reader(value).items() if found is not None}
+    return slots
+
+
+def _flag_number(key: str) -> Callable[[str], Slots]:
+    def read(value: str) -> Slots:
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)(k?)", value.lower().replace(",", ""))
+        return {key: _tidy(float(found[1]) * (1024 if found[2] else 1))} if found else {}
+
+    return read
+
+
+def _flag_size(key: str, unit: Callable[[str], float]) -> Callable[[str], Slots]:
+    def read(value: str) -> Slots:
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([gmt]?)(i?b?)", value.lower())
+        return {key: _tidy(float(found[1]) * unit((found[2] or "g") + found[3]))} if found else {}
+
+    return read
+
+
+def _flag_word(key: str, allowed: Mapping[str, str]) -> Callable[[str], Slots]:
+    return lambda value: {key: allowed.get(value.lower())}
+
+
+def _same(words: str) -> dict[str, str]:
+    return {word: word for word in words.split()}
+
+
+def _flag_type(value: str) -> Slots:
+    name = type_name(value)
+    return {"type": name, "bits": type_bits(name) if name in ("int8", "int4") else None} if name else {}
+
+
+_FLAGS: dict[str, Callable[[str], Slots]] = {
+    "method": _flag_word("method", _same("gguf gptq bnb") | {"bitsandbytes": "bnb", "llama.cpp": "gguf", "ggml": "gguf"}),
+    "type": _flag_type,
+    "bits": _flag_number("bits"),
+    "device": _flag_word("device", _same("cpu gpu") | {"cuda": "gpu"}),
+    "memory": _flag_size("memory_gb", _memory_unit),
+    "ram": _flag_size("memory_gb", _memory_unit),
+    "context": _flag_number("context"),
+    "target-size": _flag_size("target_size_gb", _file_unit),
+    "format": _flag_word("format", _same("gguf safetensors")),
+    "priority": _flag_word("priority", _same("quality speed size")),
+    "calibration": lambda value: {"calibration": value or None},
+    "status": _flag_word("status", {"ok": "ok", "done": "ok", "failed": "failed"}),
+    "cpu-fallback": lambda _: {"cpu_fallback": True},
+    "no-cpu-fallback": lambda _: {"cpu_fallback": False},
+}
+
+
+# ---------------------------------------------------------------- one revision after another
+
+
+def revise(slots: Mapping[str, Any], said: Mapping[str, Any]) -> Slots:
+    """What was said before, changed by what is said now; what no longer agrees with the new words is dropped."""
+    merged: Slots = {**slots, **said}
+    _revise_type(slots, said, merged)
+    if "type" in said and "bits" in slots and "bits" not in said:
+        bits = type_bits(said["type"])
+        if bits is not None:
+            merged["bits"] = bits
+    if "type" in said and "method" in slots and "method" not in said:
+        merged["method"] = type_method(said["type"]) or slots["method"]
+    if "method" in said and "format" not in said and said["method"] != slots.get("method"):
+        merged.pop("format", None)
+    if "name" in said:
+        merged.pop("names", None)
+    if "names" in said:
+        merged.pop("name", None)
+    return merged
+
+
+def _revise_type(slots: Mapping[str, Any], said: Mapping[str, Any], merged: Slots) -> None:
+    if "type" in slots and "type" not in said and contradictions({**said, "type": slots["type"]}):
+        merged.pop("type", None)
+
+
+def contradictions(slots: Mapping[str, Any]) -> tuple[str, ...]:
+    """What cannot both be meant, a sentence each."""
+    type_, bits, method, format_ = (slots.get(key) for key in ("type", "bits", "method", "format"))
+    found = []
+    if type_ and bits is not None and type_bits(type_) not in (None, int(bits)):
+        found.append(f"{type_} is a {type_bits(type_)}-bit type, but {bits} bits were asked for.")
+    if type_ and method and not _knows(method, type_):
+        found.append(f"{type_} is no type of {method}.")
+    if method == "gguf" and format_ == "safetensors":
+        found.append("gguf writes GGUF files, not safetensors.")
+    if method in ("gptq", "bnb") and format_ == "gguf":
+        found.append(f"{method} writes safetensors, not GGUF files.")
+    if method == "gptq" and bits is not None and bits not in (2, 3, 4, 8):
+        found.append(f"GPTQ quantizes to 2, 3, 4 or 8 bits, not {bits}.")
+    if method == "bnb" and bits is not None and bits not in (4, 8):
+        found.append(f"bitsandbytes quantizes to 4 or 8 bits, not {bits}.")
+    if slots.get("device") == "cpu" and slots.get("cpu_fallback") is False:
+        found.append("The CPU is asked for and refused at once.")
+    return tuple(found)
+
+
+def _knows(method: str, type_: str) -> bool:
+    if type_ == "auto":
+        return True
+    if type_ in ("int8", "int4"):
+        return method != "gguf" and not (method == "bnb" and type_ == "int4")
+    return type_method(type_) == method

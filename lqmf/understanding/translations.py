@@ -1,0 +1,168 @@
+"""Other languages' words for what LQMF does, in plain English keywords. Tables; words are without accents.
+
+Only the words that carry a request are here; grammar is left alone, because the rules do not need it.
+"""
+
+from __future__ import annotations
+
+import re
+
+_VERBS = {
+    "quantize": """quantisiere quantisieren quantisier quantisiert quantisierst quantifie quantifier quantifiez quantise
+        quantiser quantisez quantifica quantificar quantifique cuantiza cuantizar cuantice cuantizame cuantifica cuantificar
+        quantizza quantizzare quantizzami quantizzi quantiza quantizar quantizem kwantiseer kwantiseren kwantyzuj
+        konvertiere konvertieren komprimiere komprimieren convertis convertir convertissez convierte convertir converti
+        convertire converte converta converter comprime comprimer comprimir comprimi comprimere verkleinere reduis
+        reduce reduire reducir riduci reduz reduzir kvantisera kvantiser umwandeln wandle""",
+    "compare": "vergleiche vergleichen vergleich comparez comparer comparar comparame confronta confrontare compara"
+    " vergelijk porownaj jamfor paragona",
+    "delete": """losche loschen loesche loeschen entferne entfernen supprime supprimer supprimez efface effacer borra borrar
+        elimina eliminar eliminare cancella cancellare apaga apagar exclui excluir exclua remova remover quita verwijder usun
+        ta-bort""",
+    "show": "zeige zeig anzeigen montre montrer montrez affiche afficher affichez muestra mostrar muestrame mostra mostrami"
+    " mostre mostrare toon pokaz visa ensename",
+    "list": "liste auflisten listez lister lista listar elenca elencare elenco lijst listame",
+    "test": "teste testen tester testez prueba probar pruebalo prova provare testa testar testare pruebe evalue evalua valuta"
+    " avalie",
+    "verify": "prufe uberprufe uberprufen pruefe verifie verifier verifiez verifica verificar verificare verifique controlla",
+    "explain": "erklare erklar erklaere erklaren explique expliquer expliquez explica explicar explicame spiega spiegami"
+    " spiegare leg-uit wyjasnij",
+    "benchmark": "benchmarke benchmarken",
+    "rebuild": "reconstruis reconstruire reconstruye reconstruir ricostruisci reconstroi reconstrua",
+    "resume": "fortsetzen reprends reprendre reanuda reanudar continua riprendi riprendere retoma retomar retome",
+    "cancel": "abbrechen abbruch annule annuler annulez cancelar cancelalo annulla annullare annuleer anuluj abbreche brich",
+    "help": "hilfe hilf aide aidez ayuda ayudame aiuto aiutami ajuda ajude pomoc",
+    "exit": "beenden ende tschuss quitter salir salida esci uscire sair afsluiten au-revoir adios",
+    "plan": "plane planen planifie planifier planificar pianifica planeja planejar planea",
+    "serve": "sers servir servi serviere bereitstellen",
+    "make": "mache mach erstelle erstellen fais faire faites cree creer haz hacer crea crear fai fare creare faz fazer faca"
+    " crie criar genera generar genere",
+    "want": "mochte moechte will veux voudrais quiero quisiera voglio vorrei quero queria gostaria brauche besoin necesito",
+    "recommend": "empfiehl empfehlen empfiehlst recommandes recommander recomiendas recomendar consigli consigliare recomenda",
+    "switch": "wechsle wechsel wechseln passe bascule cambia cambiar cambie passa mude muda troque troca",
+    "use": "nutze verwende benutze benutz nimm utilise utilisez usa usar utiliza usando utilizza use-o",
+}
+_NOUNS = {
+    "models": "modelle modeles modelos modelli",
+    "model": "modell modele modelo modello",
+    "file": "datei fichier archivo fichero arquivo ficheiro",
+    "history": "verlauf historique historial cronologia historico storico",
+    "statistics": "statistik statistiken statistiques estadisticas statistiche estatisticas",
+    "failed": "fehlgeschlagene fehlgeschlagenen fehlgeschlagen gescheiterte gescheiterten echoue echoues echouees fallidos"
+    " fallidas fallaron falliti fallite fallido falhou falharam falhos falhas falhados",
+    "successful": "erfolgreiche erfolgreichen reussis reussies exitosos exitosas riusciti riuscite bem-sucedidos"
+    " bem-sucedidas",
+    "memory": "speicher arbeitsspeicher memoire memoria",
+    "ram": "hauptspeicher",
+    "gpu": "grafikkarte grafik",
+    "cpu": "prozessor processeur procesador processore processador",
+    "quality": "qualitat qualite calidad qualita qualidade",
+    "smallest": "kleinste kleinstmoglich kleinstmogliche piccolo menor",
+    "fastest": "schnellste rapide rapida rapido veloce",
+    "best": "beste besten bester meilleur meilleure mejor migliore melhor",
+    "context": "kontext contexte contexto contesto",
+    "bits": "bity",
+    "successful-runs": "",
+    "difference": "unterschied diferencia differenza diferenca",
+    "stats": "",
+    "report": "bericht rapport informe rapporto relatorio",
+    "status": "stato estado etat",
+    "provider": "anbieter fournisseur proveedor fornitore provedor",
+    "calibrate": "kalibriere calibre calibra",
+    "quantization": "quantisierung quantification cuantizacion quantizzazione quantizacao",
+}
+_SMALL = {
+    "without": "ohne sans sin senza sem zonder",
+    "with": "mit avec con com met",
+    "for": "fur fuer pour para voor",
+    "and": "und et",
+    "not": "nicht pas nao niet",
+    "no": "nein non kein keine keinen nee",
+    "yes": "ja oui si sim",
+    "now": "jetzt maintenant ahora adesso agora nu",
+    "same": "dasselbe gleiche gleichen selbe meme mismo misma stesso stessa mesmo mesma",
+    "instead": "stattdessen plutot invece",
+    "please": "bitte svp stp por-favor",
+    "all": "alle tous toutes todos todas tutti tutte",
+    "my": "meine meinen meiner mein mes mis miei minhas meus mon ma mio mia meu minha",
+    "me": "mir moi mi mim",
+    "it": "lo ihn ca esto isso questo",
+    "which": "welche welches welcher quels quelles quel quelle cuales cual quali quale quais qual",
+    "what": "was quoi que cosa",
+    "is": "ist est es e-",
+    "how": "wie comment como come",
+    "big": "gross grande gros tamano",
+    "only": "nur seulement solo soltanto somente apenas",
+    "but": "aber mais pero ma-",
+    "fits": "passt tient rentre cabe entra",
+    "tested": "",
+    "as": "als comme",
+    "the": "der das den dem le la les il los las gli die del della du do da una un une ein eine einen uma um",
+    "supported": "unterstutzt supporte soportado supportato suportado compatible",
+    "quantized": "quantifies quantises cuantizados cuantizado quantizzati quantizzato quantizados quantizado",
+    "card": "karte carte tarjeta scheda placa",
+}
+
+WORDS: dict[str, str] = {
+    foreign: english
+    for table in (_VERBS, _NOUNS, _SMALL)
+    for english, words in table.items()
+    for foreign in words.split()
+}
+# "die", "du", "do", "la", "come" and the like are left to English; so is what only looks foreign.
+for _word in ("die", "do", "da", "come", "come", "un", "um", "ma", "mi", "me", "es", "sin", "reduce", "grafik", "passe"):
+    WORDS.pop(_word, None)
+WORDS |= {"reduis": "quantize", "un": "the", "sin": "without", "es": "is"}
+
+PHRASES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern), english)
+    for pattern, english in (
+        (r"\bqu'?est[- ]ce que?(?: c'?est)?(?: que)?\b|\bc'?est quoi\b|\bche cos'?e'?(?!\w)|\bcos'?e'?(?!\w)", "what is"),
+        (r"\bo que (?:e|significa)\b|\bque (?:es|significa)\b|\bcosa (?:e|significa)\b|\bwas (?:ist|heisst|bedeutet)\b", "what is"),
+        (r"\bque veut dire\b|\bwat is\b", "what is"),
+        (r"\btarjetas? (?:grafica|de video)s?\b|\bcarte graphique\b|\bscheda (?:grafica|video)\b", "gpu"),
+        (r"\bplaca (?:grafica|de video)\b|\bgrafikkarte\b", "gpu"),
+        (r"\bs'?il (?:te|vous) plait\b|\bpor favor\b|\bper favore\b|\bper piacere\b", "please"),
+        (r"\bwie gross\b|\bquelle taille\b|\bque tamano\b|\bquanto (?:grande|spazio|e grande)\b|\bque tamanho\b", "how big"),
+        (r"\bzeig(?:e)? mir\b|\bmontre[- ]moi\b", "show me"),
+        (r"\bpeux[- ]tu\b|\bkannst du\b|\bpuedes\b|\bpuoi\b|\bvoce pode\b|\bpouvez[- ]vous\b|\bkonntest du\b", "can you"),
+        (r"\bje (?:veux|voudrais)\b|\bich (?:mochte|will|moechte)\b|\beu (?:quero|queria)\b", "i want"),
+        (r"\bkann (?:man )?(?=.*\bquantisier)", "can "),
+        (r"\b(?:al posto di|au lieu de|en lugar de|en vez de|anstatt|statt|em vez de)\b", "instead of"),
+        (r"\bam kleinsten\b|\ble plus petit possible\b|\blo mas pequeno posible\b|\bil piu piccolo possibile\b", "smallest"),
+        (r"\bso klein wie moglich\b|\bo menor possivel\b|\bla plus petite possible\b", "smallest"),
+        (r"\bbeste(?:r|n)? qualitat\b|\bmeilleure qualite\b|\bmejor calidad\b|\bmigliore qualita\b", "best quality"),
+        (r"\bmelhor qualidade\b|\bmaxima (?:calidad|qualidade)\b|\bmassima qualita\b", "best quality"),
+        (r"\b(?:melde mich|connecte[- ]moi|connectez[- ]moi|einloggen|anmelden)\b", "login"),
+        (r"\b(?:iniciar sesion|inicia sesion|accedi a|fazer login|effettua il login)\b", "login"),
+        (r"\b(?:abmelden|deconnecte[- ]moi|cerrar sesion|cierra sesion|disconnettimi|ausloggen)\b", "logout"),
+        (r"\bausprobieren\b", "test"),
+        (r"\bwas kannst du\b|\bque sais[- ]tu faire\b|\bque puedes hacer\b", "what can you do"),
+        (r"\bdas gleiche\b|\bla meme chose\b|\blo mismo\b|\bla stessa cosa\b|\bo mesmo\b", "the same"),
+    )
+)
+
+# Scripts without spaces between words, or with endings: whole stems, found anywhere.
+STEMS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern), f" {english} ")
+    for pattern, english in (
+        (r"量化|量子化|양자화(?:해\s*줘|하기|해)?|квант(?:уй|овать|изуй|изовать|изируй|уйте)\w*", "quantize"),
+        (r"转换|变换|変換|변환|конвертируй\w*|сожми|压缩|圧縮", "quantize"),
+        (r"比较|比較|对比|비교|сравни\w*", "compare"),
+        (r"删除|刪除|削除|삭제|удали\w*", "delete"),
+        (r"测试|測試|テスト|테스트|протестируй\w*", "test"),
+        (r"列出|一覧|목록|список|покажи список", "list"),
+        (r"显示|顯示|表示|보여|покажи", "show"),
+        (r"帮助|幫助|ヘルプ|도움말|помощь", "help"),
+        (r"取消|キャンセル|취소|отмена|отмени", "cancel"),
+        (r"历史|歷史|履歴|история", "history"),
+        (r"统计|統計|통계|статистика", "statistics"),
+        (r"什么是|什麼是|とは(?:何ですか)?|что такое", "what is"),
+        (r"模型|モデル|모델|модел\w+", "model"),
+        (r"位(?=元)?元?|ビット|비트|бит(?:а|ов|ный|ную)?(?!\w)", "bits"),
+        (r"不用|不要|没有|ない|без", "without"),
+        (r"显卡|顯卡|グラフィックカード|видеокарт\w+", "gpu"),
+        (r"处理器|プロセッサ|процессор\w*", "cpu"),
+        (r"退出|終了|종료|выход", "exit"),
+    )
+)
