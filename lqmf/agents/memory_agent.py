@@ -82,7 +82,8 @@ class MemoryAgent:
         unreadable: list[Path] = []
         count = self.rebuild(manifests_in(self._artifacts, unreadable.append))
         if notice:
-            self._notify(f"{notice} {count} artifacts were read back from their manifests.")
+            found = "1 artifact was read back from its manifest" if count == 1 else f"{count} artifacts were read back"
+            self._notify(f"{notice} {found}.")
         for path in unreadable:
             self._notify(f"{path} is not a manifest that can be read: its artifact is not listed.")
 

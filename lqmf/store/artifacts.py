@@ -23,7 +23,7 @@ OnDisk = tuple[Path, Manifest, dict[str, Any] | None]  # an artifact's folder, w
 
 
 def manifests_in(folder: Path, unreadable: Callable[[Path], None] = lambda path: None) -> Iterator[OnDisk]:
-    """Every artifact below `folder` that has a manifest, oldest first; `unreadable` hears of manifests that are none."""
+    """Every artifact below `folder` that has a manifest, oldest first; `unreadable` hears of those that are not one."""
     found: list[OnDisk] = []
     for path in sorted(folder.glob(f"*/{MANIFEST}")):
         if path.parent.name.startswith(HIDDEN):

@@ -108,10 +108,9 @@ def _measurements(store: Store, artifact: Row) -> list[Row]:
 def _one_like(store: Store, part: str) -> str:
     """The one name that holds `part`: of an artifact, else of a job, else of a model."""
     known: list[str] = []
-    for names in (
-        [row["name"] for row in artifacts(store)],
-        *([row["id"] for row in store.find(table)] for table in ("jobs", "models")),
-    ):
+    tables = (artifacts(store), store.find("jobs"), store.find("models"))
+    for rows in tables:
+        names = [str(row.get("name") or row["id"]) for row in rows]
         like = [name for name in names if part and part.casefold() in name.casefold()]
         if len(like) > 1:
             raise AmbiguousName(part, like)
