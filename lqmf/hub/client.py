@@ -70,7 +70,7 @@ class HubClient:
 
     def subject(self, model: str = "", revision: str | None = None, path: str | None = None) -> Subject:
         """What is being asked for, to be named in errors."""
-        return Subject(self.base_url(), model, revision, path, with_token=bool(self.token_provider()))
+        return Subject(_shown(self.base_url()), model, revision, path, with_token=bool(self.token_provider()))
 
     async def model_info(self, model: str, revision: str | None) -> HubModelInfo:
         """What the Hub says of a model, with every file's size and hashes. Raises the transfer and model errors."""
@@ -119,6 +119,12 @@ class HubClient:
             on_retry=_quiet,
             worth=lambda error: is_transient(error) and not isinstance(error, Offline),
         )
+
+
+def _shown(url: str) -> str:
+    """The address as an error may name it: without a user's password."""
+    scheme, slashes, rest = url.rpartition("://")
+    return scheme + slashes + rest.rpartition("@")[2]
 
 
 def _too_long(path: str, limit_bytes: int) -> UnsafeFormat:

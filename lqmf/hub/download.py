@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["TransferOptions", "clean_orphans", "fetch", "find_local", "inspect_or_find", "missing_bytes"]
 
 _SPARE_BYTES = 1 << 20  # for journals and folders
+_ORPHAN_DAYS = 7.0
 _SECONDS_BETWEEN_EVENTS = 0.1
 _SECONDS_BETWEEN_LOOKS = 0.2
 
@@ -118,7 +119,7 @@ async def _locked(folder: Path, emit: Emit, job: str) -> AsyncIterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise disk_error(error, folder) from None
-    lock, told = FileLock(folder / ".lock"), False
+    lock, told = FileLock(folder / snapshots.LOCK), False
     while True:
         try:
             lock.acquire(timeout=0)
@@ -181,6 +182,7 @@ class _Snapshot:
         import httpx2
 
         try:
+            snapshots.clean_model(self.folder.parent, older_than_days=_ORPHAN_DAYS, keep=self.folder)
             self.folder.mkdir(parents=True, exist_ok=True)
             client = httpx2.AsyncClient(timeout=self.options.timeout_seconds)
             async with client as http, asyncio.TaskGroup() as group:

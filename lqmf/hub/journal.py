@@ -55,7 +55,7 @@ class Partial:
         """Put `data` at `offset`; proven at the next flush, which comes by itself every `flush_bytes`."""
         part, _ = self._open()
         part.seek(offset)
-        part.write(data)
+        _write_all(part, data)
         self._pending = merge([*self._pending, (offset, offset + len(data))])
         if covered(self._pending) >= self._flush_bytes:
             self.flush()
@@ -66,8 +66,11 @@ class Partial:
             return
         part, journal = self._open()
         os.fsync(part.fileno())
-        journal.write(b"".join(json.dumps(r).encode() + b"\n" for r in self._pending))
+        lines = b"".join(json.dumps(r).encode() + b"\n" for r in self._pending)
+        journal.seek(self._valid_bytes)  # over what an earlier, failed write left
+        _write_all(journal, lines)
         os.fsync(journal.fileno())
+        self._valid_bytes += len(lines)
         self.done = merge([*self.done, *self._pending])
         self._pending = []
 
@@ -107,9 +110,15 @@ class Partial:
             part = open(self.part, "r+b" if self.part.exists() else "w+b", buffering=0)  # noqa: SIM115 - kept open
             journal = open(self.journal, "r+b", buffering=0)  # noqa: SIM115 - kept open
             journal.truncate(self._valid_bytes)
-            journal.seek(0, os.SEEK_END)
             self._files = (part, journal)
         return self._files
+
+
+def _write_all(file: BinaryIO, data: bytes) -> None:
+    """An unbuffered write may be short, as on a disk that is nearly full: the next one then raises OSError."""
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
 
 
 def _load(target: Path, size: int, identity: str) -> tuple[list[Range], int]:

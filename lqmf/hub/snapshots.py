@@ -25,6 +25,7 @@ from lqmf.hub.ranges import covered
 from lqmf.records import ModelInfo, ModelRef, RemoteFile, from_json, to_json
 
 MARKER = ".lqmf.json"
+LOCK = ".lock"
 _REFS = "refs.json"
 
 
@@ -119,12 +120,23 @@ def hashes(folder: Path) -> dict[str, str]:
         return {}
 
 
-def clean_orphans(dest_root: Path, *, older_than_days: float = 7.0, keep: Path | None = None) -> int:
-    """Remove partial downloads that nobody touched for so long; gives the bytes freed. `keep` is never removed."""
+def clean_orphans(dest_root: Path, *, older_than_days: float = 7.0) -> int:
+    """Remove partial downloads that nobody touched for so long; gives the bytes freed. One in use stays."""
+    from filelock import FileLock, Timeout
+
+    freed = 0
+    for model in {folder.parent for folder in dest_root.glob("*/.partial-*")}:
+        with contextlib.suppress(Timeout), FileLock(model / LOCK, timeout=0):
+            freed += clean_model(model, older_than_days=older_than_days)
+    return freed
+
+
+def clean_model(model: Path, *, older_than_days: float, keep: Path | None = None) -> int:
+    """The same for one model's folder, whose lock the caller holds; `keep` stays."""
     freed, before = 0, time.time() - older_than_days * 86400
-    for folder in dest_root.glob("*/.partial-*"):
+    for folder in model.glob(".partial-*"):
         files = [path for path in folder.rglob("*") if path.is_file()]
-        newest = max((path.stat().st_mtime for path in files), default=folder.stat().st_mtime)
+        newest = max((path.stat().st_mtime for path in [folder, *files]), default=0.0)
         if folder != keep and newest < before:
             freed += sum(path.stat().st_size for path in files)
             shutil.rmtree(folder, ignore_errors=True)

@@ -82,6 +82,8 @@ class FileTransfer:
     async def run(self) -> None:
         """Raises the transfer errors and DiskFull; whatever arrived by then is proven in the journal."""
         try:
+            async with self.slots:
+                await self.options.retry.run(self._ready, on_retry=self.on_retry, worth=is_transient)
             async with asyncio.TaskGroup() as group:
                 for piece in split(self.partial.missing(), self.options.chunk_bytes):
                     group.create_task(self._piece(_Cursor(*piece)))
@@ -98,17 +100,22 @@ class FileTransfer:
     def subject(self) -> Subject:
         return self.hub.subject(self.model, None, self.file.path)
 
+    async def _ready(self) -> None:
+        with translate.translated(self.subject):
+            await self._resolved()
+
     async def _piece(self, cursor: _Cursor) -> None:
-        while cursor.at < cursor.end:
-            await self.options.retry.run(lambda: self._attempt(cursor), on_retry=self.on_retry, worth=is_transient)
+        """One range. It keeps its slot while it waits, so that a Hub that is limiting is not asked by the others."""
+        async with self.slots:
+            while cursor.at < cursor.end:
+                await self.options.retry.run(lambda: self._attempt(cursor), on_retry=self.on_retry, worth=is_transient)
 
     async def _attempt(self, cursor: _Cursor) -> None:
         """Go on from where the range stopped. A cut after some bytes is no failed attempt: the count starts anew."""
         before = cursor.at
         try:
-            async with self.slots:
-                with translate.translated(self.subject):
-                    await self._read(cursor, await self._resolved())
+            with translate.translated(self.subject):
+                await self._read(cursor, await self._resolved())
         except ConnectionBroken as broken:
             self.partial.flush()
             if cursor.at == before:
@@ -129,9 +136,13 @@ class FileTransfer:
                     self.partial.write(cursor.at, useful)
                     cursor.at += len(useful)
                     self.on_bytes(len(useful))
-                if cursor.at >= cursor.end:
+                if cursor.at >= cursor.end and len(data) > len(useful):  # more than was asked for
                     return
-        raise ConnectionBroken(
+        if cursor.at < cursor.end:
+            raise self._short(cursor)
+
+    def _short(self, cursor: _Cursor) -> ConnectionBroken:
+        return ConnectionBroken(
             f"The answer for {self.subject} ended {cursor.end - cursor.at} bytes early.",
             "Run the same command again: it goes on where it stopped.",
         )
@@ -142,8 +153,10 @@ class FileTransfer:
             raise self._refused(response, source)
         etag = _bare(response.headers.get("etag"))
         self._etag = self._etag or etag
-        if etag != self._etag:
-            raise self._changed(f"its etag was {self._etag}, and is now {etag}")
+        if etag and etag != self._etag:
+            raise self._changed("its etag changed between two ranges")
+        if _origin(str(response.url)) == _origin(self.hub.base_url()):
+            self._check({"etag": etag or ""})
         if response.status_code == 200:
             return cursor.at
         told = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))

@@ -9,21 +9,23 @@ import contextlib
 import os
 import re
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
-from lqmf.errors import Unauthorized, UsageError
+from lqmf.errors import LqmfError, Unauthorized, UsageError
 
 _ENVIRONMENT = ("HF_TOKEN", "HUGGINGFACE_TOKEN")
 _HOW = "Make a token at https://huggingface.co/settings/tokens, then: lqmf hf login"
+_NAMES = r"HF_TOKEN|HUGGING_?FACE(?:_HUB)?_TOKEN|[A-Z0-9]+_API_KEY|access_token|x-api-key|x-goog-api-key"
 _SECRETS = re.compile(
-    r"(?P<bearer>\bBearer\s+)[^\s\"',;]+"
-    r"|(?P<query>[?&](?:token|key|api_key|access_token|Signature|X-Amz-[A-Za-z-]+|Key-Pair-Id|Policy)=)[^&\s\"']+"
-    r"|(?P<named>\b(?:[A-Z_]*(?:TOKEN|API_KEY))\s*[=:]\s*)[^\s\"',;]+"
-    r"|\b(?:hf_|api_org_)[A-Za-z0-9]{4,}"
+    r"(?P<bearer>(?i:\bBearer)\s+)[^\s\"',;]+"
+    r"|(?P<query>[?&](?i:token|key|api_key|access_token|Signature|X-Amz-[A-Za-z-]+|Key-Pair-Id|Policy)=)[^&\s\"']+"
+    rf"|(?P<named>\b(?i:{_NAMES})[\"']?\s*[=:]\s*[\"']?)[^\s\"',;]+"
+    r"|\bhf_(?=[a-z]*[A-Z0-9])[A-Za-z0-9]{6,}|\bhf_[A-Za-z0-9]{16,}|\bapi_org_[A-Za-z0-9]{6,}"
     r"|\bsk-[A-Za-z0-9_-]{8,}"
-    r"|\bAIza[0-9A-Za-z_-]{20,}",
-    re.IGNORECASE,
+    r"|\bAIza[0-9A-Za-z_-]{20,}"
 )
 
 
@@ -130,14 +132,18 @@ def _account(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _store(value: str, endpoint: str | None) -> None:
-    """Through huggingface_hub's own login, which asks whoami once more and writes its files with mode 0600."""
-    from huggingface_hub import constants, login
+    """Through huggingface_hub's own login, which verifies once more and writes its files with mode 0600.
 
-    from lqmf.hub.translate import Subject, translated
-
-    with translated(Subject(endpoint or constants.ENDPOINT, with_token=True)):
-        login(token=value, add_to_git_credential=False)
+    In a process of its own: that login asks the address that was in the environment when it was imported, and a
+    token must go to no other Hub than the one it is for. The token travels on standard input.
+    """
+    environment = {**os.environ, **({"HF_ENDPOINT": endpoint} if endpoint else {})}
+    code = "import sys, huggingface_hub; huggingface_hub.login(token=sys.stdin.read())"
+    done = subprocess.run([sys.executable, "-c", code], input=value, text=True, capture_output=True, env=environment)
+    if done.returncode != 0:
+        said = redact((done.stderr.strip().splitlines() or [""])[-1])
+        raise LqmfError(f"The token is right, but it could not be kept ({said}).", "Check the folder in HF_HOME.")
     if os.name == "posix":
-        for path in (Path(constants.HF_TOKEN_PATH), Path(constants.HF_STORED_TOKENS_PATH)):
-            if path.exists() and stat.S_IMODE(path.stat().st_mode) != 0o600:
+        for path in (_token_path(), _token_path().with_name("stored_tokens")):
+            if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
                 path.chmod(0o600)
