@@ -50,9 +50,12 @@ def run(task: Task, emit: Emit) -> dict[str, Any]:
         chosen = windows[: params.get("max_windows") or None]
         budget = _Budget(params.get("budget_seconds"), len(chosen), report)
         measured = _compare(base, artifact, chosen, budget) if base else _alone(artifact, chosen, budget)
+    if not math.isfinite(measured["perplexity"]):
+        measured["perplexity"] = None
+        measured["reasons"] |= {"perplexity": "beyond measure: it rules out what the text says"}
     if base is None:
         reason = params.get("base_reason") or "there is no source to compare with"
-        measured["reasons"] = dict.fromkeys(("base", "kl_divergence", "top1_agreement"), reason)
+        measured["reasons"] |= dict.fromkeys(("base", "kl_divergence", "top1_agreement"), reason)
     return {
         **measured,
         "tokens_evaluated": budget.done * (len(chosen[0]) - 1 - first_scored(len(chosen[0]))),
@@ -147,4 +150,5 @@ def _alone(artifact: LocalEngine, windows: Sequence[list[int]], budget: _Budget)
     perplexity = Perplexity()
     for window in budget.spend(windows):
         perplexity.add(log_softmax(_scored(artifact, window)), _targets(window))
-    return {"base": None, "perplexity": perplexity.value, "kl_divergence": None, "top1_agreement": None}
+    nothing = {"base": None, "kl_divergence": None, "top1_agreement": None}
+    return {**nothing, "perplexity": perplexity.value, "reasons": {}}

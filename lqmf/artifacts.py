@@ -1,0 +1,151 @@
+"""The shelf: which artifacts lie on disk, and which of them a name means. Reads folders; measures and changes nothing.
+
+An artifact is a visible folder with a manifest. Besides these, GGUF files that someone dropped there are found too,
+alone or in a folder of their own: they are `foreign`, known only by what their header says.
+"""
+
+from __future__ import annotations
+
+import datetime
+import difflib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from lqmf.errors import AmbiguousName, LqmfError, NotFound, UsageError
+from lqmf.inference.gguf_files import is_gguf, model_file, model_files
+from lqmf.inference.gguf_header import read_header, shards
+from lqmf.records import Artifact, Manifest, from_json
+from lqmf.workspace import MANIFEST, RECEIPT, read_json
+
+WEIGHTS = (".gguf", ".safetensors")
+Tell = Callable[[str], None]
+
+
+def discover(folder: Path, on_broken: Tell | None = None) -> list[Artifact]:
+    """Every artifact in `folder`, newest first; hidden entries are not looked at. What cannot be read is left out, and
+    told to `on_broken` as a sentence."""
+    entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    found: list[Artifact] = []
+    for entry in (e for e in entries if not e.name.startswith(".")):
+        try:
+            found += _read_entry(entry)
+        except (LqmfError, OSError) as error:
+            if on_broken:
+                on_broken(f"{entry.name} is left out: {error}")
+    return sorted(found, key=lambda artifact: artifact.created_at, reverse=True)
+
+
+def find(name: str, artifacts: Sequence[Artifact]) -> Artifact:
+    """The artifact that `name` means: a path, else its exact name, else the only one whose name holds it (in any case
+    of letters). Raises AmbiguousName for several, NotFound for none, and what reading a foreign file raises."""
+    if name.startswith(("./", "../", "/", "~")) or name == "." or name.lower().endswith(".gguf"):
+        path = Path(name).expanduser().absolute()
+        if path.exists():
+            return _at_path(path, artifacts)
+    for matches in _tries(name, artifacts):
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            raise AmbiguousName(name, [artifact.name for artifact in matches])
+    raise _unknown(name, artifacts)
+
+
+def foreign(path: Path) -> Artifact:
+    """An artifact for a GGUF file, or a folder with one, that LQMF did not make. Raises NotFound, ModelError, and
+    UsageError when the folder holds several."""
+    file = model_file(path)
+    header = read_header(file)
+    return Artifact(
+        name=path.name if path.is_dir() else path.stem,
+        path=str(path),
+        method="gguf",
+        bits=header.bits,
+        type=header.type,
+        size_bytes=sum(shard.stat().st_size for shard in shards(file)),
+        source_size_bytes=None,
+        compression_ratio=None,
+        model=str(header.metadata.get("general.name", "")),
+        created_at=_iso(file.stat().st_mtime),
+        foreign=True,
+    )
+
+
+# ---------------------------------------------------------------- reading
+
+
+def _read_entry(entry: Path) -> Iterator[Artifact]:
+    if (entry / MANIFEST).is_file():
+        yield made(entry)
+    elif entry.is_dir():
+        for file in model_files(entry):
+            yield foreign(entry if len(model_files(entry)) == 1 else file)
+    elif entry in model_files(entry.parent) and is_gguf(entry):
+        yield foreign(entry)
+
+
+def made(folder: Path) -> Artifact:
+    """The artifact in a folder with a manifest. Raises NotFound, and UsageError when the manifest is not sound."""
+    document = read_json(folder / MANIFEST)
+    try:
+        manifest = from_json(Manifest, document)
+        plan = manifest.plan
+        size = sum(file.size_bytes for file in manifest.files if file.path.endswith(WEIGHTS))
+        return Artifact(
+            name=folder.name,
+            path=str(folder),
+            method=str(plan["method"]),
+            bits=int(plan["bits"]),
+            type=str(plan["type"]),
+            size_bytes=size,
+            source_size_bytes=manifest.source_size_bytes,
+            compression_ratio=manifest.source_size_bytes / size if size else None,
+            model=manifest.model.id,
+            created_at=manifest.created_at,
+            receipt=_receipt(folder),
+        )
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        raise UsageError(
+            f"{folder / MANIFEST} is not a manifest: {error!r}.", f"lqmf rebuild {folder.name}, or remove the folder."
+        ) from error
+
+
+def _receipt(folder: Path) -> dict[str, Any] | None:
+    """The receipt, or None when there is none that can be read: it can be measured again."""
+    try:
+        document = json.loads((folder / RECEIPT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _iso(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="seconds")
+
+
+# ---------------------------------------------------------------- names
+
+
+def _at_path(path: Path, artifacts: Sequence[Artifact]) -> Artifact:
+    known = next((a for a in artifacts if Path(a.path).exists() and path.samefile(a.path)), None)
+    if known:
+        return known
+    return made(path) if (path / MANIFEST).is_file() else foreign(path)
+
+
+def _tries(name: str, artifacts: Sequence[Artifact]) -> Iterator[list[Artifact]]:
+    """From the strictest reading of `name` to the loosest."""
+    lowered = name.lower()
+    yield [a for a in artifacts if a.name == name]
+    yield [a for a in artifacts if a.name.lower() == lowered]
+    yield [a for a in artifacts if lowered and lowered in a.name.lower()]
+
+
+def _unknown(name: str, artifacts: Sequence[Artifact]) -> NotFound:
+    names = [artifact.name for artifact in artifacts]
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.3)
+    if near:
+        return NotFound(f"There is no artifact '{name}'.", f"Did you mean {' or '.join(near)}?", nearest=near)
+    remedy = "lqmf test list shows what there is." if names else "lqmf quantize demo makes a first one."
+    return NotFound(f"There is no artifact '{name}'.", remedy, nearest=[])
