@@ -1,6 +1,7 @@
 """The worker dies alone: killed, cancelled or orphaned, the chat hears why and nothing runs on."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -112,7 +113,7 @@ def test_a_job_is_held_by_one_process_and_a_dead_ones_lock_is_taken_over(tmp_pat
     assert not lock.exists()
     dead = subprocess.Popen([sys.executable, "-c", "pass"])
     dead.wait()
-    lock.write_text('{"owner_pid": %d, "owner_started": %f}' % (dead.pid, time.time()))
+    lock.write_text(json.dumps({"owner_pid": dead.pid, "owner_started": time.time()}))
     with journal.hold(lock):
         assert str(os.getpid()) in lock.read_text()
     lock.write_text("torn")
