@@ -1,0 +1,154 @@
+"""The model card: the Hub reads its header, people read the rest, and no name from outside takes effect in it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lqmf.agents.documentation_agent import fence, model_card, plain, size, text
+from lqmf.records import Artifact, Divergence, FileEntry, Manifest, ModelRef, Receipt
+
+ARTIFACT = Artifact(
+    "org_model_gguf_4bit_Q4_K_M", "/home/someone/quantized-models/x", "gguf", 4, "Q4_K_M", 4_372_812_000,
+    14_484_000_000, 3.3123, "org/model", "2026-11-22T05:41:38+00:00",
+)  # fmt: skip
+MANIFEST = Manifest(
+    format_version=1, name=ARTIFACT.name, model=ModelRef("hub", "org/model"), commit="c0ffee", source_sha256={},
+    plan={"choices": [{"name": "bits", "value": 4, "reason": "fits | 8 GB", "source": "rules"}]},
+    files=(FileEntry("model-Q4_K_M.gguf", 4_372_812_000, "ab12"), FileEntry("README.md", 1, "cd", False)),
+    versions={"lqmf": "0.1.0", "llama-cpp-python": "0.3.36"}, created_at=ARTIFACT.created_at,
+    source_size_bytes=14_484_000_000,
+)  # fmt: skip
+RECEIPT = Receipt(
+    base={"perplexity": 8.1, "engine": "llama.cpp"}, perplexity=8.25,
+    kl_divergence=Divergence(0.00234, 0.00002, 0.001, 0.01, 0.05, 1.0), top1_agreement=0.9641, tokens_evaluated=30720,
+    window_tokens=512, text={"name": "evaluation", "sha256": "00"},
+    tokens_per_second={"prompt": 3000.0, "generation": 1020.0},
+    peak_memory_bytes={"rss": 5_000_000_000, "gpu": None}, load_seconds=1.5, bits_per_weight=4.83,
+    measured_on={"cpu": "a CPU", "gpu": None, "engine": "llama.cpp"}, reasons={"latency_seconds": "no time | left"},
+)  # fmt: skip
+
+
+def read(card: str) -> Any:
+    from huggingface_hub import ModelCard
+
+    return ModelCard(card, ignore_metadata_errors=False)
+
+
+def test_the_hub_reads_the_header() -> None:
+    card = read(model_card(ARTIFACT, MANIFEST, RECEIPT, license="apache-2.0"))
+    assert card.data.to_dict() == {
+        "base_model": "org/model",
+        "base_model_relation": "quantized",
+        "license": "apache-2.0",
+        "library_name": "gguf",
+        "pipeline_tag": "text-generation",
+        "quantized_by": "LQMF",
+        "tags": ["gguf", "llama.cpp", "quantized", "lqmf", "Q4_K_M"],
+    }
+
+
+def test_a_reader_finds_facts_measures_and_commands() -> None:
+    card = model_card(ARTIFACT, MANIFEST, RECEIPT)
+    for expected in (
+        "# org_model_gguf_4bit_Q4_K_M\n",
+        "[org/model](https://huggingface.co/org/model)",
+        "| Bits per weight | 4.83 |",
+        "| Size | 4.37 GB |",
+        "| Compression | 3.31 times |",
+        "| Source commit | c0ffee |",
+        "| Made with | lqmf 0.1.0, llama-cpp-python 0.3.36 |",
+        "| Perplexity | 8.2500 (source: 8.1000) |",
+        "0.00234 ± 0.00002 nats a token; 99 % of tokens below 0.0500 |",
+        "| Top-1 agreement with the source | 96.41% |",
+        "| Tokens a second | 3,000.0 prompt, 1,020.0 generation |",
+        "| Time to the first token | not measured: no time \\| left |",
+        "| Peak memory | 5.00 GB RAM |",
+        "Measured over 30,720 tokens of evaluation, in windows of 512, on a CPU, llama.cpp.",
+        "llama-server -m ./model-Q4_K_M.gguf",
+        "ollama run org_model_gguf_4bit_q4_k_m",
+        "lms import ./model-Q4_K_M.gguf",
+        "lqmf test org_model_gguf_4bit_Q4_K_M",
+        "| bits | 4 | fits \\| 8 GB |",
+        "| model-Q4_K_M.gguf | 4.37 GB | ab12 |",
+    ):
+        assert expected in card
+    assert "/home/someone" not in card
+    assert "README" not in card
+
+
+def test_what_was_not_measured_says_so() -> None:
+    assert "Not measured: no test was run." in model_card(ARTIFACT, MANIFEST, None)
+    card = model_card(ARTIFACT, MANIFEST, Receipt(reasons={"perplexity": "the text is too short"}))
+    assert "| Perplexity | not measured: the text is too short |" in card
+    assert "| Load time | not measured: no reason was recorded |" in card
+
+
+def test_other_methods_and_local_models_are_described_as_they_are() -> None:
+    bnb = dataclasses.replace(ARTIFACT, method="bnb", type="nf4")
+    local = dataclasses.replace(MANIFEST, model=ModelRef("local", "mine", path="/home/someone/mine"))
+    card = model_card(bnb, local, None)
+    data = read(card).data.to_dict()
+    assert "base_model" not in data
+    assert data["library_name"] == "transformers"
+    assert "llama-cli" not in card
+    assert 'folder = "./org_model_gguf_4bit_Q4_K_M"' in card
+    assert "mine, a local model" in card
+    assert "/home/someone" not in card
+
+
+HOSTILE = (
+    "x\n---\nlicense: mit\n---\n# owned",
+    'a" \ntags: [evil]\n#',
+    "<script>alert(1)</script>",
+    "[click](https://evil.example) ![i](https://evil.example/p.png)",
+    "a | b\n| --- | c",
+    "\x1b[31mred\x07\u202egnp.exe",
+    "`rm -rf ~`; $(reboot) ' && ls",
+    "```\n# out of the fence\n```",
+    "https://evil.example www.evil.example **loud** __init__ &lt; $x$",
+    "- !!python/object/apply:os.system ['id']",
+)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_name_is_only_text(name: str) -> None:
+    artifact = dataclasses.replace(ARTIFACT, name=name, type=name)
+    manifest = dataclasses.replace(
+        MANIFEST, model=ModelRef("hub", name), commit=name, versions={name: name},
+        plan={"choices": [{"name": name, "value": name, "reason": name}]}, files=(FileEntry(name + ".gguf", 1, name),),
+    )  # fmt: skip
+    card = model_card(artifact, manifest, dataclasses.replace(RECEIPT, reasons={"latency_seconds": name}), license=name)
+    data = read(card).data.to_dict()
+    assert set(data) == {"license", "library_name", "pipeline_tag", "quantized_by", "tags"}
+    assert data["license"] == plain(name)
+    assert [line for line in card.splitlines() if line.startswith("# ")] == [f"# {text(name)}"]
+    assert not any(c in card for c in "\x1b\x07\u202e")
+    outside = card.split("## How to run it")[0].split("---\n", 2)[2] + card.split("## How it was made")[1]
+    for live in ("<script>", "](https", "](http", "`rm", "**", "://evil"):
+        assert live not in outside.replace("\\" + live[0], "")
+    rows = [line for line in outside.splitlines() if line.startswith("|")]
+    assert {line.replace("\\|", "").count("|") for line in rows} == {3, 4}
+
+
+@given(st.text())
+@settings(max_examples=200, deadline=None)
+def test_any_name_gives_a_header_that_holds_it(name: str) -> None:
+    data = read(model_card(dataclasses.replace(ARTIFACT, type=name), MANIFEST, None)).data.to_dict()
+    assert data["tags"][4:] == ([plain(name)] if name else [])
+
+
+def test_a_fence_outlasts_the_code_in_it() -> None:
+    assert fence("sh", "echo '````'").startswith("`````sh\n")
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"), [(0, "0 B"), (999, "999 B"), (1000, "1.00 kB"), (45_670, "45.7 kB"), (999_600, "1.00 MB"),
+                         (123_456_789, "123 MB"), (4_372_812_000, "4.37 GB"), (2.5e12, "2.50 TB")]
+)  # fmt: skip
+def test_sizes_are_said_in_three_digits(count: int, shown: str) -> None:
+    assert size(count) == shown
