@@ -18,7 +18,6 @@ from lqmf.store import jobs as job_rows
 from lqmf.store import owners, queries
 from lqmf.store.artifacts import (
     OnDisk,
-    artifact_of,
     artifact_row,
     iso_time,
     manifests_in,
@@ -28,7 +27,6 @@ from lqmf.store.artifacts import (
     unix_time,
 )
 from lqmf.store.base import Row, Store
-from lqmf.store.statistics import summary
 
 OpenStore = Callable[[Callable[[str], None]], Store]  # open_store with its backend and folder given
 
@@ -205,28 +203,28 @@ class MemoryAgent:
             raise queries.not_found("artifact", name, self.artifact_names())
         self._change("artifacts", name, {"deleted_at": self._clock()})
 
-    def rebuild(self, manifests: Iterable[OnDisk]) -> int:
+    def rebuild(self, found: Iterable[OnDisk]) -> int:
         """Record models, plans, artifacts and measurements that lie on disk and are not recorded yet; returns how many
-        artifacts."""
+        artifacts. `found` is what `lqmf.store.artifacts.manifests_in` finds."""
         count = 0
-        for folder, manifest, receipt in manifests:
-            known = self._store.get("artifacts", folder.name)
-            if known and known["deleted_at"] is None and known["created_at"] == manifest.created_at:
+        for artifact, manifest in found:
+            known = self._store.get("artifacts", artifact.name)
+            if known and known["deleted_at"] is None and known["created_at"] == artifact.created_at:
                 continue
-            self._recall(folder, manifest, receipt)
+            self._recall(artifact, manifest)
             count += 1
         return count
 
-    def _recall(self, folder: Path, manifest: Manifest, receipt: dict[str, Any] | None) -> None:
+    def _recall(self, artifact: Artifact, manifest: Manifest) -> None:
         made = unix_time(manifest.created_at)
         model = manifest.model
         if not self._store.get("models", model.id):
             self._put("models", {"id": model.id, "kind": model.kind, "commit": manifest.commit, "at": made})
         if isinstance(manifest.plan.get("id"), str) and not self._store.get("plans", manifest.plan["id"]):
             self._put("plans", plan_row(manifest.plan, made))
-        self.remember_artifact(artifact_of(folder, manifest, receipt), manifest)
-        if receipt is not None:
-            self._put("measurements", measurement_row(folder.name, receipt, None, made))
+        self.remember_artifact(artifact, manifest)
+        if artifact.receipt is not None:
+            self._put("measurements", measurement_row(artifact.name, artifact.receipt, None, made))
 
     # ------------------------------------------------------------ questions
 
@@ -257,6 +255,8 @@ class MemoryAgent:
 
     def stats(self) -> dict[str, Any]:
         """Jobs by status, success rate, retries, times by method, bytes saved, methods compared; see `summary`."""
+        from lqmf.store.statistics import summary
+
         artifacts = queries.artifacts(self._store)
         return summary(self._store.find("jobs"), artifacts, self._store.find("measurements"))
 

@@ -1,69 +1,38 @@
 """The rows of artifacts, models, plans and measurements, made from records and from manifests on disk.
 
-Knows what a manifest and a receipt hold; opens no store.
+Knows what a manifest and a receipt hold; opens no store. `lqmf.artifacts` reads the folders.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from lqmf.errors import LqmfError
 from lqmf.records import Artifact, Manifest, ModelInfo, from_json, to_json
 from lqmf.store.base import Row
-from lqmf.workspace import HIDDEN, MANIFEST, RECEIPT
+from lqmf.workspace import MANIFEST, read_json
 
-WEIGHTS = (".gguf", ".safetensors", ".bin")
-UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError)  # what a file that is no manifest may raise
-
-OnDisk = tuple[Path, Manifest, dict[str, Any] | None]  # an artifact's folder, what it is, how good it is
+OnDisk = tuple[Artifact, Manifest]
 
 
 def manifests_in(folder: Path, unreadable: Callable[[Path], None] = lambda path: None) -> Iterator[OnDisk]:
     """Every artifact below `folder` that has a manifest, oldest first; `unreadable` hears of those that are not one."""
+    from lqmf.artifacts import made
+
     found: list[OnDisk] = []
-    for path in sorted(folder.glob(f"*/{MANIFEST}")):
-        if path.parent.name.startswith(HIDDEN):
-            continue
+    for path in sorted(folder.glob(f"[!.]*/{MANIFEST}")):
         try:
-            manifest = from_json(Manifest, json.loads(path.read_text(encoding="utf-8")))
-            artifact_row(artifact_of(path.parent, manifest, None), manifest)
-        except UNREADABLE:
+            pair = made(path.parent), from_json(Manifest, read_json(path))
+            artifact_row(*pair)
+        except (LqmfError, OSError, TypeError, ValueError, AttributeError):
             unreadable(path)
             continue
-        found.append((path.parent, manifest, _receipt(path.with_name(RECEIPT))))
-    return iter(sorted(found, key=lambda each: each[1].created_at))
-
-
-def _receipt(path: Path) -> dict[str, Any] | None:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return document if isinstance(document, dict) else None
-
-
-def artifact_of(folder: Path, manifest: Manifest, receipt: Mapping[str, Any] | None) -> Artifact:
-    """The artifact in `folder`, as its manifest describes it; its name is the folder's, for a user may rename it."""
-    size = sum(f.size_bytes for f in manifest.files if f.path.endswith(WEIGHTS))
-    size = size or sum(f.size_bytes for f in manifest.files if f.immutable)
-    plan = manifest.plan
-    return Artifact(
-        name=folder.name,
-        path=str(folder),
-        method=str(plan.get("method", "")),
-        bits=plan.get("bits", 0),
-        type=str(plan.get("type", "")),
-        size_bytes=size,
-        source_size_bytes=manifest.source_size_bytes,
-        compression_ratio=manifest.source_size_bytes / size if size else None,
-        model=manifest.model.id,
-        created_at=manifest.created_at,
-        receipt=receipt,
-    )
+        found.append(pair)
+    return iter(sorted(found, key=lambda pair: pair[1].created_at))
 
 
 def artifact_row(artifact: Artifact, manifest: Manifest | None) -> Row:
