@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lqmf.records import Option, Question
+from lqmf.understanding.patterns import Pattern
 from lqmf.understanding.slots import extract
 from lqmf.understanding.wording import Wording, read
 
@@ -19,21 +20,38 @@ class Reply:
     value: Any = None
 
 
-_WHY = re.compile(r"^(?:why|how come|what for|reason)\b.{0,40}$|^\?$")
-_BACK = re.compile(r"^(?:(?:go|step|one step|take me) )?(?:back|previous(?: question)?|undo)(?: (?:please|one(?: step)?|a step|up))*$")
-_CANCEL = re.compile(
-    r"^(?:cancel|abort|stop|quit|exit|never ?mind|nvm|forget (?:it|about it|this|that)|leave it|drop it|scrap (?:it|that))"
+_WHY = Pattern(r"^(?:why|how come|what for|reason)\b.{0,40}$|^\?$")
+_BACK = Pattern(
+    r"^(?:(?:go|step|one step|take me) )?(?:back|previous(?: question)?|undo)(?: (?:please|one(?: step)?"
+    r"|a step|up))*$"
+)
+_CANCEL = Pattern(
+    r"^(?:cancel|abort|stop|quit|exit|never ?mind|nvm|forget (?:it|about it|this|that)|leave it|drop it"
+    r"|scrap (?:it|that))"
     r"(?: (?:it|this|that|please|everything|the (?:job|plan|whole thing|quantization)|all of it))*$"
 )
-_YES = re.compile(
-    r"^(?:y|yes|yeah|yep|yup|sure|ok|okay|fine|right|correct|agreed|of course|go|go ahead|go for it|do it|do so|proceed|continue|sounds good|looks good"
-    r"|good|great|perfect|please do|alright|all right|default|the default|recommended|the recommended(?: one)?|take (?:the )?(?:default|recommended)(?: one)?|whatever"
-    r"|you (?:choose|decide|pick)|as you (?:like|wish|say|recommend)|i do not (?:care|mind|know)|any|your (?:choice|call|pick)|up to you|suggested|yes please|that one|let us go|confirm|start|fire away|i am sure|no preference|does not matter)"
+_YES = Pattern(
+    r"^(?:y|yes|yeah|yep|yup|sure|ok|okay|fine|right|correct|agreed|of course|go|go ahead|go for it|do it"
+    r"|do so|proceed|continue|sounds good|looks good"
+    r"|good|great|perfect|please do|alright|all right|default|the default"
+    r"|recommended|the recommended(?: one)?"
+    r"|take (?:the )?(?:default|recommended)(?: one)?|whatever"
+    r"|you (?:choose|decide|pick)|as you (?:like|wish|say|recommend)"
+    r"|i do not (?:care|mind|know)|any|your (?:choice|call|pick)|up to you"
+    r"|suggested|yes please|that one|let us go|confirm|start|fire away"
+    r"|i am sure|no preference|does not matter)"
     r"(?:[ ,!]+(?:please|then|do it|go ahead|thanks|that|sure|delete it|it|is fine|fine|go|i am sure))*$"
 )
-_NO = re.compile(r"^(?:n|no|nope|nah|no thanks?(?: you)?|not now|never|do not|better not|rather not|please do not|no way|i do not)(?:[ ,!]+(?:no|thanks|please|do not|keep it|that|it|delete it))*$")
+_NO = Pattern(
+    r"^(?:n|no|nope|nah|no thanks?(?: you)?|not now|never|do not|better not|rather not|please do not|no way"
+    r"|i do not)(?:[ ,!]+(?:no|thanks|please|do not|keep it|that|it|delete it))*$"
+)
 _ORDER = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
-_SPOKEN = re.compile(r"^(?:(?:please|use|take|choose|pick|make it|i want|i would like|let us (?:use|take|go with)|go (?:with|for)|with|in|on|to|the|as|option|number|answer|just|only|ok|hmm|well|for|maybe|a|an|yes|number|#)[ ,]+)*")
+_SPOKEN = Pattern(
+    r"^(?:(?:please|use|take|choose|pick|make it|i want|i would like|let us (?:use|take|go with)|go (?:with"
+    r"|for)|with|in|on|to|the|as|option|number|answer|just|only|ok|hmm|well|for|maybe|a|an|yes|number"
+    r"|#)[ ,]+)*"
+)
 
 
 def answer(question: Question, line: str) -> Reply:
@@ -41,7 +59,13 @@ def answer(question: Question, line: str) -> Reply:
     wording = read(line)
     text = wording.plain.strip(" .!,?") or wording.text.strip()
     if question.kind == "secret":
-        return Reply("cancel") if _CANCEL.match(text) else Reply("value", line.strip()) if line.strip() else Reply("cancel")
+        return (
+            Reply("cancel")
+            if _CANCEL.match(text)
+            else Reply("value", line.strip())
+            if line.strip()
+            else Reply("cancel")
+        )
     for kind, pattern in (("why", _WHY), ("back", _BACK), ("cancel", _CANCEL)):
         if pattern.match(text) and not _is_option(question, text):
             return Reply(kind)  # type: ignore[arg-type]
@@ -80,7 +104,10 @@ def _chosen(question: Question, wording: Wording, text: str) -> Reply:
 def _option(question: Question, wording: Wording, spoken: str) -> Option | None:
     """The option that is meant: by its value, its label, what it says, or its number in the list."""
     for option in question.options:
-        if spoken in (_flat(option.value), _flat(option.label)) or wording.text.strip().lower() == str(option.label).lower():
+        if (
+            spoken in (_flat(option.value), _flat(option.label))
+            or wording.text.strip().lower() == str(option.label).lower()
+        ):
             return option
     said = extract(wording.plain)
     if set(said) == {question.id}:

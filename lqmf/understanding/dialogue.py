@@ -13,6 +13,7 @@ from typing import Any
 
 from lqmf.records import Decision, Question
 from lqmf.understanding import answers
+from lqmf.understanding.intents import IT, Rule, classify, head, topic, without_denied
 from lqmf.understanding.lexicon import (
     ALWAYS_BY_NAME,
     INTENT_SLOTS,
@@ -25,8 +26,8 @@ from lqmf.understanding.lexicon import (
     TYPE,
     type_name,
 )
-from lqmf.understanding.intents import IT, Rule, classify, head, topic, without_denied
 from lqmf.understanding.models import MARK, Entity, unmark
+from lqmf.understanding.patterns import Pattern, words
 from lqmf.understanding.slots import Slots, calibration, contradictions, extract, from_flags, revise, without_refused
 from lqmf.understanding.wording import Wording, read
 
@@ -63,11 +64,13 @@ class Sentence:
 
 # ---------------------------------------------------------------- one sentence
 
-_CORRECTS = re.compile(
-    r"(?:[,.;:!-]+ *|(?<= )|^)(?:no,? |oh,? |oops,? |ah,? |er+,? |uh,? |hm+,? )*(?:sorry|no wait|wait(?: a (?:second|moment|minute))?(?:,? no)?|i meant?(?: to say)?|i mean|scratch that|make that|correction|or rather|rather|on second thou?ghts?"
+_CORRECTS = Pattern(
+    r"(?:[,.;:!-]+ *|(?<= )|^)(?:no,? |oh,? |oops,? |ah,? |er+,? |uh,? |hm+,? )*(?:sorry|no wait"
+    r"|wait(?: a (?:second|moment|minute))?(?:,? no)?|i meant?(?: to say)?|i mean|scratch that|make that"
+    r"|correction|or rather|rather|on second thou?ghts?"
     r"|actually(?: no)?|oops|strike that|my (?:mistake|bad)|no no|better|let me rephrase|i take that back)\b[ ,:.!-]*"
 )
-_NO_COMMA = re.compile(r"(?:[,;.:-]|\bhmm?) +no+,? +(?!gpu\b|cpu\b|graphics)")
+_NO_COMMA = Pattern(r"(?:[,;.:-]|\bhmm?) +no+,? +(?!gpu\b|cpu\b|graphics)")
 
 
 def understand(line: str) -> Sentence:
@@ -99,12 +102,19 @@ def _with_entities(sentence: Sentence, pieces: list[str]) -> Sentence:
             kept = [index for index in kept if entities[index].kind not in kinds]
         kept += [index for index in here if index != taken and index not in kept]
     kept = kept or [int(found[2]) for found in MARK.finditer(sentence.plain) if int(found[2]) != taken]
-    models = tuple(dict.fromkeys(entities[i].text for i in kept if entities[i].kind == "m" or _is_model_path(entities[i])))
-    names = tuple(dict.fromkeys(entities[i].text for i in kept if entities[i].kind == "n" or _is_gguf_path(entities[i])))
+    models = tuple(
+        dict.fromkeys(entities[i].text for i in kept if entities[i].kind == "m" or _is_model_path(entities[i]))
+    )
+    names = tuple(
+        dict.fromkeys(entities[i].text for i in kept if entities[i].kind == "n" or _is_gguf_path(entities[i]))
+    )
     return replace(sentence, said=said, models=models, names=names)
 
 
-_REFUSED_MARK = re.compile(r"\b(?:not|instead of|rather than|except(?: for)?|but not|other than)(?: (?:to|for|with|from|the|on|compare|it))* <[mnp]\d+>")
+_REFUSED_MARK = Pattern(
+    r"\b(?:not|instead of|rather than|except(?: for)?|but not|other than)(?: (?:to|for|with|from|the|on"
+    r"|compare|it))* <[mnp]\d+>"
+)
 
 
 def _wanted(piece: str) -> str:
@@ -120,7 +130,9 @@ def _is_gguf_path(entity: Entity) -> bool:
 
 
 def _is_model_path(entity: Entity) -> bool:
-    return entity.kind == "p" and not re.search(r"(?i)\.(?:txt|jsonl?|csv|tsv|parquet|md|html?|pdf|raw|dat|gguf)(?:\.gz)?$", entity.text)
+    return entity.kind == "p" and not re.search(
+        r"(?i)\.(?:txt|jsonl?|csv|tsv|parquet|md|html?|pdf|raw|dat|gguf)(?:\.gz)?$", entity.text
+    )
 
 
 # ---------------------------------------------------------------- one step
@@ -174,18 +186,44 @@ def with_artifact(state: Dialogue, name: str) -> Dialogue:
 
 # ---------------------------------------------------------------- answers, yes and no
 
-_YES = re.compile(
-    r"^(?:(?:oh |hell |ok(?:ay)?,? )*(?:yes|yeah|yep|yup|ya|sure(?: thing)?|ok|okay|k|fine|right|correct|exactly|of course|absolutely|definitely|please(?: do)?|do|go|go ahead|go for it|do it|do that|proceed|start|begin|run|run it|run that|make it so|let us (?:go|do it|do that|start|begin)|sounds (?:good|great|fine|right|perfect)|looks (?:good|great|fine|right|ok)|perfect|great|good|confirm(?:ed)?|agreed|approved?|accept(?:ed)?|i agree|affirmative|why not|alright|all right|that is (?:right|fine|correct|good|it|ok)|i am sure|i confirm|fire away|start it|start now|launch(?: it)?|execute(?: it)?|hit it|shoot|ship it|lgtm|very well|indeed|y|go on|continue|carry on|proceed with it|build it|make it|get going|get started|then do it|let it run|kick it off|off you go|with that|please do so|do so|go with that|thanks|then|now|it|and|for me|please|just|i want that|that works|works for me|exactly that|exactly like that|let us|so be it|by all means))"
-    r"(?:[\s,.!]+(?:yes|please|go|ahead|do|it|that|then|now|and|start|run|proceed|sure|ok|i am|thanks|thank you|so|go for it|delete it|delete|really|with|this|the|plan|job|sounds good|good|great|exactly|like|as planned|away|right|quantize it|quantization|let us go|do it|build it|confirm|fine))*[\s.!]*$"
+_YES = Pattern(
+    r"^(?:(?:oh |hell |ok(?:ay)?,? )*(?:yes|yeah|yep|yup|ya|sure(?: thing)?|ok|okay|k|fine|right|correct"
+    r"|exactly|of course|absolutely|definitely|please(?: do)?|do|go|go ahead|go for it|do it|do that"
+    r"|proceed|start|begin|run|run it|run that|make it so|let us (?:go|do it|do that|start|begin)"
+    r"|sounds (?:good|great|fine|right|perfect)|looks (?:good|great|fine|right|ok)|perfect|great|good"
+    r"|confirm(?:ed)?|agreed|approved?|accept(?:ed)?|i agree|affirmative|why not|alright|all right"
+    r"|that is (?:right|fine|correct|good|it|ok)|i am sure|i confirm|fire away|start it|start now"
+    r"|launch(?: it)?|execute(?: it)?|hit it|shoot|ship it|lgtm|very well|indeed|y|go on|continue|carry on"
+    r"|proceed with it|build it|make it|get going|get started|then do it|let it run|kick it off|off you go"
+    r"|with that|please do so|do so|go with that|thanks|then|now|it|and|for me|please|just|i want that"
+    r"|that works|works for me|exactly that|exactly like that|let us|so be it|by all means))"
+    r"(?:[\s,.!]+(?:yes|please|go|ahead|do|it|that|then|now|and|start|run|proceed|sure|ok|i am|thanks"
+    r"|thank you|so|go for it|delete it|delete|really|with|this|the|plan|job|sounds good|good|great"
+    r"|exactly|like|as planned|away|right|quantize it|quantization|let us go|do it|build it|confirm"
+    r"|fine))*[\s.!]*$"
 )
-_START = re.compile(r"\b(?:go ahead|go for it|do it|do that|proceed|start|run (?:it|that)|let us (?:go|do it|start|begin)|make it so|build it|launch|execute|begin|kick it off|get going|get started|ship it|let it run|off you go|hit it)\b")
-_NO = re.compile(r"^(?:no|nope|nah|n|no way|no thanks?(?: you)?|not really|never|negative|rather not|better not|do not|i do not want (?:that|it|to)|no please|please no|please do not|certainly not|absolutely not|hell no|no no|of course not)(?:[\s,.!]+(?:no|thanks|thank you|do not|please|stop|cancel|forget it|leave it|not|that|it|keep it|delete it|do|i do not|way|keep))*[\s.!]*$")
-_WHY = re.compile(r"^(?:but |and |ok |so )?(?:why(?: (?:is )?(?:that|this|so|not|do you (?:ask|say so|think so|suggest that|recommend that|need (?:that|to know|this))|exactly|though|would you|did you (?:choose|pick|suggest|say) (?:that|this|it)|that one|this one|should i))?|how come|what for|for what reason|what is the reason|how so|says who|why is that so|what makes you (?:say|think) (?:so|that))[\s?!.]*$")
+_START = Pattern(
+    r"\b(?:go ahead|go for it|do it|do that|proceed|start|run (?:it|that)|let us (?:go|do it|start|begin)"
+    r"|make it so|build it|launch|execute|begin|kick it off|get going|get started|ship it|let it run"
+    r"|off you go|hit it)\b"
+)
+_NO = Pattern(
+    r"^(?:no|nope|nah|n|no way|no thanks?(?: you)?|not really|never|negative|rather not|better not|do not"
+    r"|i do not want (?:that|it|to)|no please|please no|please do not|certainly not|absolutely not|hell no"
+    r"|no no|of course not)(?:[\s,.!]+(?:no|thanks|thank you|do not|please|stop|cancel|forget it|leave it|not"
+    r"|that|it|keep it|delete it|do|i do not|way|keep))*[\s.!]*$"
+)
+_WHY = Pattern(
+    r"^(?:but |and |ok |so )?(?:why(?: (?:is )?(?:that|this|so|not|do you (?:ask|say so|think so|suggest that"
+    r"|recommend that|need (?:that|to know|this))|exactly|though|would you|did you (?:choose|pick|suggest"
+    r"|say) (?:that|this|it)|that one|this one|should i))?|how come|what for|for what reason"
+    r"|what is the reason|how so|says who|why is that so|what makes you (?:say|think) (?:so|that))[\s?!.]*$"
+)
 
 
 def _answer(state: Dialogue, sentence: Sentence) -> Decision | None:
     """The line as an answer to the question that is open."""
-    if state.asked is None or sentence.rule and sentence.rule.intent not in ("cancel", "llm_switch"):
+    if state.asked is None or (sentence.rule and sentence.rule.intent not in ("cancel", "llm_switch")):
         return None
     reply = answers.answer(state.asked, sentence.wording.text)
     if reply.kind == "cancel":
@@ -222,7 +260,13 @@ def _yes(state: Dialogue, plain: str) -> Decision:
     last = state.last
     if last is None or last.intent in ("unknown", "cancel", "help", "exit"):
         return Decision("unknown", {}, 0.2, "a yes with nothing asked")
-    if last.intent not in REQUESTS and state.request and state.open and _START.search(plain) and last.intent == "explain":
+    if (
+        last.intent not in REQUESTS
+        and state.request
+        and state.open
+        and _START.search(plain)
+        and last.intent == "explain"
+    ):
         last = state.request
     if last.intent in ("plan", "preflight"):
         return _decision("quantize", last.slots, 0.8, "a yes to the plan")
@@ -231,13 +275,30 @@ def _yes(state: Dialogue, plain: str) -> Decision:
 
 # ---------------------------------------------------------------- a change of what was said
 
-_SAME = re.compile(r"\b(?:same|likewise|ditto|identical(?:ly)?|like that|that way|like (?:before|the last|this)|as (?:before|above|last time|planned|discussed)|those settings|these settings|with these|that again|once more for|equally|similarly|like so)\b")
-_AGAIN = re.compile(r"^(?:now )?(?:again|once more|one more time|repeat(?: (?:that|it))?|redo(?: (?:that|it))?|another (?:one|time)|same again|same thing again|repeat the last (?:one|thing|command))[\s.!?]*$")
-_JOINS = re.compile(
-    r"^(?:and|also|now|but|or|then|plus|ok(?:ay)?|what about|how about|what if|how does that change|instead|actually|no|not|nope|sorry|hmm+|rather|make (?:it|that)|use|with|without|for|in|on|at|as|to|using|via|only|just|keep|change|set|switch|add"
-    r"|better|let us|i mean(?:t)?|wait|try|go (?:with|for)|take|it (?:is|should|must|has|needs?)|the (?:file|result|model|output|context|other|machine|device|target)|should|must|has to|same|please|that|this|give it|put it|save|store|calibrate|limit|cap|prefer|oh|oops|while|if|when|allow|never|do not|scratch|from|under|at most|max|cpu|gpu|fall|within|well|so|yes|yeah|ah|optimi[sz]e|prioriti[sz]e|maybe|perhaps|up to|target|i (?:want|need|prefer|have|would|only)|my|\d|bits?|replace|swap|turn|aim|run|have|include|compare|drop|forget|remove)(?![\w-])"
+_SAME = Pattern(
+    r"\b(?:same|likewise|ditto|identical(?:ly)?|like that|that way|like (?:before|the last|this)|as (?:before"
+    r"|above|last time|planned|discussed)|those settings|these settings|with these|that again|once more for"
+    r"|equally|similarly|like so)\b"
 )
-_ELSE = re.compile(r"\b(?:another|different|something else|some other|new|other) (?:model|one|thing)?\b")
+_AGAIN = Pattern(
+    r"^(?:now )?(?:again|once more|one more time|repeat(?: (?:that|it))?|redo(?: (?:that|it))?|another (?:one"
+    r"|time)|same again|same thing again|repeat the last (?:one|thing|command))[\s.!?]*$"
+)
+_JOINS = Pattern(
+    r"^(?:and|also|now|but|or|then|plus|ok(?:ay)?|what about|how about|what if|how does that change"
+    r"|instead|actually|no|not|nope|sorry|hmm+|rather|make (?:it|that)|use|with|without|for|in|on|at|as|to"
+    r"|using|via|only|just|keep|change|set|switch|add"
+    r"|better|let us|i mean(?:t)?|wait|try|go (?:with|for)|take"
+    r"|it (?:is|should|must|has|needs?)"
+    r"|the (?:file|result|model|output|context|other|machine|device|target)"
+    r"|should|must|has to|same|please|that|this|give it|put it|save|store"
+    r"|calibrate|limit|cap|prefer|oh|oops|while|if|when|allow|never|do not"
+    r"|scratch|from|under|at most|max|cpu|gpu|fall|within|well|so|yes|yeah"
+    r"|ah|optimi[sz]e|prioriti[sz]e|maybe|perhaps|up to|target"
+    r"|i (?:want|need|prefer|have|would|only)|my|\d|bits?|replace|swap|turn"
+    r"|aim|run|have|include|compare|drop|forget|remove)(?![\w-])"
+)
+_ELSE = Pattern(r"\b(?:another|different|something else|some other|new|other) (?:model|one|thing)?\b")
 
 
 def _continuation(state: Dialogue, sentence: Sentence) -> Decision | None:
@@ -262,18 +323,28 @@ def _more_names(state: Dialogue, sentence: Sentence, intent: str | None) -> Deci
     if last is None or last.intent not in ON_ARTIFACTS:
         return None
     named = _named(sentence)
-    if last.intent == "compare" and (named or IT_WORD.search(sentence.plain)) and intent in (None, "compare", "delete", "list", "show", "quantize"):
+    if (
+        last.intent == "compare"
+        and (named or IT_WORD.search(sentence.plain))
+        and intent in (None, "compare", "delete", "list", "show", "quantize")
+    ):
         old = tuple(last.slots.get("names", ()) or filter(None, [last.slots.get("name")]))
-        if re.search(r"\b(?:add|also|include|too|as well|plus|append|extend|join|throw in|additionally|and)\b", sentence.plain) and (intent is None or re.search(r"\b(?:comparison|compare|add|include|throw)\b", sentence.plain)):
+        if re.search(
+            r"\b(?:add|also|include|too|as well|plus|append|extend|join|throw in|additionally|and)\b", sentence.plain
+        ) and (intent is None or re.search(r"\b(?:comparison|compare|add|include|throw)\b", sentence.plain)):
             extra = named or _referred(state, sentence)
             if not re.search(r"\bcompare (?:<|it)", sentence.plain):
                 return _decision("compare", {"names": list(dict.fromkeys(old + extra))}, 0.9, "added to the comparison")
         if re.search(r"\b(?:remove|drop|leave out|without|exclude|take out)\b", sentence.plain) and named:
-            return _decision("compare", {"names": [name for name in old if name not in named]}, 0.9, "taken out of the comparison")
+            return _decision(
+                "compare", {"names": [name for name in old if name not in named]}, 0.9, "taken out of the comparison"
+            )
         if intent is None and len(named) == 1 and len(old) == 2:
             return _decision("compare", {"names": [old[0], named[0]]}, 0.7, "compares with another one")
     if intent is None and named and last.intent != "compare":
-        return _decision(last.intent, _name_slots(last.intent, named, ()), 0.8, f"the same question ('{last.intent}') of another one")
+        return _decision(
+            last.intent, _name_slots(last.intent, named, ()), 0.8, f"the same question ('{last.intent}') of another one"
+        )
     if intent is None and last.intent != "compare" and not sentence.said.keys() - {"bits", "method", "type"}:
         chosen = _by_description(state, sentence)
         if chosen and re.search(r"\b(?:one|version)\b", sentence.plain):
@@ -296,11 +367,18 @@ def _other_value(state: Dialogue, sentence: Sentence, intent: str | None) -> Dec
 def _other_provider(state: Dialogue, sentence: Sentence, intent: str | None) -> Decision | None:
     last = state.last
     found = PROVIDER.search(without_refused(sentence.plain))
-    if last is None or last.intent not in ("llm_switch", "llm_status") or not found or intent not in (None, "llm_switch", "llm_status"):
+    if (
+        last is None
+        or last.intent not in ("llm_switch", "llm_status")
+        or not found
+        or intent not in (None, "llm_switch", "llm_status")
+    ):
         return None
     if sentence.models:
         return None
-    chosen = "llm_status" if intent == "llm_status" or (intent is None and last.intent == "llm_status") else "llm_switch"
+    chosen = (
+        "llm_status" if intent == "llm_status" or (intent is None and last.intent == "llm_status") else "llm_switch"
+    )
     return _decision(chosen, {"provider": _provider(sentence.plain)}, 0.8, "another provider")
 
 
@@ -308,9 +386,13 @@ def _other_status(state: Dialogue, sentence: Sentence, intent: str | None) -> De
     last = state.last
     if last is None or last.intent != "list" or intent not in (None, "list") or sentence.models or sentence.names:
         return None
-    fragment = intent is None or re.search(r"\b(?:ones?|only|just|of (?:them|these|those))\b|^(?:and|now)\b", sentence.plain)
+    fragment = intent is None or re.search(
+        r"\b(?:ones?|only|just|of (?:them|these|those))\b|^(?:and|now)\b", sentence.plain
+    )
     said = {key: value for key, value in sentence.said.items() if key in INTENT_SLOTS["list"]}
-    if re.match(r"^(?:and |now |ok |then )*(?:all(?: of them)?|everything|the rest|all again)[\s?.!]*$", sentence.plain):
+    if re.match(
+        r"^(?:and |now |ok |then )*(?:all(?: of them)?|everything|the rest|all again)[\s?.!]*$", sentence.plain
+    ):
         return _decision("list", {}, 0.8, "the whole list")
     if not fragment or not said:
         return None
@@ -319,9 +401,18 @@ def _other_status(state: Dialogue, sentence: Sentence, intent: str | None) -> De
 
 def _other_topic(state: Dialogue, sentence: Sentence, intent: str | None) -> Decision | None:
     last = state.last
-    if last is None or last.intent != "explain" or intent not in (None, "explain", "quantize", "llm_switch") or sentence.models:
+    if (
+        last is None
+        or last.intent != "explain"
+        or intent not in (None, "explain", "quantize", "llm_switch")
+        or sentence.models
+    ):
         return None
-    found = re.match(r"^(?:ok(?:ay)?,? |thanks,? |i see,? )*(?:and|what about|how about|and what about|and what is|or)(?: is)? (?:an? |the )?(.{2,60}?)[\s?!.]*$", sentence.plain)
+    found = re.match(
+        r"^(?:ok(?:ay)?,? |thanks,? |i see,? )*(?:and|what about|how about|and what about|and what is"
+        r"|or)(?: is)? (?:an? |the )?(.{2,60}?)[\s?!.]*$",
+        sentence.plain,
+    )
     if not found or re.match(r"^(?:in|for|with|on|at|to|as|via|using|now|then)\b", found[1]):
         return None
     if state.request and state.open and not _is_term(found[1]):
@@ -343,7 +434,7 @@ def _same_for(state: Dialogue, sentence: Sentence, intent: str | None) -> Decisi
     if last.intent in ON_ARTIFACTS and intent is None and not (sentence.said or sentence.models):
         return replace(last, confidence=0.7, reason="the same again")
     base = last if last.intent in REQUESTS else state.request
-    if base is None or intent is not None and intent not in REQUESTS:
+    if base is None or (intent is not None and intent not in REQUESTS):
         return None
     return _merged(base, intent or base.intent, sentence, "the same, changed")
 
@@ -354,16 +445,29 @@ def _revision(state: Dialogue, sentence: Sentence, intent: str | None) -> Decisi
     if request is None or not state.open:
         return None
     last_is_request = state.last is not None and state.last.intent in REQUESTS
-    if intent is not None and not (intent in REQUESTS and _leans_on(state, sentence, intent)) and not _reads_as_fragment(sentence, intent, last_is_request):
+    if (
+        intent is not None
+        and not (intent in REQUESTS and _leans_on(state, sentence, intent))
+        and not _reads_as_fragment(sentence, intent, last_is_request)
+    ):
         return None
     if intent not in REQUESTS:
         intent = None
-    said = {key: value for key, value in sentence.said.items() if key in INTENT_SLOTS[request.intent] | INTENT_SLOTS["quantize"]}
+    said = {
+        key: value
+        for key, value in sentence.said.items()
+        if key in INTENT_SLOTS[request.intent] | INTENT_SLOTS["quantize"]
+    }
     if not said and not sentence.models and not _drops(sentence) and intent is None:
         return _bare_number(state, sentence)
     if intent is None and not _belongs(state, sentence, last_is_request):
         return None
-    return _merged(request, intent or request.intent, sentence, "changes the request" if intent is None else f"'{intent}' of the same model")
+    return _merged(
+        request,
+        intent or request.intent,
+        sentence,
+        "changes the request" if intent is None else f"'{intent}' of the same model",
+    )
 
 
 def _reads_as_fragment(sentence: Sentence, intent: str, last_is_request: bool) -> bool:
@@ -374,7 +478,11 @@ def _reads_as_fragment(sentence: Sentence, intent: str, last_is_request: bool) -
         found = re.match(r"^(?:ok |hmm |and |so |but )*(?:what about|how about|what if|and)\b", sentence.plain)
         return bool(found) and bool(sentence.said or sentence.models)
     if intent == "config":
-        return bool(re.match(r"^(?:set|change|enable|disable|turn|make|allow)\b", sentence.front)) and bool(sentence.said) and "_" not in sentence.plain
+        return (
+            bool(re.match(r"^(?:set|change|enable|disable|turn|make|allow)\b", sentence.front))
+            and bool(sentence.said)
+            and "_" not in sentence.plain
+        )
     if intent == "sweep":
         return False
     return False
@@ -383,7 +491,9 @@ def _reads_as_fragment(sentence: Sentence, intent: str, last_is_request: bool) -
 def _leans_on(state: Dialogue, sentence: Sentence, intent: str) -> bool:
     """Does a sentence with an intent of its own speak of the same model?"""
     if sentence.models:
-        return bool(re.search(r"\b(?:too|as well|likewise|that way)\b", sentence.plain)) and intent == (state.request.intent if state.request else "")
+        return bool(re.search(r"\b(?:too|as well|likewise|that way)\b", sentence.plain)) and intent == (
+            state.request.intent if state.request else ""
+        )
     if _ELSE.search(sentence.plain) and not IT_WORD.search(sentence.plain):
         return False
     if IT_WORD.search(sentence.plain) or _SAME.search(sentence.plain):
@@ -393,7 +503,7 @@ def _leans_on(state: Dialogue, sentence: Sentence, intent: str) -> bool:
     return state.last is not None and state.last.intent in REQUESTS
 
 
-IT_WORD = re.compile(rf"\b{IT}\b")
+IT_WORD = Pattern(rf"\b{IT}\b")
 
 
 def _belongs(state: Dialogue, sentence: Sentence, last_is_request: bool) -> bool:
@@ -410,7 +520,11 @@ def _belongs(state: Dialogue, sentence: Sentence, last_is_request: bool) -> bool
 
 
 def _bare_number(state: Dialogue, sentence: Sentence) -> Decision | None:
-    found = re.fullmatch(r"(?:just |only |use |take |make it |ok |maybe |then |let us (?:say|take) |try )*([2-8])(?: please| then| bits?)?[.!?]?", sentence.plain)
+    found = re.fullmatch(
+        r"(?:just |only |use |take |make it |ok |maybe |then |let us (?:say|take) |try )*([2-8])(?: please"
+        r"| then| bits?)?[.!?]?",
+        sentence.plain,
+    )
     request = state.request
     if not found or request is None or state.last is not request or request.intent not in ("quantize", "plan"):
         return None
@@ -428,8 +542,11 @@ def _merged(base: Decision, intent: str, sentence: Sentence, reason: str) -> Dec
     return _decision(intent, revise(old, _plain_values(intent, said)), 0.9, reason)
 
 
-_DROPPED = re.compile(
-    r"\b(?:forget|drop|remove|skip|ignore|without|never ?mind|no|lift|leave out|omit|lose|any) (?:about |the |a |any |that |my )*(?:(?:memory|ram|vram|context|file|size|target|speed|bits?|type|calibration|device|priority|fallback|cpu)[ -]?)*(?:limits?|restrictions?|constraints?|memory|context|size|target|type|calibration|priority|device|fallback|requirement)\b"
+_DROPPED = Pattern(
+    r"\b(?:forget|drop|remove|skip|ignore|without|never ?mind|no|lift|leave out|omit|lose|any) (?:about "
+    r"|the |a |any |that |my )*(?:(?:memory|ram|vram|context|file|size|target|speed|bits?|type|calibration"
+    r"|device|priority|fallback|cpu)[ -]?)*(?:limits?|restrictions?|constraints?|memory|context|size"
+    r"|target|type|calibration|priority|device|fallback|requirement)\b"
 )
 
 
@@ -472,7 +589,13 @@ def _of_its_own(state: Dialogue, sentence: Sentence) -> Decision | None:
         said["name" if intent == "finetune" else "model"] = sentence.names[-1]
     if intent in ("finetune", "sweep") and "model" not in said and state.request and IT_WORD.search(sentence.plain):
         said |= {"model": state.request.slots[key] for key in ("model",) if key in state.request.slots}
-    if intent in REQUESTS and "model" not in said and state.request and not state.open and IT_WORD.search(sentence.plain):
+    if (
+        intent in REQUESTS
+        and "model" not in said
+        and state.request
+        and not state.open
+        and IT_WORD.search(sentence.plain)
+    ):
         said = revise(state.request.slots, said)
     return _decision(intent, _plain_values(intent, said), 0.9, reason)
 
@@ -482,10 +605,11 @@ def _evidence(sentence: Sentence) -> str:
     return f"; reads {', '.join(shown)}" if shown else ""
 
 
-_OBJECT = re.compile(
-    r"^(?:requantize|quantize|quant|compress|shrink|squeeze|convert|plan|preflight|sweep|finetune|train)(?: (?:the|my|model|this|for))* ([a-z][\w.-]*\w)(?=\s|$|[,;:?!])"
+_OBJECT = Pattern(
+    r"^(?:requantize|quantize|quant|compress|shrink|squeeze|convert|plan|preflight|sweep|finetune"
+    r"|train)(?: (?:the|my|model|this|for))* ([a-z][\w.-]*\w)(?=\s|$|[,;:?!])"
 )
-_TARGETS = re.compile(r"\bdemo(?: model)?\b(?! (?:mode|run))")
+_TARGETS = Pattern(r"\bdemo(?: model)?\b(?! (?:mode|run))")
 
 
 def _unfamiliar(sentence: Sentence) -> Slots:
@@ -499,11 +623,15 @@ def _unfamiliar(sentence: Sentence) -> Slots:
     return {}
 
 
-_FAMILY_WORDS = frozenset("falcon bloom opt phi orca solar granite command hermes mpt yi glm".split())
+_FAMILY_WORDS = words("falcon bloom opt phi orca solar granite command hermes mpt yi glm")
 
 
 def _is_value(word: str) -> bool:
-    return bool(type_name(word) or METHOD.fullmatch(word) or re.search(r"^\d|bits?$|-only$|^(?:non|re|pre)-|^\w-|-to-|-up$", word))
+    return bool(
+        type_name(word)
+        or METHOD.fullmatch(word)
+        or re.search(r"^\d|bits?$|-only$|^(?:non|re|pre)-|^\w-|-to-|-up$", word)
+    )
 
 
 def _plain_values(intent: str, said: Mapping[str, Any]) -> Slots:
@@ -517,7 +645,16 @@ def _decision(intent: str, slots: Mapping[str, Any], confidence: float, reason: 
 
 
 def _provider(plain: str) -> str | None:
-    found = list(PROVIDER.finditer(re.sub(r"\b(?:not|from|instead of|rather than|over|away from) (?:use |using |with )?" + "(?:claude|anthropic|openai|gemini|google|ollama|chatgpt|local)(?: models?)?", " ", plain)))
+    found = list(
+        PROVIDER.finditer(
+            re.sub(
+                r"\b(?:not|from|instead of|rather than|over|away from) (?:use |using |with )?"
+                + "(?:claude|anthropic|openai|gemini|google|ollama|chatgpt|local)(?: models?)?",
+                " ",
+                plain,
+            )
+        )
+    )
     return found[-1].lastgroup if found else None
 
 
@@ -531,8 +668,15 @@ def _named(sentence: Sentence) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text for text in order if text in wanted))
 
 
-_BARE = re.compile(r"^(?:now |then |and |also |ok |please |next |just )*(?:test|verify|benchmark|delete|rebuild|show|chat|serve|compare|docs|experiment|erase|remove|bench)(?: now| then| too| as well| again| please)*[\s.!?]*$")
-_ARGUMENT = re.compile(r"^(?:test|verify|benchmark|delete|remove|rm|rebuild|show|chat|serve|docs|experiment|compare|history|report|api serve)(?: (?:with|the|me|job|artifact|model|named|called|run))* ([\w.+-]*[\d_.-][\w.+-]*\w)[.!?]?$")
+_BARE = Pattern(
+    r"^(?:now |then |and |also |ok |please |next |just )*(?:test|verify|benchmark|delete|rebuild|show|chat"
+    r"|serve|compare|docs|experiment|erase|remove|bench)(?: now| then| too| as well| again| please)*[\s.!?]*$"
+)
+_ARGUMENT = Pattern(
+    r"^(?:test|verify|benchmark|delete|remove|rm|rebuild|show|chat|serve|docs|experiment|compare|history"
+    r"|report|api serve)(?: (?:with|the|me|job|artifact|model|named|called"
+    r"|run))* ([\w.+-]*[\d_.-][\w.+-]*\w)[.!?]?$"
+)
 
 
 def _on_artifact(state: Dialogue, sentence: Sentence, intent: str, reason: str) -> Decision:
@@ -553,7 +697,11 @@ def _references(state: Dialogue, sentence: Sentence, intent: str) -> Slots:
     chosen = _by_description(state, sentence)
     if chosen and re.search(r"\b(?:one|version)\b", sentence.plain):
         return {"name": chosen}
-    if IT_WORD.search(sentence.plain) or _BARE.match(sentence.plain) or re.search(r"\b(?:too|as well|then|now)\b", sentence.plain):
+    if (
+        IT_WORD.search(sentence.plain)
+        or _BARE.match(sentence.plain)
+        or re.search(r"\b(?:too|as well|then|now)\b", sentence.plain)
+    ):
         return _what_it_is(state)
     return {}
 
@@ -568,11 +716,23 @@ def _what_it_is(state: Dialogue) -> Slots:
 
 def _compared(state: Dialogue, sentence: Sentence, named: tuple[str, ...], pointed: tuple[str, ...]) -> Slots:
     everyone = tuple(dict.fromkeys(pointed + named if _it_comes_first(sentence) else named + pointed))
-    if not everyone and (re.search(r"\b(?:them|both|these|those|two)\b", sentence.plain) or _BARE.match(sentence.plain)):
+    if not everyone and (
+        re.search(r"\b(?:them|both|these|those|two)\b", sentence.plain) or _BARE.match(sentence.plain)
+    ):
         last_names = tuple(state.last.slots.get("names", ())) if state.last else ()
         everyone = last_names or state.names[-2:]
-    if len(everyone) == 1 and not IT_WORD.search(sentence.plain) and len(named) == 1 and state.artifact_is_it and state.names[-1] != named[0]:
-        everyone = (state.names[-1], *named) if re.match(r"^(?:compare|now compare|and compare) (?:with|to|against)\b", sentence.front) else everyone
+    if (
+        len(everyone) == 1
+        and not IT_WORD.search(sentence.plain)
+        and len(named) == 1
+        and state.artifact_is_it
+        and state.names[-1] != named[0]
+    ):
+        everyone = (
+            (state.names[-1], *named)
+            if re.match(r"^(?:compare|now compare|and compare) (?:with|to|against)\b", sentence.front)
+            else everyone
+        )
     return {"names": list(everyone)} if everyone else {}
 
 
@@ -589,12 +749,18 @@ def _name_slots(intent: str, named: tuple[str, ...], models: tuple[str, ...]) ->
     return {"name": named[0]} if named else {}
 
 
-_ORDINALS = re.compile(r"\b(?:the )?(it|that one|this one|that|this|last(?: one)?|latest(?: one)?|newest(?: one)?|most recent(?: one)?|previous(?: one)?|first(?: one)?|second(?: one)?|third(?: one)?|other(?: one)?|former|latter|one before(?: (?:that|it))?|both|two|them|these|those)\b")
+_ORDINALS = Pattern(
+    r"\b(?:the )?(it|that one|this one|that|this|last(?: one)?|latest(?: one)?|newest(?: one)?"
+    r"|most recent(?: one)?|previous(?: one)?|first(?: one)?|second(?: one)?|third(?: one)?|other(?: one)?"
+    r"|former|latter|one before(?: (?:that|it))?|both|two|them|these|those)\b"
+)
 
 
 def _referred(state: Dialogue, sentence: Sentence) -> tuple[str, ...]:
     """The artifacts that "it", "the last one", "the first" point to, in spoken order."""
-    found = [match[1].removesuffix(" one") for match in _ORDINALS.finditer(MARK.sub(" ", without_denied(sentence.plain)))]
+    found = [
+        match[1].removesuffix(" one") for match in _ORDINALS.finditer(MARK.sub(" ", without_denied(sentence.plain)))
+    ]
     known = tuple(state.last.slots.get("names", ())) if state.last else ()
     listed = known or state.names
     chosen: list[str] = []
@@ -608,7 +774,11 @@ def _pick(word: str, listed: tuple[str, ...], state: Dialogue, taken: list[str])
     names = state.names
     free = [name for name in names if name not in taken]
     if word in ("both", "two", "them", "these", "those"):
-        return listed[-2:] if word in ("both", "two") else (tuple(state.last.slots.get("names", ())) if state.last else ()) or listed[-2:]
+        return (
+            listed[-2:]
+            if word in ("both", "two")
+            else (tuple(state.last.slots.get("names", ())) if state.last else ()) or listed[-2:]
+        )
     if word in ("first", "former") and len(listed) > 1:
         return (listed[0],)
     if word in ("second", "third") and len(listed) > 1:
@@ -642,15 +812,18 @@ def _argument(sentence: Sentence) -> Slots:
 
 # ---------------------------------------------------------------- settings
 
-_VALUE_AFTER = re.compile(r"(?:\b(?:to|at|as|be|is|of|into|than)\b|[=:]) *[\"']?(<[mnp]\d+>|[\w./:-]+)")
-_NUMBER_UNIT = re.compile(r"^(\d+(?:\.\d+)?)(?:gb?|gib)$")
+_VALUE_AFTER = Pattern(r"(?:\b(?:to|at|as|be|is|of|into|than)\b|[=:]) *[\"']?(<[mnp]\d+>|[\w./:-]+)")
+_NUMBER_UNIT = Pattern(r"^(\d+(?:\.\d+)?)(?:gb?|gib)$")
 
 
 def _setting(sentence: Sentence) -> Slots:
     plain, text = sentence.plain, sentence.wording.text
     typed = re.match(r"(?i)^(?:lqmf )?config (get|set) (\S+)(?:[ =]+(.+))?$", text)
     if typed:
-        return {"key": typed[2].strip("\"'"), "value": typed[3].strip("\"'") if typed[3] and typed[1].lower() == "set" else None}
+        return {
+            "key": typed[2].strip("\"'"),
+            "value": typed[3].strip("\"'") if typed[3] and typed[1].lower() == "set" else None,
+        }
     found = SETTING.search(plain)
     if not found:
         return _unnamed_setting(sentence)
@@ -660,7 +833,10 @@ def _setting(sentence: Sentence) -> Slots:
 
 
 def _setting_value(sentence: Sentence, rest: str, end: int) -> str | None:
-    if re.match(r"^(?:what|which|show|get|tell|see|read|print|display|is|how|where|config get|look|let me see|check)\b", sentence.front):
+    if re.match(
+        r"^(?:what|which|show|get|tell|see|read|print|display|is|how|where|config get|look|let me see|check)\b",
+        sentence.front,
+    ):
         return None
     value = _VALUE_AFTER.search(sentence.plain, end) or re.match(r"^ ?()([\w./:-]+)", sentence.plain[end:])
     if value and value[value.lastindex or 1] not in ("please", "now", "setting", "on", "off", "for", "in", "the"):
@@ -687,10 +863,31 @@ def _unnamed_setting(sentence: Sentence) -> Slots:
 def _value_of(sentence: Sentence) -> str | None:
     """The value in "set it to debug", "no, info", "make it 12"."""
     found = re.match(
-        r"^(?:(?:no|and|now|ok|okay|then|please|actually|sorry|hmm|rather|well|good|wait|oh)[ ,.!]+)*(?:(?:set|change|make|turn|switch|put|raise|lower|use|try|i mean(?:t)?|take)(?: (?:it|that|this|back|the value|again|over))*(?: (?:to|at|as|on|=))?|to|=|it should be|it must be|let it be)? ?(<[mnp]\d+>|[\w./:-]+)(?: (?:then|please|instead|rather|now|again|gb|better))*[.!]?$",
+        r"^(?:(?:no|and|now|ok|okay|then|please|actually|sorry|hmm|rather|well|good|wait"
+        r"|oh)[ ,.!]+)*(?:(?:set|change|make|turn|switch|put|raise|lower|use|try|i mean(?:t)?"
+        r"|take)(?: (?:it|that|this|back|the value|again|over))*(?: (?:to|at|as|on|=))?|to|=|it should be"
+        r"|it must be|let it be)? ?(<[mnp]\d+>|[\w./:-]+)(?: (?:then|please|instead|rather|now|again|gb"
+        r"|better))*[.!]?$",
         sentence.plain,
     )
-    if not found or found[1] in ("it", "yes", "no", "why", "back", "please", "to", "help", "exit", "quit", "that", "cancel", "stats", "history", "list", "test"):
+    if not found or found[1] in (
+        "it",
+        "yes",
+        "no",
+        "why",
+        "back",
+        "please",
+        "to",
+        "help",
+        "exit",
+        "quit",
+        "that",
+        "cancel",
+        "stats",
+        "history",
+        "list",
+        "test",
+    ):
         return None
     return _as_typed(sentence, found[1])
 
@@ -712,10 +909,12 @@ def _by_values(state: Dialogue, sentence: Sentence) -> Decision | None:
     """No rule names an intent, but the values do: a model, or how it should be quantized."""
     said = _plain_values("quantize", sentence.said)
     telling = {key for key in said if key in ("method", "bits", "type", "target_size_gb")}
-    if sentence.models and (telling or said or _WANTED.search(sentence.plain) or MARK.fullmatch(sentence.front.strip(" .!,"))):
+    if sentence.models and (
+        telling or said or _WANTED.search(sentence.plain) or MARK.fullmatch(sentence.front.strip(" .!,"))
+    ):
         slots = {**said, "model": sentence.models[-1]}
         return _decision("quantize", slots, 0.7, f"a model{_evidence(sentence)}")
-    if "method" in telling and {"bits", "type"} & telling or telling and _WANTED.search(sentence.plain):
+    if ("method" in telling and {"bits", "type"} & telling) or (telling and _WANTED.search(sentence.plain)):
         return _decision("quantize", said | _unfamiliar(sentence), 0.6, f"says how to quantize{_evidence(sentence)}")
     if telling and len(sentence.plain.split()) <= 6:
         return _decision("quantize", said, 0.5, f"says how to quantize{_evidence(sentence)}")
@@ -724,4 +923,7 @@ def _by_values(state: Dialogue, sentence: Sentence) -> Decision | None:
     return None
 
 
-_WANTED = re.compile(r"\b(?:make|create|build|produce|generate|give|get|want|need|like|turn|prepare|do|have|into|put|run|version|as|bring|fetch|deliver|cook|spit|use|model|download|load|grab)\b")
+_WANTED = Pattern(
+    r"\b(?:make|create|build|produce|generate|give|get|want|need|like|turn|prepare|do|have|into|put|run"
+    r"|version|as|bring|fetch|deliver|cook|spit|use|model|download|load|grab)\b"
+)

@@ -37,7 +37,10 @@ FAMILIES: dict[str, tuple[bool, bool]] = {
     r"falcon": (True, False),
     r"olmo(?:e)?": (True, True),
     r"smol[- ]?lm": (True, True),
-    r"deep[- ]?seek(?:[ -](?:coder|chat|math|v\d+(?:\.\d+)?|r1)(?:[ -]distill(?:[ -](?:qwen|llama))?)?)*": (False, True),
+    r"deep[- ]?seek(?:[ -](?:coder|chat|math|v\d+(?:\.\d+)?|r1)(?:[ -]distill(?:[ -](?:qwen|llama))?)?)*": (
+        False,
+        True,
+    ),
     r"vicuna": (False, True),
     r"zephyr": (False, True),
     r"stable[- ]?(?:lm|code)": (True, True),

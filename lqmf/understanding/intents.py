@@ -10,60 +10,108 @@ import re
 from dataclasses import dataclass
 
 from lqmf.understanding.lexicon import METHOD, PROVIDER, SETTING, TYPE, uncaptured
+from lqmf.understanding.patterns import Pattern
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One way to ask for `intent`; `name` is what a reader is told."""
+    """One way to ask for `intent`; `name` is what a reader is told. The pattern is compiled when first needed."""
 
     intent: str
     name: str
-    pattern: re.Pattern[str]
+    pattern: Pattern
+
+    def matches(self, text: str) -> bool:
+        """Does the sentence ask so?"""
+        return self.pattern.search(text) is not None
 
 
 M, N, X = r"<m\d+>", r"<n\d+>", r"<[mnp]\d+>"
-IT = r"(?:it|that|this|them|those|these|both|(?:the|that|this) (?:\w+ ){0,2}(?:one|ones|model|models|artifact|result|quant|file|version|two|last|latest|first|second|previous|other))"
+IT = (
+    r"(?:it|that|this|them|those|these|both|(?:the|that|this) (?:\w+ ){0,2}(?:one|ones|model|models|artifact"
+    r"|result|quant|file|version|two|last|latest|first|second|previous|other))"
+)
 THING = rf"(?:{X}|{IT})"
 
-_FILLER = re.compile(
-    r"^(?:(?:hey|hi|hello|yo|ok|okay|k|please|so|well|now|then|and|also|just|good|great|nice|cool|fine|right|alright|thanks|thank you|thx|yes|yeah|yep|sure|no"
-    r"|nope|actually|hmm+|um+|uh|er+|ah|oh|could you|can you|would you|will you|can we|could we|can i|could i|may i|i would (?:like|love)(?: you)?(?: to)?(?: have)?"
-    r"|i (?:want|need|wish)(?: you)? to|i want you|i am (?:trying|looking|hoping) to|i have to|you should|we should|we need to|let us|let me|lets|help me(?: to)?(?=\s+\w)|go ahead and|kindly"
-    r"|first|next|finally|afterwards|after that|maybe|perhaps|possibly|once more|again|try to|be so kind(?: as)? to|would you mind|do me a favou?r and|quickly|dear \w+|sorry"
-    r"|mate|buddy|dude|bro|man|for me|instead|be a dear and|listen|look|if (?:you can|possible|you do not mind)|when you (?:get a chance|have a moment|can)|by the way|btw|it would be (?:great|nice|good) if you could|it is time to|time to|your job is to|what i want is to|thanks to|proceed to|start by|i guess|i think|simply|to start with|wait)(?![\w-])[\s,!.:;-]*)+"
+_FILLER = Pattern(
+    r"^(?:(?:hey|hi|hello|yo|ok|okay|k|please|so|well|now|then|and|also|just|good|great|nice|cool|fine"
+    r"|right|alright|thanks|thank you|thx|yes|yeah|yep|sure|no"
+    r"|nope|actually|hmm+|um+|uh|er+|ah|oh|could you|can you|would you"
+    r"|will you|can we|could we|can i|could i|may i"
+    r"|i would (?:like|love)(?: you)?(?: to)?(?: have)?"
+    r"|i (?:want|need|wish)(?: you)? to|i want you"
+    r"|i am (?:trying|looking|hoping) to|i have to|you should|we should"
+    r"|we need to|let us|let me|lets|help me(?: to)?(?=\s+\w)|go ahead and"
+    r"|kindly"
+    r"|first|next|finally|afterwards|after that|maybe|perhaps|possibly"
+    r"|once more|again|try to|be so kind(?: as)? to|would you mind"
+    r"|do me a favou?r and|quickly|dear \w+|sorry"
+    r"|mate|buddy|dude|bro|man|for me|instead|be a dear and|listen|look"
+    r"|if (?:you can|possible|you do not mind)"
+    r"|when you (?:get a chance|have a moment|can)|by the way|btw"
+    r"|it would be (?:great|nice|good) if you could|it is time to|time to"
+    r"|your job is to|what i want is to|thanks to|proceed to|start by"
+    r"|i guess|i think|simply|to start with|wait)(?![\w-])[\s,!.:;-]*)+"
 )
 
-_NOT_DONE = re.compile(
+_NOT_DONE = Pattern(
     r"\b(?:do not|never|no need to|not going to|will not|no|not(?= \w+ing\b)|without|instead of|rather than|before|not)"
     r" (?:(?:want|wish|need|have|you|to|yet|actually|really|bother|try|even|like|going|go and) )*"
-    r"(?:(?:re)?quantiz(?:e|ing|ation)|start(?:ing)?|run(?:ning)?|execut(?:e|ing)|convert(?:ing)?|compress(?:ing)?|build(?:ing)?|mak(?:e|ing)|do(?:ing)?|download(?:ing)?"
-    r"|delet(?:e|ing)|remov(?:e|ing)|test(?:ing|s)?|benchmark(?:ing|s)?|compar(?:e|ing)|serv(?:e|ing)|launch(?:ing)?|begin(?:ning)?|touch(?:ing)?|creat(?:e|ing)"
+    r"(?:(?:re)?quantiz(?:e|ing|ation)|start(?:ing)?|run(?:ning)?|execut(?:e|ing)|convert(?:ing)?"
+    r"|compress(?:ing)?|build(?:ing)?|mak(?:e|ing)|do(?:ing)?|download(?:ing)?"
+    r"|delet(?:e|ing)|remov(?:e|ing)|test(?:ing|s)?|benchmark(?:ing|s)?"
+    r"|compar(?:e|ing)|serv(?:e|ing)|launch(?:ing)?|begin(?:ning)?"
+    r"|touch(?:ing)?|creat(?:e|ing)"
     r"|list(?:ing)?|verify(?:ing)?|show(?:ing)?|train(?:ing)?|finetun(?:e|ing)|shrink(?:ing)?)\b"
-    r"(?:(?! but\b| just\b| only\b| instead\b| rather\b| show\b| tell\b| plan\b| list\b| i (?:just|only|want)\b)[^,.;:!?])*?"
-    r"(?=[,.;:!?]| - | but\b| just\b| only\b| instead\b| rather\b| show\b| tell\b| plan\b| list\b| i (?:just|only|want)\b|$)"
+    r"(?:(?! but\b| just\b| only\b| instead\b| rather\b| show\b| tell\b| plan\b| list\b| i (?:just|only"
+    r"|want)\b)[^,.;:!?])*?"
+    r"(?=[,.;:!?]| - | but\b| just\b| only\b| instead\b| rather\b| show\b| tell\b| plan\b| list\b"
+    r"| i (?:just|only|want)\b|$)"
 )
 
-QUANTIZE_VERB = r"(?:re)?quantiz(?:e|ing)|quant|compress|shrink|squeeze|convert|crunch|slim down|downsize|reduce|transcode|lower the precision of|requant"
+QUANTIZE_VERB = (
+    r"(?:re)?quantiz(?:e|ing)|quant|compress|shrink|squeeze|convert|crunch"
+    r"|slim down|downsize|reduce|transcode|lower the precision of|requant"
+)
 
-DOMAIN = re.compile(
+DOMAIN = Pattern(
     rf"{uncaptured(METHOD)}|{TYPE.pattern}|"
-    r"\b(?:perplexity|ppl|kl|kld|divergence|imatrix|importance matri\w+|calibrat\w*|quant\w*|dequant\w*|\d+[ -]?bits?|bits?|bpw|k[ -]?quants?|i[ -]?quants?|context|kv|cache"
-    r"|v?ram|q?lora|adapters?|safetensors|group ?size|outliers?|fp\d+|bf16|bfloat16|float\d*|precision|tokens?|tokenizers?|receipts?|manifests?|artifacts?|offload\w*|top-?1"
-    r"|agreement|inference|flash attention|parameters?|weights|gated|revisions?|temperature|embeddings?|attention|throughput|latency|gpus?|cpus?|cuda|model cards?|models?|preflight"
-    r"|sweeps?|finetun\w*|distill\w*|pruning|prune|sparsity|moe|mixture of experts|rope|chat templates?|huggingface|act[ -]order|desc_act|awq|exl2|exllama|hqq|aqlm|eetq|vllm|ollama"
-    r"|llama\.cpp|cpu fallback|fallback|providers?|lqmf|memory|quality|accuracy|llms?|formats?|language model|transformers?|checkpoints?|compression|tensors?|gate|logits?|layers?"
-    r"|double quant\w*|nested quant\w*|mixed|bandwidth|metal|speculative|batch|rtn|gguf|scales?|zero[ -]point|smoothquant|mmlu|entropy|noise floor|gpu layers|mmap|mlock|threads?)\b"
+    r"\b(?:perplexity|ppl|kl|kld|divergence|imatrix|importance matri\w+|calibrat\w*|quant\w*|dequant\w*"
+    r"|\d+[ -]?bits?|bits?|bpw|k[ -]?quants?|i[ -]?quants?|context|kv|cache"
+    r"|v?ram|q?lora|adapters?|safetensors|group ?size|outliers?|fp\d+|bf16"
+    r"|bfloat16|float\d*|precision|tokens?|tokenizers?|receipts?|manifests?"
+    r"|artifacts?|offload\w*|top-?1"
+    r"|agreement|inference|flash attention|parameters?|weights|gated"
+    r"|revisions?|temperature|embeddings?|attention|throughput|latency|gpus?"
+    r"|cpus?|cuda|model cards?|models?|preflight"
+    r"|sweeps?|finetun\w*|distill\w*|pruning|prune|sparsity|moe"
+    r"|mixture of experts|rope|chat templates?|huggingface|act[ -]order"
+    r"|desc_act|awq|exl2|exllama|hqq|aqlm|eetq|vllm|ollama"
+    r"|llama\.cpp|cpu fallback|fallback|providers?|lqmf|memory|quality"
+    r"|accuracy|llms?|formats?|language model|transformers?|checkpoints?"
+    r"|compression|tensors?|gate|logits?|layers?"
+    r"|double quant\w*|nested quant\w*|mixed|bandwidth|metal|speculative"
+    r"|batch|rtn|gguf|scales?|zero[ -]point|smoothquant|mmlu|entropy"
+    r"|noise floor|gpu layers|mmap|mlock|threads?)\b"
 )
 
 _ASK = r"(?:what|which|how|why|when|where|who|is|are|does|do|should|would|can|could|will)"
-QUESTION = re.compile(rf"^{_ASK}\b|\?\s*$")
+QUESTION = Pattern(rf"^{_ASK}\b|\?\s*$")
 
-_TOPIC_LEAD = re.compile(
-    r"^(?:(?:explain|define|describe|tell me(?: more| something| a bit)?(?: about)?|teach me(?: about)?|what (?:is|are|was|were|does|do)|who is|how (?:does|do|is|are)|why (?:is|are|does|do|would|should|can)"
-    r"|i (?:do not )?(?:understand|know|wonder|wondered|get)|i am curious about|about|what exactly is|more about|to me|me|you mean by|mean by|the meaning of|meaning of|definition of|the term|the word|exactly|actually|in simple terms|really|is|the|a|an|meant by|please|can you|could you|would you|it means?|briefly|quickly|what|how|why|which|when|do i|should i|do you|does|i)\b[ ,:]*)+"
+_TOPIC_LEAD = Pattern(
+    r"^(?:(?:explain|define|describe|tell me(?: more| something| a bit)?(?: about)?|teach me(?: about)?"
+    r"|what (?:is|are|was|were|does|do)|who is|how (?:does|do|is|are)|why (?:is|are|does|do|would|should"
+    r"|can)"
+    r"|i (?:do not )?(?:understand|know|wonder|wondered|get)"
+    r"|i am curious about|about|what exactly is|more about|to me|me"
+    r"|you mean by|mean by|the meaning of|meaning of|definition of|the term"
+    r"|the word|exactly|actually|in simple terms|really|is|the|a|an|meant by"
+    r"|please|can you|could you|would you|it means?|briefly|quickly|what|how"
+    r"|why|which|when|do i|should i|do you|does|i)\b[ ,:]*)+"
 )
-_TOPIC_TAIL = re.compile(
-    r"(?: (?:mean|means|stand(?:s)? for|work|works|do|is|again|please|exactly|actually|anyway|all about|in (?:simple|plain) (?:terms|words|english)|to me|for me|then|good for))*[\s?!.]*$"
+_TOPIC_TAIL = Pattern(
+    r"(?: (?:mean|means|stand(?:s)? for|work|works|do|is|again|please|exactly|actually|anyway|all about"
+    r"|in (?:simple|plain) (?:terms|words|english)|to me|for me|then|good for))*[\s?!.]*$"
 )
 
 
@@ -87,11 +135,14 @@ def topic(plain: str) -> str:
 
 
 def _rules(*table: tuple[str, str, str]) -> tuple[Rule, ...]:
-    return tuple(Rule(intent, name, re.compile(pattern)) for intent, name, pattern in table)
+    return tuple(Rule(intent, name, Pattern(pattern)) for intent, name, pattern in table)
 
 
 _MINE = r"(?:my |the |all |our |any |all of my |all the |all my |your )?"
-_THINGS = r"(?:models?|artifacts?|quants?|quantizations?|experiments?|runs?|jobs?|outputs?|results?|versions?|builds?|attempts?|ones?|conversions?|files?)"
+_THINGS = (
+    r"(?:models?|artifacts?|quants?|quantizations?|experiments?|runs?|jobs?|outputs?|results?|versions?"
+    r"|builds?|attempts?|ones?|conversions?|files?)"
+)
 _HF = r"(?:hf|huggingface|hub)"
 _LLM = r"(?:llm|provider|ai|assistant|language model|adviser|advisor|backend|brain)"
 _PROVIDER, _METHOD, _SETTING = (uncaptured(pattern) for pattern in (PROVIDER, METHOD, SETTING))
@@ -99,76 +150,562 @@ _PROVIDER, _METHOD, _SETTING = (uncaptured(pattern) for pattern in (PROVIDER, ME
 # ---------------------------------------------------------------- the rules
 
 COMMANDS = _rules(
-    ("exit", "a word of leaving", r"^(?:exit|quit|bye(?: bye)?|goodbye|good bye|see you(?: later)?|close(?: the (?:chat|session|program|app))?|q|:q!?|leave|end (?:the )?(?:chat|session|program)|stop the (?:chat|program|session)|i am (?:done|finished|off|leaving)|that is (?:all|it|everything)(?: for (?:today|now))?|(?:exit|quit|leave|close) (?:the )?(?:chat|session|lqmf|program|app|now)|get me out(?: of here)?|cya|see ya|later|ciao|good night|we are done|i want to (?:quit|leave|exit)|(?:bye|goodbye) .{0,20})[\s!.]*$"),
-    ("help", "asks what can be done", r"^(?:help(?: me)?(?: please)?|\?+|h|commands|usage|man|help (?:with|on|about|for|me with|me to)?.{0,40}|what (?:can|could) (?:you|i|lqmf|we|this)(?: \w+)? (?:do|say|type|ask)(?: \w+){0,4}|how (?:do|does|can|should) (?:i|this|you|lqmf|one|we)(?: \w+)? (?:use|start|begin|work|operate)(?: (?:this|you|lqmf|it|the (?:program|tool|chat)))?(?: \w+)?|what (?:are|is) (?:the |your |all |my )*(?:commands?|options|features|capabilities|possibilities)|(?:list|show)(?: me)? (?:all |the |available |your )*(?:commands|options|help|features|usage)(?: \w+)?|i (?:need|want) (?:some |a bit of |a little )?help|i am (?:lost|stuck|new here|confused)|(?:where|how) do i (?:start|begin)|i do not know what to (?:do|type|say)|what now|which commands .*|getting started|give me (?:some )?(?:help|examples|an overview of (?:the )?commands)|i have no idea .*|(?:some |a little )?help(?: \w+)?)[\s?!.]*$"),
-    ("doctor", "asks about the set-up", r"^(?:doctor|diagnos\w+|(?:system |health |self |sanity )?check[ -]?(?:up)?)\b(?! .*<)[^<]{0,60}$|\b(?:run (?:the |a )?(?:doctor|diagnos\w+|health check|self[ -]?test|system check)|(?:check|diagnose|inspect|examine|verify)(?: that| if| whether)? " + _MINE + r"(?:whole )?(?:setup|set-up|set up|system|installation|install|environment|machine|hardware|toolchain|dependencies|computer|pc|drivers?|everything is|everything works)\b|what(?: kind of)? (?:hardware|gpus?|cpus?|machine|graphics) (?:do (?:i|we) have|have i got|is (?:there|in here|this|available|installed)|am i (?:on|running))|is (?:my |the |everything |this )(?:setup|set-up|installation|install|environment|everything|machine|system|gpu|hardware)?\s?(?:ok|okay|fine|working|correct|complete|installed|set up|healthy|ready|configured|in order|detected|recogni[sz]ed)(?: \w+)*\??$|is (?:cuda|the toolchain|llama\.cpp|torch|my gpu|the gpu) (?:installed|working|available|found|detected|ready|ok|there|set up|recogni[sz]ed)|(?:is|are|what is) (?:anything|something|things|there anything) (?:missing|wrong|broken) (?:with|in|on|from) (?:my|the|this|here)(?: \w+)*|what is (?:missing|wrong) (?:with|on|in) (?:my|this|the) (?:setup|set-up|install\w*|machine|system|computer|environment)|(?:do i|did i) have everything(?: i need| installed)?|health check|(?:do|can) you see my (?:gpu|graphics)|what is (?:my|this) (?:hardware|gpu|cpu|machine|system)|(?:show|list|tell)(?: me)? (?:my |the |what )?(?:hardware|system info\w*|gpu info|machine info|versions))"),
-    ("demo", "asks for the demo", r"^(?:(?:run|start|show(?: me)?|give(?: me)?|play|do|try|launch|see|i want to see|open|watch)(?: \w+)?\s)?(?:the |a |your |quick |short |lqmf |built-in |bundled |offline )*demo(?: (?:run|now|please|mode|again|time))*[\s!.?]*$|^show me (?:how (?:it|this|lqmf) works|what (?:you|it|lqmf|this) can do)(?: \w+){0,4}[\s!.?]*$"),
-    ("hf_logout", "logging out", rf"^hf logout|\blogout\b|\b(?:forget|remove|delete|clear|revoke|drop|erase) (?:my |the |saved |stored |cached )*(?:{_HF} )?(?:token|credentials?|login|account)\b|\bdisconnect (?:me |my account )?(?:from )?(?:the )?{_HF}"),
-    ("hf_status", "asks about the Hugging Face account", rf"^hf (?:status|whoami|who am i|account|user|me)\b|^whoami$|\b(?:am i|are we|is (?:my|the)(?: \w+)?|i am|check (?:if|whether) (?:i am)?|whether i am|if i am|still) (?:\w+ )?(?:logged ?in|login|connected|authenticated|signed ?in)\b|\bwho am i\b|\b(?:which|what|whose) (?:{_HF} )?(?:account|user|token|login)\b.*(?:{_HF}|am i|login|is (?:used|active|set|this)|do i|using|logged)|\b{_HF} (?:account|login|token|auth\w*|session|connection|user)?\s?(?:status|state|info|valid|working|ok)\b|\bstatus of (?:my |the )?{_HF}\b|\b(?:is|does) my (?:{_HF} )?token\b|\b(?:do i have|is there|have i (?:got|set)) an? (?:{_HF} )?token\b|\b(?:show|check)(?: me)? (?:my |the )?(?:{_HF}) (?:account|login|token|status|user|auth\w*)|\blogin status\b|\blogin (?:on|to|at|with) {_HF}\?$|\bam i .*\b{_HF}\b.*\?$"),
-    ("hf_login", "logging in", rf"^(?:hf )?login\b|\blogin\b(?! status)|\b(?:connect|authenticate|auth)(?: me| my account| myself)?(?: with| to| at| on| against)?(?: the| my)? {_HF}\b|\b(?:set|add|enter|save|store|use|update|change|give you|here is|provide|register|paste) (?:my |the |a |an |new )*(?:{_HF} )(?:\w+ )?(?:token|account|credentials?|key)\b|\b(?:set|add|enter|save|store|provide|paste) (?:my |a |the |new )+(?:access )?token\b|\b{_HF} (?:auth|token)$"),
-    ("config", "about a setting", r"^(?:config|configuration|settings?|configure|preferences)\b(?! file)|\b(?:show|list|see|print|display|edit|change|open|view)(?: me)? " + _MINE + r"(?:current )?(?:config|configuration|settings|preferences)\b|\bwhat (?:are|is) (?:my|the) (?:current )?(?:settings|config\w*)|\b(?:set|change|switch|turn|put|raise|lower|increase|decrease|enable|disable|update|make|adjust|bump|reset|move|limit|cap|show|get|what is|what are|tell me|which|see|read|print|display|how (?:many|much|high)|is|where (?:is|are))\b.{0,30}?" + _SETTING + r"|^" + _SETTING + r"(?:[ :=]+\S+){0,3}\??$|\bset [a-z]+(?:_[a-z]+)+ (?:to|=)|\b(?:storage|store)\b.{0,15}\b(?:json|sqlite)\b|\b(?:use|switch to|change to) (?:the )?(?:json|sqlite)(?: (?:storage|backend|store))?\b"),
-    ("llm_status", "asks about the LLM provider", rf"^llm(?: (?:status|test|info|provider|providers|state|check|ping|list))?[\s?]*$|^llm (?:status|test)\b|\b(?:which|what|whose) (?:\w+ )?{_LLM}s?\b(?! .*\bfor\b)(?: (?:is|are|am|do|does|did|you|we|i|it|lqmf|currently|being|now|right|the)){{0,4}}(?: (?:active|using|used|use|configured|set|on|in use|selected|running|available|connected|talking to|current|now|enabled|answering|works?|my|have))*[\s?]*$|\b(?:is|are) (?:my |the |an? |any )?(?:claude|anthropic|openai|gemini|ollama|chatgpt|google|{_LLM}s?|local (?:llm|model|provider))(?: api)?(?: \w+)? (?:active|configured|set(?: up)?|on|in use|selected|connected|reachable|working|available|ready|responding|up|online|alive|enabled|there|used|answering)\b|\b(?:test|check|ping|try|verify)(?: me)? (?:the |my |if |whether )*(?:connection (?:to|with) (?:the |my )?)?(?:claude|anthropic|openai|gemini|ollama|chatgpt|{_LLM})(?: (?:connection|api|key|is|works?|provider|status|working|reachable|responds?|link))*[\s?.!]*$|\b(?:llm|provider|ai) (?:status|connection|state)\b|\bstatus of (?:my |the )?(?:llm|provider|ai)\b|\bwho is (?:answering|advising|the provider|my provider|behind)\b|\bam i (?:using|on|connected to|talking to) (?:claude|anthropic|openai|gemini|ollama|chatgpt|an? llm|a local)\b|\bwhat is (?:my|the|your) (?:current |active )?{_LLM}\b(?! for)"),
-    ("llm_switch", "chooses an LLM provider", rf"^llm (?:switch|use|set|change)\b|\b(?:switch|change|swap|move|go|use|using|let|try|set|make|activate|select|choose|pick|prefer|talk to|connect to|ask|want|take|enable|default to|rely on|flip|hop|work with|back to|over to|i would like|give me)\b(?: (?:over|back|to|the|my|a|an|with|on|from \S+ to|{_LLM}|llm provider|me|us|be|is|as|model|instead|it|now|your))*:? {_PROVIDER}(?! (?:model )?(?:<|format))(?![^.;,]*\b(?:quantiz|gguf|gptq|bits?)\b)|\b(?:switch|change|swap) (?:the |my |to another |to a different )?(?:{_LLM}|llm provider)\b|^{_PROVIDER}(?: (?:please|now|instead|then|again|this time))*[\s.!]*$|\b{_PROVIDER} (?:as|for) (?:the |my |your )?(?:{_LLM})\b|\b{_PROVIDER} should (?:be|do|help|answer|advise)"),
-    ("cancel", "calls it off", r"^(?:(?:please |just |no )*(?:cancel|abort|stop|halt|never ?mind|nvm|forget (?:it|that|about it|this)|undo(?: (?:that|it|this))?|scratch that|drop it|leave it|kill (?:it|the (?:job|run))|terminate|interrupt|nah,? (?:forget|leave|drop|cancel).*|back|go back|not now|do not(?: do (?:it|that|this))?|do not bother|let us not|changed? my mind|i (?:have )?changed my mind|i (?:do not|no longer) (?:want|need) (?:it|that|this|to)(?: any ?more)?|on second thou?ghts?,? (?:no|cancel|stop|leave|forget|do not|never).*|call it off|quash it|discard (?:it|that|this)|skip it|scrap (?:it|that)))\b(?! (?:back|the (?:chat|session|program)|to|method|quantizing with|using))(?: (?:it|that|this|everything|all|now|please|there|right|away|the|my|current|running|job|jobs|run|quantization|task|whole|thing|download|last|request|anymore|any|more|at|once|what|you|are|doing|for|about|process|work|plan|conversion|about|again|then|benchmark|test|training|sweep|finetune|deletion|delete|deleting|operation|immediately|instead))*[\s!.,]*$|^(?:please )?(?:cancel|abort|stop) (?:the |my |that |this )?(?:\w+ )?(?:job|run|quantization|download|task|conversion|sweep|training|process)\b"),
-    ("resume", "takes up interrupted work", r"^(?:resume|unpause)\b|\b(?:resume|continue|restart|pick up|carry on(?: with)?|take up|finish|go on with|recover|complete|keep going with|proceed with|retry)\b (?:with |from )?(?:the |my |that |where |last |again )*(?:interrupted|unfinished|stopped|killed|paused|broken|aborted|failed|crashed|half[ -]?(?:done|finished)|incomplete|previous|cancelled|canceled|last|download|job|jobs|run|task|work|(?:where )?(?:we|i|you|it) (?:left|stopped|broke|were|was))\b|^(?:continue|carry on|keep going|pick up where .*)[\s.!]*$|\bpick (?:it |that |things )?up (?:again|where)\b|\b(?:left|broke) off\b"),
+    (
+        "exit",
+        "a word of leaving",
+        r"^(?:exit|quit|bye(?: bye)?|goodbye|good bye|see you(?: later)?|close(?: the (?:chat|session|program"
+        r"|app))?|q|:q!?|leave|end (?:the )?(?:chat|session|program)|stop the (?:chat|program|session)"
+        r"|i am (?:done|finished|off|leaving)|that is (?:all|it|everything)(?: for (?:today|now))?|(?:exit"
+        r"|quit|leave|close) (?:the )?(?:chat|session|lqmf|program|app|now)|get me out(?: of here)?|cya|see ya"
+        r"|later|ciao|good night|we are done|i want to (?:quit|leave|exit)|(?:bye|goodbye) .{0,20})[\s!.]*$",
+    ),
+    (
+        "help",
+        "asks what can be done",
+        r"^(?:help(?: me)?(?: please)?|\?+|h|commands|usage|man|help (?:with|on|about|for|me with"
+        r"|me to)?.{0,40}|what (?:can|could) (?:you|i|lqmf|we|this)(?: \w+)? (?:do|say|type|ask)(?: \w+){0,4}"
+        r"|how (?:do|does|can|should) (?:i|this|you|lqmf|one|we)(?: \w+)? (?:use|start|begin|work"
+        r"|operate)(?: (?:this|you|lqmf|it|the (?:program|tool|chat)))?(?: \w+)?|what (?:are|is) (?:the |your "
+        r"|all |my )*(?:commands?|options|features|capabilities|possibilities)|(?:list|show)(?: me)? (?:all "
+        r"|the |available |your )*(?:commands|options|help|features|usage)(?: \w+)?|i (?:need|want) (?:some "
+        r"|a bit of |a little )?help|i am (?:lost|stuck|new here|confused)|(?:where|how) do i (?:start|begin)"
+        r"|i do not know what to (?:do|type|say)|what now|which commands .*|getting started"
+        r"|give me (?:some )?(?:help|examples|an overview of (?:the )?commands)|i have no idea .*|(?:some "
+        r"|a little )?help(?: \w+)?)[\s?!.]*$",
+    ),
+    (
+        "doctor",
+        "asks about the set-up",
+        r"^(?:doctor|diagnos\w+|(?:system |health |self |sanity )?check[ -]?(?:up)?)\b(?! .*<)[^<]{0,60}$"
+        r"|\b(?:run (?:the |a )?(?:doctor|diagnos\w+|health check|self[ -]?test|system check)|(?:check"
+        r"|diagnose|inspect|examine|verify)(?: that| if| whether)? "
+        + _MINE
+        + r"(?:whole )?(?:setup|set-up|set up|system|installation|install|environment|machine|hardware|toolchain"
+        r"|dependencies|computer|pc|drivers?|everything is|everything works)\b"
+        r"|what(?: kind of)? (?:hardware|gpus?|cpus?|machine|graphics) (?:do (?:i|we) have|have i got"
+        r"|is (?:there|in here|this|available|installed)|am i (?:on|running))"
+        r"|is (?:my |the |everything |this )(?:setup|set-up|installation|install|environment|everything"
+        r"|machine|system|gpu|hardware)?\s?(?:ok|okay|fine|working|correct|complete|installed|set up|healthy"
+        r"|ready|configured|in order|detected|recogni[sz]ed)(?: \w+)*\??$"
+        r"|is (?:cuda|the toolchain|llama\.cpp|torch|my gpu|the gpu) (?:installed|working|available|found"
+        r"|detected|ready|ok|there|set up|recogni[sz]ed)"
+        r"|(?:is|are|what is) (?:anything|something|things|there anything) (?:missing|wrong|broken) (?:with|in"
+        r"|on|from) (?:my|the|this|here)(?: \w+)*"
+        r"|what is (?:missing|wrong) (?:with|on|in) (?:my|this|the) (?:setup|set-up|install\w*|machine|system"
+        r"|computer|environment)"
+        r"|(?:do i|did i) have everything(?: i need| installed)?|health check"
+        r"|(?:do|can) you see my (?:gpu|graphics)"
+        r"|what is (?:my|this) (?:hardware|gpu|cpu|machine|system)"
+        r"|(?:show|list|tell)(?: me)? (?:my |the |what )?(?:hardware|system info\w*|gpu info|machine info"
+        r"|versions))",
+    ),
+    (
+        "demo",
+        "asks for the demo",
+        r"^(?:(?:run|start|show(?: me)?|give(?: me)?|play|do|try|launch|see|i want to see|open"
+        r"|watch)(?: \w+)?\s)?(?:the |a |your |quick |short |lqmf |built-in |bundled |offline )*demo(?: (?:run"
+        r"|now|please|mode|again|time))*[\s!.?]*$"
+        r"|^show me (?:how (?:it|this|lqmf) works|what (?:you|it|lqmf|this) can do)(?: \w+){0,4}[\s!.?]*$",
+    ),
+    (
+        "hf_logout",
+        "logging out",
+        r"^hf logout|\blogout\b"
+        r"|\b(?:forget|remove|delete|clear|revoke|drop|erase) (?:my |the |saved |stored "
+        rf"|cached )*(?:{_HF} )?(?:token|credentials?|login|account)\b"
+        rf"|\bdisconnect (?:me |my account )?(?:from )?(?:the )?{_HF}",
+    ),
+    (
+        "hf_status",
+        "asks about the Hugging Face account",
+        r"^hf (?:status|whoami|who am i|account|user|me)\b|^whoami$"
+        r"|\b(?:am i|are we|is (?:my|the)(?: \w+)?|i am|check (?:if|whether) (?:i am)?|whether i am|if i am"
+        r"|still) (?:\w+ )?(?:logged ?in|login|connected|authenticated|signed ?in)\b"
+        r"|\bwho am i\b"
+        rf"|\b(?:which|what|whose) (?:{_HF} )?(?:account|user|token|login)\b.*(?:{_HF}|am i|login|is (?:used"
+        r"|active|set|this)|do i|using|logged)"
+        rf"|\b{_HF} (?:account|login|token|auth\w*|session|connection|user)?\s?(?:status|state|info|valid"
+        rf"|working|ok)\b|\bstatus of (?:my |the )?{_HF}\b"
+        rf"|\b(?:is|does) my (?:{_HF} )?token\b"
+        rf"|\b(?:do i have|is there|have i (?:got|set)) an? (?:{_HF} )?token\b"
+        rf"|\b(?:show|check)(?: me)? (?:my |the )?(?:{_HF}) (?:account|login|token|status|user|auth\w*)"
+        rf"|\blogin status\b|\blogin (?:on|to|at|with) {_HF}\?$"
+        rf"|\bam i .*\b{_HF}\b.*\?$",
+    ),
+    (
+        "hf_login",
+        "logging in",
+        r"^(?:hf )?login\b|\blogin\b(?! status)"
+        r"|\b(?:connect|authenticate|auth)(?: me| my account| myself)?(?: with| to| at| on| against)?(?: the"
+        rf"| my)? {_HF}\b"
+        r"|\b(?:set|add|enter|save|store|use|update|change|give you|here is|provide|register|paste) (?:my "
+        rf"|the |a |an |new )*(?:{_HF} )(?:\w+ )?(?:token|account|credentials?|key)\b"
+        r"|\b(?:set|add|enter|save|store|provide|paste) (?:my |a |the |new )+(?:access )?token\b"
+        rf"|\b{_HF} (?:auth|token)$",
+    ),
+    (
+        "config",
+        "about a setting",
+        r"^(?:config|configuration|settings?|configure|preferences)\b(?! file)"
+        r"|\b(?:show|list|see|print|display|edit|change|open|view)(?: me)? "
+        + _MINE
+        + r"(?:current )?(?:config|configuration|settings|preferences)\b"
+        r"|\bwhat (?:are|is) (?:my|the) (?:current )?(?:settings|config\w*)"
+        r"|\b(?:set|change|switch|turn|put|raise|lower|increase|decrease|enable|disable|update|make|adjust"
+        r"|bump|reset|move|limit|cap|show|get|what is|what are|tell me|which|see|read|print|display"
+        r"|how (?:many|much|high)|is|where (?:is|are))\b.{0,30}?"
+        + _SETTING
+        + r"|^"
+        + _SETTING
+        + r"(?:[ :=]+\S+){0,3}\??$|\bset [a-z]+(?:_[a-z]+)+ (?:to|=)"
+        r"|\b(?:storage|store)\b.{0,15}\b(?:json|sqlite)\b"
+        r"|\b(?:use|switch to|change to) (?:the )?(?:json|sqlite)(?: (?:storage|backend|store))?\b",
+    ),
+    (
+        "llm_status",
+        "asks about the LLM provider",
+        r"^llm(?: (?:status|test|info|provider|providers|state|check|ping|list))?[\s?]*$"
+        r"|^llm (?:status|test)\b"
+        rf"|\b(?:which|what|whose) (?:\w+ )?{_LLM}s?\b(?! .*\bfor\b)(?: (?:is|are|am|do|does|did|you|we|i|it"
+        rf"|lqmf|currently|being|now|right|the)){{0,4}}(?: (?:active|using|used|use|configured|set|on|in use"
+        r"|selected|running|available|connected|talking to|current|now|enabled|answering|works?|my"
+        r"|have))*[\s?]*$"
+        r"|\b(?:is|are) (?:my |the |an? |any )?(?:claude|anthropic|openai|gemini|ollama|chatgpt|google"
+        rf"|{_LLM}s?|local (?:llm|model|provider))(?: api)?(?: \w+)? (?:active|configured|set(?: up)?|on|in use"
+        r"|selected|connected|reachable|working|available|ready|responding|up|online|alive|enabled|there|used"
+        r"|answering)\b"
+        r"|\b(?:test|check|ping|try|verify)(?: me)? (?:the |my |if |whether )*(?:connection (?:to"
+        rf"|with) (?:the |my )?)?(?:claude|anthropic|openai|gemini|ollama|chatgpt|{_LLM})(?: (?:connection|api"
+        r"|key|is|works?|provider|status|working|reachable|responds?|link))*[\s?.!]*$"
+        r"|\b(?:llm|provider|ai) (?:status|connection|state)\b"
+        r"|\bstatus of (?:my |the )?(?:llm|provider|ai)\b"
+        r"|\bwho is (?:answering|advising|the provider|my provider|behind)\b"
+        r"|\bam i (?:using|on|connected to|talking to) (?:claude|anthropic|openai|gemini|ollama|chatgpt"
+        r"|an? llm|a local)\b"
+        rf"|\bwhat is (?:my|the|your) (?:current |active )?{_LLM}\b(?! for)",
+    ),
+    (
+        "llm_switch",
+        "chooses an LLM provider",
+        r"^llm (?:switch|use|set|change)\b"
+        r"|\b(?:switch|change|swap|move|go|use|using|let|try|set|make|activate|select|choose|pick|prefer"
+        r"|talk to|connect to|ask|want|take|enable|default to|rely on|flip|hop|work with|back to|over to"
+        rf"|i would like|give me)\b(?: (?:over|back|to|the|my|a|an|with|on|from \S+ to|{_LLM}|llm provider|me"
+        rf"|us|be|is|as|model|instead|it|now|your))*:? {_PROVIDER}(?! (?:model )?(?:<"
+        r"|format))(?![^.;,]*\b(?:quantiz|gguf|gptq|bits?)\b)"
+        rf"|\b(?:switch|change|swap) (?:the |my |to another |to a different )?(?:{_LLM}|llm provider)\b"
+        rf"|^{_PROVIDER}(?: (?:please|now|instead|then|again|this time))*[\s.!]*$"
+        rf"|\b{_PROVIDER} (?:as|for) (?:the |my |your )?(?:{_LLM})\b"
+        rf"|\b{_PROVIDER} should (?:be|do|help|answer|advise)",
+    ),
+    (
+        "cancel",
+        "calls it off",
+        r"^(?:(?:please |just |no )*(?:cancel|abort|stop|halt|never ?mind|nvm|forget (?:it|that|about it|this)"
+        r"|undo(?: (?:that|it|this))?|scratch that|drop it|leave it|kill (?:it|the (?:job|run))|terminate"
+        r"|interrupt|nah,? (?:forget|leave|drop|cancel).*|back|go back|not now|do not(?: do (?:it|that|this))?"
+        r"|do not bother|let us not|changed? my mind|i (?:have )?changed my mind|i (?:do not"
+        r"|no longer) (?:want|need) (?:it|that|this|to)(?: any ?more)?|on second thou?ghts?,? (?:no|cancel"
+        r"|stop|leave|forget|do not|never).*|call it off|quash it|discard (?:it|that|this)|skip it|scrap (?:it"
+        r"|that)))\b(?! (?:back|the (?:chat|session|program)|to|method|quantizing with|using))(?: (?:it|that"
+        r"|this|everything|all|now|please|there|right|away|the|my|current|running|job|jobs|run|quantization"
+        r"|task|whole|thing|download|last|request|anymore|any|more|at|once|what|you|are|doing|for|about"
+        r"|process|work|plan|conversion|about|again|then|benchmark|test|training|sweep|finetune|deletion"
+        r"|delete|deleting|operation|immediately|instead))*[\s!.,]*$"
+        r"|^(?:please )?(?:cancel|abort|stop) (?:the |my |that |this )?(?:\w+ )?(?:job|run|quantization"
+        r"|download|task|conversion|sweep|training|process)\b",
+    ),
+    (
+        "resume",
+        "takes up interrupted work",
+        r"^(?:resume|unpause)\b"
+        r"|\b(?:resume|continue|restart|pick up|carry on(?: with)?|take up|finish|go on with|recover|complete"
+        r"|keep going with|proceed with|retry)\b (?:with |from )?(?:the |my |that |where |last "
+        r"|again )*(?:interrupted|unfinished|stopped|killed|paused|broken|aborted|failed|crashed"
+        r"|half[ -]?(?:done|finished)|incomplete|previous|cancelled|canceled|last|download|job|jobs|run|task"
+        r"|work|(?:where )?(?:we|i|you|it) (?:left|stopped|broke|were|was))\b"
+        r"|^(?:continue|carry on|keep going|pick up where .*)[\s.!]*$"
+        r"|\bpick (?:it |that |things )?up (?:again|where)\b"
+        r"|\b(?:left|broke) off\b",
+    ),
 )
 
 ACTIONS = _rules(
-    ("adapters", "about adapters", r"^adapters?\b|\b(?:list|show|merge|attach|apply|load|unload|remove|delete|which|what|manage|switch|use|export|combine|detach|see|have|stack|fuse|mount|install|activate|bake)\b[^.;]{0,40}\b(?:q?lora )?(?:adapters?|loras?)\b(?! training)|\b(?:my|the|any|available|trained) (?:q?lora )?(?:adapters|loras)\b"),
-    ("finetune", "names finetuning", rf"^(?:q?lora|train)\b|\bfinetun(?:e|ing)\b(?! (?:work|mean))|\b(?:train|teach|adapt|specialis\w*|specializ\w*|retrain) (?:a |an |the |my |up )?(?:q?lora (?:adapter )?(?:for |on |of )?)?(?:{THING})|\btrain (?:a |an )?(?:q?lora|adapter)\b|\b(?:q?lora|adapter) (?:training|run)\b|\b(?:start|launch|do|run) (?:a |the )?(?:training|q?lora)\b"),
-    ("sweep", "names a sweep", rf"\b(?:sweep(?:s|ing)?|grid(?: search)?)\b(?! mean)|\b(?:try|quantiz(?:e|ing)|run|convert|make|test|explore|go through|loop over|do|build|produce|scan|step)\b[^.;]*\b(?:all|every|each|several|various|different|many|a range of|the whole range of|multiple|a bunch of)(?: of)?(?: the)?(?: possible| available| k-?quant| supported| gguf| llama\.cpp)? (?:types?|quants?|bit[ -]?widths?|bits|methods?|k-quants?|levels|precisions?|settings|variants?|combinations?|sizes?|quantizations?|formats)\b|\btry\b[^.;]*\b\d(?: bits?)?, ?\d|\b(?:from|between) \d(?:[ -]?bits?)? (?:to|through|and|up to|down to) \d[ -]?bits?\b|\bacross\b[^.;]*\bbits?\b|\b(?:at|in|over|with|to) \d(?: bits?)?, \d[^.;]*\bbits?\b"),
-    ("report", "names a report", r"^report\b|\b(?:make|create|write|generate|build|give|produce|export|render|draw|get|show|want|need|prepare|compile|i would like|put together|do|send)\b(?! .*\bmodel card)[^.;]{0,30}\b(?:reports?|charts?|plots?|graphs?|dashboards?|web ?page|overview page)\b|\b(?:html|pdf) (?:report|page|file|summary|overview)\b|\breport (?:on|of|about|for)\b|\b(?:plot|chart|visuali[sz]e|graph)\b"),
-    ("docs", "names the model card", rf"^docs?\b|\bmodel[ -]?cards?\b(?! mean)|\bread ?me\b|\b(?:documentation|docs|document|documenting)\b[^.;]*{THING}|\b(?:write|generate|create|make|update|refresh|produce|regenerate)\b[^.;]{0,20}\b(?:documentation|docs|card)\b"),
-    ("rebuild", "asks to make it again", rf"\b(?:rebuild|re-build|remake|recreate|regenerate|reproduce|redo|reconstruct|reconvert)\b(?=[^.;]*(?:{THING}|$))|\b(?:build|make|create|produce|generate)\b[^.;]*(?:{N}|{IT})[^.;]*\b(?:again|anew|afresh|once more|from scratch|from (?:its|the) manifest)\b|\bfrom (?:its|the|their) manifests?\b|\b(?:build|make) {N} again"),
-    ("verify", "asks to check what is on disk", rf"^verify\b|\bverif(?:y|ying|ication)\b(?! (?:my|the) (?:setup|install\w*|environment))[^.;]*(?:{THING}|$)|\b(?:check|validate|confirm|recompute|compute|compare|test|audit|examine|inspect)\b[^.;]{{0,30}}\b(?:hash(?:es)?|checksums?|sha-?256|integrity|files? (?:are|is)|intact|corrupt\w*|signatures?|manifest)\b|\b(?:is|are|was|were)\b[^.;]*(?:{THING}|files)[^.;]*\b(?:intact|corrupt\w*|tampered|damaged|unchanged|modified|altered|bit-?rot\w*|untouched|undamaged)\b|\b(?:integrity|checksums?|hash(?:es)?)\b[^.;]*(?:{THING})|\b(?:hash|integrity|checksum) (?:check|verification)\b|\bmake sure\b[^.;]*(?:{THING})[^.;]*\b(?:intact|not corrupt\w*|ok|not damaged|unchanged|complete)\b"),
-    ("delete", "asks to delete", rf"^(?:delete|rm|remove|erase|del|trash|purge|wipe|uninstall|unlink)\b(?!.*\bcomparison)|\b(?:delete|remove|erase|get rid of|throw (?:away|out)|trash|wipe|purge|dispose of|nuke|discard|clear (?:out|away)|bin|dump|ditch|toss|scrap|clean up|drop|throw|chuck)\b(?!.*\bcomparison)[^.;]{{0,40}}?(?:{THING}|{X}|all (?:my |the )?(?:models|artifacts|failed|quants)|everything|failed (?:runs|jobs|ones))|\bi (?:do not|no longer) need {X}(?: any ?more)?\b|\bfree (?:up )?(?:some )?(?:disk )?space\b[^.;]*{THING}|{THING}[^.;]{{0,20}}\b(?:can go|must go|has to go|should go)\b"),
-    ("compare", "asks to compare", rf"^compare\b|\bcompar(?:e|ing|es|ison)\b|\b(?:{N}|{IT})(?: (?:vs\.?|versus|against|or|and) )(?:{THING})[\s?]*$|\b(?:difference|diff|differences)\b[^.;]*{N}[^.;]*{X}|\b(?:which|what)(?: one| of (?:them|these|those|the two))? (?:is|was|are|has|performs|does|scores|runs|one)\b[^.;]*{N}[^.;]*{X}|{N} (?:against|vs\.?|versus) |\b(?:is|are) {N} (?:any )?(?:better|worse|faster|slower|smaller|bigger|more \w+) than|\b(?:put|set|place|line up|hold|weigh|pit|rank|match)\b[^.;]*(?:{THING})[^.;]*(?:side by side|next to|against|beside)|\bside[ -]by[ -]side\b|\bhow (?:does|do|did) {THING}[^.;]*(?:stack up|measure up|differ|fare|hold up)\b[^.;]*(?:{THING}|$)|\bwhich (?:one |of (?:them|the two|these|those) )?(?:is|was|performs|does) (?:\w+ )?(?:better|faster|smaller|best|more accurate|worse)\b(?=[\s?]*$)"),
+    (
+        "adapters",
+        "about adapters",
+        r"^adapters?\b"
+        r"|\b(?:list|show|merge|attach|apply|load|unload|remove|delete|which|what|manage|switch|use|export"
+        r"|combine|detach|see|have|stack|fuse|mount|install|activate"
+        r"|bake)\b[^.;]{0,40}\b(?:q?lora )?(?:adapters?|loras?)\b(?! training)"
+        r"|\b(?:my|the|any|available|trained) (?:q?lora )?(?:adapters|loras)\b",
+    ),
+    (
+        "finetune",
+        "names finetuning",
+        r"^(?:q?lora|train)\b|\bfinetun(?:e|ing)\b(?! (?:work|mean))"
+        r"|\b(?:train|teach|adapt|specialis\w*|specializ\w*|retrain) (?:a |an |the |my "
+        rf"|up )?(?:q?lora (?:adapter )?(?:for |on |of )?)?(?:{THING})"
+        r"|\btrain (?:a |an )?(?:q?lora|adapter)\b"
+        r"|\b(?:q?lora|adapter) (?:training|run)\b"
+        r"|\b(?:start|launch|do|run) (?:a |the )?(?:training|q?lora)\b",
+    ),
+    (
+        "sweep",
+        "names a sweep",
+        r"\b(?:sweep(?:s|ing)?|grid(?: search)?)\b(?! mean)"
+        r"|\b(?:try|quantiz(?:e|ing)|run|convert|make|test|explore|go through|loop over|do|build|produce|scan"
+        r"|step)\b[^.;]*\b(?:all|every|each|several|various|different|many|a range of|the whole range of"
+        r"|multiple|a bunch of)(?: of)?(?: the)?(?: possible| available| k-?quant| supported| gguf"
+        r"| llama\.cpp)? (?:types?|quants?|bit[ -]?widths?|bits|methods?|k-quants?|levels|precisions?|settings"
+        r"|variants?|combinations?|sizes?|quantizations?|formats)\b"
+        r"|\btry\b[^.;]*\b\d(?: bits?)?, ?\d"
+        r"|\b(?:from|between) \d(?:[ -]?bits?)? (?:to|through|and|up to|down to) \d[ -]?bits?\b"
+        r"|\bacross\b[^.;]*\bbits?\b"
+        r"|\b(?:at|in|over|with|to) \d(?: bits?)?, \d[^.;]*\bbits?\b",
+    ),
+    (
+        "report",
+        "names a report",
+        r"^report\b"
+        r"|\b(?:make|create|write|generate|build|give|produce|export|render|draw|get|show|want|need|prepare"
+        r"|compile|i would like|put together|do|send)\b(?! .*\bmodel card)[^.;]{0,30}\b(?:reports?|charts?"
+        r"|plots?|graphs?|dashboards?|web ?page|overview page)\b"
+        r"|\b(?:html|pdf) (?:report|page|file|summary|overview)\b"
+        r"|\breport (?:on|of|about|for)\b|\b(?:plot|chart|visuali[sz]e|graph)\b",
+    ),
+    (
+        "docs",
+        "names the model card",
+        r"^docs?\b|\bmodel[ -]?cards?\b(?! mean)|\bread ?me\b"
+        rf"|\b(?:documentation|docs|document|documenting)\b[^.;]*{THING}"
+        rf"|\b(?:write|generate|create|make|update|refresh|produce|regenerate)\b[^.;]{0, 20}\b(?:documentation"
+        r"|docs|card)\b",
+    ),
+    (
+        "rebuild",
+        "asks to make it again",
+        r"\b(?:rebuild|re-build|remake|recreate|regenerate|reproduce|redo|reconstruct"
+        rf"|reconvert)\b(?=[^.;]*(?:{THING}|$))"
+        rf"|\b(?:build|make|create|produce|generate)\b[^.;]*(?:{N}|{IT})[^.;]*\b(?:again|anew|afresh|once more"
+        r"|from scratch|from (?:its|the) manifest)\b"
+        rf"|\bfrom (?:its|the|their) manifests?\b|\b(?:build|make) {N} again",
+    ),
+    (
+        "verify",
+        "asks to check what is on disk",
+        r"^verify\b"
+        rf"|\bverif(?:y|ying|ication)\b(?! (?:my|the) (?:setup|install\w*|environment))[^.;]*(?:{THING}|$)"
+        r"|\b(?:check|validate|confirm|recompute|compute|compare|test|audit|examine"
+        rf"|inspect)\b[^.;]{{0,30}}\b(?:hash(?:es)?|checksums?|sha-?256|integrity|files? (?:are|is)|intact"
+        r"|corrupt\w*|signatures?|manifest)\b"
+        rf"|\b(?:is|are|was|were)\b[^.;]*(?:{THING}|files)[^.;]*\b(?:intact|corrupt\w*|tampered|damaged"
+        r"|unchanged|modified|altered|bit-?rot\w*|untouched|undamaged)\b"
+        rf"|\b(?:integrity|checksums?|hash(?:es)?)\b[^.;]*(?:{THING})"
+        r"|\b(?:hash|integrity|checksum) (?:check|verification)\b"
+        rf"|\bmake sure\b[^.;]*(?:{THING})[^.;]*\b(?:intact|not corrupt\w*|ok|not damaged|unchanged|complete)\b",
+    ),
+    (
+        "delete",
+        "asks to delete",
+        r"^(?:delete|rm|remove|erase|del|trash|purge|wipe|uninstall|unlink)\b(?!.*\bcomparison)"
+        r"|\b(?:delete|remove|erase|get rid of|throw (?:away|out)|trash|wipe|purge|dispose of|nuke|discard"
+        r"|clear (?:out|away)|bin|dump|ditch|toss|scrap|clean up|drop|throw"
+        rf"|chuck)\b(?!.*\bcomparison)[^.;]{{0,40}}?(?:{THING}|{X}|all (?:my |the )?(?:models|artifacts|failed"
+        r"|quants)|everything|failed (?:runs|jobs|ones))"
+        rf"|\bi (?:do not|no longer) need {X}(?: any ?more)?\b"
+        rf"|\bfree (?:up )?(?:some )?(?:disk )?space\b[^.;]*{THING}"
+        rf"|{THING}[^.;]{{0,20}}\b(?:can go|must go|has to go|should go)\b",
+    ),
+    (
+        "compare",
+        "asks to compare",
+        r"^compare\b|\bcompar(?:e|ing|es|ison)\b"
+        rf"|\b(?:{N}|{IT})(?: (?:vs\.?|versus|against|or|and) )(?:{THING})[\s?]*$"
+        rf"|\b(?:difference|diff|differences)\b[^.;]*{N}[^.;]*{X}"
+        r"|\b(?:which|what)(?: one| of (?:them|these|those|the two))? (?:is|was|are|has|performs|does|scores"
+        rf"|runs|one)\b[^.;]*{N}[^.;]*{X}|{N} (?:against|vs\.?|versus) "
+        rf"|\b(?:is|are) {N} (?:any )?(?:better|worse|faster|slower|smaller|bigger|more \w+) than"
+        rf"|\b(?:put|set|place|line up|hold|weigh|pit|rank|match)\b[^.;]*(?:{THING})[^.;]*(?:side by side"
+        r"|next to|against|beside)|\bside[ -]by[ -]side\b"
+        rf"|\bhow (?:does|do|did) {THING}[^.;]*(?:stack up|measure up|differ|fare|hold up)\b[^.;]*(?:{THING}|$)"
+        r"|\bwhich (?:one |of (?:them|the two|these|those) )?(?:is|was|performs|does) (?:\w+ )?(?:better"
+        r"|faster|smaller|best|more accurate|worse)\b(?=[\s?]*$)",
+    ),
     ("llm_status", "tests the provider", r"\bllm (?:status|test)\b"),
-    ("serve", "asks for a server", rf"^(?:serve|api|host|expose|publish|deploy)\b|\b(?:serve|serving|host|expose|deploy|publish)\b[^.;]*(?:{THING}|api|server|endpoint|port|\bhttp\b|models?)|\b(?:start|run|launch|open|spin up|fire up|bring up|boot|stop|put|make|provide|need|want|stand up|set up|create)\b[^.;]{{0,45}}\b(?:api(?! key)|rest|server|endpoint|web ?service|openai[ -]compatible|http)\b|\b(?:over|as|via|through|behind|on) (?:an? |the )?(?:openai[ -]?(?:compatible )?|rest |http |local |web )?(?:api|endpoint|http|server|port \d+)\b|\b(?:api|server) (?:status|keys?)\b|\bapi serve\b|\bmake\b[^.;]*available\b[^.;]*(?:api|http|network|port|endpoint)|\bis the (?:api|server) (?:up|running|on|alive|down)"),
-    ("experiment", "asks to experiment", rf"\bexperiment(?:ing)?\b(?!s\b)(?=(?:[^.;]*(?:{THING}|prompts?|temperature|settings|sampling|\bwith\b))|[\s.!]*$)|\b(?:play|tinker|fiddle|mess|toy)(?: around| about)? with\b[^.;]*(?:{THING}|temperature|prompts?|sampling|settings)|\b(?:try|test|run|vary|explore|compare|a/b)\b[^.;]{{0,40}}\b(?:prompts?|temperatures?|sampling|top[-_ ]?[pk])\b|\b(?:at|with|using) (?:a )?(?:\w+ )?(?:temperatures?|top[-_ ]?[pk]|sampling)\b|\btry out (?:some |a few |different |various )?prompts"),
-    ("chat", "asks to chat", rf"^chat\b|\b(?:chat|talk|speak|converse|conversation|converse|discuss|interact|dialog(?:ue)?|gossip)(?:ting|ing)?\b[^.;]{{0,30}}\b(?:with|to)\b|\bask (?:{THING}) \w+|\b(?:open|start|have|begin) (?:a |an |the )?(?:\w+ )?(?:chat|conversation|dialogue|dialog|chat session|interactive session)\b|\bsay (?:hi|hello|something) to\b|\bchat (?:to|using|via)\b|\b(?:let|have) {THING} (?:answer|speak|talk|reply|say)\b|\bprompt {THING}"),
+    (
+        "serve",
+        "asks for a server",
+        r"^(?:serve|api|host|expose|publish|deploy)\b"
+        rf"|\b(?:serve|serving|host|expose|deploy|publish)\b[^.;]*(?:{THING}|api|server|endpoint|port|\bhttp\b"
+        r"|models?)"
+        r"|\b(?:start|run|launch|open|spin up|fire up|bring up|boot|stop|put|make|provide|need|want|stand up"
+        rf"|set up|create)\b[^.;]{{0,45}}\b(?:api(?! key)|rest|server|endpoint|web ?service"
+        r"|openai[ -]compatible|http)\b"
+        r"|\b(?:over|as|via|through|behind|on) (?:an? |the )?(?:openai[ -]?(?:compatible )?|rest |http |local "
+        r"|web )?(?:api|endpoint|http|server|port \d+)\b"
+        r"|\b(?:api|server) (?:status|keys?)\b|\bapi serve\b"
+        r"|\bmake\b[^.;]*available\b[^.;]*(?:api|http|network|port|endpoint)"
+        r"|\bis the (?:api|server) (?:up|running|on|alive|down)",
+    ),
+    (
+        "experiment",
+        "asks to experiment",
+        rf"\bexperiment(?:ing)?\b(?!s\b)(?=(?:[^.;]*(?:{THING}|prompts?|temperature|settings|sampling"
+        r"|\bwith\b))|[\s.!]*$)"
+        rf"|\b(?:play|tinker|fiddle|mess|toy)(?: around| about)? with\b[^.;]*(?:{THING}|temperature|prompts?"
+        r"|sampling|settings)"
+        rf"|\b(?:try|test|run|vary|explore|compare|a/b)\b[^.;]{{0,40}}\b(?:prompts?|temperatures?|sampling"
+        r"|top[-_ ]?[pk])\b"
+        r"|\b(?:at|with|using) (?:a )?(?:\w+ )?(?:temperatures?|top[-_ ]?[pk]|sampling)\b"
+        r"|\btry out (?:some |a few |different |various )?prompts",
+    ),
+    (
+        "chat",
+        "asks to chat",
+        r"^chat\b"
+        r"|\b(?:chat|talk|speak|converse|conversation|converse|discuss|interact|dialog(?:ue)?|gossip)(?:ting"
+        rf"|ing)?\b[^.;]{{0,30}}\b(?:with|to)\b|\bask (?:{THING}) \w+"
+        r"|\b(?:open|start|have|begin) (?:a |an |the )?(?:\w+ )?(?:chat|conversation|dialogue|dialog"
+        r"|chat session|interactive session)\b|\bsay (?:hi|hello|something) to\b"
+        r"|\bchat (?:to|using|via)\b"
+        rf"|\b(?:let|have) {THING} (?:answer|speak|talk|reply|say)\b"
+        rf"|\bprompt {THING}",
+    ),
 )
 
 QUESTIONS = _rules(
     ("explain", "'explain' asks for knowledge", r"^(?:explain|define|teach me|eli5)\b(?! .*\bplan\b)"),
-    ("preflight", "asks whether it can be done", rf"^preflight\b|\bpreflight\b|\b(?:can|could|may|might|will|would|should)\b (?:(?:one|we|you|i|it|this|that|the model|model)\s)*(?:ever )?(?:{THING}|the model)[^.;]{{0,30}}?\b(?:be|get|still be)(?: \w+)? (?:quantizi?ed|quantized|converted|compressed|made|turned|done|used|shrunk|handled|loaded|processed|squeezed|downloaded|run|supported|quantize|brought)\b|\b(?:is|are|was)\b[^.;]{{0,30}}(?:{THING})[^.;]{{0,25}}\b(?:supported|unsupported|gated|quantizable|convertible|compatible|allowed|private|public|open|licen[cs]ed|restricted|available|possible|doable|feasible|ok for|suitable|downloadable|accessible|known|eligible|free to|free for)\b|\b(?:does|do|will|would|can|could)\b[^.;]{{0,20}}(?:{_METHOD}|you|lqmf|it|we|the converter|the tool)[^.;]{{0,12}}\b(?:support|handle|know|work with|accept|cope with|understand|deal with|do)\b[^.;]*(?:{THING})|\b(?:does|do|will|would)\b[^.;]*(?:{THING})[^.;]{{0,20}}\b(?:work|support|need a (?:token|licen[cs]e|login)|require|have a (?:tokenizer|chat template|licen[cs]e)|go|play)\b|\b(?:possible|feasible|able|doable|allowed|ok|okay|legal) to (?:quantize|convert|compress|shrink|use|download|turn)\b|\bdo i need\b[^.;]*\b(?:token|licen[cs]e|login|access|permission)\b[^.;]*(?:{THING})|\b(?:check|find out|tell me|see|know|wonder(?:ing)?|figure out|sure)\b[^.;]{{0,20}}\b(?:whether|if|that)\b[^.;]*(?:{THING})[^.;]*\b(?:quantized|supported|gated|works?|possible|compatible|quantizable|converted|convertible|can be|available|ok|feasible|support)\b|\b(?:check|inspect|vet|pre-?check|look at|examine)\b(?: \w+){{0,4}} {M}\b|\bcan (?:i|we|one) (?:quantize|convert|compress|shrink|use|download|get)\b[^.;]*(?:{THING})[^.;]*\?|\bcan (?:i|we|one) (?:even |actually |really )?(?:quantize|convert|compress|shrink)\b[^.;]*(?:{THING})|\b(?:is there (?:any|a)|any) (?:way|chance|problem|issue|reason|support|obstacle|blocker)\b[^.;]*(?:{THING})|{M}[^.;]{{0,12}}\b(?:supported|gated|quantizable|compatible|possible)\?|\b(?:supported|support)\b[^.;]{{0,10}}{M}\?|\b(?:what|which) (?:architecture|licen[cs]e|tokenizer|chat template)\b[^.;]*(?:{THING})|\bhave (?:i )?access to\b[^.;]*(?:{THING})|\b(?:anything|something|what) (?:against|stopping|that prevents|in the way of|preventing|speaks against)\b[^.;]*(?:{THING})|\bgated\b[^.;]*(?:{THING})"),
-    ("plan", "asks what it would be", rf"^plan\b|\b(?:show|give|make|draw up|see|want|need|print|draft|display|create|prepare|sketch|just|only|propose|tell me|with|work out|lay out|write|get|outline|look at|the|a)\b(?: me| us| you)?(?: (?:the|a|your|quantization|full|just|only|detailed|rough|an|out|up))* (?:plan|estimates?|dry[ -]?run|recommendation|proposal|suggestion|forecast)\b|\bdry[ -]?run\b|\bplan (?:for|of|to|a|an|the|out|it)\b|\bhow (?:big|large|heavy|small|huge|much (?:space|memory|room|v?ram|disk|storage|gpu|bigger|smaller)|many (?:gb|gigs|gigabytes|mb|megabytes|gib|bytes))\b(?![^.;]*<n)|\bwhat (?:\w+ )?(?:size|footprint|file size|memory|vram|ram)\b[^.;]*\b(?:would|will|does|do|is|be|have|need|take|of|are|should)\b(?![^.;]*<n)|\b(?:will|would|does|do|can|could|is|did|might|should)\b[^.;]*(?:{THING}|model)[^.;]*\b(?:fits?|squeeze|squeezed|run|running|go|work|loaded|cram\w*|load|enough|handle|manage|usable)\b[^.;]*(?:\b(?:on|in|into|within|with|under|inside|for|to)\b)|\b(?:fits?|fitting)\b[^.;]*\b(?:in|into|on|within|my|a|the)\b[^.;]*\?|\b(?:will|would|does|can|could) (?:{THING}) (?:\w+ )?fit\b|\b(?:can|could|will|would|does|is)\b[^.;]*(?:gpu|card|ram|memory|machine|laptop|cpu|computer|pc|\d ?gb|raspberry|mac|device|hardware|system|it)\b[^.;]*\b(?:run|handle|hold|load|cope|manage|enough|fit|take|host|accommodate|suffice)\b[^.;]*(?:{THING})|\b(?:which|what)\b[^.;?]{{0,25}}\b(?:quant\w*|types?|bits?|bit[ -]?width|methods?|precision|format|settings?|level|option|options|configuration|setup|k-quants?|gguf|variant|version|one|would|should|do)\b[^.;]*\b(?:should|would|best|use|recommend\w*|suggest|pick|choose|go (?:for|with)|fits?|better|suits?|right|good|optimal|ideal|advise|take|sensible|make sense|appropriate|works?)\b[^.;]*(?:\b(?:for|on|with|in|to|of)\b|{THING})|\bwhat should i (?:use|pick|choose|take|do|go)\b[^.;]*|\b(?:best|right|optimal|ideal|good|recommended|sensible|suitable) (?:\w+ )?(?:quant\w*|types?|bits?|methods?|precision|settings?|choice|option|way|level|setup)\b[^.;]*(?:\b(?:for|to|of|on)\b)|\b(?:recommend|suggest|advise|propose|advice)\b|\bwhat (?:would|do) you (?:recommend|suggest|advise|pick|choose|use|propose|do)\b|\bhow (?:long|much time|slow|fast|quickly)\b[^.;]*\b(?:would|will|does|take|to)\b[^.;]*(?:quantiz\w*|convert\w*|{M}|take)|\bestimate\b|\bwhat would\b[^.;]*(?:{THING})[^.;]*\b(?:look like|weigh|need|take|cost|be|require|come to|come out)\b|\bhow (?:would|could|should|will) (?:you|i|we|it)\b[^.;]*(?:{THING})|\b(?:do|does|will|would)\b[^.;]*(?:{THING})[^.;]*\b(?:need|require|take|use|take up|consume|eat|occupy)\b|\bis (?:my|the|a|an|this) [^.;]*\benough\b|\b(?:is|are|would) [^.;]{{0,40}}\benough (?:for|to)\b|\bshould i (?:use|go|pick|choose|take|quantize)\b[^.;]*(?:{M}|{IT})|\bdo i have enough\b|\bcan i (?:run|fit|load|use|squeeze|get|host)\b[^.;]*(?:{THING})"),
+    (
+        "preflight",
+        "asks whether it can be done",
+        r"^preflight\b|\bpreflight\b"
+        r"|\b(?:can|could|may|might|will|would|should)\b (?:(?:one|we|you|i|it|this|that|the model"
+        rf"|model)\s)*(?:ever )?(?:{THING}|the model)[^.;]{{0,30}}?\b(?:be|get"
+        r"|still be)(?: \w+)? (?:quantizi?ed|quantized|converted|compressed|made|turned|done|used|shrunk"
+        r"|handled|loaded|processed|squeezed|downloaded|run|supported|quantize|brought)\b"
+        rf"|\b(?:is|are|was)\b[^.;]{{0,30}}(?:{THING})[^.;]{{0,25}}\b(?:supported|unsupported|gated|quantizable"
+        r"|convertible|compatible|allowed|private|public|open|licen[cs]ed|restricted|available|possible|doable"
+        r"|feasible|ok for|suitable|downloadable|accessible|known|eligible|free to|free for)\b"
+        rf"|\b(?:does|do|will|would|can|could)\b[^.;]{{0,20}}(?:{_METHOD}|you|lqmf|it|we|the converter"
+        rf"|the tool)[^.;]{{0,12}}\b(?:support|handle|know|work with|accept|cope with|understand|deal with"
+        rf"|do)\b[^.;]*(?:{THING})"
+        rf"|\b(?:does|do|will|would)\b[^.;]*(?:{THING})[^.;]{{0,20}}\b(?:work|support|need a (?:token"
+        r"|licen[cs]e|login)|require|have a (?:tokenizer|chat template|licen[cs]e)|go|play)\b"
+        r"|\b(?:possible|feasible|able|doable|allowed|ok|okay|legal) to (?:quantize|convert|compress|shrink"
+        r"|use|download|turn)\b"
+        rf"|\bdo i need\b[^.;]*\b(?:token|licen[cs]e|login|access|permission)\b[^.;]*(?:{THING})"
+        rf"|\b(?:check|find out|tell me|see|know|wonder(?:ing)?|figure out|sure)\b[^.;]{{0,20}}\b(?:whether|if"
+        rf"|that)\b[^.;]*(?:{THING})[^.;]*\b(?:quantized|supported|gated|works?|possible|compatible|quantizable"
+        r"|converted|convertible|can be|available|ok|feasible|support)\b"
+        rf"|\b(?:check|inspect|vet|pre-?check|look at|examine)\b(?: \w+){{0,4}} {M}\b"
+        rf"|\bcan (?:i|we|one) (?:quantize|convert|compress|shrink|use|download|get)\b[^.;]*(?:{THING})[^.;]*\?"
+        r"|\bcan (?:i|we|one) (?:even |actually |really )?(?:quantize|convert|compress"
+        rf"|shrink)\b[^.;]*(?:{THING})"
+        r"|\b(?:is there (?:any|a)|any) (?:way|chance|problem|issue|reason|support|obstacle"
+        rf"|blocker)\b[^.;]*(?:{THING})"
+        rf"|{M}[^.;]{{0,12}}\b(?:supported|gated|quantizable|compatible|possible)\?"
+        rf"|\b(?:supported|support)\b[^.;]{{0,10}}{M}\?"
+        rf"|\b(?:what|which) (?:architecture|licen[cs]e|tokenizer|chat template)\b[^.;]*(?:{THING})"
+        rf"|\bhave (?:i )?access to\b[^.;]*(?:{THING})"
+        r"|\b(?:anything|something|what) (?:against|stopping|that prevents|in the way of|preventing"
+        rf"|speaks against)\b[^.;]*(?:{THING})|\bgated\b[^.;]*(?:{THING})",
+    ),
+    (
+        "plan",
+        "asks what it would be",
+        r"^plan\b"
+        r"|\b(?:show|give|make|draw up|see|want|need|print|draft|display|create|prepare|sketch|just|only"
+        r"|propose|tell me|with|work out|lay out|write|get|outline|look at|the|a)\b(?: me| us| you)?(?: (?:the"
+        r"|a|your|quantization|full|just|only|detailed|rough|an|out|up))* (?:plan|estimates?|dry[ -]?run"
+        r"|recommendation|proposal|suggestion|forecast)\b|\bdry[ -]?run\b"
+        r"|\bplan (?:for|of|to|a|an|the|out|it)\b"
+        r"|\bhow (?:big|large|heavy|small|huge|much (?:space|memory|room|v?ram|disk|storage|gpu|bigger"
+        r"|smaller)|many (?:gb|gigs|gigabytes|mb|megabytes|gib|bytes))\b(?![^.;]*<n)"
+        r"|\bwhat (?:\w+ )?(?:size|footprint|file size|memory|vram|ram)\b[^.;]*\b(?:would|will|does|do|is|be"
+        r"|have|need|take|of|are|should)\b(?![^.;]*<n)"
+        rf"|\b(?:will|would|does|do|can|could|is|did|might|should)\b[^.;]*(?:{THING}|model)[^.;]*\b(?:fits?"
+        r"|squeeze|squeezed|run|running|go|work|loaded|cram\w*|load|enough|handle|manage"
+        r"|usable)\b[^.;]*(?:\b(?:on|in|into|within|with|under|inside|for|to)\b)"
+        r"|\b(?:fits?|fitting)\b[^.;]*\b(?:in|into|on|within|my|a|the)\b[^.;]*\?"
+        rf"|\b(?:will|would|does|can|could) (?:{THING}) (?:\w+ )?fit\b"
+        r"|\b(?:can|could|will|would|does|is)\b[^.;]*(?:gpu|card|ram|memory|machine|laptop|cpu|computer|pc"
+        r"|\d ?gb|raspberry|mac|device|hardware|system|it)\b[^.;]*\b(?:run|handle|hold|load|cope|manage|enough"
+        rf"|fit|take|host|accommodate|suffice)\b[^.;]*(?:{THING})"
+        rf"|\b(?:which|what)\b[^.;?]{{0,25}}\b(?:quant\w*|types?|bits?|bit[ -]?width|methods?|precision|format"
+        r"|settings?|level|option|options|configuration|setup|k-quants?|gguf|variant|version|one|would|should"
+        r"|do)\b[^.;]*\b(?:should|would|best|use|recommend\w*|suggest|pick|choose|go (?:for|with)|fits?|better"
+        r"|suits?|right|good|optimal|ideal|advise|take|sensible|make sense|appropriate"
+        rf"|works?)\b[^.;]*(?:\b(?:for|on|with|in|to|of)\b|{THING})"
+        r"|\bwhat should i (?:use|pick|choose|take|do|go)\b[^.;]*"
+        r"|\b(?:best|right|optimal|ideal|good|recommended|sensible|suitable) (?:\w+ )?(?:quant\w*|types?|bits?"
+        r"|methods?|precision|settings?|choice|option|way|level|setup)\b[^.;]*(?:\b(?:for|to|of|on)\b)"
+        r"|\b(?:recommend|suggest|advise|propose|advice)\b"
+        r"|\bwhat (?:would|do) you (?:recommend|suggest|advise|pick|choose|use|propose|do)\b"
+        r"|\bhow (?:long|much time|slow|fast|quickly)\b[^.;]*\b(?:would|will|does|take"
+        rf"|to)\b[^.;]*(?:quantiz\w*|convert\w*|{M}|take)|\bestimate\b"
+        rf"|\bwhat would\b[^.;]*(?:{THING})[^.;]*\b(?:look like|weigh|need|take|cost|be|require|come to"
+        r"|come out)\b"
+        rf"|\bhow (?:would|could|should|will) (?:you|i|we|it)\b[^.;]*(?:{THING})"
+        rf"|\b(?:do|does|will|would)\b[^.;]*(?:{THING})[^.;]*\b(?:need|require|take|use|take up|consume|eat"
+        r"|occupy)\b|\bis (?:my|the|a|an|this) [^.;]*\benough\b"
+        rf"|\b(?:is|are|would) [^.;]{{0,40}}\benough (?:for|to)\b"
+        rf"|\bshould i (?:use|go|pick|choose|take|quantize)\b[^.;]*(?:{M}|{IT})"
+        r"|\bdo i have enough\b"
+        rf"|\bcan i (?:run|fit|load|use|squeeze|get|host)\b[^.;]*(?:{THING})",
+    ),
 )
 
 KNOWLEDGE = _rules(
-    ("explain", "a knowledge question", r"^(?:what (?:is|are|was|does|do|exactly|happens|about|makes|kind|sort|effect|did)|who|why|how (?:does|do|is|are|come|can|much|bad|good|accurate|big|many|should|would)|when (?:should|do|would|is)|which (?:is|one|are|of|method|type|quant\w*|format|has|gives|works|do|should)|tell me|does|do|is|are|should|would|can|could|will|where|i (?:do not )?(?:understand|wonder|want to (?:know|learn|understand))|i am curious|difference|differences|meaning|give me (?:a |an |the )?(?:short |quick |brief )?(?:explanation|definition|introduction|overview|primer)|what|compare|comparison|describe|talk me through|walk me through|help me understand|please explain|explain)\b|\b(?:vs\.?|versus)\b|\b(?:explain|meaning of|stands? for|what (?:is|does|are))\b|\?\s*$"),
+    (
+        "explain",
+        "a knowledge question",
+        r"^(?:what (?:is|are|was|does|do|exactly|happens|about|makes|kind|sort|effect|did)|who|why|how (?:does"
+        r"|do|is|are|come|can|much|bad|good|accurate|big|many|should|would)|when (?:should|do|would|is)"
+        r"|which (?:is|one|are|of|method|type|quant\w*|format|has|gives|works|do|should)|tell me|does|do|is"
+        r"|are|should|would|can|could|will|where|i (?:do not )?(?:understand|wonder|want to (?:know|learn"
+        r"|understand))|i am curious|difference|differences|meaning|give me (?:a |an |the )?(?:short |quick "
+        r"|brief )?(?:explanation|definition|introduction|overview|primer)|what|compare|comparison|describe"
+        r"|talk me through|walk me through|help me understand|please explain|explain)\b"
+        r"|\b(?:vs\.?|versus)\b"
+        r"|\b(?:explain|meaning of|stands? for|what (?:is|does|are))\b|\?\s*$",
+    ),
 )
 
 OUTCOMES = _rules(
-    ("benchmark", "asks for speed", rf"^bench(?:mark(?:s|ing)?)?\b|\bbench(?:mark(?:s|ed|ing)?)?\b|\bhow (?:fast|quick|slow|speedy|quickly)\b[^.;]*(?:{THING})|\b(?:measure|time|check|clock|gauge|find out|tell me|get|test|determine|what is|show)\b[^.;]{{0,25}}\b(?:speed|throughput|latency|tokens? (?:per|a|/) ?s\w*|tok/s|performance|t/s|fast)\b[^.;]*(?:{THING})|\b(?:tokens? (?:per|a) s\w*|tok/s|throughput|speed test|latency)\b[^.;]*(?:{THING})|(?:{THING})[^.;]*\b(?:tokens? (?:per|a) s\w*|throughput|tok/s)\b|\btime {N}"),
-    ("show", "asks for what is recorded", rf"^show (?:me )?(?:{X})|\b(?:show|display|print|view|open|see|inspect|describe|detail|details|info|information|look at|look up|pull up|bring up|tell me|give me|get|cat|present)\b[^.;]*?(?:details?|info\w*|record\w*|manifest|receipt|facts|summary|everything|about|on|of|for|\b)\s*(?:{N}|{IT})(?![^.;]*\b(?:plan|stats|statistics|history|worked|succeeded)\b)|\bwhat(?: do (?:you|we) know| is (?:known|recorded|stored|there|inside|in)| have (?:you|we) got| can you tell me| is)\b[^.;]*(?:{N})|\bwhat\b[^.;]*\b(?:recorded|known|stored|know)\b[^.;]*(?:{THING})|\b(?:details?|info|information|record|receipt|manifest|entry|data) (?:of|for|on|about) (?:the )?(?:{X}|{IT})|\b(?:when|how|where|by whom|from what|with what)\b[^.;]*(?:{N}|{IT})[^.;]*\b(?:made|built|created|quantized|produced|stored|saved|located|come from)\b|\bhow (?:big|large|heavy|much space)\b[^.;]*{N}|\bwhat size\b[^.;]*{N}|^show \S*[\d_-]\S*$|\bshow (?:me )?(?:job|run|experiment|artifact|model) "),
-    ("test", "asks for a test", rf"^test\b|\b(?:test|testing|evaluate|evaluating|eval|assess|retest|quality[ -]check|grade|score|rate|try out|check out|judge|examine|measure|sanity[ -]check|run (?:the |a |some |quick |comprehensive |full )*tests?)\b[^.;]*(?:{THING}|tests?\b|\bmodels?\b|$)|\bhow (?:good|well|accurate|bad|smart|reliable|coherent|decent|usable|does)\b[^.;]*(?:{THING}|{M})|\b(?:perplexity|quality|accuracy|kl(?: divergence)?|divergence)\b[^.;]*(?:{N}|{IT})|\b(?:is|are|does|did)\b[^.;]*(?:{N}|{IT})[^.;]*\b(?:any good|good|usable|ok|okay|work|works|sane|decent|coherent|accurate|turn out)\b|^try {THING}|\b(?:check|try)\b(?: \w+){{0,3}} (?:{N})|\b(?:give|put)\b[^.;]*(?:{THING})[^.;]*\b(?:test|spin|through its paces|try)\b|\bwhat can be tested\b|\bwhich\b[^.;]*\b(?:can i test|to test|testable)\b|\b(?:quick|comprehensive|full|thorough) test\b"),
-    ("stats", "asks for figures", r"^(?:stats?|statistics|statistic|numbers|metrics|figures|dashboard)\b|\b(?:stats|statistics|success[ -]rates?|failure[ -]rates?|figures|totals?|metrics|tall(?:y|ies)|scoreboard|key numbers)\b|\bhow (?:many|often)\b(?![^.;]*\b(?:bits|tokens|layers|parameters|gb|gigs)\b)[^.;]*(?:quantiz\w*|runs?|jobs?|models?|artifacts?|experiments?|succe\w*|fail\w*|made|tests?|times|have i|did i|did we)\b|\bhow much (?:disk |storage )?(?:space|disk|storage|time|bytes|gigabytes)\b[^.;]*\b(?:saved?|have i|spent|did|did we|in total|so far|am i|used|my)\b|\b(?:average|overall|in total|mean|aggregate|summar(?:y|i[sz]e))\b[^.;]*(?:runs?|jobs?|models?|times?|size|quantiz\w*|experiments?|numbers|compression|activity|work|everything|results?)\b|\boverall\b[^.;]*\b(?:doing|performance|numbers|results)\b|\bhow (?:am i|are (?:we|my|things)|is (?:it|my))\b[^.;]*\b(?:doing|going|runs|statistics|overall|performing|numbers)\b|\b(?:the|my|some|all|give me) (?:the )?numbers\b"),
-    ("history", "asks for the past", rf"^(?:history|log|journal|timeline)\b|\bhistory\b|\bwhat (?:did|have|was|were|has)\b[^.;]*\b(?:i|we|you)\b[^.;]*\b(?:do|done|ask(?:ed)?|type[d]?|say|said|run|tried|try|doing|did|happened|work(?:ed)?)\b|\b(?:past|previous|earlier|recent|last|latest|yesterday'?s?) (?:\w+ )?(?:commands?|activit(?:y|ies)|requests?|sessions?|turns?|conversations?|actions|steps|things)\b|\bwhat happened\b|\b(?:activity|command|session|job) (?:log|history)\b|\bwhat (?:did|have) (?:i|we)\b[^.;]*\b(?:yesterday|today|last|before|earlier|so far|recently|this week)\b|\bshow (?:me )?(?:the |my )?(?:log|timeline|journal|past)\b|\bgo over what\b|\b(?:recap|retrace)\b"),
-    ("list", "asks for a list", rf"^(?:list|ls|dir)\b|\b(?:list|enumerate|catalog(?:ue)?|inventory)\b|\b(?:show|display|give|print|see|view|tell|get|find|name|let us see|look at|browse|fetch)(?: me| us)? (?:(?:all|the|my|every|only|just|a|list|of|our|me|what|which|any|of my|everything|existing|available|saved|stored|finished|quantized|\d+[ -]?bits?|recent|latest|last|local|gguf|gptq|bitsandbytes|bnb|type|failed|failing|successful|succeeded|completed|unsuccessful|broken|old|new|past|previous|cpu|gpu|{M}|that|i have) )*(?:{_THINGS}|quantized|everything|what i have|failures?|successes|made|got)\b|\b(?:which|what)(?: of (?:my|the|them|those|these))?(?: \w+){{0,3}}? ?(?:{_THINGS}|quantized|ones?|them|my|all|have|did|do|was|were|went|failed|worked|succeeded)\b(?: \w+)*? ?(?:do (?:i|we) have|have (?:i|we|you)|are there|exist\w*|fail\w*|succe\w*|worked|work|did (?:not )?work|broke|crashed|are (?:on|in|here|available|stored|finished|done|ready|quantized)|is there|did (?:i|we)|were|went|made|i have|completed|available|on disk|passed|got through|ended|are mine|lie|already)\b|\b(?:do i have|have i got|are there|is there)\b[^.;]*\b(?:{_THINGS}|failed|gguf|gptq|bitsandbytes|anything quantized)\b|\bwhat (?:have|did) (?:i|we|you)(?: already| ever| all)? (?:quantized?|made|make|built|build|produced?|created?|converted?)\b|\bwhat (?:failed|went wrong|broke|worked|succeeded|crashed|have i got|do i have|is on disk|is there|did i get|is in (?:my|the) (?:store|library|workspace|collection))\b|^(?:all |only |just |the |my )*(?:failed|successful|unsuccessful|succeeded|failures|broken|completed)(?: (?:{_THINGS}|only|please))*[\s?.]*$|\b(?:failed|successful|unsuccessful|succeeded|completed|broken) (?:\w+ )?{_THINGS}\b|^(?:all |my )*(?:models|artifacts|quants|experiments|runs|jobs)(?: please)?[\s?.]*$|\bmy (?:quantized )?(?:models|artifacts|quants|experiments|collection|library)\b[\s?.]*$|\beverything (?:i have|that)\b|\bdid (?:anything|any|something)\b[^.;]*\b(?:fail|succeed|work|break|crash)"),
-    ("show", "'show' asks for what is recorded", rf"^(?:show|info|details|describe|inspect|view)\b(?: me)?(?: \w+){{0,4}} (?:{X})"),
+    (
+        "benchmark",
+        "asks for speed",
+        r"^bench(?:mark(?:s|ing)?)?\b|\bbench(?:mark(?:s|ed|ing)?)?\b"
+        rf"|\bhow (?:fast|quick|slow|speedy|quickly)\b[^.;]*(?:{THING})"
+        r"|\b(?:measure|time|check|clock|gauge|find out|tell me|get|test|determine|what is"
+        rf"|show)\b[^.;]{{0,25}}\b(?:speed|throughput|latency|tokens? (?:per|a|/) ?s\w*|tok/s|performance|t/s"
+        rf"|fast)\b[^.;]*(?:{THING})"
+        rf"|\b(?:tokens? (?:per|a) s\w*|tok/s|throughput|speed test|latency)\b[^.;]*(?:{THING})"
+        rf"|(?:{THING})[^.;]*\b(?:tokens? (?:per|a) s\w*|throughput|tok/s)\b"
+        rf"|\btime {N}",
+    ),
+    (
+        "show",
+        "asks for what is recorded",
+        rf"^show (?:me )?(?:{X})"
+        r"|\b(?:show|display|print|view|open|see|inspect|describe|detail|details|info|information|look at"
+        r"|look up|pull up|bring up|tell me|give me|get|cat|present)\b[^.;]*?(?:details?|info\w*|record\w*"
+        rf"|manifest|receipt|facts|summary|everything|about|on|of|for|\b)\s*(?:{N}|{IT})(?![^.;]*\b(?:plan"
+        r"|stats|statistics|history|worked|succeeded)\b)"
+        r"|\bwhat(?: do (?:you|we) know| is (?:known|recorded|stored|there|inside|in)| have (?:you|we) got"
+        rf"| can you tell me| is)\b[^.;]*(?:{N})"
+        rf"|\bwhat\b[^.;]*\b(?:recorded|known|stored|know)\b[^.;]*(?:{THING})"
+        r"|\b(?:details?|info|information|record|receipt|manifest|entry|data) (?:of|for|on"
+        rf"|about) (?:the )?(?:{X}|{IT})"
+        rf"|\b(?:when|how|where|by whom|from what|with what)\b[^.;]*(?:{N}|{IT})[^.;]*\b(?:made|built|created"
+        r"|quantized|produced|stored|saved|located|come from)\b"
+        rf"|\bhow (?:big|large|heavy|much space)\b[^.;]*{N}"
+        rf"|\bwhat size\b[^.;]*{N}|^show \S*[\d_-]\S*$"
+        r"|\bshow (?:me )?(?:job|run|experiment|artifact|model) ",
+    ),
+    (
+        "test",
+        "asks for a test",
+        r"^test\b"
+        r"|\b(?:test|testing|evaluate|evaluating|eval|assess|retest|quality[ -]check|grade|score|rate|try out"
+        r"|check out|judge|examine|measure|sanity[ -]check|run (?:the |a |some |quick |comprehensive "
+        rf"|full )*tests?)\b[^.;]*(?:{THING}|tests?\b|\bmodels?\b|$)"
+        rf"|\bhow (?:good|well|accurate|bad|smart|reliable|coherent|decent|usable|does)\b[^.;]*(?:{THING}|{M})"
+        rf"|\b(?:perplexity|quality|accuracy|kl(?: divergence)?|divergence)\b[^.;]*(?:{N}|{IT})"
+        rf"|\b(?:is|are|does|did)\b[^.;]*(?:{N}|{IT})[^.;]*\b(?:any good|good|usable|ok|okay|work|works|sane"
+        rf"|decent|coherent|accurate|turn out)\b|^try {THING}"
+        rf"|\b(?:check|try)\b(?: \w+){{0,3}} (?:{N})"
+        rf"|\b(?:give|put)\b[^.;]*(?:{THING})[^.;]*\b(?:test|spin|through its paces|try)\b"
+        r"|\bwhat can be tested\b"
+        r"|\bwhich\b[^.;]*\b(?:can i test|to test|testable)\b"
+        r"|\b(?:quick|comprehensive|full|thorough) test\b",
+    ),
+    (
+        "stats",
+        "asks for figures",
+        r"^(?:stats?|statistics|statistic|numbers|metrics|figures|dashboard)\b"
+        r"|\b(?:stats|statistics|success[ -]rates?|failure[ -]rates?|figures|totals?|metrics|tall(?:y|ies)"
+        r"|scoreboard|key numbers)\b"
+        r"|\bhow (?:many|often)\b(?![^.;]*\b(?:bits|tokens|layers|parameters|gb|gigs)\b)[^.;]*(?:quantiz\w*"
+        r"|runs?|jobs?|models?|artifacts?|experiments?|succe\w*|fail\w*|made|tests?|times|have i|did i"
+        r"|did we)\b"
+        r"|\bhow much (?:disk |storage )?(?:space|disk|storage|time|bytes|gigabytes)\b[^.;]*\b(?:saved?|have i"
+        r"|spent|did|did we|in total|so far|am i|used|my)\b"
+        r"|\b(?:average|overall|in total|mean|aggregate|summar(?:y|i[sz]e))\b[^.;]*(?:runs?|jobs?|models?"
+        r"|times?|size|quantiz\w*|experiments?|numbers|compression|activity|work|everything|results?)\b"
+        r"|\boverall\b[^.;]*\b(?:doing|performance|numbers|results)\b"
+        r"|\bhow (?:am i|are (?:we|my|things)|is (?:it|my))\b[^.;]*\b(?:doing|going|runs|statistics|overall"
+        r"|performing|numbers)\b"
+        r"|\b(?:the|my|some|all|give me) (?:the )?numbers\b",
+    ),
+    (
+        "history",
+        "asks for the past",
+        r"^(?:history|log|journal|timeline)\b|\bhistory\b"
+        r"|\bwhat (?:did|have|was|were|has)\b[^.;]*\b(?:i|we|you)\b[^.;]*\b(?:do|done|ask(?:ed)?|type[d]?|say"
+        r"|said|run|tried|try|doing|did|happened|work(?:ed)?)\b"
+        r"|\b(?:past|previous|earlier|recent|last|latest|yesterday'?s?) (?:\w+ )?(?:commands?|activit(?:y|ies)"
+        r"|requests?|sessions?|turns?|conversations?|actions|steps|things)\b"
+        r"|\bwhat happened\b"
+        r"|\b(?:activity|command|session|job) (?:log|history)\b"
+        r"|\bwhat (?:did|have) (?:i|we)\b[^.;]*\b(?:yesterday|today|last|before|earlier|so far|recently"
+        r"|this week)\b"
+        r"|\bshow (?:me )?(?:the |my )?(?:log|timeline|journal|past)\b"
+        r"|\bgo over what\b|\b(?:recap|retrace)\b",
+    ),
+    (
+        "list",
+        "asks for a list",
+        r"^(?:list|ls|dir)\b|\b(?:list|enumerate|catalog(?:ue)?|inventory)\b"
+        r"|\b(?:show|display|give|print|see|view|tell|get|find|name|let us see|look at|browse|fetch)(?: me"
+        r"| us)? (?:(?:all|the|my|every|only|just|a|list|of|our|me|what|which|any|of my|everything|existing"
+        r"|available|saved|stored|finished|quantized|\d+[ -]?bits?|recent|latest|last|local|gguf|gptq"
+        r"|bitsandbytes|bnb|type|failed|failing|successful|succeeded|completed|unsuccessful|broken|old|new"
+        rf"|past|previous|cpu|gpu|{M}|that|i have) )*(?:{_THINGS}|quantized|everything|what i have|failures?"
+        r"|successes|made|got)\b"
+        rf"|\b(?:which|what)(?: of (?:my|the|them|those|these))?(?: \w+){{0,3}}? ?(?:{_THINGS}|quantized|ones?"
+        r"|them|my|all|have|did|do|was|were|went|failed|worked|succeeded)\b(?: \w+)*? ?(?:do (?:i|we) have"
+        r"|have (?:i|we|you)|are there|exist\w*|fail\w*|succe\w*|worked|work|did (?:not )?work|broke|crashed"
+        r"|are (?:on|in|here|available|stored|finished|done|ready|quantized)|is there|did (?:i|we)|were|went"
+        r"|made|i have|completed|available|on disk|passed|got through|ended|are mine|lie|already)\b"
+        rf"|\b(?:do i have|have i got|are there|is there)\b[^.;]*\b(?:{_THINGS}|failed|gguf|gptq|bitsandbytes"
+        r"|anything quantized)\b"
+        r"|\bwhat (?:have|did) (?:i|we|you)(?: already| ever| all)? (?:quantized?|made|make|built|build"
+        r"|produced?|created?|converted?)\b"
+        r"|\bwhat (?:failed|went wrong|broke|worked|succeeded|crashed|have i got|do i have|is on disk|is there"
+        r"|did i get|is in (?:my|the) (?:store|library|workspace|collection))\b"
+        r"|^(?:all |only |just |the |my )*(?:failed|successful|unsuccessful|succeeded|failures|broken"
+        rf"|completed)(?: (?:{_THINGS}|only|please))*[\s?.]*$"
+        rf"|\b(?:failed|successful|unsuccessful|succeeded|completed|broken) (?:\w+ )?{_THINGS}\b"
+        r"|^(?:all |my )*(?:models|artifacts|quants|experiments|runs|jobs)(?: please)?[\s?.]*$"
+        r"|\bmy (?:quantized )?(?:models|artifacts|quants|experiments|collection|library)\b[\s?.]*$"
+        r"|\beverything (?:i have|that)\b"
+        r"|\bdid (?:anything|any|something)\b[^.;]*\b(?:fail|succeed|work|break|crash)",
+    ),
+    (
+        "show",
+        "'show' asks for what is recorded",
+        rf"^(?:show|info|details|describe|inspect|view)\b(?: me)?(?: \w+){{0,4}} (?:{X})",
+    ),
 )
 
 QUANTIZING = _rules(
     ("quantize", "a verb of quantizing", rf"\b(?:{QUANTIZE_VERB})\b"),
-    ("quantize", "asks for something smaller", rf"\b(?:smaller|lighter|leaner|downscale|scale down|slim|miniaturi[sz]e|pack|cram|fit|bring|cut|trim|crush|get)\b[^.;]*(?:{X})"),
+    (
+        "quantize",
+        "asks for something smaller",
+        r"\b(?:smaller|lighter|leaner|downscale|scale down|slim|miniaturi[sz]e|pack|cram|fit|bring|cut|trim"
+        rf"|crush|get)\b[^.;]*(?:{X})",
+    ),
 )
 
 
-def command_or_action(plain: str) -> Rule | None:
-    """The rule by which a sentence asks for something other than a quantization, or None."""
-    return _first(COMMANDS, head(plain)) or _first(COMMANDS, plain)
-
-
 def _first(rules: tuple[Rule, ...], text: str) -> Rule | None:
-    return next((rule for rule in rules if rule.pattern.search(text)), None)
+    return next((rule for rule in rules if rule.matches(text)), None)
 
 
-_LEADING_QUANTIZE = Rule("quantize", "'quantize' leads", re.compile(rf"^(?:{QUANTIZE_VERB})\b"))
-_LEADING: dict[str, str] = {
-    word: word
-    for word in "plan preflight benchmark list show stats history delete verify rebuild docs chat experiment sweep explain resume test compare".split()
-}
+_LEADING_QUANTIZE = Rule("quantize", "'quantize' leads", Pattern(rf"^(?:{QUANTIZE_VERB})\b"))
 
 
 def classify(plain: str) -> Rule | None:
@@ -178,7 +715,7 @@ def classify(plain: str) -> Rule | None:
     command = _first(COMMANDS, front)
     if command:
         return command
-    if _LEADING_QUANTIZE.pattern.match(front) and not _is_sweep(front) and not _wants_plan(front):
+    if _LEADING_QUANTIZE.matches(front) and not _is_sweep(front) and not _wants_plan(front):
         return _LEADING_QUANTIZE
     first_words = _leading(front)
     if first_words:
@@ -186,7 +723,7 @@ def classify(plain: str) -> Rule | None:
     return (
         _first(ACTIONS, text)
         or _first(QUESTIONS[:1], front)
-        or _first(QUESTIONS[1:], _question(text))
+        or _first(QUESTIONS[1:], text)
         or _first(OUTCOMES[:3], text)
         or _knowledge(front)
         or _first(OUTCOMES[3:], text)
@@ -194,13 +731,9 @@ def classify(plain: str) -> Rule | None:
     )
 
 
-def _question(text: str) -> str:
-    return text
-
-
 def _leading(front: str) -> Rule | None:
     word = front.split(" ", 1)[0]
-    return None if word not in _PLAIN_LEADS else Rule(word, f"'{word}' leads", re.compile(""))
+    return None if word not in _PLAIN_LEADS else Rule(word, f"'{word}' leads", Pattern(""))
 
 
 _PLAIN_LEADS = frozenset({"preflight", "verify", "explain", "benchmark", "rebuild", "delete"})
@@ -223,6 +756,7 @@ def _knowledge(front: str) -> Rule | None:
     return rule if rule and DOMAIN.search(front) else None
 
 
-_MINE_WORDS = re.compile(
-    r"\b(?:my|i have|have i|do i have|did i|i made|we made|failed|runs?|jobs?|experiments?|worked|so far|succeeded|history|statistics|success rate)\b"
+_MINE_WORDS = Pattern(
+    r"\b(?:my|i have|have i|do i have|did i|i made|we made|failed|runs?|jobs?|experiments?|worked|so far"
+    r"|succeeded|history|statistics|success rate)\b"
 )

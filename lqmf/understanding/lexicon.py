@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import re
 
-INTENTS = frozenset(
-    "quantize plan preflight test benchmark compare list show stats history delete verify rebuild report docs chat"
-    " experiment finetune adapters serve sweep hf_login hf_status hf_logout llm_status llm_switch config doctor demo"
-    " explain help cancel resume exit unknown".split()
+from lqmf.understanding.patterns import Pattern, words
+
+INTENTS = words(
+    """quantize plan preflight test benchmark compare list show stats history delete verify rebuild report docs
+    chat experiment finetune adapters serve sweep hf_login hf_status hf_logout llm_status llm_switch config
+    doctor demo explain help cancel resume exit unknown"""
 )
 
-SLOTS = frozenset(
-    "model method bits type device memory_gb context target_size_gb format priority cpu_fallback calibration"
-    " name names status provider topic key value".split()
+SLOTS = words(
+    """model method bits type device memory_gb context target_size_gb format priority cpu_fallback calibration name
+    names status provider topic key value"""
 )
 
 # ---------------------------------------------------------------- llama.cpp's types and the others
@@ -38,8 +40,9 @@ _SPELLINGS = {name.replace("_", "").lower(): name for name in GGUF_TYPES} | {
     **{name: name for name in OTHER_TYPES},
 }
 
-TYPE = re.compile(
-    r"(?<![\w.<])(?:i?q\d[ _-]?k[ _-]?(?:m|s|l)|i?q\d[ _-]?(?:xxs|xs|nl|s|m)|i?q\d[_-]?[k01]|tq[12][_-]?0|mxfp4(?:_moe)?"
+TYPE = Pattern(
+    r"(?<![\w.<])(?:i?q\d[ _-]?k[ _-]?(?:m|s|l)|i?q\d[ _-]?(?:xxs|xs|nl|s|m)|i?q\d[_-]?[k01]|tq[12][_-]?0"
+    r"|mxfp4(?:_moe)?"
     r"|bf16|bfloat16|fp?16|fp?32|float16|float32|nf[ -]?4|fp4|int[ -]?[84]|(?<=as )auto|(?<=to )auto|(?<=type )auto"
     r"|(?<=in )auto|(?<=use )auto|(?<=with )auto|auto(?= (?:type|mix|quant)))(?![\w/]|-\w)",
     re.IGNORECASE,
@@ -64,8 +67,9 @@ def type_method(name: str) -> str | None:
     return "bnb" if name in ("nf4", "fp4") else None
 
 
-METHOD = re.compile(
-    r"(?<![\w<.-])(?:(?P<gguf>gguf|ggml|llama\.cpp|k-?quants?)|(?P<gptq>(?:auto-?)?gptq(?:model)?)|(?P<bnb>bitsandbytes|bnb))"
+METHOD = Pattern(
+    r"(?<![\w<.-])(?:(?P<gguf>gguf|ggml|llama\.cpp|k-?quants?)|(?P<gptq>(?:auto-?)?gptq(?:model)?)"
+    r"|(?P<bnb>bitsandbytes|bnb))"
     r"(?![\w/])"
 )
 
@@ -95,10 +99,11 @@ PROVIDERS: dict[str, str] = {
     "claude": r"claude|anthropic|sonnet|opus|haiku",
     "openai": r"open ?ai|chat ?gpt|gpt-?[45](?:o|\.\d)?(?:-?mini)?",
     "gemini": r"gemini|google(?:'s)?(?: ai)?",
-    "local": r"ollama|lm ?studio|local(?: (?:model|llm|provider|one|server))?|localhost|llamafile|vllm|offline (?:model|llm)"
+    "local": r"ollama|lm ?studio|local(?: (?:model|llm|provider|one|server))?"
+    r"|localhost|llamafile|vllm|offline (?:model|llm)"
     r"|llama-server",
 }
-PROVIDER = re.compile(
+PROVIDER = Pattern(
     r"(?<![\w/<-])(?:" + "|".join(f"(?P<{name}>{words})" for name, words in PROVIDERS.items()) + r")(?![\w/-])"
 )
 
@@ -107,7 +112,7 @@ SETTINGS: tuple[str, ...] = (
     *("auto_save_plans", "max_retries", "log_level", "llm_provider", "gpu_memory_limit", "cpu_fallback"),
     *("api_host", "api_port", "api_reload"),
 )
-SETTING = re.compile(
+SETTING = Pattern(
     r"(?<![\w<])(?:"
     + "|".join(
         f"(?P<{key}>{words})"
@@ -134,8 +139,8 @@ SETTING = re.compile(
 
 # ---------------------------------------------------------------- which slots an intent takes
 
-_BUILD = frozenset(
-    "model method bits type device memory_gb context target_size_gb format priority cpu_fallback calibration".split()
+_BUILD = words(
+    """model method bits type device memory_gb context target_size_gb format priority cpu_fallback calibration"""
 )
 _NAMED = frozenset({"name", "names", "model"})
 
@@ -143,7 +148,7 @@ INTENT_SLOTS: dict[str, frozenset[str]] = {
     "quantize": _BUILD,
     "plan": _BUILD,
     "sweep": _BUILD,
-    "preflight": frozenset("model method type bits device memory_gb context cpu_fallback".split()),
+    "preflight": words("model method type bits device memory_gb context cpu_fallback"),
     "finetune": frozenset({"model", "name", "device", "memory_gb"}),
     "chat": _NAMED | {"device", "context"},
     "serve": _NAMED | {"device", "context"},
@@ -151,7 +156,7 @@ INTENT_SLOTS: dict[str, frozenset[str]] = {
     "benchmark": _NAMED | {"device"},
     "test": _NAMED | {"device"},
     "compare": _NAMED,
-    "list": frozenset("model status method bits type".split()),
+    "list": words("model status method bits type"),
     "stats": frozenset({"method"}),
     "history": _NAMED | {"status"},
     "llm_switch": frozenset({"provider"}),
@@ -161,13 +166,15 @@ INTENT_SLOTS: dict[str, frozenset[str]] = {
     **{intent: _NAMED for intent in ("show", "delete", "verify", "rebuild", "report", "docs")},
 }
 
-REQUESTS = frozenset({"quantize", "plan", "preflight", "sweep", "finetune"})  # about a model that is to become something
-ON_ARTIFACTS = frozenset(
-    "test benchmark compare show delete verify rebuild report docs chat experiment serve history".split()
+REQUESTS = frozenset(
+    {"quantize", "plan", "preflight", "sweep", "finetune"}
+)  # about a model that is to become something
+ON_ARTIFACTS = words(
+    """test benchmark compare show delete verify rebuild report docs chat experiment serve history"""
 )  # about something made before
 ALWAYS_BY_NAME = frozenset({"test", "compare", "delete", "verify", "rebuild", "docs", "report", "history", "show"})
 
 
-def uncaptured(pattern: re.Pattern[str]) -> str:
+def uncaptured(pattern: Pattern) -> str:
     """A vocabulary's pattern for use inside another, where its groups would be in the way."""
     return re.sub(r"\?P<\w+>", "?:", pattern.pattern)

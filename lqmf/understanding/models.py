@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Literal
 
 from lqmf.understanding.familiar import CANONICAL, FAMILIES
+from lqmf.understanding.patterns import Pattern, words
 
 Kind = Literal["m", "n", "p", "q"]  # model, artifact's name, path, quoted word
 
@@ -26,9 +27,9 @@ class Entity:
     familiar: bool = False
 
 
-MARK = re.compile(r"<([mnpq])(\d+)>")
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9_](?:[\w.-]*\w)?(?:@[\w./-]*\w)?", re.ASCII)
-ARTIFACT = re.compile(
+MARK = Pattern(r"<([mnpq])(\d+)>")
+HUB_ID = Pattern(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9_](?:[\w.-]*\w)?(?:@[\w./-]*\w)?", re.ASCII)
+ARTIFACT = Pattern(
     r"[A-Za-z0-9][\w.+-]*_(?:gguf|gptq|bnb|\d+bit)(?:_[\w.-]*\w)?"
     r"|[A-Za-z0-9][\w.+-]*[_-]\w*_v\d+"
     r"|[A-Za-z0-9][\w.+-]*\w\.gguf",
@@ -36,27 +37,32 @@ ARTIFACT = re.compile(
 )
 
 _START, _END = r"(?<![\w./@~\\<-])", r"(?![\w/\\]|-\w)"
-_QUOTED = re.compile(r"\"([^\"]{1,200})\"|(?<!\w)'([^']{1,200})'(?!\w)|`([^`]{1,200})`")
-_URL = re.compile(r"(?:https?://)?(?:www\.)?(huggingface\.co|hf\.co)/([\w.-]+/[\w.-]*\w)(?:/(?:tree|blob)/([\w.-]+))?\S*")
-_OTHER_URL = re.compile(r"https?://\S+")
-_PATH = re.compile(r"(?<![\w./~\\<])(?:(?:\.{1,2}|~)?/|~(?=\s|$)|[A-Za-z]:[\\/]|\.\\)[^\s,;\"'|&<>$`()]*", re.ASCII)
-_DOT = re.compile(r"(?<=\s)\.(?=\s|$)")
-_FILE = re.compile(
+_QUOTED = Pattern(r"\"([^\"]{1,200})\"|(?<!\w)'([^']{1,200})'(?!\w)|`([^`]{1,200})`")
+_URL = Pattern(r"(?:https?://)?(?:www\.)?(huggingface\.co|hf\.co)/([\w.-]+/[\w.-]*\w)(?:/(?:tree|blob)/([\w.-]+))?\S*")
+_OTHER_URL = Pattern(r"https?://\S+")
+_PATH = Pattern(r"(?<![\w./~\\<])(?:(?:\.{1,2}|~)?/|~(?=\s|$)|[A-Za-z]:[\\/]|\.\\)[^\s,;\"'|&<>$`()]*", re.ASCII)
+_DOT = Pattern(r"(?<=\s)\.(?=\s|$)")
+_FILE = Pattern(
     _START + r"[\w.-]+(?:/[\w.-]+)*\.(?:txt|jsonl?|csv|tsv|parquet|md|html?|pdf|raw|dat)(?:\.gz)?\b", re.I | re.A
 )
-_HUB = re.compile(_START + HUB_ID.pattern, re.ASCII)
-_NAME = re.compile(_START + f"(?:{ARTIFACT.pattern})" + _END, re.ASCII | re.IGNORECASE)
-_REVISION = re.compile(r"(<m(\d+)>),? *(?:at |in |with |from )?(?:the )?(?:git )?(?:revision|commit|branch|rev) ([\w./-]*\w)")
+_HUB = Pattern(_START + HUB_ID.pattern, re.ASCII)
+_NAME = Pattern(_START + f"(?:{ARTIFACT.pattern})" + _END, re.ASCII | re.IGNORECASE)
+_REVISION = Pattern(
+    r"(<m(\d+)>),? *(?:at |in |with |from )?(?:the )?(?:git )?(?:revision|commit|branch|rev) ([\w./-]*\w)"
+)
 
-_VERSION = r"(?:[ -]?v?\d(?:\.\d)?(?![\w.]|[ -]?bits?\b| ?(?:gb|gi[bg]|gig|tokens)|,? *(?:or|and|,|to) *\w+[ -]?bits?\b))"
+_VERSION = (
+    r"(?:[ -]?v?\d(?:\.\d)?(?![\w.]|[ -]?bits?\b| ?(?:gb|gi[bg]|gig|tokens)|,? *(?:or|and|,"
+    r"|to) *\w+[ -]?bits?\b))"
+)
 _SIZE = r"(?:[ _:-]?\d+(?:x\d+)?(?:[._]\d+)?[bm](?![A-Za-z]))"
 _TAIL = r"(?:[ -](?:instruct|chat|hf|base|mini|medium|v\d+(?:\.\d+)*)(?![\w/])|-(?!bits?\b)[A-Za-z0-9][\w.]*)*"
 
 # Words that a slash joins in plain English, so that "cpu/gpu" is no Hub id.
-_PLAIN_SIDES = frozenset(
-    "and or cpu gpu yes no he she his her him w n a s quality speed size gguf gptq bnb nf4 fp4 int8 int4 ram vram in out"
-    " input output k km tokens token sec second test compare list show delete on off either true false"
-    " slow fast small big 24 12 1 2 3 4 5 6 7 8 16 32 t tok models model yes/no client server tcp".split()
+_PLAIN_SIDES = words(
+    """and or cpu gpu yes no he she his her him w n a s quality speed size gguf gptq bnb nf4 fp4 int8 int4 ram vram
+    in out input output k km tokens token sec second test compare list show delete on off either true false slow
+    fast small big 24 12 1 2 3 4 5 6 7 8 16 32 t tok models model yes/no client server tcp"""
 )
 
 
@@ -73,9 +79,9 @@ def _family_pattern() -> str:
     return "(?:" + "|".join(choices) + ")" + _TAIL
 
 
-_FAMILIAR = re.compile(r"(?<![\w./@<-])" + _family_pattern() + r"(?![\w/])", re.IGNORECASE | re.ASCII)
-_ORDINARY_TAIL = re.compile(r"[ -](?:chat|base|small|medium|large|mini)$", re.IGNORECASE)
-_FIRST_LETTERS = re.compile(r"[a-z]")
+_FAMILIAR = Pattern(r"(?<![\w./@<-])" + _family_pattern() + r"(?![\w/])", re.IGNORECASE | re.ASCII)
+_ORDINARY_TAIL = Pattern(r"[ -](?:chat|base|small|medium|large|mini)$", re.IGNORECASE)
+_FIRST_LETTERS = Pattern(r"[a-z]")
 
 
 class Marker:
@@ -89,9 +95,11 @@ class Marker:
         self.entities.append(Entity(kind, text, familiar))
         return f"<{kind}{len(self.entities) - 1}>"
 
-    def replace(self, pattern: re.Pattern[str], kind: Kind, text: str) -> str:
+    def replace(self, pattern: Pattern, kind: Kind, text: str) -> str:
         """Every match of `pattern` in `text`, marked as `kind`."""
-        return pattern.sub(lambda found: self.mark(kind, _trimmed(found[0])) + found[0][len(_trimmed(found[0])) :], text)
+        return pattern.sub(
+            lambda found: self.mark(kind, _trimmed(found[0])) + found[0][len(_trimmed(found[0])) :], text
+        )
 
 
 def mark_entities(text: str, marker: Marker) -> str:
@@ -159,7 +167,7 @@ def _mark_hub(found: re.Match[str], marker: Marker) -> str:
 
 
 def _is_plain(side: str) -> bool:
-    return side in _PLAIN_SIDES or side.isalpha() and len(side) < 4 or side.isdigit()
+    return side in _PLAIN_SIDES or (side.isalpha() and len(side) < 4) or side.isdigit()
 
 
 def _with_revision(found: re.Match[str], marker: Marker) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from lqmf.understanding.lexicon import METHOD, TYPE, type_bits, type_method, type_name
 from lqmf.understanding.models import MARK, Entity
+from lqmf.understanding.patterns import Pattern
 from lqmf.understanding.wording import Wording
 
 Slots = dict[str, Any]
@@ -18,19 +19,25 @@ Slots = dict[str, Any]
 # ---------------------------------------------------------------- what was refused is not read
 
 _VALUE = (
-    r"(?:(?:gguf|ggml|llama\.cpp|gptq|bitsandbytes|bnb|nf4|fp4|int[48]|i?q\d_\w+|\d+(?:\.\d+)?[ -]?bits?|safetensors|bf16|f16)"
+    r"(?:(?:gguf|ggml|llama\.cpp|gptq|bitsandbytes|bnb|nf4|fp4|int[48]|i?q\d_\w+|\d+(?:\.\d+)?[ -]?bits?"
+    r"|safetensors|bf16|f16)"
     r"(?: (?:quantization|format|version|model))?)"
 )
-_REFUSED = re.compile(
-    r"\b(?:not?|never|without|avoid(?:ing)?|except(?: for)?|anything but|instead of|rather than|other than|as opposed to|skip|forget)"
+_REFUSED = Pattern(
+    r"\b(?:not?|never|without|avoid(?:ing)?|except(?: for)?|anything but|instead of|rather than|other than"
+    r"|as opposed to|skip|forget)"
     r" (?:(?:want|use|using|do|with|in|as|by|via|the|to|a|an|for|it|be|this|that|at|about|going|need|any|like) ){0,4}"
-    + _VALUE + r"(?:,? (?:or|nor|and) (?:with |in |the )?" + _VALUE + ")*"
+    + _VALUE
+    + r"(?:,? (?:or|nor|and) (?:with |in |the )?"
+    + _VALUE
+    + ")*"
 )
-_PREFERRED = re.compile(r"\bprefer (.{2,30}?) (?:to|over) " + _VALUE)
-_SOURCE = re.compile(
+_PREFERRED = Pattern(r"\bprefer (.{2,30}?) (?:to|over) " + _VALUE)
+_SOURCE = Pattern(
     r"\bfrom (?:the |its |an? )?(?:original )?" + _VALUE + r"(?= to\b)"
     r"|\b(?:from|the|its|original) (?:fp?16|bf16|fp?32)(?: (?:weights|model|checkpoint|original|version))?(?= to\b)"
-    r"|\b(?:fp?16|bf16|fp?32) (?:weights|checkpoint|original)\b|\b(?:kv|cache)(?:[ -]cache)?(?: type| in| at| to| of)* i?q\d_\d\b"
+    r"|\b(?:fp?16|bf16|fp?32) (?:weights|checkpoint|original)\b"
+    r"|\b(?:kv|cache)(?:[ -]cache)?(?: type| in| at| to| of)* i?q\d_\d\b"
     r"|\bi?q\d_\d (?:kv|cache)\b"
 )
 
@@ -45,25 +52,42 @@ def without_refused(plain: str) -> str:
 
 _FALLBACK_WORDS = r"(?:fall(?:s|ing)?(?: it)?[ -]?backs?|fallbacks?)"
 _TROUBLE = (
-    r"(?:out of (?:v?ram|(?:gpu |video )?memory)|ooms?\b|not enough|too (?:small|big|large|little)|fails?\b|not fit|full\b|no (?:room|space)"
-    r"|can not|insufficient|necessary|needed|runs? out|need be|must|exhausted|busy|not available|unavailable|not work|crash\w*)"
+    r"(?:out of (?:v?ram|(?:gpu |video )?memory)|ooms?\b|not enough|too (?:small|big|large|little)"
+    r"|fails?\b|not fit|full\b|no (?:room|space)"
+    r"|can not|insufficient|necessary|needed|runs? out|need be|must"
+    r"|exhausted|busy|not available|unavailable|not work|crash\w*)"
 )
-_NO_FALLBACK = re.compile(
-    r"\b(?:do not|never|no|without|not|can not|disable|refuse to|forbid(?:ding)?|skip|avoid|must not|turn off)\b(?: \w+){0,4}? ?(?:cpu )?"
-    + _FALLBACK_WORDS + r"(?:(?: \w+){0,4}? (?:cpu|it))?|\bcpu fallback(?: is| =|:)? (?:off|false|disabled|not (?:allowed|ok|wanted))"
+_NO_FALLBACK = Pattern(
+    r"\b(?:do not|never|no|without|not|can not|disable|refuse to|forbid(?:ding)?|skip|avoid|must not"
+    r"|turn off)\b(?: \w+){0,4}? ?(?:cpu )?" + _FALLBACK_WORDS + r"(?:(?: \w+){0,4}? (?:cpu|it))?"
+    r"|\bcpu fallback(?: is| =|:)? (?:off|false|disabled|not (?:allowed|ok|wanted))"
     r"|\b(?:do not|never|not) (?:\w+ ){0,3}(?:switch|go|move|spill|retreat|resort|drop|offload)\w* (?:\w+ ){0,3}cpu\b"
     r"|\b(?:fail|abort|stop|give up)\b[^.;]{0,30}\b(?:rather than|instead of|before)\b[^.;]{0,25}\bcpu\b"
     r"|\brather (?:fail|abort|stop)\b[^.;]{0,25}\bcpu\b"
 )
-_FALLBACK = re.compile(
-    _FALLBACK_WORDS + r"(?: \w+){0,4}? (?:cpu|ram)\b(?:[^.;]{0,30}" + _TROUBLE + r")?|\bcpu " + _FALLBACK_WORDS
-    + r"|\b(?:allow|enable|with|permit)(?: \w+){0,2} " + _FALLBACK_WORDS
-    + r"|\b(?:if|when|should|in case|as soon as)\b[^.;]{0,60}" + _TROUBLE + r"[^.;]{0,40}\bcpu\b(?: instead)?"
+_FALLBACK = Pattern(
+    _FALLBACK_WORDS
+    + r"(?: \w+){0,4}? (?:cpu|ram)\b(?:[^.;]{0,30}"
+    + _TROUBLE
+    + r")?|\bcpu "
+    + _FALLBACK_WORDS
+    + r"|\b(?:allow|enable|with|permit)(?: \w+){0,2} "
+    + _FALLBACK_WORDS
+    + r"|\b(?:if|when|should|in case|as soon as)\b[^.;]{0,60}"
+    + _TROUBLE
+    + r"[^.;]{0,40}\bcpu\b(?: instead)?"
     r"|\b(?:use|using|switch\w*|try|move|go|continue|finish|drop|resort|retry|do it|run|take)\b(?: \w+){0,4} cpu\b"
-    r"(?: \w+){0,2} ?,? (?:if|when|in case|should)\b[^.;]{0,60}" + _TROUBLE
-    + r"|\bcpu (?:if|when|in case)\b[^.;]{0,60}" + _TROUBLE
-    + r"|\botherwise(?: \w+){0,4} cpu\b|\bor else(?: \w+){0,4} cpu\b|\bcpu (?:as|is) (?:\w+ ){0,3}(?:backup|plan b|last resort|spare)"
-    r"|\bcpu is (?:fine|ok) (?:as|if)[^.;]*" + _FALLBACK_WORDS + r"|\b(?:backup|plan b)[^.;]{0,20} cpu\b|" + _FALLBACK_WORDS + r"\b(?= (?:is )?(?:on|ok|allowed|true|yes|enabled))"
+    r"(?: \w+){0,2} ?,? (?:if|when|in case|should)\b[^.;]{0,60}"
+    + _TROUBLE
+    + r"|\bcpu (?:if|when|in case)\b[^.;]{0,60}"
+    + _TROUBLE
+    + r"|\botherwise(?: \w+){0,4} cpu\b|\bor else(?: \w+){0,4} cpu\b"
+    r"|\bcpu (?:as|is) (?:\w+ ){0,3}(?:backup|plan b|last resort|spare)"
+    r"|\bcpu is (?:fine|ok) (?:as|if)[^.;]*"
+    + _FALLBACK_WORDS
+    + r"|\b(?:backup|plan b)[^.;]{0,20} cpu\b|"
+    + _FALLBACK_WORDS
+    + r"\b(?= (?:is )?(?:on|ok|allowed|true|yes|enabled))"
 )
 
 
@@ -78,40 +102,68 @@ def _cpu_fallback(plain: str) -> tuple[bool | None, str]:
 # ---------------------------------------------------------------- sizes: of memory, of the file
 
 _GPU_NOUN = (
-    r"(?:v-?ram|gpus?|graphics?(?:[ -]?cards?)?|video[ -]?(?:cards?|memory|ram)|(?:nvidia|geforce|radeon|cuda|amd gpu|intel arc)\b"
-    r"|(?:rtx|gtx|rx|arc|tesla|quadro) ?-?[a-z]?\d{2,4}\w*(?: ?(?:ti|super|xt|xtx))*|(?<![\w.])(?:a100|h100|h200|v100|p100|t4|l4|a10g?|l40s?|a6000"
+    r"(?:v-?ram|gpus?|graphics?(?:[ -]?cards?)?|video[ -]?(?:cards?|memory|ram)|(?:nvidia|geforce|radeon"
+    r"|cuda|amd gpu|intel arc)\b"
+    r""
+    r"|(?:rtx|gtx|rx|arc|tesla|quadro) ?-?[a-z]?\d{2,4}\w*(?: ?(?:ti|super|xt|xtx))*"
+    r"|(?<![\w.])(?:a100|h100|h200|v100|p100|t4|l4|a10g?|l40s?|a6000"
     r"|[1-5]0[5-9]0(?: ?(?:ti|super))?)(?![\w.])|cards?)"
 )
-_GPU = re.compile(r"\b" + _GPU_NOUN + r"\b|\bmetal\b|\brocm\b")
-_SIZE = re.compile(
-    r"(?<![\w.<-])(\d+(?:[.,]\d+)?)[ -]?(gi?bs?|gigs?|gigabytes?|gibibytes?|go|g|mi?bs?|megs?|megabytes?|mebibytes?|mo|ti?b|terabytes?)"
+_GPU = Pattern(r"\b" + _GPU_NOUN + r"\b|\bmetal\b|\brocm\b")
+_SIZE = Pattern(
+    r"(?<![\w.<-])(\d+(?:[.,]\d+)?)[ -]?(gi?bs?|gigs?|gigabytes?|gibibytes?|go|g|mi?bs?|megs?|megabytes?"
+    r"|mebibytes?|mo|ti?b|terabytes?)"
     r"(?![\w])"
 )
 _MEMORY_NOUN = (
-    r"(?:ram|memory|system|machine|laptop|pc|computer|box|desktop|server|mac(?:book)?|raspberry|workstation|notebook|device"
+    r"(?:ram|memory|system|machine|laptop|pc|computer|box|desktop|server|mac(?:book)?|raspberry"
+    r"|workstation|notebook|device"
     r"|instance|vm|node|rig|host|thinkpad|chromebook|mini|nuc|unified|ddr\d)"
 )
-_AFTER_GPU = re.compile(r"^[ -]?(?:(?:of|on|in|my|the|a|nvidia|dedicated|free|available|old|single|consumer|video|gaming|little|on-board) )*" + _GPU_NOUN + r"\b")
-_AFTER_MEMORY = re.compile(r"^[ -]?(?:(?:of|on|in|my|the|a|free|system|total|available|main|old|unified|little|apple|m\d|windows|linux) )*" + _MEMORY_NOUN + r"\b")
-_AFTER_FILE = re.compile(
-    r"^[ -]?(?:(?:of|on|in|my|the|a|gguf|single|max(?:imum)?) )*(?:files?|disk|drive|usb|stick|download|in size|big|large|total|size"
+_AFTER_GPU = Pattern(
+    r"^[ -]?(?:(?:of|on|in|my|the|a|nvidia|dedicated|free|available|old|single|consumer|video|gaming|little"
+    r"|on-board) )*" + _GPU_NOUN + r"\b"
+)
+_AFTER_MEMORY = Pattern(
+    r"^[ -]?(?:(?:of|on|in|my|the|a|free|system|total|available|main|old|unified|little|apple|m\d|windows"
+    r"|linux) )*" + _MEMORY_NOUN + r"\b"
+)
+_AFTER_FILE = Pattern(
+    r"^[ -]?(?:(?:of|on|in|my|the|a|gguf|single|max(?:imum)?) )*(?:files?|disk|drive|usb|stick|download"
+    r"|in size|big|large|total|size"
     r"|artifact|sd|dvd|or (?:less|smaller|under|below)|max(?:imum)?|at most|tops|limit)\b"
 )
-_BEFORE_GPU = re.compile(
-    _GPU_NOUN + r"(?:[ ,(:=-]+(?:with|has|have|of|is|only|just|that|which|got|and|it|my|the|at|memory|limit|at most|about|a|an|budget|under|below|to|use|using))*[ ,(:=]*$"
+_BEFORE_GPU = Pattern(
+    _GPU_NOUN + r"(?:[ ,(:=-]+(?:with|has|have|of|is|only|just|that|which|got|and|it|my|the|at|memory|limit|at most"
+    r"|about|a|an|budget|under|below|to|use|using))*[ ,(:=]*$"
 )
-_BEFORE_MEMORY = re.compile(
-    r"\b" + _MEMORY_NOUN + r"(?:[ ,(:=-]+(?:with|has|have|of|is|only|just|that|which|got|and|it|my|the|at|budget|limit|usage|use|under|below|at"
+_BEFORE_MEMORY = Pattern(
+    r"\b"
+    + _MEMORY_NOUN
+    + r"(?:[ ,(:=-]+(?:with|has|have|of|is|only|just|that|which|got|and|it|my|the|at|budget|limit|usage|use"
+    r"|under|below|at"
     r" most|about|around|to|stay|stays|must|be|should))*[ ,(:=]*$"
 )
-_BEFORE_FILE = re.compile(
-    r"\b(?:files?|size[ds]?|download|under|below|at most|max(?:imum)?(?: of)?|no (?:more|bigger|larger|greater) than|less than|smaller than"
-    r"|fewer than|not (?:exceed|over|above|more than|bigger than|larger than)|up to|no bigger|within|down to|limit(?: of| to)?|(?:<|<=)"
-    r"|not exceed\w*|exceed\w*|weigh\w*|target(?: size)?|to|about|around|roughly|approximately|budget of|onto an?|smaller|bigger|over"
-    r"|in)(?: (?:is|be|of|a|about|around|roughly|the|must|should|stay|size|total|at|most|than|under|below|to|no|more|just|only|it|:|=))*[ :=]*$"
+_BEFORE_FILE = Pattern(
+    r"\b(?:files?|size[ds]?|download|under|below|at most|max(?:imum)?(?: of)?|no (?:more|bigger|larger"
+    r"|greater) than|less than|smaller than"
+    r"|fewer than"
+    r"|not (?:exceed|over|above|more than|bigger than|larger than)|up to"
+    r"|no bigger|within|down to|limit(?: of| to)?|(?:<|<=)"
+    r"|not exceed\w*|exceed\w*|weigh\w*|target(?: size)?|to|about|around"
+    r"|roughly|approximately|budget of|onto an?|smaller|bigger|over"
+    r""
+    r"|in)(?: (?:is|be|of|a|about|around|roughly|the|must|should|stay|size|total|at|most|than|under|below"
+    r"|to|no|more|just|only|it|:|=))*[ :=]*$"
 )
-_TO_FIT = re.compile(r"\b(?:fits?|fitting|runs?|running|load|have|has|got|with|for|on|only)(?: (?:in|into|on|inside|within|my|the|an?|just|only|about|under|at|most|less|than|it|to|all|of|we|i))*[ :]*$")
-_SHRINK = re.compile(r"\b(?:shrink|squeeze|compress|reduce|bring|get|cut|slim|cram|pack|make|keep)\b[^.;]*\b(?:to|into|under|below|at|down)(?: \w+){0,2} ?$")
+_TO_FIT = Pattern(
+    r"\b(?:fits?|fitting|runs?|running|load|have|has|got|with|for|on|only)(?: (?:in|into|on|inside|within|my"
+    r"|the|an?|just|only|about|under|at|most|less|than|it|to|all|of|we|i))*[ :]*$"
+)
+_SHRINK = Pattern(
+    r"\b(?:shrink|squeeze|compress|reduce|bring|get|cut|slim|cram|pack|make|keep)\b[^.;]*\b(?:to|into|under"
+    r"|below|at|down)(?: \w+){0,2} ?$"
+)
 
 
 def _sizes(plain: str) -> tuple[Slots, str]:
@@ -167,12 +219,12 @@ def _tidy(number: float) -> int | float:
 # ---------------------------------------------------------------- context
 
 _COUNT = r"(\d{1,3}(?:,\d{3})+|\d+(?:\.\d+)?) ?(k|m|thousand|million)?"
-_CONTEXT: tuple[re.Pattern[str], ...] = tuple(
-    re.compile(pattern)
+_CONTEXT: tuple[Pattern, ...] = tuple(
+    Pattern(pattern)
     for pattern in (
         r"(?<![\w.<-])" + _COUNT + r"[ -]?(?:tokens?(?! ?(?:per|/|a) ?s)|context|ctx|(?:long )?window)\b",
-        r"\b(?:context|ctx|window|n_ctx|context[ -](?:size|length|window))(?: (?:size|length|window|of|is|at|up|to|must|be|should|about|around))*[ :=]*"
-        + _COUNT + r"(?![\w.]|[ -]?(?:bits?|gb))",
+        r"\b(?:context|ctx|window|n_ctx|context[ -](?:size|length|window))(?: (?:size|length|window|of|is"
+        r"|at|up|to|must|be|should|about|around))*[ :=]*" + _COUNT + r"(?![\w.]|[ -]?(?:bits?|gb))",
         r"(?<![\w.<-])(\d+(?:\.\d+)?)(k)(?![\w-]|\.\d)",
     )
 )
@@ -190,50 +242,106 @@ def _context(plain: str) -> tuple[int | None, str]:
 
 # ---------------------------------------------------------------- bits, type, method, device, the rest
 
-_BITS = re.compile(
-    r"(?<![\w.<-])(\d{1,2}(?:\.\d+)?)[ -]?bits?\b|\bbits? ?(?:=|:|of|to)? ?(\d{1,2})(?![\w.])|(?<![\w.-])q([2-8])(?![\w.]|-\w)|(?<![\w.])w([48])a(?:16|8)\b"
+_BITS = Pattern(
+    r"(?<![\w.<-])(\d{1,2}(?:\.\d+)?)[ -]?bits?\b"
+    r"|\bbits? ?(?:=|:|of|to)? ?(\d{1,2})(?![\w.])"
+    r"|(?<![\w.-])q([2-8])(?![\w.]|-\w)|(?<![\w.])w([48])a(?:16|8)\b"
 )
-_LISTED = re.compile(r"(\d(?:\.\d)?)(?:[ -]?bits?)?(?:, (?:and |or )?| or | and | vs\.? | versus |/)(?:\d(?:\.\d)?(?:[ -]?bits?)?(?:, (?:and |or )?| or | and ))*\d(?:\.\d)?[ -]?bits?\b")
-_CHOICE = re.compile(r" *(?:,|or|and|vs\.?|versus|/|, or|, and) *")
+_LISTED = Pattern(
+    r"(\d(?:\.\d)?)(?:[ -]?bits?)?(?:, (?:and |or )?| or | and | vs\.? | versus "
+    r"|/)(?:\d(?:\.\d)?(?:[ -]?bits?)?(?:, (?:and |or )?| or | and ))*\d(?:\.\d)?[ -]?bits?\b"
+)
+_CHOICE = Pattern(r" *(?:,|or|and|vs\.?|versus|/|, or|, and) *")
 
-_NO_GPU = re.compile(
-    r"\b(?:no|without|lacks?|lacking|not have|does not have|not got|have not|not using|not use|not on|not|minus|instead of|rather than|ain't got|zero)"
-    r" (?:(?:a|an|any|my|the|have|got|dedicated|discrete|real|nvidia|proper|good|use|using|on|with|for|decent|separate) )*" + _GPU_NOUN + r"\b"
+_NO_GPU = Pattern(
+    r"\b(?:no|without|lacks?|lacking|not have|does not have|not got|have not|not using|not use|not on|not"
+    r"|minus|instead of|rather than|ain't got|zero)"
+    r" (?:(?:a|an|any|my|the|have|got|dedicated|discrete|real|nvidia|proper|good|use|using|on|with|for"
+    r"|decent|separate) )*" + _GPU_NOUN + r"\b"
     r"|\bgpu[ -]?(?:less|free)\b|\bnon-?gpu\b"
 )
-_NO_CPU = re.compile(r"\b(?:not?|without|not use|instead of|rather than) (?:(?:on|the|my|for|use|using|with|a) )*cpus?\b(?! fallback)")
-_CPU = re.compile(
-    r"\b(?:cpus?(?:[ -]?only)?|processors?|raspberry ?pi|\bpi ?[345]\b|xeon|ryzen|epyc|threadripper|core i\d|i[3579]-\d{3,5}\w*|i[3579] (?:laptop|machine|pc)|celeron|atom|avx2?)\b"
+_NO_CPU = Pattern(
+    r"\b(?:not?|without|not use|instead of|rather than) (?:(?:on|the|my|for|use|using|with"
+    r"|a) )*cpus?\b(?! fallback)"
+)
+_CPU = Pattern(
+    r"\b(?:cpus?(?:[ -]?only)?|processors?|raspberry ?pi|\bpi ?[345]\b|xeon|ryzen|epyc|threadripper"
+    r"|core i\d|i[3579]-\d{3,5}\w*|i[3579] (?:laptop|machine|pc)|celeron|atom|avx2?)\b"
 )
 
-_PRIORITIES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
-    (name, re.compile(pattern))
+_PRIORITIES: tuple[tuple[str, Pattern], ...] = tuple(
+    (name, Pattern(pattern))
     for name, pattern in (
         (
             "quality",
-            r"\b(?:most (?:accurate|precise|faithful)|(?:best|highest|top|max(?:imum|imal)?|good|high|great|better|excellent)(?: possible)?[ -](?:quality|accuracy|fidelity|precision|results?|answers)"
-            r"|quality (?:matters|first|is|over|above|comes|counts|as|mode|most|priority)|(?:prioriti[sz]e|favou?r|prefer|maximi[sz]e|care about|for|on|focus on|keep(?:ing)?(?: the)?|emphasis on|about) (?:the |max(?:imum)? )?(?:quality|accuracy|fidelity)"
-            r"|as (?:accurate|good|precise|faithful|close)(?: to the original)? as (?:possible|you can|it gets|can be)|accuracy (?:matters|first|is|over|above|comes|counts)|accurate as"
-            r"|(?:without|no|least|minimal|little|lowest|minimum|smallest|as little) (?:\w+ )?(?:quality|accuracy)(?: loss)?|(?:least|minimal|smallest) (?:loss|damage|degradation)|lose (?:as little|no|the least)|near[ -]lossless|lossless|best you can|highest[ -]?quality|priority:? ?quality)\b",
+            r"\b(?:most (?:accurate|precise|faithful)|(?:best|highest|top|max(?:imum|imal)?|good|high"
+            r"|great|better|excellent)(?: possible)?[ -](?:quality|accuracy|fidelity|precision|results?"
+            r"|answers)"
+            r""
+            r"|quality (?:matters|first|is|over|above|comes|counts|as|mode|most|priority)"
+            r"|(?:prioriti[sz]e|favou?r|prefer|maximi[sz]e|care about|for|on|focus on"
+            r"|keep(?:ing)?(?: the)?|emphasis on|about) (?:the |max(?:imum)? )?(?:quality|accuracy"
+            r"|fidelity)"
+            r""
+            r"|as (?:accurate|good|precise|faithful|close)(?: to the original)? as (?:possible|you can"
+            r"|it gets|can be)|accuracy (?:matters|first|is|over|above|comes|counts)"
+            r"|accurate as"
+            r""
+            r"|(?:without|no|least|minimal|little|lowest|minimum|smallest|as little) (?:\w+ )?(?:quality"
+            r"|accuracy)(?: loss)?"
+            r"|(?:least|minimal|smallest) (?:loss|damage|degradation)"
+            r"|lose (?:as little|no|the least)|near[ -]lossless|lossless"
+            r"|best you can|highest[ -]?quality|priority:? ?quality)\b",
         ),
         (
             "speed",
-            r"\b(?:fastest|quickest|speed (?:matters|first|is|over|above|comes|counts|mode|most|priority)|(?:prioriti[sz]e|favou?r|prefer|maximi[sz]e|care about|for|focus on|emphasis on|top|max(?:imum)?|best|highest|about|on) (?:the |max(?:imum)? )?(?:speed|throughput|latency)"
-            r"|as (?:fast|quick|speedy) as|(?:low|lowest|minimal|least)[ -]latency|fast (?:inference|generation|responses?|answers?|as|enough|one|version|and)|(?:be|run|runs|really|very|needs? to be|should be|make it|super) (?:\w+ )?fast|faster|quick (?:inference|responses?|answers?)|speedy|snappy|(?:most )?responsive|high(?:est)? throughput|more speed|priority:? ?speed)\b",
+            r"\b(?:fastest|quickest|speed (?:matters|first|is|over|above|comes|counts|mode|most|priority)"
+            r"|(?:prioriti[sz]e|favou?r|prefer|maximi[sz]e|care about|for|focus on|emphasis on|top"
+            r"|max(?:imum)?|best|highest|about|on) (?:the |max(?:imum)? )?(?:speed|throughput|latency)"
+            r"|as (?:fast|quick|speedy) as|(?:low|lowest|minimal|least)[ -]latency"
+            r"|fast (?:inference|generation|responses?|answers?|as|enough|one|version|and)"
+            r"|(?:be|run|runs|really|very|needs? to be|should be|make it|super) (?:\w+ )?fast"
+            r"|faster|quick (?:inference|responses?|answers?)|speedy|snappy"
+            r"|(?:most )?responsive|high(?:est)? throughput|more speed"
+            r"|priority:? ?speed)\b",
         ),
         (
             "size",
-            r"\b(?:smallest(?! (?:loss|damage|degradation|quality|accuracy))|tiniest|as (?:small|tiny|compact|little) as (?!loss)|(?:min(?:imal|imum)?|least|lowest|small|smaller|tiny) (?:possible )?(?:file|size|footprint|disk|space|download)|size (?:matters|first|is (?:what|the|most|all)|over|above|comes|counts|mode|most|priority)"
-            r"|(?:prioriti[sz]e|favou?r|prefer|minimi[sz]e|care about|optimi[sz]e for|focus on|emphasis on|for|about|on) (?:the |min(?:imum|imal)? |small )?(?:size|footprint|disk (?:space|usage)|file size)|(?:save|saving|saves) (?:\w+ )?(?:disk|space|storage)|most compact|compact|smallest[ -]?possible|tiny (?:version|gguf|build)|teeny|priority:? ?size)\b",
+            r"\b(?:smallest(?! (?:loss|damage|degradation|quality|accuracy))|tiniest|as (?:small|tiny"
+            r"|compact|little) as (?!loss)|(?:min(?:imal|imum)?|least|lowest|small|smaller"
+            r"|tiny) (?:possible )?(?:file|size|footprint|disk|space|download)|size (?:matters|first"
+            r"|is (?:what|the|most|all)|over|above|comes|counts|mode|most|priority)"
+            r""
+            r"|(?:prioriti[sz]e|favou?r|prefer|minimi[sz]e|care about|optimi[sz]e for|focus on|emphasis on"
+            r"|for|about|on) (?:the |min(?:imum|imal)? |small )?(?:size|footprint|disk (?:space|usage)"
+            r"|file size)|(?:save|saving|saves) (?:\w+ )?(?:disk|space|storage)"
+            r"|most compact|compact|smallest[ -]?possible"
+            r"|tiny (?:version|gguf|build)|teeny|priority:? ?size)\b",
         ),
     )
 )
-_FORMAT = re.compile(r"\bsafe ?-?tensors?\b")
-_GGUF_FORMAT = re.compile(r"\bgguf (?:format|file|container)\b|\bformat[ :=]+gguf\b")
-_CALIBRATION = re.compile(r"\b(?:calibrat\w*|imatrix|importance matrix|calib)\b[^.;]*?<p(\d+)>|<p(\d+)>[^<,.;]{0,25}\b(?:as|for|to)\b[^<,.;]{0,15}\b(?:calibrat\w*|imatrix|calib)\b")
-_STATUS: tuple[tuple[str, re.Pattern[str]], ...] = (
-    ("failed", re.compile(r"\b(?:failed|failing|fail|failures?|unsuccessful|broken|errored|errors?|crashed|went wrong|(?:did|do) not (?:work|succeed|finish|complete)|not (?:work|succeed|successful)\w*|bad ones|broke|status:? ?failed|red ones|that crash)\b")),
-    ("ok", re.compile(r"\b(?:successful(?:ly)?|succeeded|success(?:es)?|passed|worked|completed|went (?:well|fine|ok|through|right)|ok ones|good ones|that work|status:? ?(?:ok|done)|finished|green ones|fine ones)\b")),
+_FORMAT = Pattern(r"\bsafe ?-?tensors?\b")
+_GGUF_FORMAT = Pattern(r"\bgguf (?:format|file|container)\b|\bformat[ :=]+gguf\b")
+_CALIBRATION = Pattern(
+    r"\b(?:calibrat\w*|imatrix|importance matrix|calib)\b[^.;]*?<p(\d+)>"
+    r"|<p(\d+)>[^<,.;]{0,25}\b(?:as|for|to)\b[^<,.;]{0,15}\b(?:calibrat\w*|imatrix|calib)\b"
+)
+_STATUS: tuple[tuple[str, Pattern], ...] = (
+    (
+        "failed",
+        Pattern(
+            r"\b(?:failed|failing|fail|failures?|unsuccessful|broken|errored|errors?|crashed|went wrong|(?:did"
+            r"|do) not (?:work|succeed|finish|complete)|not (?:work|succeed|successful)\w*|bad ones|broke"
+            r"|status:? ?failed|red ones|that crash)\b"
+        ),
+    ),
+    (
+        "ok",
+        Pattern(
+            r"\b(?:successful(?:ly)?|succeeded|success(?:es)?|passed|worked|completed|went (?:well|fine|ok|through"
+            r"|right)|ok ones|good ones|that work|status:? ?(?:ok|done)|finished|green ones|fine ones)\b"
+        ),
+    ),
 )
 
 
@@ -285,7 +393,7 @@ def _device(plain: str) -> str | None:
     return seen[-1][2]
 
 
-def _first(table: tuple[tuple[str, re.Pattern[str]], ...], plain: str) -> str | None:
+def _first(table: tuple[tuple[str, Pattern], ...], plain: str) -> str | None:
     return next((name for name, pattern in table if pattern.search(plain)), None)
 
 
@@ -375,7 +483,9 @@ def _flag_type(value: str) -> Slots:
 
 
 _FLAGS: dict[str, Callable[[str], Slots]] = {
-    "method": _flag_word("method", _same("gguf gptq bnb") | {"bitsandbytes": "bnb", "llama.cpp": "gguf", "ggml": "gguf"}),
+    "method": _flag_word(
+        "method", _same("gguf gptq bnb") | {"bitsandbytes": "bnb", "llama.cpp": "gguf", "ggml": "gguf"}
+    ),
     "type": _flag_type,
     "bits": _flag_number("bits"),
     "device": _flag_word("device", _same("cpu gpu") | {"cuda": "gpu"}),

@@ -5,7 +5,7 @@ Only the words that carry a request are here; grammar is left alone, because the
 
 from __future__ import annotations
 
-import re
+from lqmf.understanding.patterns import Pattern
 
 _VERBS = {
     "quantize": """quantisiere quantisieren quantisier quantisiert quantisierst quantifie quantifier quantifiez quantise
@@ -110,26 +110,57 @@ WORDS: dict[str, str] = {
     for foreign in words.split()
 }
 # "die", "du", "do", "la", "come" and the like are left to English; so is what only looks foreign.
-for _word in ("die", "do", "da", "come", "come", "un", "um", "ma", "mi", "me", "es", "sin", "reduce", "grafik", "passe"):
+for _word in (
+    "die",
+    "do",
+    "da",
+    "come",
+    "come",
+    "un",
+    "um",
+    "ma",
+    "mi",
+    "me",
+    "es",
+    "sin",
+    "reduce",
+    "grafik",
+    "passe",
+):
     WORDS.pop(_word, None)
 WORDS |= {"reduis": "quantize", "un": "the", "sin": "without", "es": "is"}
 
-PHRASES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern), english)
+PHRASES: tuple[tuple[Pattern, str], ...] = tuple(
+    (Pattern(pattern), english)
     for pattern, english in (
-        (r"\bqu'?est[- ]ce que?(?: c'?est)?(?: que)?\b|\bc'?est quoi\b|\bche cos'?e'?(?!\w)|\bcos'?e'?(?!\w)", "what is"),
-        (r"\bo que (?:e|significa)\b|\bque (?:es|significa)\b|\bcosa (?:e|significa)\b|\bwas (?:ist|heisst|bedeutet)\b", "what is"),
+        (
+            r"\bqu'?est[- ]ce que?(?: c'?est)?(?: que)?\b|\bc'?est quoi\b|\bche cos'?e'?(?!\w)|\bcos'?e'?(?!\w)",
+            "what is",
+        ),
+        (
+            r"\bo que (?:e|significa)\b|\bque (?:es|significa)\b|\bcosa (?:e|significa)\b|\bwas (?:ist|heisst|bedeutet)\b",
+            "what is",
+        ),
         (r"\bque veut dire\b|\bwat is\b", "what is"),
         (r"\btarjetas? (?:grafica|de video)s?\b|\bcarte graphique\b|\bscheda (?:grafica|video)\b", "gpu"),
         (r"\bplaca (?:grafica|de video)\b|\bgrafikkarte\b", "gpu"),
         (r"\bs'?il (?:te|vous) plait\b|\bpor favor\b|\bper favore\b|\bper piacere\b", "please"),
-        (r"\bwie gross\b|\bquelle taille\b|\bque tamano\b|\bquanto (?:grande|spazio|e grande)\b|\bque tamanho\b", "how big"),
+        (
+            r"\bwie gross\b|\bquelle taille\b|\bque tamano\b|\bquanto (?:grande|spazio|e grande)\b|\bque tamanho\b",
+            "how big",
+        ),
         (r"\bzeig(?:e)? mir\b|\bmontre[- ]moi\b", "show me"),
-        (r"\bpeux[- ]tu\b|\bkannst du\b|\bpuedes\b|\bpuoi\b|\bvoce pode\b|\bpouvez[- ]vous\b|\bkonntest du\b", "can you"),
+        (
+            r"\bpeux[- ]tu\b|\bkannst du\b|\bpuedes\b|\bpuoi\b|\bvoce pode\b|\bpouvez[- ]vous\b|\bkonntest du\b",
+            "can you",
+        ),
         (r"\bje (?:veux|voudrais)\b|\bich (?:mochte|will|moechte)\b|\beu (?:quero|queria)\b", "i want"),
         (r"\bkann (?:man )?(?=.*\bquantisier)", "can "),
         (r"\b(?:al posto di|au lieu de|en lugar de|en vez de|anstatt|statt|em vez de)\b", "instead of"),
-        (r"\bam kleinsten\b|\ble plus petit possible\b|\blo mas pequeno posible\b|\bil piu piccolo possibile\b", "smallest"),
+        (
+            r"\bam kleinsten\b|\ble plus petit possible\b|\blo mas pequeno posible\b|\bil piu piccolo possibile\b",
+            "smallest",
+        ),
         (r"\bso klein wie moglich\b|\bo menor possivel\b|\bla plus petite possible\b", "smallest"),
         (r"\bbeste(?:r|n)? qualitat\b|\bmeilleure qualite\b|\bmejor calidad\b|\bmigliore qualita\b", "best quality"),
         (r"\bmelhor qualidade\b|\bmaxima (?:calidad|qualidade)\b|\bmassima qualita\b", "best quality"),
@@ -143,8 +174,8 @@ PHRASES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 )
 
 # Scripts without spaces between words, or with endings: whole stems, found anywhere.
-STEMS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern), f" {english} ")
+STEMS: tuple[tuple[Pattern, str], ...] = tuple(
+    (Pattern(pattern), f" {english} ")
     for pattern, english in (
         (r"量化|量子化|양자화(?:해\s*줘|하기|해)?|квант(?:уй|овать|изуй|изовать|изируй|уйте)\w*", "quantize"),
         (r"转换|变换|変換|변환|конвертируй\w*|сожми|压缩|圧縮", "quantize"),

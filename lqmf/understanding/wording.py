@@ -13,6 +13,7 @@ from functools import lru_cache
 
 from lqmf.understanding.lexicon import NUMBER_WORDS
 from lqmf.understanding.models import Entity, Marker, mark_entities, mark_familiar
+from lqmf.understanding.patterns import Pattern, words
 from lqmf.understanding.spelling import corrected
 from lqmf.understanding.translations import PHRASES, STEMS, WORDS
 
@@ -32,7 +33,7 @@ class Wording:
 _QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "‘": "'", "’": "'", "–": "-", "—": " - "})
 
 # Orders to the program itself, or to a shell: from here to the end of the sentence nothing is read.
-_INJECTED = re.compile(
+_INJECTED = Pattern(
     r"""(?ix)
     (?: \b(?:ignore|disregard|forget|override|bypass|drop)\b [^.;!?]{0,40}?
         \b(?:rules?|instructions?|prompts?|guidelines|polic(?:y|ies)|restrictions?|safety|constraints?|training|limits?\ set
@@ -49,13 +50,14 @@ _INJECTED = re.compile(
       | \bdelete\ (?:all|every)\b[^.;!?]{0,20}\b(?:files|disk|system|drive|home|folder|directory)\b
     )""",
 )
-_SENTENCE_END = re.compile(r"[.;!?]+(?=\s|$)|,?\s+(?:then|now|and then|after that)\s+(?=(?:please )?quanti|convert|make)")
-_LEADS_INTO = re.compile(
-    r"(?i)[\s,;:&|-]*(?:\b(?:and|but|also|oh|then|btw|by the way|p\.?s\.?|while you(?:'re| are) at it|please|first|now)\b[\s,:]*)*$"
+_SENTENCE_END = Pattern(r"[.;!?]+(?=\s|$)|,?\s+(?:then|now|and then|after that)\s+(?=(?:please )?quanti|convert|make)")
+_LEADS_INTO = Pattern(
+    r"(?i)[\s,;:&|-]*(?:\b(?:and|but|also|oh|then|btw|by the way|p\.?s\.?|while you(?:'re| are) at it"
+    r"|please|first|now)\b[\s,:]*)*$"
 )
 
-_CONTRACTIONS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern), replacement)
+_CONTRACTIONS: tuple[tuple[Pattern, str], ...] = tuple(
+    (Pattern(pattern), replacement)
     for pattern, replacement in (
         (r"\b(do|does|did|is|are|was|wo|would|should|could|have|has|must|need)n'?t\b", r"\1 not"),
         (r"\bwo not\b", "will not"),
@@ -73,7 +75,11 @@ _CONTRACTIONS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\bu\b", "you"),
         (r"\bcpus\b", "cpu"),
         (r"\bgpus\b", "gpu"),
-        (r"\bbits? *(?:and|n|&|'n'|'n|-and-) *b[yi]te?s\b|\bbits *n *bytes\b|\bbits-and-bytes\b|\bbitsnbytes\b", "bitsandbytes"),
+        (
+            r"\bbits? *(?:and|n|&|'n'|'n|-and-) *b[yi]te?s\b|\bbits *n *bytes\b"
+            r"|\bbits-and-bytes\b|\bbitsnbytes\b",
+            "bitsandbytes",
+        ),
         (r"\bllama[ _-]?cpp\b|\bllama ?\.cpp\b", "llama.cpp"),
         (r"\bauto[ -]?gptq\b", "gptq"),
         (r"\bhugging[ -]?face(?: ?hub)?\b|\bthe hub\b", "huggingface"),
@@ -89,13 +95,15 @@ _CONTRACTIONS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\bc\.?p\.?u\.?(?= |$)", "cpu"),
     )
 )
-_NUMBER = re.compile(
-    r"\b(" + "|".join(sorted(NUMBER_WORDS, key=len, reverse=True)) + r")(?=[ -]?(?:bits?|gigs?|gigabytes?|gb|k|thousand|gi[bg]|,"
+_NUMBER = Pattern(
+    r"\b("
+    + "|".join(sorted(NUMBER_WORDS, key=len, reverse=True))
+    + r")(?=[ -]?(?:bits?|gigs?|gigabytes?|gb|k|thousand|gi[bg]|,"
     r" |and |or |or|k tokens)\b|[ -](?:bits?|gigs?|gigabytes?|gb)\b)"
 )
-_WORD = re.compile(r"<\w\d+>|[^\W\d_]+(?:'[^\W\d_]+)?(?![\w./@\\])|\S")
-_FLAG = re.compile(r"(?<!\S)--([a-z][a-z-]*)(?:[= ]\s*(?!--)(\"[^\"]*\"|'[^']*'|\S+))?")
-_SWITCHES = frozenset("yes json quick comprehensive imatrix no-imatrix cpu-fallback no-cpu-fallback force gate verbose".split())
+_WORD = Pattern(r"<\w\d+>|[^\W\d_]+(?:'[^\W\d_]+)?(?![\w./@\\])|\S")
+_FLAG = Pattern(r"(?<!\S)--([a-z][a-z-]*)(?:[= ]\s*(?!--)(\"[^\"]*\"|'[^']*'|\S+))?")
+_SWITCHES = words("""yes json quick comprehensive imatrix no-imatrix cpu-fallback no-cpu-fallback force gate verbose""")
 
 
 def read(line: str) -> Wording:
@@ -116,7 +124,11 @@ def clean(line: str) -> str:
 
 
 def _invisible(character: str) -> bool:
-    return not character.isascii() and unicodedata.category(character)[0] in "CZ" or ord(character) < 32 or character == "\x7f"
+    return (
+        (not character.isascii() and unicodedata.category(character)[0] in "CZ")
+        or ord(character) < 32
+        or character == "\x7f"
+    )
 
 
 def _without_injection(text: str) -> str:
@@ -159,9 +171,9 @@ def _plain(masked: str) -> str:
     return " ".join(text.split())
 
 
-_AFTER: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"\bquanti[sz]"), "quantiz"),
-    (re.compile(r"\bbit's\b"), "bits"),
+_AFTER: tuple[tuple[Pattern, str], ...] = (
+    (Pattern(r"\bquanti[sz]"), "quantiz"),
+    (Pattern(r"\bbit's\b"), "bits"),
 )
 
 
