@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from lqmf.understanding.models import familiar_words
+from lqmf.understanding.patterns import words
 
 KEYWORDS = words(
     """quantize quantise quantization quantized quantizable bitsandbytes gguf gptq compare comparison benchmark
