@@ -6,7 +6,7 @@ Everything is made on first use, so that a command pays only for what it needs.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from lqmf.pipeline import Models, Pipeline
     from lqmf.quantization.base import Backend
     from lqmf.settings import Loaded
-    from lqmf.store.base import Store
 
 
 class App:
@@ -95,13 +94,17 @@ class App:
     @cached_property
     def memory(self) -> MemoryAgent:
         from lqmf.agents.memory_agent import MemoryAgent
-        from lqmf.store.open import open_store
+        from lqmf.store.open import may_have_running, open_store
         from lqmf.utils.huggingface_auth import redact
 
-        def opened(on_recovered: Callable[[str], None]) -> Store:
-            return open_store(self.settings.values.storage_backend, self.workspace.store, on_recovered)
-
-        return MemoryAgent(opened, self.workspace.artifacts, redact=redact, notify=self.notify)
+        backend, folder = self.settings.values.storage_backend, self.workspace.store
+        return MemoryAgent(
+            partial(open_store, backend, folder),
+            self.workspace.artifacts,
+            redact=redact,
+            notify=self.notify,
+            may_have_running=partial(may_have_running, backend, folder),
+        )
 
     @cached_property
     def executor(self) -> ExecutorAgent:

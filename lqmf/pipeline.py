@@ -347,6 +347,8 @@ class Pipeline:
         rows = self._memory.interrupted_jobs()
         for row in rows:
             workspace.remove_leftovers(self._place.artifacts, row["id"])
+        if rows:
+            self._memory.rebuild((a, _manifest(a)) for a in self.artifacts() if not a.foreign)
         return rows
 
     async def resume(self, job: str | None, ask: Ask) -> Quantized:

@@ -286,6 +286,7 @@ class Manifest:
     versions: Mapping[str, str]
     created_at: str  # ISO 8601, UTC
     source_size_bytes: int
+    license: str | None = None  # the source model's, as the Hub spells it
     run: Mapping[str, Any] = field(default_factory=dict)
 
 

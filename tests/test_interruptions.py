@@ -105,7 +105,7 @@ def assert_finished(root: Path, job: str) -> None:
     assert [p.name for p in (root / "quantized-models").iterdir()] == [artifact.name]
     record = document(root, "show", job)
     assert record["status"] == "done"
-    assert len(record["attempts"]) == 2
+    assert len(record["attempts_made"]) == 2
     assert [row["name"] for row in document(root, "list")] == [artifact.name]
 
 

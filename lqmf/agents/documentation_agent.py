@@ -24,20 +24,14 @@ MARKDOWN = re.compile(  # in the middle of a line: marks, links, HTML, entities,
 )
 
 
-def model_card(
-    artifact: Artifact,
-    manifest: Manifest,
-    receipt: Receipt | Mapping[str, Any] | None,
-    *,
-    license: str | None = None,
-) -> str:
+def model_card(artifact: Artifact, manifest: Manifest, receipt: Receipt | Mapping[str, Any] | None) -> str:
     """README.md of an artifact: header, facts, how good it is, how to run it, how it was made, its files.
 
-    `receipt` is None when nothing was measured. `license` is the source model's, as the Hub spells it ("apache-2.0").
+    `receipt` is None when nothing was measured.
     """
     measured = to_json(receipt) if receipt is not None else None
     sections = (
-        _header(artifact, manifest, license),
+        _header(artifact, manifest),
         f"# {text(artifact.name)}\n\n{_introduction(artifact, manifest)}",
         "## Facts\n\n" + table(("", ""), _facts(artifact, manifest, measured or {})),
         "## How good it is\n\n" + _quality(measured),
@@ -51,13 +45,13 @@ def model_card(
 # ---------------------------------------------------------------- the parts
 
 
-def _header(artifact: Artifact, manifest: Manifest, license: str | None) -> str:
+def _header(artifact: Artifact, manifest: Manifest) -> str:
     model = manifest.model
     tags = [*TAGS.get(artifact.method, ()), "quantized", "lqmf", *([artifact.type] if artifact.type else [])]
     fields: dict[str, str | list[str] | None] = {
         "base_model": model.id if model.kind == "hub" and HUB_ID.fullmatch(model.id) else None,
         "base_model_relation": "quantized" if model.kind == "hub" and HUB_ID.fullmatch(model.id) else None,
-        "license": license,
+        "license": manifest.license,
         "library_name": LIBRARIES.get(artifact.method),
         "pipeline_tag": "text-generation",
         "quantized_by": "LQMF",

@@ -223,6 +223,7 @@ class ExecutorAgent:
             versions={"lqmf": __version__, "python": platform.python_version(), **built.versions},
             created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             source_size_bytes=work.info.weights_bytes,
+            license=work.info.license,
             run={"context": work.plan.context, "device": work.plan.device},
         )
 

@@ -40,7 +40,7 @@ def read(card: str) -> Any:
 
 
 def test_the_hub_reads_the_header() -> None:
-    card = read(model_card(ARTIFACT, MANIFEST, RECEIPT, license="apache-2.0"))
+    card = read(model_card(ARTIFACT, dataclasses.replace(MANIFEST, license="apache-2.0"), RECEIPT))
     assert card.data.to_dict() == {
         "base_model": "org/model",
         "base_model_relation": "quantized",
@@ -120,9 +120,9 @@ def test_a_hostile_name_is_only_text(name: str) -> None:
     artifact = dataclasses.replace(ARTIFACT, name=name, type=name)
     manifest = dataclasses.replace(
         MANIFEST, model=ModelRef("hub", name), commit=name, versions={name: name},
-        plan={"choices": [{"name": name, "value": name, "reason": name}]}, files=(FileEntry(name + ".gguf", 1, name),),
+        plan={"choices": [{"name": name, "value": name, "reason": name}]}, files=(FileEntry(name + ".gguf", 1, name),), license=name,
     )  # fmt: skip
-    card = model_card(artifact, manifest, dataclasses.replace(RECEIPT, reasons={"latency_seconds": name}), license=name)
+    card = model_card(artifact, manifest, dataclasses.replace(RECEIPT, reasons={"latency_seconds": name}))
     data = read(card).data.to_dict()
     assert set(data) == {"license", "library_name", "pipeline_tag", "quantized_by", "tags"}
     assert data["license"] == plain(name)
