@@ -187,7 +187,7 @@ class _Snapshot:
             client = httpx2.AsyncClient(timeout=self.options.timeout_seconds)
             async with client as http, asyncio.TaskGroup() as group:
                 tasks = {f.path: group.create_task(self._file(f, http)) for f in self.info.files}
-            self._check_weights()
+            self._check_formats()
             self._drop_leftovers()
             return snapshots.publish(self.info, self.dest_root, {path: task.result() for path, task in tasks.items()})
         except ExceptionGroup as errors:
@@ -241,10 +241,13 @@ class _Snapshot:
         text = f"{error.message} Trying again in {seconds:.0f} s."
         self.emit(Notice(job=self.job, level="warning", text=text))
 
-    def _check_weights(self) -> None:
+    def _check_formats(self) -> None:
         for file in self.info.files:
-            if file.path.endswith(".safetensors"):
-                safetensors_header.read(self.folder / file.path)
+            path = self.folder / file.path
+            if path.suffix == ".safetensors":
+                safetensors_header.read(path)
+            if path.suffix in (".json", ".model") and metadata.looks_like_a_link(path.read_bytes()[:2048]):
+                raise metadata.link_refused(file.path)
 
     def _drop_leftovers(self) -> None:
         wanted = {self.folder / file.path for file in self.info.files}

@@ -64,7 +64,9 @@ class _Inspection:
             if access == "open":
                 raise
             small, access = {}, "gated" if told.gated else "private"
-        choice = _choose(files, small, readable=access in ("open", "granted"))
+        readable = access in ("open", "granted")
+        choice = _choose(files, small, readable=readable)
+        await self._refuse_links([files[path] for path in choice.weights if readable], commit)
         info = _assemble(self.ref, commit, _or_hub_config(small, told), small, choice, files)
         info = replace(info, access=access, license=_license(told))
         return await self._with_parameters(info, told)
@@ -74,17 +76,15 @@ class _Inspection:
         paths = [path for path in wanted if path and path in files]
         bodies = await asyncio.gather(*(self.hub.read_small(self.ref.id, p, commit) for p in paths))
         small = {p: _json(p, _verified(files[p], body)) for p, body in zip(paths, bodies, strict=True)}
-        await self._refuse_links(files, commit)
         return small
 
-    async def _refuse_links(self, files: Mapping[str, RemoteFile], commit: str) -> None:
+    async def _refuse_links(self, weights: list[RemoteFile], commit: str) -> None:
         """Git keeps a symbolic link as a small file that holds its target; LFS never does."""
-        for file in files.values():
-            stub = file.path.endswith(".safetensors") and file.sha256 is None
-            if stub and file.size_bytes < _SMALLEST_WEIGHTS_BYTES:
+        for file in weights:
+            if file.sha256 is None and file.size_bytes < _SMALLEST_WEIGHTS_BYTES:
                 body = await self.hub.read_small(self.ref.id, file.path, commit)
                 if body[8:9] != b"{":
-                    raise _link(file.path)
+                    raise link_refused(file.path)
 
     async def _with_parameters(self, info: ModelInfo, told: HubModelInfo) -> ModelInfo:
         counts: Mapping[str, int] = told.safetensors.parameters if told.safetensors else {}
@@ -253,19 +253,21 @@ def _json(path: str, body: bytes) -> Mapping[str, Any]:
     try:
         content = json.loads(body)
     except (ValueError, RecursionError):
-        if _looks_like_a_link(body):
-            raise _link(path) from None
+        if looks_like_a_link(body):
+            raise link_refused(path) from None
         content = None
     if not isinstance(content, dict):
         raise IncompleteModel(f"{path} is not readable as JSON.", "Use another revision or repository of this model.")
     return content
 
 
-def _looks_like_a_link(body: bytes) -> bool:
+def looks_like_a_link(body: bytes) -> bool:
+    """Whether a file that should hold JSON or a tokenizer holds just a path, as git keeps a symbolic link."""
     return 0 < len(body) < 1024 and b"\n" not in body.strip() and b"{" not in body and b" " not in body
 
 
-def _link(path: str) -> UnsafeFormat:
+def link_refused(path: str) -> UnsafeFormat:
+    """A symbolic link is never followed and never made."""
     return UnsafeFormat(
         f"{printable(path)} in the repository is a symbolic link, not a file.",
         "Use another repository of this model, one that holds the files themselves.",

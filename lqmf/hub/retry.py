@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -50,13 +51,9 @@ class RetryPolicy:
         return await retrying(called)
 
     def _wait(self, state: RetryCallState) -> float:
-        import tenacity
-
-        error = state.outcome.exception() if state.outcome else None
-        jittered = tenacity.wait_exponential_jitter(
-            initial=self.base_seconds, max=self.max_seconds, jitter=self.base_seconds
-        )
-        return max(_asked(error), jittered(state)) if _asked(error) else jittered(state)
+        doubled = min(self.max_seconds, self.base_seconds * 2 ** (state.attempt_number - 1))
+        asked = _asked(state.outcome.exception() if state.outcome else None)
+        return max(asked, doubled) + random.uniform(0, self.base_seconds)
 
 
 def is_transient(error: LqmfError) -> bool:

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _REDIRECTS = 10
-_BLOCK_BYTES = 256 << 10
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 
@@ -129,7 +128,7 @@ class FileTransfer:
             headers = {**self.hub.headers(), **headers}
         async with self.http.stream("GET", source.url, headers=headers, follow_redirects=True) as response:
             skip = self._accepted(response, cursor, source)
-            async for data in response.aiter_raw(_BLOCK_BYTES):
+            async for data in response.aiter_raw():  # as it comes: a collected block would be lost in a cut
                 useful = data[skip : skip + cursor.end - cursor.at]
                 skip = max(0, skip - len(data))
                 if useful:

@@ -56,4 +56,3 @@ def sharded_demo(folder: Path, shards: int = 3) -> Path:
     index = {"metadata": {"total_size": sum(len(view["data"]) for _, view in tensors)}, "weight_map": weight_map}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     return folder
-

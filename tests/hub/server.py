@@ -34,6 +34,7 @@ FAULTS = (
     "slow",  # `bytes_per_second`
     "hang",  # close without an answer
     "commit",  # the file of another commit
+    "garbage",  # a web page instead of the API's JSON
 )
 
 
@@ -88,6 +89,8 @@ class LocalHub:
         self.tokens = dict(tokens if tokens is not None else {"hf_validtoken": "ada"})
         self.granted: set[str] = set()
         self.repos: dict[str, dict[str, Repo]] = {}  # name -> revision or commit -> repo
+        self.renamed: dict[str, str] = {}  # old name -> new name
+        self.without_ranges = False  # answer each range with the whole file, as some proxies do
         self.requests: list[Request] = []
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
@@ -210,6 +213,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._error(401, x_error_message="Invalid credentials in Authorization header")
         elif self.server.cdn:
             self._cdn(path)
+        elif new := next((n for o, n in self.hub.renamed.items() if f"/{o}/" in path + "/"), None):
+            old = next(o for o in self.hub.renamed if f"/{o}/" in path + "/")
+            self._begin(307, {"Location": self.path.replace(f"/{old}", f"/{new}", 1), "Content-Length": "0"})
         elif path == "/api/whoami-v2":
             self._whoami()
         elif path.startswith("/api/models/"):
@@ -344,13 +350,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _json(self, content: Any, headers: Mapping[str, str] | None = None) -> None:
         body = json.dumps(content).encode()
+        if self.fault and self.fault.kind == "garbage":
+            body = b"<html>Please log in to the network</html>"
         self._begin(200, {**(headers or {}), "Content-Length": str(len(body)), "Content-Type": "application/json"})
         if self.command != "HEAD":
             self._write(body)
 
     def _send_file(self, body: bytes, etag: str, headers: Mapping[str, str]) -> None:
         start, end, status = 0, len(body), 200
-        if self.entry.range:
+        if self.entry.range and not self.hub.without_ranges:
             first, _, last = self.entry.range.removeprefix("bytes=").partition("-")
             start, end, status = int(first), min(int(last or len(body)) + 1, len(body)), 206
         if start >= len(body) and self.entry.range:

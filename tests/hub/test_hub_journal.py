@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import tempfile
 from pathlib import Path
@@ -23,7 +24,7 @@ def bytes_of(ranges) -> set[int]:
 def test_merging_keeps_the_bytes_in_ordered_disjoint_ranges(ranges) -> None:
     merged = merge(ranges)
     assert bytes_of(merged) == bytes_of(ranges)
-    assert all(a[1] < b[0] for a, b in zip(merged, merged[1:], strict=False))
+    assert all(a[1] < b[0] for a, b in itertools.pairwise(merged))
     assert covered(ranges) == len(bytes_of(ranges))
 
 
