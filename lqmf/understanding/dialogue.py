@@ -97,9 +97,8 @@ def _with_entities(sentence: Sentence, pieces: list[str]) -> Sentence:
     kept: list[int] = []
     for piece in pieces:
         here = [int(found[2]) for found in MARK.finditer(without_denied(_wanted(piece)))]
-        kinds = {entities[index].kind for index in here}
-        if len(pieces) > 1 and not _is_list_like(piece):
-            kept = [index for index in kept if entities[index].kind not in kinds]
+        if not _is_list_like(piece):
+            kept = _without_last(kept, here, entities)
         kept += [index for index in here if index != taken and index not in kept]
     kept = kept or [int(found[2]) for found in MARK.finditer(sentence.plain) if int(found[2]) != taken]
     models = tuple(
@@ -109,6 +108,14 @@ def _with_entities(sentence: Sentence, pieces: list[str]) -> Sentence:
         dict.fromkeys(entities[i].text for i in kept if entities[i].kind == "n" or _is_gguf_path(entities[i]))
     )
     return replace(sentence, said=said, models=models, names=names)
+
+
+def _without_last(kept: list[int], here: list[int], entities: tuple[Entity, ...]) -> list[int]:
+    """A correction replaces as many things as it names, from the end."""
+    for index in here:
+        same = [old for old in kept if entities[old].kind == entities[index].kind]
+        kept = [old for old in kept if old != same[-1]] if same else kept
+    return kept
 
 
 _REFUSED_MARK = Pattern(
@@ -243,7 +250,7 @@ def _assent(state: Dialogue, sentence: Sentence) -> Decision | None:
         return _why(state)
     if _YES.match(front) and not (sentence.rule and sentence.rule.intent not in ("resume", "chat")):
         return _yes(state, front)
-    if _NO.match(front):
+    if _NO.match(front) and not (sentence.rule and sentence.rule.intent == "cancel"):
         if state.last is not None and state.last.intent in REQUESTS | ON_ARTIFACTS:
             return Decision("cancel", {}, 0.8, "a no to the last request")
         return Decision("unknown", {}, 0.2, "a no with nothing asked")
@@ -358,10 +365,17 @@ def _other_value(state: Dialogue, sentence: Sentence, intent: str | None) -> Dec
         return None
     if SETTING.search(sentence.plain):
         return None
+    if _ASKS_VALUE.match(sentence.plain):
+        return _decision("config", {"key": last.slots.get("key")}, 0.8, "asks for the last setting")
     value = _value_of(sentence)
     if value is None:
         return None
     return _decision("config", {"key": last.slots.get("key"), "value": value}, 0.8, "a value for the last setting")
+
+
+_ASKS_VALUE = Pattern(
+    r"^(?:and |so |now |ok )*(?:what|which|show|tell|get|read|is|how)\b.{0,20}\b(?:it|value|now|that)\b(?: \w+){0,4}[?.! ]*$"
+)
 
 
 def _other_provider(state: Dialogue, sentence: Sentence, intent: str | None) -> Decision | None:
@@ -472,20 +486,26 @@ def _revision(state: Dialogue, sentence: Sentence, intent: str | None) -> Decisi
 
 def _reads_as_fragment(sentence: Sentence, intent: str, last_is_request: bool) -> bool:
     """Words like "make it smaller" name an intent, but here they change the request."""
-    if not last_is_request or not sentence.rule:
-        return False
     if intent == "explain":
-        found = re.match(r"^(?:ok |hmm |and |so |but )*(?:what about|how about|what if|and)\b", sentence.plain)
-        return bool(found) and bool(sentence.said or sentence.models)
+        told = bool(sentence.said or sentence.models)
+        return told and bool((_ASKS_ON if last_is_request else _ASKS_ON_WITH).match(sentence.plain))
+    if not last_is_request:
+        return False
     if intent == "config":
         return (
             bool(re.match(r"^(?:set|change|enable|disable|turn|make|allow)\b", sentence.front))
             and bool(sentence.said)
             and "_" not in sentence.plain
         )
-    if intent == "sweep":
-        return False
     return False
+
+
+_ASKS_ON = Pattern(
+    r"^(?:(?:ok|okay|hmm|so|but|and|then|now),? )*(?:what about|how about|what if|and|in|at|with|for|on)\b"
+)
+_ASKS_ON_WITH = Pattern(
+    r"^(?:(?:ok|okay|hmm|so|but|and|then|now),? )*(?:(?:what about|how about|what if|and) )?(?:in|at|with|for|on|using|to|as|via)\b"
+)
 
 
 def _leans_on(state: Dialogue, sentence: Sentence, intent: str) -> bool:

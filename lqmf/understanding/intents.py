@@ -28,8 +28,8 @@ class Rule:
 
 M, N, X = r"<m\d+>", r"<n\d+>", r"<[mnp]\d+>"
 IT = (
-    r"(?:it|that|this|them|those|these|both|(?:the|that|this) (?:\w+ ){0,2}(?:one|ones|model|models|artifact"
-    r"|result|quant|file|version|two|last|latest|first|second|previous|other))"
+    r"(?:\b(?:it|that|this|them|those|these|both|(?:the|that|this) (?:\w+ ){0,2}(?:one|ones|model|models|artifact"
+    r"|result|quant|file|version|two|last|latest|first|second|previous|other))\b)"
 )
 THING = rf"(?:{X}|{IT})"
 
@@ -562,7 +562,7 @@ KNOWLEDGE = _rules(
         "a knowledge question",
         r"^(?:what (?:is|are|was|does|do|exactly|happens|about|makes|kind|sort|effect|did)|who|why|how (?:does"
         r"|do|is|are|come|can|much|bad|good|accurate|big|many|should|would)|when (?:should|do|would|is)"
-        r"|which (?:is|one|are|of|method|type|quant\w*|format|has|gives|works|do|should)|tell me|does|do|is"
+        r"|which (?:is|one|are|of|method|type|quant\w*|format|has|gives|works|do|should)|tell me|does|do(?! (?:it|that|this|the same|them|so)\b)|is"
         r"|are|should|would|can|could|will|where|i (?:do not )?(?:understand|wonder|want to (?:know|learn"
         r"|understand))|i am curious|difference|differences|meaning|give me (?:a |an |the )?(?:short |quick "
         r"|brief )?(?:explanation|definition|introduction|overview|primer)|what|compare|comparison|describe"
@@ -649,7 +649,8 @@ OUTCOMES = _rules(
         r"|requests?|sessions?|turns?|conversations?|actions|steps|things)\b"
         r"|\bwhat happened\b"
         r"|\b(?:activity|command|session|job) (?:log|history)\b"
-        r"|\bwhat (?:did|have) (?:i|we)\b[^.;]*\b(?:yesterday|today|last|before|earlier|so far|recently"
+        r"|\bwhat (?:did|have) (?:i|we)\b(?![^.;]*\b(?:quantiz\w*|made?|built|converted|produced)\b)[^.;]*"
+        r"\b(?:yesterday|today|last|before|earlier|so far|recently"
         r"|this week)\b"
         r"|\bshow (?:me )?(?:the |my )?(?:log|timeline|journal|past)\b"
         r"|\bgo over what\b|\b(?:recap|retrace)\b",

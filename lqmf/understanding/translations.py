@@ -17,7 +17,7 @@ _VERBS = {
     "compare": "vergleiche vergleichen vergleich comparez comparer comparar comparame confronta confrontare compara"
     " vergelijk porownaj jamfor paragona",
     "delete": """losche loschen loesche loeschen entferne entfernen supprime supprimer supprimez efface effacer borra borrar
-        elimina eliminar eliminare cancella cancellare apaga apagar exclui excluir exclua remova remover quita verwijder usun
+        elimina apague elimine borre supprimez eliminar eliminare cancella cancellare apaga apagar exclui excluir exclua remova remover quita verwijder usun
         ta-bort""",
     "show": "zeige zeig anzeigen montre montrer montrez affiche afficher affichez muestra mostrar muestrame mostra mostrami"
     " mostre mostrare toon pokaz visa ensename",
@@ -45,6 +45,7 @@ _VERBS = {
 _NOUNS = {
     "models": "modelle modeles modelos modelli",
     "model": "modell modele modelo modello",
+    "runs": "laufe laeufe executions ejecuciones esecuzioni execucoes essais intentos tentativi durchlaufe",
     "file": "datei fichier archivo fichero arquivo ficheiro",
     "history": "verlauf historique historial cronologia historico storico",
     "statistics": "statistik statistiken statistiques estadisticas statistiche estatisticas",

@@ -173,7 +173,7 @@ def _plain(masked: str) -> str:
 
 _AFTER: tuple[tuple[Pattern, str], ...] = (
     (Pattern(r"\bquanti[sz]"), "quantiz"),
-    (Pattern(r"\bbit's\b"), "bits"),
+    (Pattern(r"\bbit's\b|(?<=\d)[ -]?(?:bti|btis|bist|bitt|bitts|bt|bts|bbits?|biit|bites?)\b"), " bits"),
 )
 
 
