@@ -36,10 +36,12 @@ def render(
         return str(compiled.render(**variables, add_generation_prompt=add_generation_prompt))
     except _Refused as refusal:
         raise UsageError(f"The model's chat template refuses these messages: {refusal}", _PLAIN) from refusal
-    except (TemplateError, TypeError, ValueError, KeyError, IndexError, AttributeError, RecursionError) as error:
+    except (TemplateError, *_OF_EXPRESSIONS) as error:
         raise UsageError(f"The model's chat template fails: {error}", _PLAIN) from error
 
 
+# what Python itself raises inside a template's expressions: 1 / 0, range(10**9), none.attribute, endless macros
+_OF_EXPRESSIONS = (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RecursionError)
 _PLAIN = "Give a plain prompt instead of messages, or start with the role 'user' and alternate."
 
 

@@ -127,17 +127,16 @@ class LlamaCppEngine:
         return [*begin, *buffer[:count]]
 
     def detokenize(self, tokens: Sequence[int]) -> str:
-        """The text of `tokens`, special tokens written out."""
+        """The text of `tokens`, special tokens written out. (llama_detokenize would also tidy the spaces before
+        punctuation, as transformers once did; this gives back what was tokenized.)"""
         self._check_tokens(tokens)
-        array = (self._lib.llama_token * len(tokens))(*tokens)
-        room = 16 * len(tokens) + 16
-        for _ in range(2):
-            buffer = ctypes.create_string_buffer(room)
-            count = self._lib.llama_detokenize(self._vocab, array, len(tokens), buffer, room, False, True)
-            if count >= 0:
-                break
-            room = -count
-        return buffer.raw[:count].decode("utf-8", "replace")
+        text = b"".join(self._bytes(token, special=True) for token in tokens).decode("utf-8", "replace")
+        return text.removeprefix(" ") if self._adds_space() else text
+
+    def _adds_space(self) -> bool:
+        """Whether the tokenizer puts a space before every text, as SentencePiece does."""
+        first = self.tokenize("a")[:1]
+        return bool(first) and self._bytes(first[0], special=False).startswith(b" ")
 
     def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> str:
         """`messages` through the template in the file. Raises UsageError when it has none, or it refuses them."""
@@ -238,16 +237,20 @@ class LlamaCppEngine:
         return chain
 
     def _piece(self, token: int) -> bytes:
-        """The bytes that `token` stands for; control tokens are silent."""
+        """The bytes that `token` adds to an answer, remembered: an answer repeats its tokens."""
         if token not in self._pieces:
-            room = 64
-            buffer = ctypes.create_string_buffer(room)
-            count = self._lib.llama_token_to_piece(self._vocab, token, buffer, room, 0, False)
-            if count < 0:
-                buffer = ctypes.create_string_buffer(-count)
-                count = self._lib.llama_token_to_piece(self._vocab, token, buffer, -count, 0, False)
-            self._pieces[token] = buffer.raw[:count]
+            self._pieces[token] = self._bytes(token, special=False)
         return self._pieces[token]
+
+    def _bytes(self, token: int, *, special: bool) -> bytes:
+        """The bytes that `token` stands for; control tokens are silent unless `special`."""
+        room = 64
+        buffer = ctypes.create_string_buffer(room)
+        count = self._lib.llama_token_to_piece(self._vocab, token, buffer, room, 0, special)
+        if count < 0:
+            buffer = ctypes.create_string_buffer(-count)
+            count = self._lib.llama_token_to_piece(self._vocab, token, buffer, -count, 0, special)
+        return buffer.raw[:count]
 
     # ------------------------------------------------------------ logits
 

@@ -1,0 +1,59 @@
+"""GGUF files of the demo model for tests: made once by LQMF's own backend, kept for the machine, shared by workers.
+
+Use: `from tests.fixtures_gguf import demo_gguf` and ask `demo_gguf("Q4_K_M")` for a path, which nobody may change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+
+from filelock import FileLock
+
+import lqmf
+from lqmf.events import Event
+
+DEMO = Path(lqmf.__file__).parent / "assets" / "demo"
+EVALUATION = Path(lqmf.__file__).parent / "assets" / "text" / "evaluation.txt"
+
+
+@lru_cache
+def demo_gguf(type_name: str = "F16") -> Path:
+    """The demo model as a GGUF file of this type."""
+    folder = _cache()
+    target = folder / f"demo-{type_name}.gguf"
+    with FileLock(folder / f"{type_name}.lock"):
+        if not target.exists():
+            _make(type_name, folder, target)
+    return target
+
+
+@lru_cache
+def _cache() -> Path:
+    """One folder for this model and this llama.cpp: another version makes its own files."""
+    weights = hashlib.sha256((DEMO / "model.safetensors").read_bytes()).hexdigest()[:12]
+    owner = os.getuid() if hasattr(os, "getuid") else 0
+    folder = Path(tempfile.gettempdir()) / f"lqmf-tests-{owner}" / f"{weights}-{version('llama-cpp-python')}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _make(type_name: str, folder: Path, target: Path) -> None:
+    from lqmf.quantization.gguf import convert, quantize
+
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        scratch = Path(place)
+        if type_name == "F16":
+            made = convert.make_base(DEMO, scratch, _ignore, name="demo").path
+        else:
+            made = scratch / target.name
+            quantize.quantize(demo_gguf("F16"), made, type_name, _ignore)
+        made.rename(target)
+
+
+def _ignore(_event: Event) -> None:
+    """Progress is of no interest here."""
