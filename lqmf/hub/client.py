@@ -53,8 +53,7 @@ class HubClient:
         """Whether the user forbade the network (HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE)."""
         if self.offline is not None:
             return self.offline
-        said = os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE") or ""
-        return said.upper() in {"1", "ON", "YES", "TRUE"}
+        return translate.offline_by_environment()
 
     def headers(self) -> dict[str, str]:
         """Headers of a request to the Hub itself: the user agent, and the token where there is one."""

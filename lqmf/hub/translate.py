@@ -6,6 +6,7 @@ Knows what each status means on the Hub; does no requests itself. No message hol
 from __future__ import annotations
 
 import email.utils
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -104,6 +105,12 @@ def translated(subject: Subject) -> Iterator[None]:
         yield
     except (httpx2.HTTPError, httpx2.InvalidURL, hf.OfflineModeIsEnabled, hf.HfHubHTTPError, ValueError) as error:
         raise from_exception(error, subject) from None
+
+
+def offline_by_environment() -> bool:
+    """Whether the user forbade the network; read at each call, as huggingface_hub reads it only when imported."""
+    said = os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE") or ""
+    return said.upper() in {"1", "ON", "YES", "TRUE"}
 
 
 def offline(subject: Subject) -> Offline:

@@ -109,10 +109,13 @@ def _token_path() -> Path:
 def _whoami(value: str, endpoint: str | None) -> dict[str, Any]:
     from huggingface_hub import HfApi
 
-    from lqmf.hub.translate import Subject, translated
+    from lqmf.hub import translate
 
     base = (endpoint or os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
-    with translated(Subject(base, with_token=True)):
+    subject = translate.Subject(base, with_token=True)
+    if translate.offline_by_environment():
+        raise translate.offline(subject)
+    with translate.translated(subject):
         answer: dict[str, Any] = HfApi(endpoint=base).whoami(token=value)
     if not isinstance(answer.get("name"), str):
         raise Unauthorized("The Hub does not say whose token this is.", _HOW)
