@@ -1,7 +1,8 @@
-"""The child process that runs llama.cpp's official converter, unedited, with three things added around it.
+"""The child process that runs llama.cpp's official converter, unedited, with a few things added around it.
 
 It runs no code that comes with a model (the converter itself asks for that), names BPE pre-tokenizers that the
-converter does not recognize once they are proven, and reports bytes written. It speaks JSON lines on standard
+converter does not recognize once they are proven, and reports bytes written. Where the converter and the installed
+transformers disagree about a configuration's keys, it reconciles them. It speaks JSON lines on standard
 output; whatever the libraries print goes to standard error. Standard input closing means that the parent is gone.
 Knows nothing about jobs or plans: `convert.py` starts it.
 """
@@ -31,7 +32,7 @@ from lqmf.errors import (
     UnsafeFormat,
     UnsupportedModel,
 )
-from lqmf.quantization.gguf import pretokenizer
+from lqmf.quantization.gguf import compat, pretokenizer
 
 Send = Callable[[dict[str, Any]], None]
 
@@ -79,6 +80,7 @@ def _convert(request: Request, send: Send) -> None:
     _guard_pickles()
     _report_bytes(send)
     base.TextModel.get_vocab_base_pre = _with_proven_names(base, request, send)
+    _reconcile(base)
     script = str(Path(request.toolchain) / "convert_hf_to_gguf.py")
     sys.argv = [script, request.model, "--outfile", request.outfile, "--outtype", request.outtype]
     sys.argv += ["--model-name", request.model_name] if request.model_name else []
@@ -169,6 +171,24 @@ def _prove(base: Any, model: Any, tokenizer: Any, request: Request) -> pretokeni
         return pretokenizer.match(tokenizer, file, names, Path(request.text), Path(request.memory))
     finally:
         file.unlink(missing_ok=True)
+
+
+def _reconcile(base: Any) -> None:
+    """Give the converter the configuration keys it looks for, and state a rope base that it leaves out."""
+    load, prepare = base.ModelBase.load_hparams, base.TextModel.prepare_metadata
+
+    def completed(*args: Any, **kwargs: Any) -> dict[str, Any]:
+        return compat.completed(load(*args, **kwargs))
+
+    def stated(model: Any, *args: Any, **kwargs: Any) -> None:
+        prepare(model, *args, **kwargs)
+        key = f"{model.gguf_writer.arch}.rope.freq_base"
+        rope_base = compat.unsaid_rope_base(model.hparams)
+        if rope_base is not None and not any(key in values for values in model.gguf_writer.kv_data):
+            model.gguf_writer.add_rope_freq_base(rope_base)
+
+    base.ModelBase.load_hparams = staticmethod(completed)
+    base.TextModel.prepare_metadata = stated
 
 
 # ---------------------------------------------------------------- talking to the parent

@@ -1,0 +1,32 @@
+"""What the converter expects in a configuration and newer transformers releases no longer say.
+
+The converter reads config.json through transformers, which renames keys (`rotary_pct` of GPT-NeoX), drops others
+(`n_ctx` of GPT-2) and fills in defaults that mean something else (`num_kv_heads` of Falcon). Pure; knows no files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+LLAMA_CPP_ROPE_BASE = 10000.0  # what libllama assumes of a file that does not say (llama-model.cpp)
+
+
+def completed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """`config` with the older keys that the converter looks for, where it lacks them."""
+    made = dict(config)
+    rope = made.get("rope_parameters") or {}
+    if "partial_rotary_factor" in rope:
+        made.setdefault("rotary_pct", rope["partial_rotary_factor"])
+    if "n_positions" in made:
+        made.setdefault("n_ctx", made["n_positions"])
+    if made.get("model_type") == "falcon" and made.get("multi_query") and not made.get("new_decoder_architecture"):
+        made["num_kv_heads"] = 1  # all heads share one key and value; transformers ignores the number here
+    return made
+
+
+def unsaid_rope_base(config: Mapping[str, Any]) -> float | None:
+    """The rope base that a file must state, or None where libllama's own assumption is right (or there is no rope)."""
+    rope = config.get("rope_parameters") or {}
+    base = rope.get("rope_theta")
+    return float(base) if isinstance(base, int | float) and float(base) != LLAMA_CPP_ROPE_BASE else None
