@@ -83,7 +83,20 @@ def understand(line: str) -> Sentence:
     said = revise(said, from_flags(wording))
     rules = [rule for rule in (classify(piece) for piece in reversed(pieces[1:])) if rule]
     rule = next((r for r in rules if r.intent not in ("unknown", "exit", "help")), None) or classify(wording.plain)
-    return _with_entities(Sentence(wording, wording.plain, rule, said), pieces)
+    return _rather_quantize(_with_entities(Sentence(wording, wording.plain, rule, said), pieces))
+
+
+def _rather_quantize(sentence: Sentence) -> Sentence:
+    """ "They want to chat with <model>, so make it 4-bit gguf" asks for a quantization: its words do not come first."""
+    rule = sentence.rule
+    if rule is None or rule.intent not in _INCIDENTAL or sentence.names or not sentence.models:
+        return sentence
+    leads = rule.pattern.match(sentence.front) is not None
+    told = len(sentence.said.keys() & {"method", "bits", "type", "target_size_gb", "format"}) > 0
+    return replace(sentence, rule=None) if told and not leads else sentence
+
+
+_INCIDENTAL = words("chat experiment serve test show list stats history help doctor demo")
 
 
 def _pieces(plain: str) -> list[str]:
@@ -476,6 +489,8 @@ def _revision(state: Dialogue, sentence: Sentence, intent: str | None) -> Decisi
         return _bare_number(state, sentence)
     if intent is None and not _belongs(state, sentence, last_is_request):
         return None
+    if intent is None and request.intent in ("plan", "preflight") and _STARTS_NOW.search(sentence.plain):
+        intent = "quantize"
     return _merged(
         request,
         intent or request.intent,
@@ -500,6 +515,10 @@ def _reads_as_fragment(sentence: Sentence, intent: str, last_is_request: bool) -
     return False
 
 
+_STARTS_NOW = Pattern(
+    r"\b(?:do it|do that|go ahead|go for it|start|proceed|build (?:it|that|one|me)|run it"
+    r"|(?:make|create|produce|build|give|get)(?: me| us)? (?:a|an|one|the|another|two)\b)"
+)
 _ASKS_ON = Pattern(
     r"^(?:(?:ok|okay|hmm|so|but|and|then|now),? )*(?:what about|how about|what if|and|in|at|with|for|on)\b"
 )

@@ -296,6 +296,7 @@ COMMANDS = _rules(
         rf"|\b(?:switch|change|swap) (?:the |my |to another |to a different )?(?:{_LLM}|llm provider)\b"
         rf"|^{_PROVIDER}(?: (?:please|now|instead|then|again|this time))*[\s.!]*$"
         rf"|\b{_PROVIDER} (?:as|for) (?:the |my |your )?(?:{_LLM})\b"
+        rf"|\b(?:have|let|get|make|want) {_PROVIDER} (?:answer|help|advise|do|plan|decide|think|take|handle|reply|to)"
         rf"|\b{_PROVIDER} should (?:be|do|help|answer|advise)",
     ),
     (
@@ -475,7 +476,11 @@ ACTIONS = _rules(
 )
 
 QUESTIONS = _rules(
-    ("explain", "'explain' asks for knowledge", r"^(?:explain|define|teach me|eli5)\b(?! .*\bplan\b)"),
+    (
+        "explain",
+        "'explain' asks for knowledge",
+        r"^(?:explain|define|teach me|eli5)\b(?! .*\bplan\b)|^(?!.*<[nm]).*\bdifferences? between\b",
+    ),
     (
         "preflight",
         "asks whether it can be done",
@@ -562,7 +567,7 @@ KNOWLEDGE = _rules(
         "a knowledge question",
         r"^(?:what (?:is|are|was|does|do|exactly|happens|about|makes|kind|sort|effect|did)|who|why|how (?:does"
         r"|do|is|are|come|can|much|bad|good|accurate|big|many|should|would)|when (?:should|do|would|is)"
-        r"|which (?:is|one|are|of|method|type|quant\w*|format|has|gives|works|do|should)|tell me|does|do(?! (?:it|that|this|the same|them|so)\b)|is"
+        r"|which (?:is|one|are|of|method|type|quant\w*|format|has|gives|works|do|should)|tell me|does|do(?! (?:it|that|this|the|a|an|one|me|my|them|so)\b)|is"
         r"|are|should|would|can|could|will|where|i (?:do not )?(?:understand|wonder|want to (?:know|learn"
         r"|understand))|i am curious|difference|differences|meaning|give me (?:a |an |the )?(?:short |quick "
         r"|brief )?(?:explanation|definition|introduction|overview|primer)|what|compare|comparison|describe"
@@ -608,12 +613,12 @@ OUTCOMES = _rules(
         "test",
         "asks for a test",
         r"^test\b"
-        r"|\b(?:test|testing|evaluate|evaluating|eval|assess|retest|quality[ -]check|grade|score|rate|try out"
+        r"|\b(?:test|testing|evaluate|evaluating|eval|assess|retest|quality[ -]check|grade|score|(?<!success )(?<!failure )rate|try out"
         r"|check out|judge|examine|measure|sanity[ -]check|run (?:the |a |some |quick |comprehensive "
         rf"|full )*tests?)\b[^.;]*(?:{THING}|tests?\b|\bmodels?\b|$)"
         rf"|\bhow (?:good|well|accurate|bad|smart|reliable|coherent|decent|usable|does)\b[^.;]*(?:{THING}|{M})"
         rf"|\b(?:perplexity|quality|accuracy|kl(?: divergence)?|divergence)\b[^.;]*(?:{N}|{IT})"
-        rf"|\b(?:is|are|does|did)\b[^.;]*(?:{N}|{IT})[^.;]*\b(?:any good|good|usable|ok|okay|work|works|sane"
+        rf"|\b(?:is|are|does|did)\b[^.;,]{{0,15}}(?:{N}|{IT})[^.;,]*\b(?:any good|good|usable|ok|okay|work|works|sane"
         rf"|decent|coherent|accurate|turn out)\b|^try {THING}"
         rf"|\b(?:check|try)\b(?: \w+){{0,3}} (?:{N})"
         rf"|\b(?:give|put)\b[^.;]*(?:{THING})[^.;]*\b(?:test|spin|through its paces|try)\b"
@@ -724,12 +729,20 @@ def classify(plain: str) -> Rule | None:
     return (
         _first(ACTIONS, text)
         or _first(QUESTIONS[:1], front)
-        or _first(QUESTIONS[1:], text)
+        or _first(QUESTIONS[1:], text if _is_of_models(text) else "")
         or _first(OUTCOMES[:3], text)
         or _knowledge(front)
         or _first(OUTCOMES[3:], text)
         or _first(QUANTIZING, text)
     )
+
+
+def _is_of_models(text: str) -> bool:
+    """Does a sentence speak of anything that LQMF deals with?"""
+    return re.search(THING, text) is not None or DOMAIN.search(text) is not None or _PLANS.search(text) is not None
+
+
+_PLANS = Pattern(r"\b(?:plan|preflight|dry[ -]?run|estimates?)\b")
 
 
 def _leading(front: str) -> Rule | None:

@@ -144,7 +144,11 @@ def canonical(name: str) -> str | None:
 @lru_cache(maxsize=1)
 def familiar_words() -> frozenset[str]:
     """The families' names as single words, for those who correct typing errors."""
-    return frozenset(word for word in (re.sub(r"[^a-z].*", "", key) for key in CANONICAL) if len(word) > 4)
+    return frozenset(
+        word
+        for word in (re.sub(r"[^a-z].*", "", key) for key in CANONICAL)
+        if len(word) > 4 and word not in ("flant", "codet")
+    )
 
 
 def _trimmed(text: str) -> str:

@@ -26,7 +26,9 @@ KEYWORDS = words(
 
 # English words one edit away from a keyword; they stay as they are.
 ENGLISH = words(
-    """text best rest nest tests tested tester testing lists listed listing shows shown showed plans planned plane
+    """internal internals internet interned callbacks processed supposed seed letting dialogue companion robert boom concert
+    influence ease integrate intensity flat slant codec coded interrupt interrupts hardwired graphical statistical
+    text best rest nest tests tested tester testing lists listed listing shows shown showed plans planned plane
     plain chats serves served serving severe nerve server servers compared compares deleted deletes removed
     removes erased verified verifies reported reports reporter mode modes modeled memories quality equality
     converted converts compressed shrinks shrunk status statue state states stat statistic helps helped helper

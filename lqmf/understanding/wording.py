@@ -30,7 +30,9 @@ class Wording:
     flags: tuple[tuple[str, str], ...] = ()
 
 
-_QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "‘": "'", "’": "'", "–": "-", "—": " - "})
+_QUOTES = str.maketrans(
+    {"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "‘": "'", "’": "'", "–": "-", "—": " - ", "¿": " ", "¡": " "}
+)
 
 # Orders to the program itself, or to a shell: from here to the end of the sentence nothing is read.
 _INJECTED = Pattern(
@@ -89,7 +91,7 @@ _CONTRACTIONS: tuple[tuple[Pattern, str], ...] = tuple(
         (r"\b(?:log|sign) (?:me|us) in\b", "login"),
         (r"\bpre[ -]flight\b", "preflight"),
         (r"\bre[ -](build|make|create|run|test)", r"re\1"),
-        (r"\bk ?- ?quants?\b", "k-quant"),
+        (r"\bk ?- ?quant(s?)\b", r"k-quant\1"),
         (r"\bd[ei]monstration\b", "demo"),
         (r"\bg\.?p\.?u\.?(?= |$)", "gpu"),
         (r"\bc\.?p\.?u\.?(?= |$)", "cpu"),
