@@ -1,0 +1,209 @@
+"""Is everything here that LQMF needs? One function a check; each says what it found and what to do about it.
+
+Imports no torch and no llama_cpp into this process: versions come from the installed packages' metadata, and whether
+the native library loads is found out by a child process. Draws nothing.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from lqmf.cli.sizes import file_size, memory_size
+from lqmf.errors import LqmfError
+
+if TYPE_CHECKING:
+    from lqmf.app import App
+
+State = Literal["ok", "note", "warning", "missing"]
+PACKAGES = ("torch", "transformers", "huggingface_hub", "safetensors")
+LITTLE_DISK_BYTES = 10 * 10**9
+LOAD_TIMEOUT_SECONDS = 60
+LOADS = "import llama_cpp.llama_cpp as l; print(int(l.llama_supports_gpu_offload()))"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding. "missing" is needed and not there; "warning" works, but not well; "note" is only said."""
+
+    name: str
+    state: State
+    detail: str
+    remedy: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The check as plain values."""
+        return asdict(self)
+
+
+def examine(app: App, *, online: bool = False) -> list[Check]:
+    """Every check, in the order in which they are shown. Asks the network only where `online`."""
+    found = [*_machine(app), *_versions(), _llama_cpp(), _toolchain(app), *_workspace(app), _hugging_face(online)]
+    return [*found, _helper(app)]
+
+
+def fix(app: App) -> None:
+    """Fetch the llama.cpp converter, if it is absent. Raises LqmfError."""
+    from lqmf.quantization.gguf import toolchain
+
+    toolchain.ensure(_checkout(app))
+
+
+# ---------------------------------------------------------------- machine and versions
+
+
+def _machine(app: App) -> Iterator[Check]:
+    hardware = app.hardware()
+    yield Check("LQMF", "ok", f"{_version('lqmf')}, Python {platform.python_version()}, {hardware.platform}")
+    yield Check("processor", "ok", f"{hardware.cpu}, {hardware.cores} cores")
+    memory = f"{memory_size(hardware.ram_available_bytes)} of {memory_size(hardware.ram_total_bytes)} free"
+    yield Check("memory", "ok", memory)
+    if not hardware.gpus:
+        yield Check("GPU", "note", "none that NVIDIA's driver knows: everything runs on the CPU")
+    for gpu in hardware.gpus:
+        free = f"{memory_size(gpu.memory_free_bytes)} of {memory_size(gpu.memory_total_bytes)} free"
+        yield Check("GPU", "ok", f"{gpu.name}, {free}")
+    if hardware.gpus and (version := _version("torch")) and version.endswith("+cpu"):
+        yield Check(
+            "torch", "warning", f"{version} is the build for the CPU", "README.md, GPU: how to install the other."
+        )
+
+
+def _version(package: str) -> str | None:
+    if package == "lqmf":
+        from lqmf import __version__
+
+        return __version__
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _versions() -> Iterator[Check]:
+    versions = {package: _version(package) for package in PACKAGES}
+    lacking = [package for package, version in versions.items() if version is None]
+    there = ", ".join(f"{package} {version}" for package, version in versions.items() if version)
+    if there:
+        yield Check("libraries", "ok", there)
+    for package in lacking:
+        yield Check(package, "missing", "is not installed", f"{sys.executable} -m pip install {package}")
+
+
+def _llama_cpp() -> Check:
+    name, version = "llama-cpp-python", _version("llama-cpp-python")
+    if version is None:
+        return Check(name, "missing", "is not installed", f"{sys.executable} -m pip install llama-cpp-python")
+    command = [sys.executable, "-c", LOADS]
+    try:
+        tried = subprocess.run(command, capture_output=True, text=True, timeout=LOAD_TIMEOUT_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        return Check(name, "missing", f"{version} does not load within {LOAD_TIMEOUT_SECONDS} s", _reinstall())
+    if tried.returncode != 0:
+        last = (tried.stderr.strip().splitlines() or [f"exit {tried.returncode}"])[-1]
+        return Check(name, "missing", f"{version} does not load: {last}", _reinstall())
+    gpu = "with GPU support" if tried.stdout.strip() == "1" else "for the CPU"
+    return Check(name, "ok", f"{version}, built {gpu}")
+
+
+def _reinstall() -> str:
+    return f"{sys.executable} -m pip install --force-reinstall --no-binary llama-cpp-python llama-cpp-python"
+
+
+# ---------------------------------------------------------------- toolchain and workspace
+
+
+def _checkout(app: App) -> Path | None:
+    folder = app.settings.values.llama_cpp_dir
+    return Path(folder).expanduser() if folder else None
+
+
+def _toolchain(app: App) -> Check:
+    from lqmf.quantization.gguf import toolchain
+
+    try:
+        found = toolchain.find(_checkout(app))
+    except LqmfError as error:
+        return Check("converter", "missing", error.message, error.remedy)
+    if found is None:
+        return Check(
+            "converter",
+            "missing",
+            "llama.cpp's converter was not fetched yet",
+            "`lqmf doctor --fix`, once, while online.",
+        )
+    where = f"llama.cpp's, {found.version}, from the {found.origin}: {found.root}"
+    return Check("converter", "warning" if found.warning else "ok", found.warning or where)
+
+
+def _workspace(app: App) -> Iterator[Check]:
+    yield _told("settings", lambda: _settings(app))
+    yield _told("workspace", lambda: _writable(app))
+    yield _told("records", lambda: _store(app))
+    from lqmf.cli.commands.disk import existing
+
+    free = shutil.disk_usage(existing(app.root)).free
+    little = free < LITTLE_DISK_BYTES
+    remedy = "`lqmf disk` shows what can go." if little else ""
+    yield Check("disk", "warning" if little else "ok", f"{file_size(free)} free", remedy)
+
+
+def _told(name: str, check: Callable[[], str]) -> Check:
+    """`check`'s words, or its error as a finding."""
+    try:
+        return Check(name, "ok", check())
+    except LqmfError as error:
+        return Check(name, "missing", error.message, error.remedy)
+    except OSError as error:
+        return Check(name, "missing", f"{error}", "Take another folder: --workspace DIR, or LQMF_HOME.")
+
+
+def _settings(app: App) -> str:
+    changed = [key for key, origin in app.settings.origins.items() if origin != "default"]
+    return f"sound; set: {', '.join(sorted(changed))}" if changed else "sound, all at their defaults"
+
+
+def _writable(app: App) -> str:
+    app.root.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=app.root):
+        return f"{app.root} (from {app.root_reason}), writable"
+
+
+def _store(app: App) -> str:
+    count = len(app.memory.artifact_names())
+    return f"{app.settings.values.storage_backend}, {count} artifact{'' if count == 1 else 's'}"
+
+
+# ---------------------------------------------------------------- the world outside
+
+
+def _hugging_face(online: bool) -> Check:
+    from lqmf.utils import huggingface_auth
+
+    token, origin = huggingface_auth.token()
+    if token is None:
+        return Check(
+            "Hugging Face", "note", "no token; open models need none", "`lqmf hf login` for gated or private ones."
+        )
+    if not online:
+        return Check("Hugging Face", "ok", f"a token from {origin}; --online asks whose it is")
+    try:
+        account = huggingface_auth.status()
+    except LqmfError as error:
+        return Check("Hugging Face", "warning", error.message, error.remedy)
+    return Check("Hugging Face", "ok", f"{account['user']}, by a token from {origin}")
+
+
+def _helper(app: App) -> Check:
+    provider = app.settings.values.llm_provider
+    if provider == "none":
+        return Check("helper", "note", "no language model helps with plans; none is needed")
+    return Check("helper", "note", f"llm_provider is {provider}; this version plans by its rules alone")

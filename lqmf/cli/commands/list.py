@@ -1,0 +1,47 @@
+"""`lqmf list`: what was made, and what came to nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from lqmf.cli import options
+from lqmf.cli.command import Ask, Command
+from lqmf.records import Decision, Outcome
+
+if TYPE_CHECKING:
+    from lqmf.app import App
+
+COMMAND = Command(
+    "list",
+    "what was made, and what failed",
+    intents=("list",),
+    examples=("lqmf list", "lqmf list --status failed", "lqmf list --method gguf --limit 5 --json"),
+    order=60,
+    panel="Records",
+)
+
+
+def cli(
+    status: Annotated[Literal["ok", "failed"] | None, typer.Option("--status", help="Only these.")] = None,
+    method: options.Method = None,
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="TEXT", help="Only models with this in their id.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many.")] = None,
+    deleted: Annotated[bool, typer.Option("--deleted", help="Deleted artifacts too.")] = False,
+) -> Decision:
+    """List artifacts, and jobs that failed or were cancelled, the newest first."""
+    return options.typed("list", status=status, method=method, model=model, limit=limit, deleted=deleted or None)
+
+
+async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
+    """What the MemoryAgent has."""
+    from lqmf.cli.views.records import list_view
+
+    slots = decision.slots
+    found = app.memory.list_records(
+        slots.get("status"), slots.get("method"), slots.get("model"), slots.get("limit"), bool(slots.get("deleted"))
+    )
+    return Outcome({"records": found}, list_view(found, slots.get("status")))

@@ -1,0 +1,104 @@
+"""`lqmf quantize`: the main job, from a model to a measured artifact."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lqmf.cli import options, planning
+from lqmf.cli.command import Ask, Command
+from lqmf.records import Decision, Outcome, to_json
+
+if TYPE_CHECKING:
+    from lqmf.app import App
+    from lqmf.pipeline import Planned, Quantized
+    from lqmf.records import Artifact
+
+COMMAND = Command(
+    "quantize",
+    "make a quantized model, and measure it",
+    intents=("quantize",),
+    examples=(
+        "lqmf quantize demo --type Q4_K_M",
+        "lqmf quantize org/name --bits 4 --memory 8GB --device gpu --yes",
+        "lqmf quantize ./my-model --type Q5_K_M,Q8_0 --test comprehensive",
+        "lqmf quantize demo --type Q4_K_M --yes --json",
+    ),
+    order=10,
+)
+FIELDS = ("name", "path", "method", "bits", "type", "size_bytes", "source_size_bytes", "compression_ratio", "receipt")
+
+
+def cli(
+    model: options.Model,
+    method: options.Method = None,
+    type: options.Type = None,
+    bits: options.Bits = None,
+    device: options.Device = None,
+    memory: options.Memory = None,
+    context: options.ContextLength = None,
+    target_size: options.TargetSize = None,
+    priority: options.Priority = None,
+    cpu_fallback: options.Fallback = None,
+    keep_16bit: options.Keep = None,
+    test: options.Test = None,
+    imatrix: Annotated[bool | None, typer.Option("--imatrix/--no-imatrix", hidden=True)] = None,
+    calibration: Annotated[str | None, typer.Option("--calibration", hidden=True)] = None,
+    ram: Annotated[str | None, typer.Option("--ram", hidden=True)] = None,
+    kv_type: Annotated[str | None, typer.Option("--kv-type", hidden=True)] = None,
+    parallel: Annotated[int | None, typer.Option("--parallel", hidden=True)] = None,
+) -> Decision:
+    """Quantize MODEL: plan, download, convert, quantize and measure. What is left open is asked, or with --yes chosen.
+
+    The result lies in quantized-models/, with a manifest, a receipt of how good it is, and a model card."""
+    planning.refuse_missing(
+        imatrix=imatrix or None, calibration=calibration, ram=ram, kv_type=kv_type, parallel=parallel
+    )
+    return options.typed(
+        "quantize",
+        model=model,
+        method=method,
+        type=type,
+        bits=planning.whole_bits(bits),
+        device=device,
+        memory_gb=memory,
+        context=context,
+        target_size_gb=target_size,
+        priority=priority,
+        cpu_fallback=cpu_fallback,
+        keep_16bit=keep_16bit,
+        test=test,
+    )
+
+
+async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
+    """Plan, show the plan, carry it out, show what came of it."""
+    from lqmf.cli.views.plans import plan_view
+
+    def announce(planned: Planned) -> None:
+        ask.show(plan_view(planned.plan))
+
+    return outcome(await app.pipeline.quantize(decision, ask, announce))
+
+
+def outcome(made: Quantized) -> Outcome:
+    """The document and the view of what was made."""
+    from lqmf.cli.views.artifacts import made_view
+
+    artifacts = [document(artifact) for artifact in made.artifacts]
+    data = {
+        "status": "done",
+        "artifacts": artifacts,
+        "job": made.jobs[0],
+        "jobs": list(made.jobs),
+        "artifact": artifacts[0],
+        "receipt": artifacts[0]["receipt"],
+    }
+    return Outcome(data, made_view(made.artifacts))
+
+
+def document(artifact: Artifact) -> dict[str, Any]:
+    """An artifact as the design's JSON has it."""
+    record = to_json(artifact)
+    return {name: record[name] for name in FIELDS}

@@ -1,0 +1,84 @@
+"""`lqmf test`: how good an artifact is, measured against its source."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lqmf.cli import options
+from lqmf.cli.command import Ask, Command
+from lqmf.errors import UsageError
+from lqmf.records import Artifact, Decision, Option, Outcome, Question, to_json
+
+if TYPE_CHECKING:
+    from lqmf.app import App
+
+COMMAND = Command(
+    "test",
+    "measure an artifact: speed, memory, and what quantizing lost",
+    intents=("test",),
+    examples=(
+        "lqmf test list",
+        "lqmf test discover",
+        "lqmf test demo_gguf_4bit_Q4_K_M",
+        "lqmf test demo --comprehensive --json",
+    ),
+    order=40,
+)
+LISTING = ("list", "discover")
+
+
+def cli(
+    name: options.Name,
+    quick: Annotated[bool, typer.Option("--quick", help="Two minutes at most.")] = False,
+    comprehensive: Annotated[
+        bool, typer.Option("--comprehensive", help="Every window of the evaluation text.")
+    ] = False,
+    base: Annotated[str | None, typer.Option("--base", hidden=True)] = None,
+) -> Decision:
+    """Test the artifact NAME and write its receipt. `list` shows what can be tested, `discover` looks on disk anew."""
+    if quick and comprehensive:
+        raise UsageError("--quick and --comprehensive exclude each other.", "Leave one of them out.")
+    if base is not None:
+        from lqmf.errors import NotBuilt
+
+        raise NotBuilt("This version cannot measure a file against a --base of your choice yet.", "Leave --base out.")
+    if name in LISTING:
+        return options.typed("test", action=name)
+    return options.typed("test", name=name, test="quick" if quick else "comprehensive" if comprehensive else None)
+
+
+async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
+    """Test what is named; without a name, show what there is and let one be picked."""
+    if decision.slots.get("name"):
+        return await _test(app, decision, ask)
+    artifacts = app.pipeline.artifacts()
+    if not artifacts or not ask.interactive or decision.slots.get("action") == "discover":
+        return _listing(artifacts)
+    picked = await ask(_which(artifacts))
+    if picked.kind != "value":
+        return Outcome({"status": "cancelled"}, "Nothing was tested.")
+    return await _test(app, Decision("test", {**decision.slots, "name": picked.value}), ask)
+
+
+async def _test(app: App, decision: Decision, ask: Ask) -> Outcome:
+    from lqmf.cli.views.receipts import receipt_view
+
+    artifact, receipt = await app.pipeline.test(decision, ask)
+    document = to_json(receipt)
+    data = {"status": "done", "artifact": to_json(artifact), "receipt": document}
+    return Outcome(data, receipt_view(artifact, document))
+
+
+def _listing(artifacts: list[Artifact]) -> Outcome:
+    from lqmf.cli.views.artifacts import artifacts_view
+
+    return Outcome({"artifacts": [to_json(artifact) for artifact in artifacts]}, artifacts_view(artifacts))
+
+
+def _which(artifacts: list[Artifact]) -> Question:
+    from lqmf.cli.sizes import file_size
+
+    options_ = tuple(Option(a.name, f"{a.name}  {file_size(a.size_bytes)}") for a in artifacts)
+    return Question("name", "Which one shall be tested?", options_, artifacts[0].name, "It is the newest.")

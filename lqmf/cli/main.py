@@ -1,0 +1,22 @@
+"""The console script. `--version` answers before anything is imported; everything else goes to `shell`."""
+
+from __future__ import annotations
+
+import sys
+
+from lqmf import __version__
+
+
+def main() -> None:
+    """Run `lqmf` with the arguments of this process, and end it with the exit code."""
+    arguments = sys.argv[1:]
+    if arguments in (["--version"], ["-V"]):
+        print(f"lqmf {__version__}")  # noqa: T201 - nothing is imported on this path, not even the printer
+        return
+    from lqmf.cli.shell import run
+
+    sys.exit(run(arguments))
+
+
+if __name__ == "__main__":
+    main()

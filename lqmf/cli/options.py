@@ -1,0 +1,170 @@
+"""What the command line is made of: options that every command takes, and how a command's options become slots.
+
+Knows typer; knows no command.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from lqmf.cli.sizes import GB, GIB, parse_file_size, parse_memory, parse_tokens
+from lqmf.errors import LqmfError
+from lqmf.records import Decision
+
+COMMON = "Common options"
+META = "lqmf."  # where given common options are kept in a context's meta
+
+
+def remember(context: typer.Context, param: typer.CallbackParam, value: Any) -> Any:
+    """Keep a common option's value in the context, wherever on the line it stood."""
+    if value and param.name:
+        context.meta[META + param.name] = value
+    return value
+
+
+def _option(*names: str, help: str, metavar: str | None = None) -> Any:
+    return typer.Option(*names, help=help, metavar=metavar, rich_help_panel=COMMON, callback=remember)
+
+
+def common(
+    json: Annotated[bool, _option("--json", help="Print one JSON document on stdout.")] = False,
+    yes: Annotated[bool, _option("--yes", "-y", help="Take the recommended answers to a plan's questions.")] = False,
+    workspace: Annotated[
+        str | None, _option("--workspace", metavar="DIR", help="Where models and results lie.")
+    ] = None,
+    storage_backend: Annotated[
+        str | None, _option("--storage-backend", metavar="KIND", help="Where records are kept: sqlite or json.")
+    ] = None,
+    no_color: Annotated[bool, _option("--no-color", help="No colours.")] = False,
+    verbose: Annotated[bool, _option("--verbose", help="Show the traceback of an unexpected fault.")] = False,
+) -> None:
+    """The options that may stand before or after any command; `tree` gives them to each."""
+
+
+def typed(intent: str, **slots: Any) -> Decision:
+    """The Decision of a typed command: its slots are the options that were given."""
+    return Decision(intent, {k: v for k, v in slots.items() if v is not None}, 1.0, "typed as a command")
+
+
+def parsed(convert: Callable[[str], Any]) -> Callable[[str], Any]:
+    """`convert` as an option's parser: an LqmfError becomes the option's own error."""
+
+    def parse(text: str) -> Any:
+        try:
+            return convert(text)
+        except LqmfError as error:
+            raise typer.BadParameter(f"{error.message} {error.remedy}") from error
+
+    return parse
+
+
+def given(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """The common options that were given, by name."""
+    return {key.removeprefix(META): value for key, value in meta.items() if key.startswith(META)}
+
+
+# ---------------------------------------------------------------- values
+
+
+def type_name(text: str) -> str:
+    """A type, or several with commas between, in its own spelling: Q4_K_M in capitals, nf4 in small letters."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    return ",".join(part.upper() if _GGUF_TYPE.match(part) else part.lower() for part in parts)
+
+
+_GGUF_TYPE = re.compile(r"(?:I?Q\d|TQ\d|B?F16|F32|MXFP)", re.IGNORECASE)
+
+
+def memory_gb(text: str) -> float:
+    """Memory in GiB, as cards are sold; a whole number where it is one."""
+    return _plain(parse_memory(text) / GIB)
+
+
+def file_gb(text: str) -> float:
+    """A file's size in GB, powers of 1000."""
+    return _plain(parse_file_size(text) / GB)
+
+
+def _plain(number: float) -> float:
+    return int(number) if number == int(number) else round(number, 6)
+
+
+# ---------------------------------------------------------------- completion in shells
+
+
+def artifact_names(incomplete: str) -> list[str]:
+    """Names of artifacts that begin so."""
+    from lqmf.app import App
+
+    app = App.create(None, {}, Path.cwd(), os.environ)
+    try:
+        return [artifact.name for artifact in app.pipeline.artifacts() if artifact.name.startswith(incomplete)]
+    except LqmfError:
+        return []
+
+
+def type_names(incomplete: str) -> list[str]:
+    """Types that begin so, whatever their case."""
+    from lqmf.quantization.registry import backends
+
+    known = [name for backend in backends().values() for name in backend.types]
+    return [name for name in known if name.lower().startswith(incomplete.lower())]
+
+
+# ---------------------------------------------------------------- what several commands take
+
+Model = Annotated[
+    str | None, typer.Argument(metavar="MODEL", help="org/name[@revision], a folder, a familiar name, or demo.")
+]
+Name = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="NAME", help="An artifact: its name, a part of it, or a path.", autocompletion=artifact_names
+    ),
+]
+RequiredName = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="An artifact: its name, a part of it, or a path.", autocompletion=artifact_names
+    ),
+]
+Names = Annotated[
+    list[str],
+    typer.Argument(metavar="NAME...", help="Artifacts: names or parts of them.", autocompletion=artifact_names),
+]
+Method = Annotated[Literal["gguf", "gptq", "bnb"] | None, typer.Option("--method", help="How to quantize.")]
+Type = Annotated[
+    str | None,
+    typer.Option("--type", metavar="TYPE", help="Q4_K_M, Q8_0, ..", parser=type_name, autocompletion=type_names),
+]
+Bits = Annotated[float | None, typer.Option("--bits", metavar="N", help="Bits a weight.")]
+Device = Annotated[Literal["cpu", "gpu"] | None, typer.Option("--device", help="Where it will run.")]
+Memory = Annotated[
+    float | None,
+    typer.Option("--memory", metavar="SIZE", help="Memory it must run in, like 8GB.", parser=parsed(memory_gb)),
+]
+ContextLength = Annotated[
+    int | None,
+    typer.Option("--context", metavar="N", help="Tokens of context, like 4096 or 16k.", parser=parsed(parse_tokens)),
+]
+TargetSize = Annotated[
+    float | None,
+    typer.Option("--target-size", metavar="SIZE", help="The file's greatest size, like 4.2GB.", parser=parsed(file_gb)),
+]
+Priority = Annotated[Literal["quality", "speed", "size"] | None, typer.Option("--priority", help="What matters most.")]
+Fallback = Annotated[
+    bool | None,
+    typer.Option("--cpu-fallback/--no-cpu-fallback", help="Go on with the CPU when the GPU's memory is full."),
+]
+Keep = Annotated[
+    bool | None, typer.Option("--keep-16bit/--no-keep-16bit", help="Keep the 16-bit file made on the way.")
+]
+Test = Annotated[
+    Literal["none", "quick", "comprehensive"] | None, typer.Option("--test", help="How well to measure it.")
+]

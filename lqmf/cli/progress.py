@@ -1,0 +1,137 @@
+"""How a job's progress looks: a bar for each stage with size, speed and time left; without a terminal, a line.
+
+Knows the events and rich's progress display; knows nothing of what the stages do.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lqmf import events
+from lqmf.cli.sizes import duration, file_size
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import Task
+
+    from lqmf.cli.render import Screen
+
+TITLES = {
+    "resolve": "Looking at the model",
+    "download": "Downloading",
+    "convert": "Converting to 16-bit GGUF",
+    "quantize": "Quantizing",
+    "calibrate": "Calibrating",
+    "publish": "Hashing and publishing",
+    "test": "Measuring",
+    "toolchain": "Fetching the llama.cpp converter",
+}
+
+
+class ProgressView:
+    """A subscriber of the bus. Draws bars where people watch a terminal, plain lines elsewhere."""
+
+    def __init__(self, screen: Screen) -> None:
+        import sys
+
+        self._screen = screen
+        self._stream = screen.people if screen.transcript else sys.stderr
+        self._live = self._stream.isatty()
+        self._bars: Bars | None = None
+        self._tasks: dict[str, Any] = {}
+
+    def __call__(self, event: events.Event) -> None:
+        """Take one event."""
+        match event:
+            case events.StageStarted():
+                self._start(event.stage, event.title or TITLES.get(event.stage, event.stage))
+            case events.Progress():
+                self._advance(event)
+            case events.StageFinished():
+                self._finish(event.stage, event.seconds)
+            case events.AttemptFailed(retry_in_seconds=seconds) if seconds is not None:
+                self.say(f"{event.error.get('message', 'It failed.')} Trying again in {duration(seconds)}.")
+            case events.Notice():
+                self.say(event.text)
+            case events.JobFinished():
+                self.stop()
+            case _:
+                pass
+
+    def stop(self) -> None:
+        """Take the bars away, before a prompt or an answer."""
+        if self._bars is not None:
+            self._bars.stop()
+        self._bars, self._tasks = None, {}
+
+    def say(self, text: str) -> None:
+        """A line that stays, above the bars."""
+        from lqmf.cli.views.messages import notice_view
+
+        if self._bars is not None:
+            self._bars.console.print(notice_view(text))
+        else:
+            self._screen.notice(text)
+
+    def _start(self, stage: str, title: str) -> None:
+        if not self._live:
+            self.say(title)
+            return
+        if self._bars is None:
+            self._bars = _bars(self._screen, self._stream)
+            self._bars.start()
+        self._tasks[stage] = self._bars.add_task(title, total=None, unit="", note="")
+
+    def _advance(self, event: events.Progress) -> None:
+        if self._bars is not None and event.stage in self._tasks:
+            self._bars.update(
+                self._tasks[event.stage], completed=event.done, total=event.total, unit=event.unit, note=event.note
+            )
+
+    def _finish(self, stage: str, seconds: float) -> None:
+        if self._bars is None or stage not in self._tasks:
+            return
+        from lqmf.cli.views.messages import stage_view
+
+        task = self._tasks.pop(stage)
+        title = next(t.description for t in self._bars.tasks if t.id == task)
+        self._bars.remove_task(task)
+        self._bars.console.print(stage_view(title, duration(seconds)))
+
+
+def _bars(screen: Screen, stream: Any) -> Bars:
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        SpinnerColumn(finished_text=" "),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=None),
+        _amount_column(),
+        TimeRemainingColumn(compact=True),
+        console=screen.console(stream),
+        transient=True,
+        refresh_per_second=8,
+    )
+
+
+def _amount_column() -> Any:
+    from rich.progress import ProgressColumn
+    from rich.text import Text
+
+    class Amount(ProgressColumn):
+        """Done of total, and the speed where the unit is bytes."""
+
+        def render(self, task: Task) -> Text:
+            return Text(amount(task.completed, task.total, task.fields.get("unit", ""), task.speed), no_wrap=True)
+
+    return Amount()
+
+
+def amount(done: float, total: float | None, unit: str, speed: float | None) -> str:
+    """`done` of `total` in words: "1.2 of 4.4 GB, 85 MB/s", "120 of 291 tensors"."""
+    if not unit or (total is None and not done):
+        return ""
+    if unit != "bytes":
+        return f"{done:.0f}" + (f" of {total:.0f}" if total else "") + f" {unit}"
+    of = f"{file_size(done)} of {file_size(total)}" if total else file_size(done)
+    return of + (f", {file_size(speed)}/s" if speed else "")

@@ -1,0 +1,63 @@
+"""Finds commands: one file in `commands/` each, or an entry point in the group `lqmf.commands`.
+
+Imports a command's module only when it is used. Knows nothing of what commands do.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import pkgutil
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from lqmf.cli import commands
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+GROUP = "lqmf.commands"
+
+
+@functools.cache
+def builtin_names() -> tuple[str, ...]:
+    """The commands that LQMF brings, by file name; nothing is imported."""
+    return tuple(module.name for module in pkgutil.iter_modules(commands.__path__))
+
+
+@functools.cache
+def _entry_points() -> dict[str, EntryPoint]:
+    from importlib.metadata import entry_points
+
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def exists(name: str) -> bool:
+    """Whether `name` is a command; nothing of it is imported."""
+    return name in builtin_names() or name in _entry_points()
+
+
+@functools.cache
+def load(name: str) -> ModuleType | None:
+    """The module of the command `name`, or None where there is none. LQMF's own come before others'."""
+    if name in builtin_names():
+        return importlib.import_module(f"{commands.__name__}.{name}")
+    point = _entry_points().get(name)
+    module: ModuleType | None = point.load() if point else None
+    return module
+
+
+def names() -> list[str]:
+    """Every command, in the order of the help. Imports them all."""
+    found = [(module.COMMAND.order, name) for name in {*builtin_names(), *_entry_points()} if (module := load(name))]
+    return [name for _, name in sorted(found)]
+
+
+@functools.cache
+def for_intent(intent: str) -> ModuleType | None:
+    """The command that carries out `intent`. The file is usually named after it; otherwise all are looked through."""
+    for name in (intent, intent.partition("_")[0]):
+        if name in builtin_names() and (module := load(name)) and intent in module.COMMAND.intents:
+            return module
+    everyone = (load(name) for name in names())
+    return next((module for module in everyone if module and intent in module.COMMAND.intents), None)

@@ -1,0 +1,163 @@
+"""The only printer. Everything that reaches the terminal or a pipe goes through a Screen.
+
+Knows rich, streams and colours; knows nothing of models and jobs. Control characters never pass.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+
+    from lqmf.cli.progress import ProgressView
+    from lqmf.events import Event
+    from lqmf.records import Outcome
+
+# CSI and OSC sequences whole; then C0 but tab and newline, DEL, C1, and what turns the direction of text around
+_SEQUENCE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.?")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+MAX_WIDTH = 120
+
+
+def clean(text: str) -> str:
+    """`text` without anything that a terminal would obey: escape sequences, control characters, direction marks."""
+    return _CONTROL.sub("", _SEQUENCE.sub("", text.replace("\r\n", "\n")))
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Several documents, a line each: what `--json` prints for a stream of answers."""
+
+    documents: Iterable[Any]
+
+
+class _Cleaned:
+    """A view whose every piece of text is cleaned as it is drawn, whatever it was made from."""
+
+    def __init__(self, view: Any) -> None:
+        self._view = view
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.segment import Segment
+
+        for segment in console.render(self._view, options):
+            yield segment if segment.control else Segment(clean(segment.text), segment.style)
+
+
+class Screen:
+    """Where output goes. With `json`, stdout is kept for the one document and people's output goes to stderr."""
+
+    def __init__(self, *, json: bool = False, color: bool = True, transcript: bool = False) -> None:
+        self.json = json
+        self.transcript = transcript  # a replay: errors are part of what is told, nothing is drawn twice
+        self._color = color and not os.environ.get("NO_COLOR")
+        self._consoles: dict[str, Console] = {}
+        self._progress: ProgressView | None = None
+
+    @property
+    def people(self) -> IO[str]:
+        """The stream that people read."""
+        return sys.stderr if self.json else sys.stdout
+
+    def is_terminal(self, stream: IO[str] | None = None) -> bool:
+        """Whether a person sees `stream` (by default: people's) on a screen."""
+        return (stream or self.people).isatty()
+
+    def console(self, stream: IO[str] | None = None) -> Console:
+        """A rich console for `stream`; nothing in what it prints is taken for markup."""
+        from rich.console import Console
+
+        stream = stream or self.people
+        name = "stderr" if stream is sys.stderr else "stdout"
+        if name not in self._consoles or self._consoles[name].file is not stream:
+            self._consoles[name] = Console(
+                file=stream,
+                markup=False,
+                highlight=False,
+                emoji=False,
+                no_color=not self._color,
+                color_system="auto" if self._color else None,
+                soft_wrap=False,
+            )
+        return self._consoles[name]
+
+    def progress(self, event: Event) -> None:
+        """Take an event of a job: a subscriber of the bus."""
+        if self._progress is None:
+            from lqmf.cli.progress import ProgressView
+
+            self._progress = ProgressView(self)
+        self._progress(event)
+
+    def pause_progress(self) -> None:
+        """Take bars off the terminal, before a prompt or an answer."""
+        if self._progress is not None:
+            self._progress.stop()
+
+    # ------------------------------------------------------------ saying things
+
+    def deliver(self, outcome: Outcome) -> None:
+        """Print an outcome: for people, or as the one document."""
+        self.pause_progress()
+        if self.json:
+            self.document(outcome.data)
+        else:
+            self.show(outcome.view)
+
+    def show(self, view: Any) -> None:
+        """Print a view for people: a string as it is, anything else as rich draws it."""
+        self._draw(view, self.people)
+
+    def document(self, data: Any) -> None:
+        """Print the one JSON document (or the lines of a stream of them) on stdout."""
+        from lqmf.records import to_json
+
+        for item in data.documents if isinstance(data, Lines) else [data]:
+            indent = None if isinstance(data, Lines) or not self.is_terminal(sys.stdout) else 2
+            write(sys.stdout, json.dumps(to_json(item), indent=indent) + "\n")
+
+    def error(self, what: str, remedy: str = "") -> None:
+        """Say what went wrong and what to type next."""
+        from lqmf.cli.views.messages import error_view
+
+        self._draw(error_view(what, remedy), self.people if self.transcript else sys.stderr)
+
+    def notice(self, text: str) -> None:
+        """Say something in passing."""
+        from lqmf.cli.views.messages import notice_view
+
+        self._draw(notice_view(text), self.people if self.transcript else sys.stderr)
+
+    def echo(self, text: str) -> None:
+        """Print a line just so: a prompt and what was typed after it."""
+        write(self.people, clean(text) + "\n")
+
+    def _draw(self, view: Any, stream: IO[str]) -> None:
+        if view is None or view == "":
+            return
+        if isinstance(view, str):
+            write(stream, clean(view) + "\n")
+            return
+        console = self.console(stream)
+        width = min(console.width, MAX_WIDTH)
+        with console.capture() as captured:
+            console.print(_Cleaned(view), width=width)
+        lines = [line.rstrip() for line in captured.get().split("\n")]
+        write(stream, "\n".join(lines))
+
+
+def write(stream: IO[str], text: str) -> None:
+    """Write and flush; what the stream's encoding lacks becomes a question mark."""
+    try:
+        stream.write(text)
+    except UnicodeEncodeError:
+        encoding = getattr(stream, "encoding", None) or "ascii"
+        stream.write(text.encode(encoding, "replace").decode(encoding))
+    stream.flush()

@@ -1,0 +1,107 @@
+"""The chat at a terminal: prompt_toolkit reads lines, the session carries them out.
+
+Knows the terminal: history, completion, the bottom line, Ctrl-C and Ctrl-D. Knows nothing of what lines do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.formatted_text import FormattedText
+from prompt_toolkit.history import FileHistory, InMemoryHistory
+
+from lqmf.cli.ask import Recommended, Terminal
+from lqmf.cli.render import Screen
+from lqmf.errors import LqmfError
+
+if TYPE_CHECKING:
+    from prompt_toolkit.history import History
+
+    from lqmf.cli.session import Session
+
+PROMPT = "lqmf> "
+BANNER = "LQMF {version}. Say what to quantize, or `help`; `demo` shows it all. Ctrl-D leaves."
+LEAVING = "Ctrl-D leaves."
+HISTORY = "history"
+
+
+async def chat(options: Mapping[str, Any]) -> int:
+    """Talk until the person leaves; returns the exit code 0."""
+    from lqmf.cli.session import Session
+
+    screen = Screen(color=not options.get("no_color"))
+    asking = Terminal(screen, read_line)
+    session = Session(screen, options, Recommended(asking) if options.get("yes") else asking)
+    with contextlib.closing(session):
+        _greet(session)
+        await _talk(session)
+    return 0
+
+
+def _greet(session: Session) -> None:
+    from lqmf import __version__
+    from lqmf.cli.views.messages import banner_view
+
+    session.screen.show(banner_view(BANNER.format(version=__version__)))
+    session.tell_interrupted()
+
+
+async def _talk(session: Session) -> None:
+    from lqmf.cli.shell import interruptible
+
+    prompt = _prompt_session(session)
+    empty_before = False
+    while not session.finished:
+        try:
+            text = await prompt.prompt_async(FormattedText([("ansicyan bold", PROMPT)]))
+        except KeyboardInterrupt:
+            if empty_before:
+                session.screen.notice(LEAVING)
+            empty_before = True
+            continue
+        except EOFError:
+            return
+        empty_before = False
+        for line in filter(str.strip, text.splitlines()):
+            if session.finished:
+                return
+            await interruptible(session.line(line), session)
+
+
+def _prompt_session(session: Session) -> PromptSession[str]:
+    from lqmf.cli.completion import ChatCompleter
+    from lqmf.cli.toolbar import Toolbar
+
+    return PromptSession(
+        history=_history(session),
+        completer=ChatCompleter(session),
+        complete_while_typing=False,
+        bottom_toolbar=Toolbar(session),
+        refresh_interval=2.0,
+        enable_history_search=True,
+        mouse_support=False,
+    )
+
+
+def _history(session: Session) -> History:
+    """The lines of earlier chats; kept in memory alone where the workspace cannot be written."""
+    try:
+        folder = session.app.workspace.store
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / HISTORY
+        path.touch(mode=0o600)
+    except (OSError, LqmfError):
+        return InMemoryHistory()
+    return FileHistory(str(path))
+
+
+async def read_line(prompt: str, *, secret: bool) -> str | None:
+    """One line for a question, its own history aside; None for Ctrl-C and Ctrl-D."""
+    reader: PromptSession[str] = PromptSession(history=InMemoryHistory())
+    try:
+        return await reader.prompt_async(FormattedText([("ansicyan", prompt)]), is_password=secret)
+    except (KeyboardInterrupt, EOFError):
+        return None

@@ -1,0 +1,196 @@
+"""From the shell's words to an exit code: a command, a sentence, a replay of stdin, or the chat.
+
+Knows arguments, streams and signals; knows nothing of what commands do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any
+
+from lqmf.cli.render import Screen
+from lqmf.errors import LqmfError, UsageError
+from lqmf.records import Outcome
+
+if TYPE_CHECKING:
+    from lqmf.cli.command import Ask
+    from lqmf.cli.invocation import Invocation
+    from lqmf.cli.session import Session
+
+COMPLETE = "_LQMF_COMPLETE"
+CANCELLED = 130
+Options = dict[str, Any]
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Carry out `arguments`; returns the exit code: 0 done, 1 failed, 2 wrong usage, 130 cancelled."""
+    _forgiving_streams()
+    try:
+        return _run(list(arguments))
+    except BrokenPipeError:  # the reader of our output went away: nothing is wrong, and nothing more can be said
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return CANCELLED
+
+
+def _run(arguments: list[str]) -> int:
+    if os.environ.get(COMPLETE):
+        return _complete()
+    if not arguments:
+        return _chat({})
+    return _with_arguments(arguments)
+
+
+def _with_arguments(arguments: list[str]) -> int:
+    from typer import Exit, TyperException
+
+    try:
+        invocation = read(arguments)
+    except Exit as done:  # --help was printed
+        return done.exit_code
+    except TyperException as error:
+        from lqmf.cli import faults
+
+        return _refused(faults.usage(error), arguments)
+    except LqmfError as error:  # an option that this version lacks
+        return _refused(error, arguments)
+    return _carry_out(invocation, arguments)
+
+
+def _refused(error: LqmfError, arguments: Sequence[str] = ()) -> int:
+    """Nothing was begun: the words themselves are wrong."""
+    from lqmf.cli import faults
+
+    screen = Screen(json="--json" in arguments, color="--no-color" not in arguments)
+    outcome = faults.failed(error, screen)
+    if screen.json:
+        screen.document(outcome.data)
+    return outcome.exit_code
+
+
+def read(arguments: list[str]) -> Invocation:
+    """The shell's words as a command or a sentence. Raises typer's errors for a command that is wrong."""
+    from typer import BadParameter, TyperException
+
+    from lqmf.cli import session, tree
+
+    try:
+        invocation = tree.read(arguments)
+    except BadParameter:
+        raise
+    except TyperException:
+        if not _may_be_said(arguments):
+            raise
+        return tree.read(arguments, as_sentence=True)
+    if invocation.decision is not None and session.is_spoken(invocation.decision):
+        return tree.read(arguments, as_sentence=True)
+    return invocation
+
+
+def _may_be_said(arguments: list[str]) -> bool:
+    """Whether words that are no right command may be a sentence: several, and none an option."""
+    return len(arguments) > 1 and not any(word.startswith("-") for word in arguments)
+
+
+def _carry_out(invocation: Invocation, arguments: list[str]) -> int:
+    options = invocation.options
+    if options.get("version"):
+        from lqmf import __version__
+
+        Screen().echo(f"lqmf {__version__}")
+        return 0
+    text = options.get("command") or invocation.sentence
+    if invocation.module is None and not text:
+        return _chat(options)
+    if invocation.module is None:
+        from lqmf.cli.session import sentence
+
+        return _one_turn(sentence(text, options), text)
+    return _one_turn(invocation, " ".join(arguments))
+
+
+def _one_turn(invocation: Invocation, text: str) -> int:
+    from lqmf.cli.session import Session
+
+    options = invocation.options
+    screen = Screen(json=bool(options.get("json")), color=not options.get("no_color"))
+    session = Session(screen, options, _ask(screen))
+    with contextlib.closing(session):
+        outcome = asyncio.run(interruptible(session.run(invocation, text), session))
+    return outcome.exit_code
+
+
+def _ask(screen: Screen) -> Ask:
+    """A person can be asked where both ends are a terminal and no program waits for the one document."""
+    from lqmf.cli.ask import Nobody, Terminal
+
+    if screen.json or not sys.stdin.isatty():
+        return Nobody(screen)
+    from lqmf.cli.repl import read_line
+
+    return Terminal(screen, read_line)
+
+
+def _chat(options: Options) -> int:
+    if sys.stdin.isatty():
+        if options.get("json"):
+            return _refused(UsageError("--json needs a command.", "For example: `lqmf list --json`."))
+        from lqmf.cli.repl import chat
+
+        return asyncio.run(chat(options))
+    from lqmf.cli.replay import replay
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # between turns, Ctrl-C ends the replay
+    return asyncio.run(replay(options))
+
+
+async def interruptible(work: Coroutine[Any, Any, Outcome], session: Session) -> Outcome:
+    """`work`, which Ctrl-C cancels and does not kill: what it started is ended in order, and the outcome says so."""
+    screen = session.screen
+    task = asyncio.ensure_future(work)
+    with on_interrupt(task):
+        try:
+            return await task
+        except asyncio.CancelledError:
+            session.interrupted = True
+            screen.pause_progress()
+            screen.notice("Cancelled.")
+            error = {"code": "cancelled", "message": "Cancelled.", "remedy": "`lqmf resume` goes on with a job."}
+            outcome = Outcome({"error": error}, None, CANCELLED)
+            if screen.json:
+                screen.document(outcome.data)
+            return outcome
+
+
+@contextlib.contextmanager
+def on_interrupt(task: asyncio.Task[Any]) -> Any:
+    """While the block runs, Ctrl-C cancels `task`."""
+    loop = asyncio.get_running_loop()
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, lambda *_: loop.call_soon_threadsafe(task.cancel))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _complete() -> int:
+    from lqmf.cli import tree
+
+    with contextlib.suppress(SystemExit):
+        tree.root().main(args=[], prog_name=tree.PROGRAM, complete_var=COMPLETE)
+    return 0
+
+
+def _forgiving_streams() -> None:
+    """Bytes that are no text, and text that the terminal's encoding lacks, are shown as such and end nothing."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="replace")

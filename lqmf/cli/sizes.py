@@ -1,0 +1,75 @@
+"""Sizes as people write them. File sizes count KB, MB, GB in powers of 1000 and KiB, MiB, GiB in powers of 1024;
+memory sizes count both in powers of 1024, as cards are sold. Knows nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+
+from lqmf.errors import UsageError
+
+_SIZE = re.compile(r"\s*(\d+(?:[.,]\d+)?)\s*([kmgt]?)(i?)(b?)\s*", re.IGNORECASE)
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+GB, GIB = 10**9, 1 << 30
+
+
+def parse_file_size(text: str) -> int:
+    """`text` ("4.2GB", "700 MB", "1.5GiB", "12345") in bytes. Raises UsageError."""
+    number, power, binary = _parts(text)
+    return round(number * float(1024 if binary else 1000) ** power)
+
+
+def parse_memory(text: str) -> int:
+    """`text` ("8GB", "8 GiB", "8g"; a bare number is GB) in bytes, in powers of 1024. Raises UsageError."""
+    number, power, _ = _parts(text)
+    if text.strip().replace(".", "", 1).isdigit():
+        power = _POWERS["g"]
+    return round(number * 1024.0**power)
+
+
+def parse_tokens(text: str) -> int:
+    """`text` ("4096", "16k": 16384) as a number of tokens. Raises UsageError."""
+    found = re.fullmatch(r"\s*(\d+)\s*(k?)\s*", text, re.IGNORECASE)
+    if not found or int(found[1]) == 0:
+        raise UsageError(f"'{text}' is no number of tokens.", "Write it like 4096 or 16k.")
+    return int(found[1]) * (1024 if found[2] else 1)
+
+
+def _parts(text: str) -> tuple[float, int, bool]:
+    found = _SIZE.fullmatch(text)
+    if not found or float(found[1].replace(",", ".")) == 0:
+        raise UsageError(f"'{text}' is no size.", "Write it like 8GB, 700MB or 1.5GiB.")
+    return float(found[1].replace(",", ".")), _POWERS[found[2].lower()], bool(found[3])
+
+
+def file_size(size_bytes: float | None) -> str:
+    """`size_bytes` for people: "4.2 GB", powers of 1000."""
+    return _shown(size_bytes, 1000)
+
+
+def memory_size(size_bytes: float | None) -> str:
+    """`size_bytes` of memory for people: "7.9 GB", powers of 1024."""
+    return _shown(size_bytes, 1024)
+
+
+def _shown(size_bytes: float | None, base: int) -> str:
+    if size_bytes is None:
+        return "-"
+    value, unit = float(size_bytes), "B"
+    for larger in ("KB", "MB", "GB", "TB"):
+        if abs(value) < base:
+            break
+        value, unit = value / base, larger
+    return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
+
+
+def duration(seconds: float | None) -> str:
+    """`seconds` for people: "0.4 s", "42 s", "3 min 05 s", "2 h 10 min"."""
+    if seconds is None:
+        return "-"
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,53 @@
+"""What is said to a sentence that no command carries out: a part not built yet, or nothing understood.
+
+Knows the design's intents and which of them this version lacks.
+"""
+
+from __future__ import annotations
+
+from lqmf.errors import NotBuilt
+from lqmf.records import Decision, Outcome
+
+# intent -> what this version cannot do yet. A row goes when its command file comes.
+NOT_BUILT = {
+    "preflight": "say beforehand whether a model can be quantized",
+    "benchmark": "run benchmarks of its own",
+    "rebuild": "make an artifact again from its manifest",
+    "report": "write reports",
+    "docs": "write model cards on demand",
+    "chat": "chat with a model",
+    "experiment": "run experiments",
+    "finetune": "finetune models",
+    "adapters": "manage adapters",
+    "serve": "serve models over an API",
+    "sweep": "run sweeps",
+    "llm_status": "use a language model as helper",
+    "llm_switch": "use a language model as helper",
+    "explain": "answer questions of knowledge",
+}
+INSTEAD = "It can quantize, plan, test, compare, list, show and verify: `help` lists it all."
+AGREEING = frozenset(
+    ["y", "yes", "yeah", "yep", "ok", "okay", "sure", "ja", "oui", "si", "no", "n", "nope", "nein", "non"]
+)
+SUGGESTIONS = "Say what to do, for example `quantize demo to 4-bit`, `test it` or `stats`; `help` lists everything."
+
+
+def to_nothing_asked(text: str) -> Outcome | None:
+    """The notice for a yes or a no that answers nothing; None for any other line."""
+    word = text.strip().strip(".!").lower()
+    if word not in AGREEING:
+        return None
+    return Outcome(
+        {"status": "notice", "text": "Nothing was asked."}, "Nothing was asked, so there is nothing to answer."
+    )
+
+
+def without_command(decision: Decision) -> Outcome:
+    """The outcome of an intent that no command has. Raises NotBuilt for those of a later version."""
+    if decision.intent in NOT_BUILT:
+        raise NotBuilt(f"This version cannot {NOT_BUILT[decision.intent]} yet.", INSTEAD)
+    from lqmf.cli.views.messages import error_view
+
+    message = "I did not understand that."
+    data = {"error": {"code": "unknown", "message": message, "remedy": SUGGESTIONS}}
+    return Outcome(data, error_view(message, SUGGESTIONS), exit_code=1)

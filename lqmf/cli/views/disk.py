@@ -1,0 +1,29 @@
+"""How a survey of the disk looks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from lqmf.cli.sizes import file_size
+from lqmf.cli.views.messages import notice_view
+from lqmf.cli.views.tables import bar, cell, table
+
+
+def disk_view(survey: Mapping[str, Any]) -> RenderableType:
+    """Folders by size, free space, and what can go."""
+    total = sum(folder["size_bytes"] for folder in survey["folders"]) or 1
+    rows = table("folder", "", "size", "path", right=("size",), keep=("folder", "size"))
+    for folder in survey["folders"]:
+        share = bar(folder["size_bytes"] / total, 12)
+        rows.add_row(folder["name"], share, file_size(folder["size_bytes"]), Text(cell(folder["path"]), style="dim"))
+    free = notice_view(f"{file_size(survey['free_bytes'])} of {file_size(survey['total_bytes'])} are free.")
+    if not survey["removable"]:
+        return Group(rows, free)
+    removable = table("can go", "size", "why", right=("size",), keep=("size",))
+    for item in survey["removable"]:
+        removable.add_row(cell(item["path"]), file_size(item["size_bytes"]), f"{item['reason']}; {item['remedy']}")
+    return Group(rows, free, removable)

@@ -1,0 +1,44 @@
+"""How single messages look: an error with its remedy, a notice, a success. Knows rich; reads nothing."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+
+def error_view(what: str, remedy: str = "") -> RenderableType:
+    """ "✗ what. why", and below it "→ remedy"."""
+    lines: list[RenderableType] = [_marked("✗", "bold red", Text(what))]
+    if remedy:
+        lines.append(Padding(_marked("→", "cyan", Text(remedy)), (0, 0, 0, 2)))
+    return Group(*lines)
+
+
+def notice_view(text: str, *, warning: bool = False) -> RenderableType:
+    """One sentence in passing."""
+    return _marked("!" if warning else "·", "yellow" if warning else "dim", Text(text, style="" if warning else "dim"))
+
+
+def done_view(text: str) -> RenderableType:
+    """A piece of work that succeeded."""
+    return _marked("✓", "bold green", Text(text))
+
+
+def stage_view(title: str, took: str) -> RenderableType:
+    """A stage of a job that is behind us, with what it took."""
+    return _marked("✓", "green", Text.assemble(title, (f"  {took}", "dim")))
+
+
+def _marked(mark: str, style: str, text: Text) -> RenderableType:
+    row = Table.grid(padding=(0, 1), expand=False)
+    row.add_column(width=1)
+    row.add_column(overflow="fold")
+    row.add_row(Text(mark, style=style), text)
+    return row
+
+
+def banner_view(text: str) -> RenderableType:
+    """What the chat greets with."""
+    return Text(text, style="bold")

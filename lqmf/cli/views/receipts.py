@@ -1,0 +1,115 @@
+"""How a receipt looks: quality against the source, speed, memory, samples. Pure: a receipt in, a view out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from lqmf.cli.render import clean
+from lqmf.cli.sizes import duration, file_size, memory_size
+from lqmf.cli.views.tables import NONE, percent, small
+from lqmf.records import Artifact
+
+Receipt = Mapping[str, Any]
+Line = tuple[str, str, str]  # what, figure, remark
+SAMPLE_LENGTH = 160
+
+
+def receipt_view(artifact: Artifact, receipt: Receipt) -> RenderableType:
+    """The receipt of one artifact."""
+    grid = Table.grid(padding=(0, 2), expand=True)
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(no_wrap=True, style="bold")
+    grid.add_column(ratio=1, overflow="fold", style="dim")
+    for group in (size_lines(artifact, receipt), quality_lines(receipt), speed_lines(receipt)):
+        for line in group:
+            grid.add_row(*line)
+        grid.add_row("", "", "")
+    for line in check_lines(receipt):
+        grid.add_row(*line)
+    panel = Panel(
+        grid, title=Text(clean(artifact.name)), title_align="left", box=box.ROUNDED, padding=(1, 2), border_style="dim"
+    )
+    return Group(panel, *_samples(receipt))
+
+
+def size_lines(artifact: Artifact, receipt: Receipt) -> Iterator[Line]:
+    """Size, compression, bits per weight."""
+    of = f"from {file_size(artifact.source_size_bytes)}" if artifact.source_size_bytes else "its source is not known"
+    ratio = f", {artifact.compression_ratio:.2f} times smaller" if artifact.compression_ratio else ""
+    yield "size", file_size(artifact.size_bytes), of + ratio
+    if receipt.get("bits_per_weight") is not None:
+        yield "bits per weight", f"{receipt['bits_per_weight']:.2f}", ""
+
+
+def quality_lines(receipt: Receipt) -> Iterator[Line]:
+    """Divergence, agreement and perplexity, or why they are missing."""
+    kl = receipt.get("kl_divergence")
+    if kl is None:
+        yield "KL divergence", NONE, reason(receipt, "kl_divergence")
+    else:
+        error = f"± {small(kl.get('standard_error'))} nats a token; 99 % are below {small(kl.get('p99'))}"
+        yield "KL divergence", small(kl["mean"]), error
+    agreement = receipt.get("top1_agreement")
+    yield (
+        "same top choice",
+        percent(agreement),
+        "of tokens, against the source" if agreement is not None else reason(receipt, "top1_agreement"),
+    )
+    base = (receipt.get("base") or {}).get("perplexity")
+    perplexity = receipt.get("perplexity")
+    remark = f"the source has {base:.3f}" if base is not None else reason(receipt, "perplexity")
+    yield "perplexity", NONE if perplexity is None else f"{perplexity:.3f}", remark
+    if receipt.get("tokens_evaluated"):
+        yield "measured on", f"{receipt['tokens_evaluated']:,} tokens", f"in windows of {receipt.get('window_tokens')}"
+
+
+def speed_lines(receipt: Receipt) -> Iterator[Line]:
+    """Speed, latency, memory and use of the machine."""
+    speed, latency = receipt.get("tokens_per_second") or {}, receipt.get("latency_seconds") or {}
+    where = (receipt.get("measured_on") or {}).get("engine") or ""
+    yield "writing", _rate(speed.get("generation")), clean(where) if speed else reason(receipt, "tokens_per_second")
+    yield "reading", _rate(speed.get("prompt")), ""
+    if latency.get("first_token") is not None:
+        whole = f"a whole answer takes {duration(latency.get('per_response'))}" if latency.get("per_response") else ""
+        yield "first token", f"{latency['first_token'] * 1000:.0f} ms", whole
+    if receipt.get("load_seconds") is not None:
+        yield "loading", duration(receipt["load_seconds"]), ""
+    memory = receipt.get("peak_memory_bytes") or {}
+    gpu = f"and {memory_size(memory['gpu'])} on the GPU" if memory.get("gpu") else ""
+    yield "peak memory", memory_size(memory.get("rss")), gpu if memory else reason(receipt, "peak_memory_bytes")
+    use = receipt.get("utilization") or {}
+    if use.get("cpu") is not None:
+        yield "CPU in use", f"{use['cpu']:.0f} %", f"GPU {use['gpu']:.0f} %" if use.get("gpu") is not None else ""
+
+
+def check_lines(receipt: Receipt) -> Iterator[Line]:
+    """What was checked, each with its mark."""
+    for check in receipt.get("checks") or ():
+        mark = "✓" if check["passed"] else "✗"
+        yield clean(str(check["name"])).replace("_", " "), mark, clean(str(check.get("detail") or ""))
+
+
+def reason(receipt: Receipt, field: str) -> str:
+    """Why a figure is missing, as the receipt says."""
+    reasons = receipt.get("reasons") or {}
+    return clean(str(reasons.get(field) or reasons.get("*") or "not measured"))
+
+
+def _rate(value: float | None) -> str:
+    return NONE if value is None else f"{value:,.0f} tokens/s" if value >= 10 else f"{value:.1f} tokens/s"
+
+
+def _samples(receipt: Receipt) -> Iterator[RenderableType]:
+    for sample in receipt.get("samples") or ():
+        response = " ".join(clean(str(sample.get("response", ""))).split())
+        shown = response if len(response) <= SAMPLE_LENGTH else response[:SAMPLE_LENGTH].rsplit(" ", 1)[0] + " .."
+        yield Padding(Text(f"> {clean(str(sample.get('prompt', '')))}", style="cyan"), (0, 0, 0, 2))
+        yield Padding(Text(shown or "(nothing)"), (0, 0, 0, 4))

@@ -1,0 +1,123 @@
+"""How records look: what was made and what failed, one record in full, the history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from lqmf.cli.render import clean
+from lqmf.cli.sizes import duration, file_size
+from lqmf.cli.views.messages import notice_view
+from lqmf.cli.views.receipts import receipt_view
+from lqmf.cli.views.tables import cell, facts, small, table, when
+from lqmf.records import Artifact, from_json
+
+Record = Mapping[str, Any]
+STYLES = {
+    "ok": "green",
+    "done": "green",
+    "failed": "red",
+    "interrupted": "yellow",
+    "cancelled": "yellow",
+    "deleted": "dim",
+}
+
+
+def list_view(records: Sequence[Record], status: str | None = None) -> RenderableType:
+    """Artifacts and failed jobs, the newest first."""
+    if not records:
+        nothing = {"failed": "Nothing failed.", "ok": "Nothing was made yet. `quantize demo` makes a first one."}
+        return notice_view(nothing.get(status or "", "Nothing was done yet. `quantize demo` makes a first one."))
+    rows = table("name", "status", "size", "KL", "when", right=("size", "KL"), keep=("status", "size", "KL", "when"))
+    for record in records:
+        kl = ((record.get("receipt") or {}).get("kl_divergence") or {}).get("mean")
+        size = file_size(record["size_bytes"]) if record.get("size_bytes") else "-"
+        rows.add_row(_title(record), _status(_state(record)), size, small(kl), when(record.get("created_at")))
+    return rows
+
+
+def _title(record: Record) -> Text:
+    if record["kind"] == "artifact":
+        return Text(clean(record["name"]), style="bold")
+    error = (record.get("error") or {}).get("message")
+    title = Text(clean(str(record.get("title") or record["id"])))
+    title.append(f"\njob {record['id']}" + (f": {clean(str(error))}" if error else ""), style="dim")
+    return title
+
+
+def _state(record: Record) -> str:
+    if record.get("present") is False and record["status"] == "ok":
+        return "gone"
+    return str(record["status"])
+
+
+def _status(status: str) -> Text:
+    return Text(status, style=STYLES.get(status, ""))
+
+
+def show_view(record: Record) -> RenderableType:
+    """One record in full."""
+    return {"artifact": _artifact, "job": _job, "model": _model}[record["kind"]](record)
+
+
+def _artifact(record: Record) -> RenderableType:
+    artifact = from_json(Artifact, {k: v for k, v in record.items() if k not in ("kind", "measurements", "jobs")})
+    rows = facts(
+        [
+            ("artifact", Text(clean(artifact.name), style="bold")),
+            ("from", artifact.model),
+            ("method", f"{artifact.method}, {artifact.bits} bit" + (f", {artifact.type}" if artifact.type else "")),
+            ("made", when(artifact.created_at)),
+            ("in", artifact.path),
+            ("measured", f"{len(record['measurements'])} times"),
+        ]
+    )
+    if record.get("deleted_at"):
+        return Group(rows, notice_view(f"Deleted on {when(record['deleted_at'])}."))
+    if artifact.receipt and artifact.receipt.get("checks"):
+        return Group(rows, receipt_view(artifact, artifact.receipt))
+    return Group(rows, notice_view(f"It was not measured yet: `test {artifact.name}`."))
+
+
+def _job(record: Record) -> RenderableType:
+    error = record.get("error") or {}
+    rows = facts(
+        [
+            ("job", Text(clean(str(record["id"])), style="bold")),
+            ("what", record.get("title")),
+            ("status", _status(str(record["status"]))),
+            ("began", when(record.get("started_at"))),
+            ("took", duration(record.get("seconds"))),
+            ("artifact", record.get("artifact")),
+            *([("error", f"{error.get('message', '')} {error.get('remedy', '')}".strip())] if error else []),
+        ]
+    )
+    stages = table("stage", "what", "when", keep=("stage", "when"))
+    for event in record.get("events") or ():
+        stages.add_row(cell(event.get("stage") or event.get("event")), cell(event.get("text")), when(event.get("at")))
+    return Group(rows, stages) if record.get("events") else rows
+
+
+def _model(record: Record) -> RenderableType:
+    rows = [
+        ("model", Text(clean(str(record["id"])), style="bold")),
+        ("architecture", record.get("architecture")),
+        ("weights", file_size(record["weights_bytes"]) if record.get("weights_bytes") else None),
+        ("commit", record.get("commit")),
+        ("artifacts", ", ".join(str(made["name"]) for made in record.get("artifacts") or ()) or None),
+    ]
+    return facts(rows)
+
+
+def history_view(entries: Sequence[Record]) -> RenderableType:
+    """Turns and jobs in order of time."""
+    if not entries:
+        return notice_view("Nothing was said or done yet.")
+    rows = table("when", "", "what", "status", keep=("when", "status"))
+    for entry in entries:
+        mark, what = (">", entry["text"]) if entry["kind"] == "turn" else ("⚙", entry.get("title") or entry["id"])
+        rows.add_row(when(entry.get("at")), mark, cell(what), _status(str(entry.get("status") or "")))
+    return rows
