@@ -176,6 +176,7 @@ class _Snapshot:
         self.slots = asyncio.Semaphore(self.options.connections)
         self.tally = _Tally(sum(f.size_bytes for f in self.info.files), self.emit, self.job)
         self.stop = threading.Event()
+        self.here = snapshots.reusable(self.info, self.dest_root)
 
     async def fetch(self) -> Path:
         """Every file, then the whole folder in one rename."""
@@ -207,6 +208,8 @@ class _Snapshot:
 
     async def _once(self, file: RemoteFile, http: httpx2.AsyncClient) -> str:
         target = self.folder / file.path
+        if (source := self.here.pop(file.path, None)) and not target.exists():
+            await asyncio.to_thread(snapshots.take, source, target)
         partial = Partial(target, file.size_bytes, snapshots.identity(file), flush_bytes=self.options.journal_bytes)
         whole = snapshots.have(target, file) == file.size_bytes and target.exists()
         self.tally.set(file.path, snapshots.have(target, file))

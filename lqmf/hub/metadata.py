@@ -216,8 +216,8 @@ def _assemble(
     return ModelInfo(
         ref=ref,
         commit=commit,
-        architecture=str(architectures[0]) if isinstance(architectures, list) and architectures else None,
-        model_type=config.get("model_type"),
+        architecture=_name(architectures[0]) if isinstance(architectures, list) and architectures else None,
+        model_type=_name(config.get("model_type")),
         config=config,
         files=tuple(files[path] for path in choice.paths),
         weights_bytes=sum(files[path].size_bytes for path in choice.weights),
@@ -229,6 +229,10 @@ def _assemble(
         wants_remote_code="auto_map" in config or "auto_map" in tokenizer,
         dtype=_config_dtype(config, text or {}),
     )
+
+
+def _name(said: object) -> str | None:
+    return printable(said, 80) if isinstance(said, str) else None
 
 
 def _has_template(choice: selection.Selection, tokenizer: Mapping[str, Any]) -> bool:

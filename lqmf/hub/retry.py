@@ -51,7 +51,7 @@ class RetryPolicy:
         return await retrying(called)
 
     def _wait(self, state: RetryCallState) -> float:
-        doubled = min(self.max_seconds, self.base_seconds * 2.0 ** float(state.attempt_number - 1))
+        doubled = min(self.max_seconds, self.base_seconds * (1 << (state.attempt_number - 1)))
         asked = _asked(state.outcome.exception() if state.outcome else None)
         return max(asked, doubled) + random.uniform(0, self.base_seconds)
 

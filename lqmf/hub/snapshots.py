@@ -13,35 +13,40 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from lqmf.errors import ModelError
+from lqmf.errors import ModelError, UsageError
 from lqmf.hub import metadata
 from lqmf.hub.journal import paths_of, proven
 from lqmf.hub.ranges import covered
+from lqmf.hub.refs import is_repo_id, printable
 from lqmf.records import ModelInfo, ModelRef, RemoteFile, from_json, to_json
 
 MARKER = ".lqmf.json"
 LOCK = ".lock"
 _REFS = "refs.json"
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def model_folder(dest_root: Path, model: str) -> Path:
-    """The folder of all snapshots of a model."""
+    """The folder of all snapshots of a model. Raises UsageError for an id that could lead elsewhere."""
+    if not is_repo_id(model):
+        raise UsageError(f"'{printable(model)}' is no Hub id.", "Type org/name, as on the Hub.")
     return dest_root / model.replace("/", "--")
 
 
 def snapshot_folder(dest_root: Path, info: ModelInfo) -> Path:
     """Where the whole snapshot of `info` is, or will be."""
-    return model_folder(dest_root, info.ref.id) / (info.commit or "")
+    return model_folder(dest_root, info.ref.id) / _commit(info)
 
 
 def partial_folder(dest_root: Path, info: ModelInfo) -> Path:
     """Where it is being fetched."""
-    return model_folder(dest_root, info.ref.id) / f".partial-{info.commit}"
+    return model_folder(dest_root, info.ref.id) / f".partial-{_commit(info)}"
 
 
 def identity(file: RemoteFile) -> str:
@@ -63,8 +68,8 @@ def missing_bytes(info: ModelInfo, dest_root: Path) -> int:
     """How many bytes `fetch` would still download: 0 for what is here, less by what a partial download proves."""
     if present(info, dest_root) is not None:
         return 0
-    folder = partial_folder(dest_root, info)
-    return sum(f.size_bytes - have(folder / f.path, f) for f in info.files)
+    folder, here = partial_folder(dest_root, info), reusable(info, dest_root)
+    return sum(f.size_bytes - have(folder / f.path, f) for f in info.files if f.path not in here)
 
 
 def have(target: Path, file: RemoteFile) -> int:
@@ -72,6 +77,24 @@ def have(target: Path, file: RemoteFile) -> int:
     if _has(target, file.size_bytes) and not paths_of(target)[1].exists():
         return file.size_bytes
     return covered(proven(target, file.size_bytes, identity(file)))
+
+
+def reusable(info: ModelInfo, dest_root: Path) -> dict[str, Path]:
+    """Files of `info` (by path) whose content is already here, in another commit's snapshot or in the cache's blobs."""
+    known: dict[str, Path] = {}
+    for marker in model_folder(dest_root, info.ref.id).glob(f"*/{MARKER}"):
+        known |= {sha256: marker.parent / path for path, sha256 in hashes(marker.parent).items()}
+    blobs = _cached_model(info.ref.id) / "blobs"
+    found = {f.path: known.get(f.sha256, blobs / f.sha256) for f in info.files if f.sha256}
+    return {f.path: found[f.path] for f in info.files if f.path in found and _has(found[f.path], f.size_bytes)}
+
+
+def take(source: Path, target: Path) -> None:
+    """The same content at `target`: a hard link where the disk allows it, a copy where not."""
+    try:
+        os.link(source.resolve(), target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def find_local(ref: ModelRef, dest_root: Path) -> ModelInfo | None:
@@ -84,7 +107,7 @@ def find_local(ref: ModelRef, dest_root: Path) -> ModelInfo | None:
     folder = model_folder(dest_root, ref.id)
     commit = _refs(folder).get(ref.revision or "main") or ref.revision or ""
     marker = folder / commit / MARKER
-    if commit and "/" not in commit and marker.is_file():
+    if _COMMIT.fullmatch(commit) and marker.is_file():
         with contextlib.suppress(ValueError, KeyError, TypeError):  # a damaged marker: as if it were not there
             info = from_json(ModelInfo, json.loads(marker.read_bytes())["info"])
             if all(_has(marker.parent / f.path, f.size_bytes) for f in info.files):
@@ -153,6 +176,12 @@ def write_synced(path: Path, text: str) -> None:
     os.replace(beside, path)
 
 
+def _commit(info: ModelInfo) -> str:
+    if not info.commit or not _COMMIT.fullmatch(info.commit):
+        raise UsageError(f"{info.ref.id} has no commit to be kept under.", f"Look it up: lqmf preflight {info.ref.id}")
+    return info.commit
+
+
 def _refs(folder: Path) -> dict[str, str]:
     try:
         known = json.loads((folder / _REFS).read_bytes())
@@ -205,11 +234,11 @@ def _described_in_cache(ref: ModelRef) -> ModelInfo | None:
     model = _cached_model(ref.id)
     revision = ref.revision or "main"
     try:
-        commit = (model / "refs" / revision).read_text(encoding="utf-8").strip()
+        commit = (model / "refs" / revision).read_text(encoding="utf-8").strip() if ".." not in revision else ""
     except OSError:
         commit = revision
     snapshot = model / "snapshots" / commit
-    if "/" in commit or not snapshot.is_dir():
+    if not _COMMIT.fullmatch(commit) or not snapshot.is_dir():
         return None
     try:
         info = metadata.describe_folder(ref, snapshot, commit=commit, links=model / "blobs")

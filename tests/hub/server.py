@@ -53,7 +53,7 @@ class Request:
 
 @dataclass
 class Repo:
-    """A repository at one commit: `files` by path; `links` are symbolic links as git keeps them (target as content)."""
+    """A repository at one commit: `files` by path, read and hashed once."""
 
     name: str
     commit: str
@@ -63,10 +63,19 @@ class Repo:
     siblings: list[dict[str, Any]] | None = None  # listed instead of the real ones
     safetensors: dict[str, Any] | None = None
     card: dict[str, Any] = field(default_factory=dict)
+    _digests: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def body(self, path: str) -> bytes:
-        content = self.files[path]
-        return content.read_bytes() if isinstance(content, Path) else content
+        self.files[path] = body = _bytes(self.files[path])
+        return body
+
+    def digest(self, path: str, name: str) -> str:
+        """By hashlib's name, or "blob" for git's hash of it."""
+        key = (path, name)
+        if key not in self._digests:
+            body = self.body(path)
+            self._digests[key] = _blob_id(body) if name == "blob" else hashlib.new(name, body).hexdigest()
+        return self._digests[key]
 
 
 @dataclass
@@ -249,7 +258,7 @@ class _Handler(BaseHTTPRequestHandler):
         if what == "tree":
             self._tree(repo)
             return
-        siblings = repo.siblings if repo.siblings is not None else [_sibling(p, repo.body(p)) for p in repo.files]
+        siblings = repo.siblings if repo.siblings is not None else [_sibling(repo, p) for p in repo.files]
         config = repo.files.get("config.json")
         self._json(
             {
@@ -272,7 +281,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _tree(self, repo: Repo) -> None:
         """Pages of two entries, so that a client that reads only the first is caught."""
-        entries = [_entry(path, repo.body(path)) for path in sorted(repo.files)]
+        entries = [_entry(repo, path) for path in sorted(repo.files)]
         at = int(parse_qs(self.route.query).get("cursor", ["0"])[0])
         headers = {}
         if at + 2 < len(entries):
@@ -296,9 +305,9 @@ class _Handler(BaseHTTPRequestHandler):
         if self.fault and self.fault.kind == "commit":
             headers["X-Repo-Commit"] = "f" * 40
         if not _is_lfs(file, body):
-            self._send_file(body, self._etag(_blob_id(body)), headers)
+            self._send_file(body, self._etag(repo.digest(file, "blob")), headers)
             return
-        sha256 = hashlib.sha256(body).hexdigest()
+        sha256 = repo.digest(file, "sha256")
         headers["X-Linked-Etag"] = f'"{self._etag(sha256)}"'
         headers["X-Linked-Size"] = str(len(body))
         headers["Location"] = f"{self.hub.cdn_url}/cdn/{name}/{repo.commit}/{file}?Signature=secret"
@@ -313,7 +322,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._error(403)
             return
         body = repo.body(file)
-        self._send_file(body, self._etag(hashlib.md5(body).hexdigest()), {})
+        self._send_file(body, self._etag(repo.digest(file, "md5")), {})
 
     def _repo(self, name: str, revision: str) -> Repo | None:
         revisions = self.hub.repos.get(name)
@@ -364,7 +373,7 @@ class _Handler(BaseHTTPRequestHandler):
         if start >= len(body) and self.entry.range:
             self._begin(416, {"Content-Range": f"bytes */{len(body)}", "Content-Length": "0"})
             return
-        part = body[start:end]
+        part = memoryview(body)[start:end] if not self.fault else body[start:end]
         if self.fault and self.fault.kind == "corrupt" and part:
             part = part[:-1] + bytes([part[-1] ^ 1])
         if self.fault and self.fault.kind == "truncate":
@@ -376,7 +385,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self._write(part)
 
-    def _write(self, body: bytes) -> None:
+    def _write(self, body: bytes | memoryview) -> None:
         fault = self.fault
         if fault and fault.kind == "cut":
             body = body[: fault.options.get("after", len(body) // 2)]
@@ -387,7 +396,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
         self.entry.sent = len(body)
 
-    def _write_slowly(self, body: bytes, bytes_per_second: int) -> None:
+    def _write_slowly(self, body: bytes | memoryview, bytes_per_second: int) -> None:
         step = max(1, bytes_per_second // 50)
         for at in range(0, len(body), step):
             self.wfile.write(body[at : at + step])
@@ -407,16 +416,20 @@ def _split_api(rest: str) -> tuple[str, str, str]:
     return rest, "info", "main"
 
 
-def _sibling(path: str, body: bytes) -> dict[str, Any]:
-    lfs = {"sha256": hashlib.sha256(body).hexdigest(), "size": len(body), "pointerSize": 134}
-    entry = {"rfilename": path, "size": len(body), "blobId": _blob_id(body)}
-    return {**entry, "lfs": lfs} if _is_lfs(path, body) else entry
+def _sibling(repo: Repo, path: str) -> dict[str, Any]:
+    body = repo.body(path)
+    entry: dict[str, Any] = {"rfilename": path, "size": len(body), "blobId": repo.digest(path, "blob")}
+    if _is_lfs(path, body):
+        entry["lfs"] = {"sha256": repo.digest(path, "sha256"), "size": len(body), "pointerSize": 134}
+    return entry
 
 
-def _entry(path: str, body: bytes) -> dict[str, Any]:
-    entry = {"type": "file", "path": path, "size": len(body), "oid": _blob_id(body)}
-    lfs = {"oid": hashlib.sha256(body).hexdigest(), "size": len(body), "pointerSize": 134}
-    return {**entry, "lfs": lfs} if _is_lfs(path, body) else entry
+def _entry(repo: Repo, path: str) -> dict[str, Any]:
+    body = repo.body(path)
+    entry: dict[str, Any] = {"type": "file", "path": path, "size": len(body), "oid": repo.digest(path, "blob")}
+    if _is_lfs(path, body):
+        entry["lfs"] = {"oid": repo.digest(path, "sha256"), "size": len(body), "pointerSize": 134}
+    return entry
 
 
 def _is_lfs(path: str, body: bytes) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -13,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from lqmf.errors import GatedModel, IncompleteModel, Offline, UnsafeFormat
-from lqmf.events import Progress
+from lqmf.errors import GatedModel, IncompleteModel, Offline, UnsafeFormat, UsageError
+from lqmf.events import Notice, Progress
 from lqmf.hub import snapshots
 from lqmf.hub.client import HubClient
 from lqmf.hub.download import TransferOptions, clean_orphans, fetch, find_local, inspect_or_find, missing_bytes
 from lqmf.hub.metadata import inspect
 from lqmf.hub.refs import DEMO_FOLDER
-from lqmf.records import ModelInfo, ModelRef
+from lqmf.records import ModelInfo, ModelRef, RemoteFile
 from tests.hub.conftest import QUICK
 from tests.hub.models import sharded_demo, small_model
 from tests.hub.server import LocalHub
@@ -309,6 +310,66 @@ asyncio.run(main())
     assert sum(sent for _, _, sent in hub.ranges("/cdn/*")) == len(files["model.safetensors"])
 
 
+def test_weights_that_another_commit_or_the_cache_already_has_are_not_fetched_again(
+    hub: LocalHub, client: HubClient, models_dir: Path, hf_home: Path
+) -> None:
+    hub.add_repo("org/name", small_model())
+    get(look(client), models_dir, client)
+    files = {**small_model(), "LICENSE": b"new"}
+    hub.add_repo("org/name", files)
+    info = look(client)
+    hub.requests.clear()
+    assert missing_bytes(info, models_dir) < 1000
+    assert (get(info, models_dir, client) / "model.safetensors").read_bytes() == files["model.safetensors"]
+    assert hub.ranges("/cdn/*") == []
+    shutil.rmtree(models_dir / "org--name")
+    into_hf_cache(hub, hf_home)
+    hub.add_repo("org/name", {**files, "LICENSE": b"newer"})
+    info = look(client)
+    hub.requests.clear()
+    folder = get(info, models_dir, client)
+    assert folder.is_relative_to(models_dir)
+    assert hub.ranges("/cdn/*") == []
+    assert find_local(ORG, models_dir).commit == info.commit  # type: ignore[union-attr]
+
+
+def test_a_rotten_copy_here_is_noticed_and_the_right_bytes_are_fetched(
+    hub: LocalHub, client: HubClient, models_dir: Path
+) -> None:
+    files = small_model()
+    hub.add_repo("org/name", files)
+    weights = get(look(client), models_dir, client) / "model.safetensors"
+    weights.write_bytes(bytes(weights.stat().st_size))
+    hub.add_repo("org/name", {**files, "LICENSE": b"new"})
+    folder = get(look(client), models_dir, client)
+    assert (folder / "model.safetensors").read_bytes() == files["model.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("model", "commit"), [("../../etc", "a" * 40), ("org/name", None), ("org/name", "../x"), ("org/..", "a" * 40)]
+)
+def test_a_record_from_elsewhere_cannot_lead_out_of_the_models_folder(
+    client: HubClient, models_dir: Path, model: str, commit: str | None
+) -> None:
+    """A plan or a manifest may have been written by somebody else."""
+    info = ModelInfo(ModelRef("hub", model), commit, None, None, {}, (RemoteFile("config.json", 1),), 0)
+    with pytest.raises(UsageError):
+        get(info, models_dir, client)
+    assert list(models_dir.iterdir()) == []
+
+
+@pytest.mark.parametrize("revision", ["..", "../../x", "refs/../../x", ""])
+def test_a_revision_that_is_a_path_finds_nothing(models_dir: Path, revision: str) -> None:
+    (models_dir / ".lqmf.json").write_text("{}")
+    assert find_local(ModelRef("hub", "org/name", revision=revision), models_dir) is None
+
+
+def test_importing_the_hub_imports_no_client_library() -> None:
+    code = "import sys, lqmf.hub.download, lqmf.utils.huggingface_auth as a; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"huggingface_hub", "httpx", "httpx2", "tenacity", "filelock", "torch", "transformers"} & set(modules)
+
+
 def test_a_renamed_repository_is_followed(hub: LocalHub, client: HubClient, models_dir: Path) -> None:
     """The Hub answers an old name with a redirect to the new one; the token goes along, as it stays on the Hub."""
     hub.add_repo("org/new", small_model())
@@ -316,3 +377,18 @@ def test_a_renamed_repository_is_followed(hub: LocalHub, client: HubClient, mode
     folder = get(look(client), models_dir, client)
     assert (folder / "model.safetensors").exists()
     assert json.loads((folder / ".lqmf.json").read_text())["info"]["ref"]["id"] == "org/name"
+
+
+def test_two_downloads_in_one_process_wait_for_each_other(hub: LocalHub, client: HubClient, models_dir: Path) -> None:
+    hub.add_repo("org/name", small_model())
+    info, events = look(client), []
+    hub.requests.clear()
+
+    async def both() -> list[Path]:
+        calls = [fetch(info, models_dir, hub=client, emit=events.append) for _ in range(2)]
+        return list(await asyncio.gather(*calls))
+
+    first, second = asyncio.run(both())
+    assert first == second
+    assert len(hub.ranges("/cdn/*")) == 1
+    assert any(isinstance(event, Notice) and "waiting for it" in event.text for event in events)
