@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lqmf.records import Option, Question
+from lqmf.understanding.intents import classify
 from lqmf.understanding.patterns import Pattern
 from lqmf.understanding.slots import extract
 from lqmf.understanding.wording import Wording, read
@@ -41,6 +42,10 @@ _YES = Pattern(
     r"|suggested|yes please|that one|let us go|confirm|start|fire away"
     r"|i am sure|no preference|does not matter)"
     r"(?:[ ,!]+(?:please|then|do it|go ahead|thanks|that|sure|delete it|it|is fine|fine|go|i am sure))*$"
+)
+_CONFIRMED = Pattern(
+    r"^(?:y|yes|yeah|yep|yup|sure|ok|okay|of course|go ahead|do it|confirm(?:ed)?|i am sure|absolutely|definitely)"
+    r"(?:[ ,!]+(?:yes|please|do it|go ahead|i am sure|sure|delete it|delete|it|do|really))*$"
 )
 _NO = Pattern(
     r"^(?:n|no|nope|nah|no thanks?(?: you)?|not now|never|do not|better not|rather not|please do not|no way"
@@ -77,9 +82,13 @@ def answer(question: Question, line: str) -> Reply:
 def _confirmation(text: str) -> Reply:
     if _NO.match(text):
         return Reply("value", False)
-    if _YES.match(text) and text not in ("default", "any", "whatever"):
-        return Reply("value", True)
-    return Reply("other")
+    return Reply("value", True) if _CONFIRMED.match(text) else Reply("other")
+
+
+def _asks_for_something_else(wording: Wording) -> bool:
+    """Is the line a request of its own ("stats", "quantize gpt2 to 8 bits")?"""
+    rule = classify(wording.plain)
+    return rule is not None and (rule.intent not in ("llm_switch", "resume", "quantize") or bool(wording.entities))
 
 
 def _is_option(question: Question, text: str) -> bool:
@@ -87,6 +96,8 @@ def _is_option(question: Question, text: str) -> bool:
 
 
 def _chosen(question: Question, wording: Wording, text: str) -> Reply:
+    if _asks_for_something_else(wording):
+        return Reply("other")
     spoken = _SPOKEN.sub("", text).removesuffix(" please").removesuffix(" one").strip()
     option = _option(question, wording, spoken)
     if option is not None:
