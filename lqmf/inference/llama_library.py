@@ -59,7 +59,11 @@ def version() -> str:
 
 
 def threads() -> int:
-    """As many as this process may run on."""
+    """OMP_NUM_THREADS where set, else as many as this process may run on. (Threads that wait for one another spin:
+    more of them than free cores makes a model slower by an order of magnitude.)"""
+    wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    if wanted.isdecimal() and int(wanted) > 0:
+        return int(wanted)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -48,10 +48,9 @@ def run(task: Task, emit: Emit) -> dict[str, Any]:
     None, "budget_seconds": or None}. Gives the receipt's fields of the same names, with `engine`, `device` and
     `reasons`. Raises LqmfError, above all when the artifact cannot be loaded."""
     params = task.params
-    path = model_file(Path(params["artifact"]))
+    path = Path(params["artifact"])
     depth = DEPTHS[params.get("depth") or "quick"]
     budget = params.get("budget_seconds") or depth.budget_seconds
-    headers = [read_header(shard) for shard in shards(path)]
     with stage(emit, "probe", f"Running {path.name}", "steps") as report:
         report(0, depth.samples + 2, "loading")
         started = time.perf_counter()
@@ -59,6 +58,7 @@ def run(task: Task, emit: Emit) -> dict[str, Any]:
         with open_engine(path, context=params.get("context"), device=device) as engine:
             list(engine.generate(_reading(engine, 4), Sampling(max_tokens=1)))
             load_seconds = time.perf_counter() - started
+            headers = [read_header(shard) for shard in shards(model_file(path))]
             behaviour = _behave(engine, headers, depth, budget, report)
     return {"load_seconds": load_seconds, **_file(headers), **behaviour}
 

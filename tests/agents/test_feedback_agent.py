@@ -1,0 +1,163 @@
+"""Every test ends in a receipt that says what was measured, and why what was not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lqmf import artifacts
+from lqmf.agents.feedback_agent import QUICK_WINDOWS, FeedbackAgent
+from lqmf.errors import JobCancelled, LqmfError, MeasurementError, ModelError, NotBuilt, OutOfMemory, WorkerDied
+from lqmf.events import Emit, Event, Notice, StageFinished
+from lqmf.jobs.runner import LocalRunner
+from lqmf.records import Artifact, Divergence, Gpu, Hardware, Receipt, Task, from_json, to_json
+from tests.fixtures_gguf import DEMO, demo_gguf
+
+HARDWARE = Hardware("A Processor", 2, 8 << 30, 4 << 30, (Gpu("A Card", 8 << 30, 6 << 30),))
+ARTIFACT = Artifact("a", "/shelf/a", "gguf", 4, "Q4_K_M", 100, 400, 4.0)
+PROBED = {
+    "checks": [{"name": "speaks", "passed": True, "detail": ""}],
+    "samples": [{"prompt": "?", "response": "!", "tokens": n, "ended": True} for n in (3, 6)],
+    "tokens_per_second": {"prompt": 10.0, "generation": 5.0},
+    "engine": "llama.cpp 1",
+    "device": "cpu",
+    "reasons": {"utilization.gpu": "no GPU"},
+}
+DIVERGENCE = {"mean": 0.1, "standard_error": 0.01, "p50": 0.0, "p90": 0.2, "p99": 0.3, "max": 0.4, "noise_floor": None}
+COMPARED = {"perplexity": 9.0, "kl_divergence": DIVERGENCE, "tokens_evaluated": 510, "reasons": {"base": "why"}}
+
+Answer = dict[str, Any] | LqmfError
+
+
+class Scripted:
+    """A runner that answers each kind of task as told, and keeps what it was asked."""
+
+    def __init__(self, **answers: Answer) -> None:
+        self.answers, self.asked = answers, []
+
+    async def run(self, task: Task, emit: Emit) -> dict[str, Any]:
+        self.asked.append(task)
+        answer = self.answers[task.kind]
+        if isinstance(answer, LqmfError):
+            raise answer
+        return answer
+
+
+def test_it(run: Callable[[Task, Emit], Awaitable[dict[str, Any]]], heard: list[Event] | None = None, **changes):
+    options = {"base": Path("/base.gguf"), "base_reason": None, "depth": "quick", "budget_seconds": 90.0}
+    agent = FeedbackAgent(run, hardware=lambda: HARDWARE)
+    emit = heard.append if heard is not None else lambda event: None
+    options = {"job": "j", "log": "/log", "emit": emit, **options, **changes}
+    return asyncio.run(agent.test(options.pop("artifact", ARTIFACT), **options))
+
+
+run_test = test_it
+del test_it
+
+
+def test_both_reports_become_one_receipt():
+    receipt = run_test(Scripted(probe=PROBED, divergence=COMPARED).run)
+    assert receipt.kl_divergence == Divergence(0.1, 0.01, 0.0, 0.2, 0.3, 0.4)
+    assert [check.name for check in receipt.checks] == ["loads", "speaks"]
+    assert receipt.measured_on == {"cpu": "A Processor", "gpu": None, "engine": "llama.cpp 1"}
+    assert receipt.reasons.keys() == {"gate", "measured_on.gpu", "utilization.gpu", "base"}
+    assert from_json(Receipt, json.loads(json.dumps(to_json(receipt)))) == receipt
+
+
+def test_the_card_is_named_only_when_the_model_ran_on_it():
+    receipt = run_test(Scripted(probe={**PROBED, "device": "gpu"}, divergence=COMPARED).run)
+    assert receipt.measured_on["gpu"] == "A Card"
+    assert "measured_on.gpu" not in receipt.reasons
+
+
+def test_a_quick_test_shares_out_its_time_and_a_comprehensive_one_has_no_limit():
+    quick, full = Scripted(probe=PROBED, divergence=COMPARED), Scripted(probe=PROBED, divergence=COMPARED)
+    run_test(quick.run)
+    run_test(full.run, depth="comprehensive")
+    probe, divergence = (task.params for task in quick.asked)
+    assert probe["budget_seconds"] == 30
+    assert 80 < divergence["budget_seconds"] <= 90
+    assert divergence["max_windows"] == QUICK_WINDOWS
+    probe, divergence = (task.params for task in full.asked)
+    assert probe["budget_seconds"] is divergence["budget_seconds"] is divergence["max_windows"] is None
+
+
+@pytest.mark.parametrize("error", [WorkerDied("killed"), OutOfMemory("no room"), ModelError("damaged")])
+def test_an_artifact_that_does_not_run_gets_a_receipt_that_says_so(error):
+    heard: list[Event] = []
+    script = Scripted(probe=error)
+    receipt = run_test(script.run, heard)
+    assert [(check.name, check.passed, check.detail) for check in receipt.checks] == [("loads", False, error.message)]
+    assert [task.kind for task in script.asked] == ["probe"]
+    assert receipt.kl_divergence is receipt.tokens_per_second is None
+    assert "could not be run" in receipt.reasons["kl_divergence"]
+    assert [event.level for event in heard if isinstance(event, Notice)] == ["warning"]
+
+
+@pytest.mark.parametrize("error", [WorkerDied("killed"), OutOfMemory("no room"), MeasurementError("NaN")])
+def test_what_could_not_be_compared_leaves_the_rest_of_the_receipt(error):
+    receipt = run_test(Scripted(probe=PROBED, divergence=error).run)
+    assert receipt.tokens_per_second == PROBED["tokens_per_second"]
+    assert receipt.kl_divergence is receipt.perplexity is None
+    assert receipt.reasons["kl_divergence"] == receipt.reasons["perplexity"] == error.message
+
+
+@pytest.mark.parametrize("kind", ["probe", "divergence"])
+def test_a_cancelled_test_is_no_receipt(kind):
+    answers: dict[str, Answer] = {"probe": PROBED, "divergence": COMPARED, kind: JobCancelled("stopped")}
+    with pytest.raises(JobCancelled):
+        run_test(Scripted(**answers).run)
+
+
+def test_what_no_engine_runs_is_told_instead_of_measured():
+    with pytest.raises(NotBuilt):
+        run_test(LocalRunner().run, artifact=Artifact("demo", str(DEMO), "bnb", 4, "nf4", 1, 1, 1.0), log="/dev/null")
+
+
+@pytest.mark.parametrize(("job_seconds", "budget"), [(0, 120), (600, 120), (3600, 720)])
+def test_the_budget_is_two_minutes_or_a_fifth_of_the_job(job_seconds, budget):
+    assert FeedbackAgent.budget(job_seconds) == budget
+
+
+def test_a_benchmark_holds_the_artifact_the_receipt_and_the_lengths_of_the_answers():
+    receipt = run_test(Scripted(probe=PROBED, divergence=COMPARED).run)
+    document = FeedbackAgent.benchmark_document(ARTIFACT, receipt, clock=lambda: 0.0)
+    assert document["measured_at"] == "1970-01-01T00:00:00+00:00"
+    assert document["artifact"]["compression_ratio"] == 4.0
+    assert document["response_tokens"] == {"mean": 4.5, "shortest": 3, "longest": 6}
+    assert from_json(Receipt, document["receipt"]) == receipt
+    assert FeedbackAgent.benchmark_document(ARTIFACT, Receipt())["response_tokens"] is None
+
+
+def test_the_real_demo_gets_a_whole_receipt_from_real_workers(tmp_path):
+    """The whole way: two worker processes, the real model, every field filled or reasoned for."""
+    text = tmp_path / "words.txt"
+    text.write_text((DEMO.parent / "text" / "evaluation.txt").read_text(encoding="utf-8")[:10_000], encoding="utf-8")
+    heard: list[Event] = []
+    receipt = asyncio.run(
+        FeedbackAgent(LocalRunner().run, text=text).test(
+            artifacts.foreign(demo_gguf("Q4_K_M")),
+            base=demo_gguf("F16"),
+            base_reason=None,
+            depth="quick",
+            budget_seconds=120,
+            job="j",
+            log=str(tmp_path / "log"),
+            emit=heard.append,
+        )
+    )
+    assert all(check.passed for check in receipt.checks), receipt.checks
+    assert receipt.kl_divergence is not None
+    assert 0 < receipt.kl_divergence.mean < 0.01
+    assert receipt.text is not None
+    assert receipt.text["name"] == "words"
+    document = to_json(receipt)
+    empty = {name for name, value in document.items() if value is None}
+    assert empty <= set(receipt.reasons)
+    assert [event.stage for event in heard if isinstance(event, StageFinished)] == ["probe", "divergence"]
+    json.dumps(document, allow_nan=False)

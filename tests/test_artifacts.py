@@ -1,0 +1,175 @@
+"""The shelf finds what is whole, tells what is broken, and never guesses between two names."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lqmf import artifacts
+from lqmf.errors import AmbiguousName, NotFound, UsageError
+from lqmf.records import Artifact
+from tests.inference.gguf_writer import SMALL
+
+
+def make(shelf: Path, name: str, created_at: str = "2026-01-01T00:00:00+00:00", **changes) -> Path:
+    folder = shelf / name
+    folder.mkdir(parents=True)
+    (folder / "m-Q4_K_M.gguf").write_bytes(SMALL)
+    manifest = {
+        "format_version": 1,
+        "name": "the name that it was made under",
+        "model": {"kind": "hub", "id": "org/m"},
+        "commit": None,
+        "source_sha256": {},
+        "plan": {"method": "gguf", "bits": 4, "type": "Q4_K_M"},
+        "files": [{"path": "m-Q4_K_M.gguf", "size_bytes": 250, "sha256": "", "immutable": True}],
+        "versions": {},
+        "created_at": created_at,
+        "source_size_bytes": 1000,
+        **changes,
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "receipt.json").write_text('{"perplexity": 9.5}')
+    return folder
+
+
+def named(*names: str) -> list[Artifact]:
+    return [Artifact(name, f"/nowhere/{name}", "gguf", 4, "Q4_K_M", 1, 1, 1.0) for name in names]
+
+
+# ---------------------------------------------------------------- discover
+
+
+def test_an_artifact_is_read_from_its_manifest_and_receipt(tmp_path):
+    make(tmp_path, "org_m_gguf_4bit_Q4_K_M")
+    (found,) = artifacts.discover(tmp_path)
+    assert found.name == "org_m_gguf_4bit_Q4_K_M"
+    assert (found.method, found.bits, found.type, found.model) == ("gguf", 4, "Q4_K_M", "org/m")
+    assert (found.size_bytes, found.source_size_bytes, found.compression_ratio) == (250, 1000, 4.0)
+    assert found.receipt == {"perplexity": 9.5}
+    assert not found.foreign
+
+
+def test_the_newest_comes_first_and_what_is_hidden_does_not_come(tmp_path):
+    make(tmp_path, "old", "2026-01-01T00:00:00+00:00")
+    make(tmp_path, "new", "2026-03-01T00:00:00+00:00")
+    make(tmp_path, ".building-xyz", "2026-04-01T00:00:00+00:00")
+    assert [artifact.name for artifact in artifacts.discover(tmp_path)] == ["new", "old"]
+
+
+def test_a_gguf_file_that_was_dropped_there_is_foreign(tmp_path):
+    (tmp_path / "theirs.gguf").write_bytes(SMALL)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "model.gguf").write_bytes(SMALL)
+    (tmp_path / "notes.txt").write_text("x")
+    found = {artifact.name: artifact for artifact in artifacts.discover(tmp_path)}
+    assert found.keys() == {"theirs", "folder"}
+    assert all(a.foreign and a.type == "Q4_K_M" and a.bits == 4 for a in found.values())
+    assert found["theirs"].size_bytes == len(SMALL)
+
+
+def test_a_folder_of_several_foreign_files_is_several_artifacts(tmp_path):
+    (tmp_path / "pair").mkdir()
+    for name in ("a.gguf", "b.gguf"):
+        (tmp_path / "pair" / name).write_bytes(SMALL)
+    assert {artifact.name for artifact in artifacts.discover(tmp_path)} == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    "manifest", ["", "{", "[]", "null", '{"name": 1}', '{"plan": {}}', '{"files": 7, "plan": null}', "\x00\xff"]
+)
+def test_a_broken_manifest_is_told_and_the_others_are_found(tmp_path, manifest):
+    make(tmp_path, "whole")
+    broken = make(tmp_path, "broken")
+    (broken / "manifest.json").write_text(manifest, encoding="latin-1")
+    told: list[str] = []
+    assert [artifact.name for artifact in artifacts.discover(tmp_path, told.append)] == ["whole"]
+    assert len(told) == 1
+    assert told[0].startswith("broken is left out:")
+
+
+def test_a_broken_foreign_file_is_told(tmp_path):
+    (tmp_path / "cut.gguf").write_bytes(SMALL[:90])
+    told: list[str] = []
+    assert artifacts.discover(tmp_path, told.append) == []
+    assert "cut.gguf" in told[0]
+
+
+def test_a_receipt_that_cannot_be_read_is_none(tmp_path):
+    for text in ("{", "[]"):
+        shutil.rmtree(tmp_path / "a", ignore_errors=True)
+        (make(tmp_path, "a") / "receipt.json").write_text(text)
+        assert artifacts.discover(tmp_path)[0].receipt is None
+
+
+def test_no_folder_is_an_empty_shelf(tmp_path):
+    assert artifacts.discover(tmp_path / "none") == []
+
+
+# ---------------------------------------------------------------- find
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("demo_gguf_4bit_Q4_K_M", "demo_gguf_4bit_Q4_K_M"),
+        ("DEMO_gguf_4bit_q4_k_m", "demo_gguf_4bit_Q4_K_M"),
+        ("_v2", "demo_gguf_4bit_Q4_K_M_v2"),
+        ("Mistral", "org_mistral_gguf_8bit_Q8_0"),
+        ("Q8", "org_mistral_gguf_8bit_Q8_0"),
+    ],
+)
+def test_an_exact_name_beats_a_part_and_a_part_is_enough_when_it_is_unique(typed, found):
+    shelf = named("demo_gguf_4bit_Q4_K_M", "demo_gguf_4bit_Q4_K_M_v2", "org_mistral_gguf_8bit_Q8_0")
+    assert artifacts.find(typed, shelf).name == found
+
+
+def test_several_matches_are_listed_not_chosen_from():
+    with pytest.raises(AmbiguousName) as caught:
+        artifacts.find("demo", named("demo_a", "demo_b", "other"))
+    assert caught.value.details["matches"] == ["demo_a", "demo_b"]
+
+
+def test_an_unknown_name_is_answered_with_the_nearest():
+    with pytest.raises(NotFound) as caught:
+        artifacts.find("mistrall_4bit", named("mistral_4bit", "unrelated"))
+    assert caught.value.details["nearest"][0] == "mistral_4bit"
+    for shelf in (named("x"), []):
+        with pytest.raises(NotFound) as caught:
+            artifacts.find("zzzzzz", shelf)
+        assert caught.value.remedy
+
+
+def test_a_path_means_what_lies_there(tmp_path, monkeypatch):
+    folder = make(tmp_path, "mine")
+    (tmp_path / "theirs.gguf").write_bytes(SMALL)
+    monkeypatch.chdir(tmp_path)
+    shelf = artifacts.discover(tmp_path)
+    assert artifacts.find("./mine", shelf).name == "mine"
+    assert artifacts.find(str(folder), []).model == "org/m"
+    assert artifacts.find("theirs.gguf", []).foreign
+    assert artifacts.find(f"..{os.sep}{tmp_path.name}{os.sep}theirs.gguf", shelf).name == "theirs"
+
+
+def test_a_folder_without_a_model_is_not_found(tmp_path):
+    with pytest.raises(NotFound):
+        artifacts.find(str(tmp_path), [])
+    for name in ("a.gguf", "b.gguf"):
+        (tmp_path / name).write_bytes(SMALL)
+    with pytest.raises(UsageError, match="several"):
+        artifacts.find(str(tmp_path), [])
+
+
+@given(name=st.text(max_size=30), names=st.lists(st.text(min_size=1, max_size=20), max_size=5, unique=True))
+def test_whatever_is_typed_an_artifact_of_the_shelf_or_an_error_comes_back(name, names):
+    shelf = named(*names)
+    try:
+        assert artifacts.find(name, shelf) in shelf
+    except (NotFound, AmbiguousName, UsageError):
+        assert name not in names
