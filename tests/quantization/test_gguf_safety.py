@@ -1,0 +1,150 @@
+"""Hostile and broken models: nothing that comes with a model is run or unpickled, nothing outside it is read."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lqmf.errors import IncompleteModel, LqmfError, RemoteCodeRefused, UnsafeFormat, UnsupportedModel
+from lqmf.quantization.gguf import convert
+
+DEMO = Path(str(resources.files("lqmf").joinpath("assets/demo")))
+HOSTILE = """
+from pathlib import Path
+Path({mark!r}).write_text("ran")
+from transformers import LlamaConfig, PreTrainedTokenizerFast
+class HostileConfig(LlamaConfig):
+    model_type = "hostile"
+class HostileTokenizer(PreTrainedTokenizerFast):
+    pass
+"""
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A copy of the demo, to be spoilt."""
+    return Path(shutil.copytree(DEMO, tmp_path / "model"))
+
+
+@pytest.fixture
+def mark(tmp_path: Path) -> Path:
+    """The file that appears when code that came with the model has run."""
+    return tmp_path / "mark"
+
+
+def edit(path: Path, **changes: Any) -> None:
+    document = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**document, **changes}), encoding="utf-8")
+
+
+def make_hostile(model: Path, mark: Path, *, needs_code: bool) -> None:
+    """Add code that leaves a mark, and ask for it; `needs_code`: there is no other way to load the tokenizer."""
+    (model / "hostile.py").write_text(HOSTILE.format(mark=str(mark)), encoding="utf-8")
+    edit(model / "config.json", auto_map={"AutoConfig": "hostile.HostileConfig"})
+    auto = {"auto_map": {"AutoTokenizer": [None, "hostile.HostileTokenizer"]}}
+    name = {"tokenizer_class": "HostileTokenizer"} if needs_code else {}
+    edit(model / "tokenizer_config.json", **auto, **name)
+
+
+def converted(model: Path, *, allow_remote_code: bool = False) -> Path:
+    scratch = model.parent / "scratch"
+    scratch.mkdir()
+    made = convert.make_base(model, scratch, lambda _event: None, name="m", allow_remote_code=allow_remote_code)
+    return made.path
+
+
+def test_code_that_comes_with_a_model_is_not_run(model: Path, mark: Path) -> None:
+    """Where the model can do without it, conversion goes on."""
+    make_hostile(model, mark, needs_code=False)
+    assert converted(model).stat().st_size > 10_000_000
+    assert not mark.exists()
+
+
+def test_a_model_that_cannot_do_without_its_code_is_refused(model: Path, mark: Path) -> None:
+    make_hostile(model, mark, needs_code=True)
+    with pytest.raises(RemoteCodeRefused):
+        converted(model)
+    assert not mark.exists()
+
+
+def test_the_code_would_have_run_had_the_user_allowed_it(model: Path, mark: Path) -> None:
+    """So that the two tests above prove something."""
+    make_hostile(model, mark, needs_code=True)
+    assert converted(model, allow_remote_code=True).exists()
+    assert mark.read_text() == "ran"
+
+
+def test_pickled_weights_are_never_opened(model: Path, mark: Path) -> None:
+    class Bomb:
+        def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+            return Path.write_text, (mark, "ran")
+
+    (model / "model.safetensors").unlink()
+    (model / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(UnsafeFormat, match="pickled"):
+        converted(model)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("shard", ["../secret.safetensors", "/etc/secret.safetensors", "a/b.safetensors"])
+def test_an_index_that_points_elsewhere_is_refused(model: Path, shard: str) -> None:
+    (model / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"lm_head.weight": shard}}))
+    with pytest.raises(UnsafeFormat, match="outside"):
+        converted(model)
+
+
+def spoil(file: str, text: str | None) -> Callable[[Path], None]:
+    def spoiled(model: Path) -> None:
+        (model / file).unlink() if text is None else (model / file).write_text(text, encoding="utf-8")
+
+    return spoiled
+
+
+SHARDED = json.dumps({"weight_map": {"x": "model-00001-of-00002.safetensors"}})
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "error", "says"),
+    [
+        (spoil("config.json", None), IncompleteModel, "config.json"),
+        (spoil("config.json", "{"), IncompleteModel, "not valid JSON"),
+        (spoil("config.json", "[]"), IncompleteModel, "JSON object"),
+        (spoil("config.json", "{}"), UnsupportedModel, "no architecture"),
+        (spoil("config.json", '{"architectures": ["HalForCausalLM"]}'), UnsupportedModel, "HalForCausalLM"),
+        (spoil("model.safetensors", None), IncompleteModel, "no weights"),
+        (spoil("model.safetensors.index.json", SHARDED), IncompleteModel, "00001-of-00002"),
+        (spoil("tokenizer.json", None), IncompleteModel, "no tokenizer"),
+    ],
+)
+def test_what_is_missing_or_unknown_is_named_before_any_weight_is_read(
+    model: Path, spoilt: Callable[[Path], None], error: type[LqmfError], says: str
+) -> None:
+    spoilt(model)
+    with pytest.raises(error, match=says):
+        converted(model)
+    assert list((model.parent / "scratch").iterdir()) == []
+
+
+def test_weights_that_break_off_end_in_an_error_and_not_in_a_file(model: Path) -> None:
+    weights = model / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5_000_000])
+    with pytest.raises(LqmfError):
+        converted(model)
+
+
+def test_the_converter_ends_when_its_parent_does() -> None:
+    """Its standard input closing is enough, whatever it is busy with."""
+    request = json.dumps(dict.fromkeys(("toolchain", "model", "outfile", "outtype", "scratch", "text", "memory"), "x"))
+    command = [sys.executable, "-m", "lqmf.quantization.gguf.launcher", request]
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    child.communicate(timeout=60)
+    assert child.returncode == 1
