@@ -48,16 +48,12 @@ class Scripted:
         return answer
 
 
-def test_it(run: Callable[[Task, Emit], Awaitable[dict[str, Any]]], heard: list[Event] | None = None, **changes):
+def run_test(run: Callable[[Task, Emit], Awaitable[dict[str, Any]]], heard: list[Event] | None = None, **changes):
     options = {"base": Path("/base.gguf"), "base_reason": None, "depth": "quick", "budget_seconds": 90.0}
     agent = FeedbackAgent(run, hardware=lambda: HARDWARE)
     emit = heard.append if heard is not None else lambda event: None
     options = {"job": "j", "log": "/log", "emit": emit, **options, **changes}
     return asyncio.run(agent.test(options.pop("artifact", ARTIFACT), **options))
-
-
-run_test = test_it
-del test_it
 
 
 def test_both_reports_become_one_receipt():
