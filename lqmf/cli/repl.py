@@ -13,6 +13,7 @@ from prompt_toolkit import PromptSession
 from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.history import FileHistory, InMemoryHistory
 
+from lqmf.cli import interrupted
 from lqmf.cli.ask import Recommended, Terminal
 from lqmf.cli.render import Screen
 from lqmf.errors import LqmfError
@@ -46,7 +47,7 @@ def _greet(session: Session) -> None:
     from lqmf.cli.views.messages import banner_view
 
     session.screen.show(banner_view(BANNER.format(version=__version__)))
-    session.tell_interrupted()
+    interrupted.tell(session)
 
 
 async def _talk(session: Session) -> None:

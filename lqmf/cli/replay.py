@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from lqmf.cli import interrupted
 from lqmf.cli.ask import Feed, Recommended, Replayed
 from lqmf.cli.render import Screen
 
@@ -26,7 +27,7 @@ async def replay(options: Mapping[str, Any]) -> int:
     answers = Replayed(screen, feed)
     session = Session(screen, options, Recommended(answers) if options.get("yes") else answers)
     with contextlib.closing(session):
-        session.tell_interrupted()
+        interrupted.tell(session)
         return await _lines(session, feed)
 
 

@@ -23,13 +23,12 @@ if TYPE_CHECKING:
     from lqmf.cli.invocation import Invocation
 
 # Words that a sentence has where a command has a name: "test it", "compare this with that".
-SPOKEN = frozenset(
-    (
-        "a again all and an another any anything as both everything for from him i in it last latest list me mine model"
-        " models my newest of off on one ones other our please previous same something that the them these this those to"
-        " us versus vs what which with you your"
-    ).split()
-)
+SPOKEN_TEXT = """
+a again all an and another any anything as both everything for from him i in it last latest list me mine model models my
+newest of off on one ones other our please previous same something that the them these this those to us versus vs what
+which with you your
+"""
+SPOKEN = frozenset(SPOKEN_TEXT.split())
 NAMING = ("model", "name", "names", "topic", "job")
 NOTHING = Outcome(None)
 
@@ -60,18 +59,6 @@ class Session:
         """Give back what the App holds."""
         if self._app is not None:
             self._app.close()
-
-    def tell_interrupted(self) -> None:
-        """Say which jobs a killed process left behind, and how to go on with them."""
-        try:
-            jobs = self.app.pipeline.interrupted()
-        except LqmfError as error:
-            faults.failed(error, self.screen)
-            return
-        for job in jobs:
-            self.screen.notice(f"Interrupted: {job['title']}, in the stage {job['stage'] or 'resolve'} ({job['id']}).")
-        if jobs:
-            self.screen.notice("`resume` goes on with the latest of them.")
 
     # ------------------------------------------------------------ one turn
 

@@ -37,7 +37,7 @@ def cli(
 
 async def act(app: App | None, decision: Decision, ask: Ask) -> Outcome:
     """The script, as typer makes it."""
-    from typer._completion_shared import get_completion_script
+    from typer.completion import get_completion_script  # type: ignore[attr-defined]
 
     from lqmf.cli.shell import COMPLETE
     from lqmf.cli.tree import PROGRAM
