@@ -10,6 +10,7 @@ import logging
 import os
 from collections import deque
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from lqmf.errors import GpuOutOfMemory, LqmfError, ModelError, NotBuilt, OutOfMemory, UnsupportedModel
@@ -59,14 +60,25 @@ def version() -> str:
 
 
 def threads() -> int:
-    """OMP_NUM_THREADS where set, else as many as this process may run on. (Threads that wait for one another spin:
-    more of them than free cores makes a model slower by an order of magnitude.)"""
+    """OMP_NUM_THREADS where set, else the real cores that this process may use. Threads that wait for one another spin:
+    more of them than cores makes a model slower by an order of magnitude."""
+    import psutil
+
     wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
     if wanted.isdecimal() and int(wanted) > 0:
         return int(wanted)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    logical = os.cpu_count() or 1
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else logical
+    return max(1, min(psutil.cpu_count(logical=False) or logical, allowed, _quota(Path("/sys/fs/cgroup/cpu.max"))))
+
+
+def _quota(cpu_max: Path) -> int:
+    """The cores that a container may use ("200000 100000" is two); very many where there is no limit."""
+    try:
+        quota, period = cpu_max.read_text().split()
+        return max(1, int(quota) // int(period))
+    except (OSError, ValueError, ZeroDivisionError):
+        return 1 << 10
 
 
 def forget_log() -> None:

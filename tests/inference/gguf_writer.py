@@ -6,7 +6,7 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
-STRING, ARRAY, U32, F32 = 8, 9, 4, 6
+STRING, ARRAY, U32, F32, BOOL = 8, 9, 4, 6, 7
 
 
 def text(value: str | bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ from lqmf.inference.engine import Sampling
 from lqmf.inference.llama_cpp import LlamaCppEngine
 from lqmf.inference.registry import open_engine
 from tests.fixtures_gguf import DEMO, EVALUATION, demo_gguf
-from tests.inference.gguf_writer import gguf
+from tests.inference.gguf_writer import BOOL, STRING, gguf, text
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +48,9 @@ def test_tokens_are_those_of_the_models_own_tokenizer(engine):
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(DEMO / "tokenizer.json"))
-    text = EVALUATION.read_text(encoding="utf-8")[:20_000] + " naïve 🚀 \t\n\n 12 \x00 end"
-    assert engine.tokenize(text) == tokenizer.encode(text, add_special_tokens=False).ids
-    assert engine.detokenize(engine.tokenize(text)) == text
+    words = EVALUATION.read_text(encoding="utf-8")[:20_000] + " naïve 🚀 \t\n\n 12 \x00 end"
+    assert engine.tokenize(words) == tokenizer.encode(words, add_special_tokens=False).ids
+    assert engine.detokenize(engine.tokenize(words)) == words
 
 
 def test_special_tokens_are_read_only_when_asked_for(engine):
@@ -58,8 +59,8 @@ def test_special_tokens_are_read_only_when_asked_for(engine):
 
 
 def test_messages_go_through_the_template_in_the_file(engine):
-    text = engine.render([{"role": "user", "content": "hi"}])
-    assert text == "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
+    prompt = engine.render([{"role": "user", "content": "hi"}])
+    assert prompt == "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
 
 
 def test_greedy_text_is_the_argmax_of_the_logits(engine):
@@ -157,6 +158,39 @@ def test_a_closed_engine_refuses_instead_of_crashing():
             use()
 
 
+# ---------------------------------------------------------------- models that begin texts with a token
+
+
+@pytest.fixture(scope="module")
+def beginning(tmp_path_factory) -> Iterator[LlamaCppEngine]:
+    """The demo model, its file saying that texts begin with token 0 and that its template writes it out."""
+    path = tmp_path_factory.mktemp("bos") / "bos.gguf"
+    path.write_bytes(with_key(demo_gguf("Q4_K_M").read_bytes(), "tokenizer.ggml.add_bos_token"))
+    with LlamaCppEngine(path) as opened:
+        yield opened
+
+
+def with_key(data: bytes, key: str) -> bytes:
+    """The file with a true key more, and a filler after it that keeps the data aligned."""
+    added = text(key) + struct.pack("<IB", BOOL, 1) + text("x") + struct.pack("<I", STRING)
+    added += text(" " * (-(len(added) + 8) % 32))
+    counts = struct.pack("<Q", struct.unpack_from("<Q", data, 16)[0] + 2)
+    return data[:16] + counts + added + data[24:]
+
+
+def test_the_beginning_is_put_first_only_when_asked_for(beginning, engine):
+    assert beginning.tokenize("hello", bos=True) == [0, *beginning.tokenize("hello")]
+    assert engine.tokenize("hello", bos=True) == engine.tokenize("hello")
+
+
+def test_a_prompt_begins_once_also_when_it_writes_the_beginning_out(beginning):
+    plain, written = said(beginning, "Hello", max_tokens=8), said(beginning, "<|endoftext|>Hello", max_tokens=8)
+    assert plain == written
+
+
+# ---------------------------------------------------------------- files
+
+
 def test_what_is_not_there_is_not_found(tmp_path):
     for path in (tmp_path / "no.gguf", tmp_path / "no-folder"):
         with pytest.raises(NotFound):
@@ -218,6 +252,21 @@ def test_the_library_prints_nothing(capfd):
         said(quiet, "Hello", max_tokens=2)
     captured = capfd.readouterr()
     assert (captured.out, captured.err) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("limit", "cores"), [("150000 100000", 1), ("400000 100000", 4), ("max 100000", 1024), ("", 1024)]
+)
+def test_a_containers_share_of_the_processor_is_read(tmp_path, limit, cores):
+    (tmp_path / "cpu.max").write_text(limit)
+    assert llama_library._quota(tmp_path / "cpu.max") == cores
+
+
+def test_the_environment_has_the_last_word_on_threads(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3,2")
+    assert llama_library.threads() == 3
+    monkeypatch.setenv("OMP_NUM_THREADS", "many")
+    assert llama_library.threads() >= 1
 
 
 def test_importing_the_engines_loads_no_heavy_library():
