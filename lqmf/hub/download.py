@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from lqmf.errors import DiskFull, IncompleteModel, IntegrityError, LqmfError, Offline
 from lqmf.events import Emit, Notice, Progress
-from lqmf.hub import metadata, safetensors_header, selection, snapshots, translate, verify
+from lqmf.hub import describe, metadata, safetensors_header, selection, snapshots, translate, verify
 from lqmf.hub.client import HubClient
 from lqmf.hub.journal import Partial
 from lqmf.hub.snapshots import clean_orphans, find_local, missing_bytes
@@ -249,8 +249,8 @@ class _Snapshot:
             path = self.folder / file.path
             if path.suffix == ".safetensors":
                 safetensors_header.read(path)
-            if path.suffix in (".json", ".model") and metadata.looks_like_a_link(path.read_bytes()[:2048]):
-                raise metadata.link_refused(file.path)
+            if path.suffix in (".json", ".model") and describe.looks_like_a_link(path.read_bytes()[:2048]):
+                raise describe.link_refused(file.path)
 
     def _drop_leftovers(self) -> None:
         wanted = {self.folder / file.path for file in self.info.files}

@@ -29,6 +29,14 @@ def proven(target: Path, size: int, identity: str) -> list[Range]:
     return _load(target, size, identity)[0]
 
 
+def has_size(path: Path, size: int) -> bool:
+    """Whether there is a file of so many bytes."""
+    try:
+        return path.stat().st_size == size
+    except OSError:
+        return False
+
+
 class Partial:
     """Write with `write`, prove with `flush`, end with `promote` or `discard`; one writer at a time.
 

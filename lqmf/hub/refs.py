@@ -19,6 +19,7 @@ DEMO_FOLDER = Path(__file__).resolve().parent.parent / "assets" / "demo"
 _PATH = re.compile(r"\.{1,2}$|\.{1,2}[/\\]|/|~|[A-Za-z]:[/\\]|\\\\")
 _PART = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?")
 _REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/+-]{0,254}")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _URL = re.compile(r"https?://(?:www\.)?(?:huggingface\.co|hf\.co)/")
 _HOW = "Type a Hub id (org/name or org/name@revision), a folder (./folder) or a familiar name (mistral 7b)."
 
@@ -44,6 +45,11 @@ def printable(text: str, limit: int = 200) -> str:
     """`text` with what could steer a terminal (control, format and surrogate characters) spelled out, and cut short."""
     shown = "".join(c if unicodedata.category(c)[0] != "C" else f"\\u{ord(c):04x}" for c in text[:limit])
     return shown + ("…" if len(text) > limit else "")
+
+
+def is_commit(text: str) -> bool:
+    """Whether `text` is a whole commit hash, and so safe as a folder's name."""
+    return bool(_COMMIT.fullmatch(text))
 
 
 def is_repo_id(text: str) -> bool:

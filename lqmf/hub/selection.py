@@ -28,7 +28,7 @@ _DUPLICATE = re.compile(r"consolidated|adapter_|\.(?:fp32|fp16|bf16|int8|ema|non
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.safetensors")
 _HOW_SAFETENSORS = (
     "Use a repository of this model with *.safetensors files, or convert it: "
-    "https://huggingface.co/spaces/safetensors/convert"
+    "https://huggingface.co/spaces/safetensors/convert opens a pull request, which org/name@refs/pr/N names"
 )
 
 

@@ -13,23 +13,21 @@ import contextlib
 import dataclasses
 import json
 import os
-import re
 import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from lqmf.errors import ModelError, UsageError
-from lqmf.hub import metadata
-from lqmf.hub.journal import paths_of, proven
+from lqmf.errors import UsageError
+from lqmf.hub import describe, hf_cache
+from lqmf.hub.journal import has_size, paths_of, proven
 from lqmf.hub.ranges import covered
-from lqmf.hub.refs import is_repo_id, printable
+from lqmf.hub.refs import is_commit, is_repo_id, printable
 from lqmf.records import ModelInfo, ModelRef, RemoteFile, from_json, to_json
 
 MARKER = ".lqmf.json"
 LOCK = ".lock"
 _REFS = "refs.json"
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def model_folder(dest_root: Path, model: str) -> Path:
@@ -57,11 +55,11 @@ def identity(file: RemoteFile) -> str:
 def present(info: ModelInfo, dest_root: Path) -> Path | None:
     """The folder that holds every file of `info` whole: ours, or a snapshot in the Hugging Face cache."""
     if info.ref.kind != "hub":
-        return metadata.local_folder(info.ref)
+        return describe.local_folder(info.ref)
     ours = snapshot_folder(dest_root, info)
-    if (ours / MARKER).is_file() and all(_has(ours / f.path, f.size_bytes) for f in info.files):
+    if (ours / MARKER).is_file() and all(has_size(ours / f.path, f.size_bytes) for f in info.files):
         return ours
-    return _in_cache(info)
+    return hf_cache.snapshot_of(info)
 
 
 def missing_bytes(info: ModelInfo, dest_root: Path) -> int:
@@ -74,7 +72,7 @@ def missing_bytes(info: ModelInfo, dest_root: Path) -> int:
 
 def have(target: Path, file: RemoteFile) -> int:
     """How many bytes of a file that is being fetched are proven."""
-    if _has(target, file.size_bytes) and not paths_of(target)[1].exists():
+    if has_size(target, file.size_bytes) and not paths_of(target)[1].exists():
         return file.size_bytes
     return covered(proven(target, file.size_bytes, identity(file)))
 
@@ -84,9 +82,8 @@ def reusable(info: ModelInfo, dest_root: Path) -> dict[str, Path]:
     known: dict[str, Path] = {}
     for marker in model_folder(dest_root, info.ref.id).glob(f"*/{MARKER}"):
         known |= {sha256: marker.parent / path for path, sha256 in hashes(marker.parent).items()}
-    blobs = _cached_model(info.ref.id) / "blobs"
-    found = {f.path: known.get(f.sha256, blobs / f.sha256) for f in info.files if f.sha256}
-    return {f.path: found[f.path] for f in info.files if f.path in found and _has(found[f.path], f.size_bytes)}
+    found = {f.path: known.get(f.sha256, hf_cache.blob(info.ref.id, f.sha256)) for f in info.files if f.sha256}
+    return {f.path: found[f.path] for f in info.files if f.path in found and has_size(found[f.path], f.size_bytes)}
 
 
 def take(source: Path, target: Path) -> None:
@@ -103,16 +100,16 @@ def find_local(ref: ModelRef, dest_root: Path) -> ModelInfo | None:
     A branch means the commit that it meant when it was last fetched.
     """
     if ref.kind != "hub":
-        return metadata.describe_folder(ref, metadata.local_folder(ref))
+        return describe.describe_folder(ref, describe.local_folder(ref))
     folder = model_folder(dest_root, ref.id)
     commit = _refs(folder).get(ref.revision or "main") or ref.revision or ""
     marker = folder / commit / MARKER
-    if _COMMIT.fullmatch(commit) and marker.is_file():
+    if is_commit(commit) and marker.is_file():
         with contextlib.suppress(ValueError, KeyError, TypeError):  # a damaged marker: as if it were not there
             info = from_json(ModelInfo, json.loads(marker.read_bytes())["info"])
-            if all(_has(marker.parent / f.path, f.size_bytes) for f in info.files):
+            if all(has_size(marker.parent / f.path, f.size_bytes) for f in info.files):
                 return dataclasses.replace(info, ref=ref)
-    return _described_in_cache(ref)
+    return hf_cache.described(ref)
 
 
 def publish(info: ModelInfo, dest_root: Path, sha256: Mapping[str, str]) -> Path:
@@ -177,7 +174,7 @@ def write_synced(path: Path, text: str) -> None:
 
 
 def _commit(info: ModelInfo) -> str:
-    if not info.commit or not _COMMIT.fullmatch(info.commit):
+    if not info.commit or not is_commit(info.commit):
         raise UsageError(f"{info.ref.id} has no commit to be kept under.", f"Look it up: lqmf preflight {info.ref.id}")
     return info.commit
 
@@ -188,73 +185,3 @@ def _refs(folder: Path) -> dict[str, str]:
     except (OSError, ValueError):
         return {}
     return {k: v for k, v in known.items() if isinstance(v, str)} if isinstance(known, dict) else {}
-
-
-def _has(path: Path, size: int) -> bool:
-    try:
-        return path.stat().st_size == size
-    except OSError:
-        return False
-
-
-# ---------------------------------------------------------------- the user's Hugging Face cache
-
-
-def cache_folder() -> Path:
-    """Where huggingface_hub keeps its snapshots, by the environment as it is now."""
-    home = os.environ.get("HF_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "huggingface")
-    said = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE") or os.path.join(home, "hub")
-    return Path(os.path.expandvars(said)).expanduser()
-
-
-def _in_cache(info: ModelInfo) -> Path | None:
-    from huggingface_hub import try_to_load_from_cache
-
-    cache = cache_folder()
-    for file in info.files:
-        found = try_to_load_from_cache(info.ref.id, file.path, cache_dir=cache, revision=info.commit)
-        if not isinstance(found, str) or not _is_blob_of(Path(found), file):
-            return None
-    snapshot = _cached_model(info.ref.id) / "snapshots" / (info.commit or "")
-    return snapshot if info.files and snapshot.is_dir() else None
-
-
-def _is_blob_of(path: Path, file: RemoteFile) -> bool:
-    """The cache names each blob by its hash; a copy (where links are not possible) is known by its size alone."""
-    blob = path.resolve().name
-    named_right = not path.is_symlink() or blob in (file.sha256, file.git_oid)
-    return named_right and _has(path, file.size_bytes)
-
-
-def _cached_model(model: str) -> Path:
-    return cache_folder() / ("models--" + model.replace("/", "--"))
-
-
-def _described_in_cache(ref: ModelRef) -> ModelInfo | None:
-    model = _cached_model(ref.id)
-    revision = ref.revision or "main"
-    try:
-        commit = (model / "refs" / revision).read_text(encoding="utf-8").strip() if ".." not in revision else ""
-    except OSError:
-        commit = revision
-    snapshot = model / "snapshots" / commit
-    if not _COMMIT.fullmatch(commit) or not snapshot.is_dir():
-        return None
-    try:
-        info = metadata.describe_folder(ref, snapshot, commit=commit, links=model / "blobs")
-    except ModelError:
-        return None  # only part of it was ever fetched
-    return _with_blob_hashes(info, snapshot) if info.has_tokenizer and info.weights_bytes else None
-
-
-def _with_blob_hashes(info: ModelInfo, snapshot: Path) -> ModelInfo:
-    """The blobs' names are the hashes that the Hub gave."""
-    files = []
-    for file in info.files:
-        name = (snapshot / file.path).resolve().name
-        files.append(
-            dataclasses.replace(
-                file, sha256=name if len(name) == 64 else None, git_oid=name if len(name) == 40 else None
-            )
-        )
-    return dataclasses.replace(info, files=tuple(files))

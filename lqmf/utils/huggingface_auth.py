@@ -11,6 +11,7 @@ import re
 import stat
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +86,12 @@ def logout() -> dict[str, Any]:
     return {"logged_out": had, **({"still_set": still} if still else {})}
 
 
-def redact(text: str) -> str:
-    """`text` with tokens, bearer headers, signed addresses' signatures and providers' keys masked."""
-    for value in _current_secrets():
+def redact(text: str, *, secrets: Iterable[str] = ()) -> str:
+    """`text` with tokens, bearer headers, signed addresses' signatures and providers' keys masked.
+
+    `secrets` are further values to mask, such as keys that came from `.env` and are in no environment variable.
+    """
+    for value in (*_current_secrets(), *(secret for secret in secrets if secret)):
         text = text.replace(value, "***")
     return _SECRETS.sub(lambda m: (m["bearer"] or m["query"] or m["named"] or "") + "***", text)
 

@@ -33,6 +33,7 @@ FAULTS = (
     "status",  # answer with `status` (and `headers`)
     "slow",  # `bytes_per_second`
     "hang",  # close without an answer
+    "stall",  # send half of the body, then nothing for `seconds`
     "commit",  # the file of another commit
     "garbage",  # a web page instead of the API's JSON
 )
@@ -228,7 +229,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif path == "/api/whoami-v2":
             self._whoami()
         elif path.startswith("/api/models/"):
-            self._api(path.removeprefix("/api/models/"))
+            self._api(self.route.path.removeprefix("/api/models/"))
         elif "/resolve/" in path:
             self._resolve(path)
         else:
@@ -390,6 +391,12 @@ class _Handler(BaseHTTPRequestHandler):
         if fault and fault.kind == "cut":
             body = body[: fault.options.get("after", len(body) // 2)]
             self.close_connection = True
+        if fault and fault.kind == "stall":
+            self.wfile.write(body[: len(body) // 2])
+            self.entry.sent = len(body) // 2
+            time.sleep(fault.options.get("seconds", 1.0))
+            self.close_connection = True
+            return
         if fault and fault.kind == "slow":
             self._write_slowly(body, fault.options.get("bytes_per_second", 100_000))
             return
@@ -412,8 +419,8 @@ def _split_api(rest: str) -> tuple[str, str, str]:
     for what in ("revision", "tree"):
         name, found, revision = rest.partition(f"/{what}/")
         if found:
-            return name, "info" if what == "revision" else what, revision.partition("/")[0]
-    return rest, "info", "main"
+            return unquote(name), "info" if what == "revision" else what, unquote(revision.partition("/")[0])
+    return unquote(rest), "info", "main"
 
 
 def _sibling(repo: Repo, path: str) -> dict[str, Any]:

@@ -134,6 +134,7 @@ def test_the_token_in_use_is_masked_whatever_it_looks_like(monkeypatch: pytest.M
     hf_home.mkdir()
     (hf_home / "token").write_text("otherpassword")
     assert auth.redact("a plainpassword and otherpassword") == "a *** and ***"
+    assert auth.redact("from .env: third", secrets=["third", ""]) == "from .env: ***"
 
 
 @pytest.mark.parametrize(

@@ -226,6 +226,12 @@ def test_a_signed_address_that_ran_out_is_resolved_again(hub: LocalHub, get: Cal
     assert len(asked) == 2
 
 
+def test_a_server_that_falls_silent_is_left_and_the_range_goes_on(hub: LocalHub, get: Callable[..., Path]) -> None:
+    hub.fail(WEIGHTS, "stall")
+    assert whole(get(chunk_bytes=SIZE, timeout_seconds=0.3))
+    assert [start for start, _, _ in hub.ranges(WEIGHTS)] == [0, SIZE // 2]
+
+
 def test_retry_after_is_obeyed_and_told(hub: LocalHub, get: Callable[..., Path]) -> None:
     hub.fail(WEIGHTS, "status", status=429, headers={"retry_after": "1"})
     events: list[Event] = []

@@ -175,6 +175,29 @@ def test_a_folder_without_a_config_is_incomplete(client: HubClient, tmp_path: Pa
         look(client, ModelRef("local", "model", path=str(tmp_path)))
 
 
+def test_a_hub_model_without_a_config_is_incomplete(hub: LocalHub, client: HubClient) -> None:
+    files = small_model()
+    del files["config.json"]
+    hub.add_repo("org/name", files)
+    with pytest.raises(IncompleteModel, match=r"config\.json"):
+        look(client)
+
+
+def test_a_pull_request_is_a_revision(hub: LocalHub, client: HubClient) -> None:
+    """Where a conversion to safetensors often waits."""
+    hub.add_repo("org/name", small_model(9))
+    pull = hub.add_repo("org/name", small_model(), revision="refs/pr/1")
+    assert look(client, ModelRef("hub", "org/name", revision="refs/pr/1")).commit == pull.commit
+
+
+def test_control_characters_in_a_config_are_spelled_out(hub: LocalHub, client: HubClient) -> None:
+    hub.add_repo(
+        "org/name", small_model(architectures=["Llama\x1b[2J"], model_type="a\x07"), card={"license": "\x1b]0;"}
+    )
+    info = look(client)
+    assert f"{info.architecture}{info.model_type}{info.license}".isprintable()
+
+
 def test_nested_text_configs_are_read(hub: LocalHub, client: HubClient) -> None:
     text = {"max_position_embeddings": 999, "vocab_size": 77, "torch_dtype": "float16"}
     config = json.dumps({"architectures": ["X"], "text_config": text}).encode()

@@ -1,0 +1,147 @@
+"""What a model's files say of it: config, tokenizer, shards. Knows folders and file lists; knows no network."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lqmf.errors import IncompleteModel, UnsafeFormat
+from lqmf.hub import safetensors_header, selection
+from lqmf.hub.refs import DEMO_FOLDER, printable
+from lqmf.records import ModelInfo, ModelRef, RemoteFile
+
+_CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length", "seq_length")
+
+
+def local_folder(ref: ModelRef) -> Path:
+    """The folder that a local reference, or the demo, means."""
+    return Path(ref.path) if ref.path else DEMO_FOLDER
+
+
+def describe_folder(ref: ModelRef, folder: Path, *, commit: str | None = None, links: Path | None = None) -> ModelInfo:
+    """The same from files on disk: the user's own folder, the demo, or a snapshot in the Hugging Face cache.
+
+    Links may lead anywhere inside the folder, or inside `links` (the cache's blobs). Raises UnsafeFormat for others,
+    IncompleteModel for a missing shard or config.
+    """
+    names = sorted(path.name for path in folder.iterdir() if path.is_file())
+    index = selection.index_of(names)
+    small = {
+        name: parse_json(name, (folder / name).read_bytes())
+        for name in (selection.CONFIG, selection.TOKENIZER_CONFIG, index)
+        if name in names
+    }
+    choice = selection.choose(names, small.get(index) if index else None)
+    if selection.CONFIG not in small:
+        raise no_config(str(folder))
+    allowed = [folder.resolve(), *([links.resolve()] if links else _blobs_beside(folder))]
+    files = {path: _on_disk(folder, path, allowed) for path in choice.paths}
+    info = assemble(ref, commit, small[selection.CONFIG], small, choice, files)
+    counts: Counter[str] = Counter()
+    for path in choice.weights:
+        counts += safetensors_header.read(folder / path).elements
+    return replace(info, parameters=counts.total() or None, dtype=most_common(counts) or info.dtype)
+
+
+def _blobs_beside(folder: Path) -> list[Path]:
+    """A snapshot of the Hugging Face cache, named as a folder, links to the blobs beside `snapshots/`."""
+    return [folder.resolve().parent.parent / "blobs"] if folder.resolve().parent.name == "snapshots" else []
+
+
+def _on_disk(folder: Path, name: str, allowed: list[Path]) -> RemoteFile:
+    path = folder / name
+    target = path.resolve()
+    if not any(target.is_relative_to(root) for root in allowed):
+        raise UnsafeFormat(
+            f"{printable(name)} in {folder} is a link that leads out of the folder.",
+            "Copy the file it points to into the folder, or name the folder where the real files are.",
+        )
+    return RemoteFile(name, target.stat().st_size)
+
+
+def assemble(
+    ref: ModelRef,
+    commit: str | None,
+    config: Mapping[str, Any],
+    small: Mapping[str, Mapping[str, Any]],
+    choice: selection.Selection,
+    files: Mapping[str, RemoteFile],
+) -> ModelInfo:
+    """The record of what `config` and the tokenizer's config (in `small`) say, and of the chosen `files`."""
+    tokenizer = small.get(selection.TOKENIZER_CONFIG, {})
+    text = config.get("text_config") if isinstance(config.get("text_config"), dict) else {}
+    architectures = config.get("architectures")
+    return ModelInfo(
+        ref=ref,
+        commit=commit,
+        architecture=_name(architectures[0]) if isinstance(architectures, list) and architectures else None,
+        model_type=_name(config.get("model_type")),
+        config=config,
+        files=tuple(files[path] for path in choice.paths),
+        weights_bytes=sum(files[path].size_bytes for path in choice.weights),
+        context_length=_first_int(_CONTEXT_KEYS, config, text or {}),
+        vocabulary=_first_int(("vocab_size", "padded_vocab_size"), config, text or {}),
+        weights_format=choice.weights_format,
+        has_tokenizer=choice.has_tokenizer,
+        has_chat_template=_has_template(choice, tokenizer),
+        wants_remote_code="auto_map" in config or "auto_map" in tokenizer,
+        dtype=_config_dtype(config, text or {}),
+    )
+
+
+def _name(said: object) -> str | None:
+    return printable(said, 80) if isinstance(said, str) else None
+
+
+def _has_template(choice: selection.Selection, tokenizer: Mapping[str, Any]) -> bool:
+    return bool(tokenizer.get("chat_template")) or any(path.startswith("chat_template.") for path in choice.small)
+
+
+def _first_int(keys: tuple[str, ...], *configs: Mapping[str, Any]) -> int | None:
+    values = (config.get(key) for config in configs for key in keys)
+    return next((value for value in values if isinstance(value, int) and not isinstance(value, bool)), None)
+
+
+def _config_dtype(*configs: Mapping[str, Any]) -> str | None:
+    said = next((c.get("dtype") or c.get("torch_dtype") for c in configs if c.get("dtype") or c.get("torch_dtype")), "")
+    return {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}.get(str(said))
+
+
+def most_common(counts: Mapping[str, int]) -> str | None:
+    """The dtype with the most parameters."""
+    return max(counts, key=lambda name: counts[name]) if counts else None
+
+
+def parse_json(path: str, body: bytes) -> Mapping[str, Any]:
+    """A JSON object. Raises UnsafeFormat for a symbolic link, IncompleteModel for anything else."""
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        if looks_like_a_link(body):
+            raise link_refused(path) from None
+        content = None
+    if not isinstance(content, dict):
+        raise IncompleteModel(f"{path} is not readable as JSON.", "Use another revision or repository of this model.")
+    return content
+
+
+def no_config(what: str) -> IncompleteModel:
+    """Weights without a config.json cannot be read by anything that LQMF uses."""
+    return IncompleteModel(f"{what} has no config.json.", "Name the repository or folder that holds the model's own.")
+
+
+def looks_like_a_link(body: bytes) -> bool:
+    """Whether a file that should hold JSON or a tokenizer holds just a path, as git keeps a symbolic link."""
+    return 0 < len(body) < 1024 and b"\n" not in body.strip() and b"{" not in body and b" " not in body
+
+
+def link_refused(path: str) -> UnsafeFormat:
+    """A symbolic link is never followed and never made."""
+    return UnsafeFormat(
+        f"{printable(path)} in the repository is a symbolic link, not a file.",
+        "Use another repository of this model, one that holds the files themselves.",
+    )
