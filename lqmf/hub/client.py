@@ -22,6 +22,7 @@ from lqmf.utils import huggingface_auth
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import ModelInfo as HubModelInfo
+    from huggingface_hub.hf_api import RepoFile
     from huggingface_hub.utils import SafetensorsRepoMetadata  # type: ignore[attr-defined]
 
 T = TypeVar("T")
@@ -76,6 +77,15 @@ class HubClient:
         return await self._ask(
             lambda api: api.model_info(model, revision=revision, files_metadata=True, timeout=self.timeout_seconds),
             self.subject(model, revision),
+        )
+
+    async def files(self, model: str, commit: str) -> list[RepoFile]:
+        """Every file at a commit, page by page, with sizes and hashes."""
+        from huggingface_hub.hf_api import RepoFile
+
+        return await self._ask(
+            lambda api: [f for f in api.list_repo_tree(model, revision=commit) if isinstance(f, RepoFile)],
+            self.subject(model, commit),
         )
 
     async def safetensors_metadata(self, model: str, commit: str) -> SafetensorsRepoMetadata:

@@ -46,7 +46,8 @@ class _Inspection:
     async def run(self) -> ModelInfo:
         told = await self.hub.model_info(self.ref.id, self.ref.revision)
         commit = _commit(told)
-        files = {file.path: file for file in _listed(told)}
+        selection.refuse_unsafe_paths(sibling.rfilename for sibling in told.siblings or ())
+        files = {file.path: file for file in _listed(told) or await self._tree(commit)}
         selection.refuse_unsafe_paths(files)
         access: Access = "granted" if told.gated or told.private else "open"
         try:
@@ -63,6 +64,11 @@ class _Inspection:
         info = describe.assemble(self.ref, commit, _or_hub_config(small, told), small, choice, files)
         info = replace(info, access=access, license=_license(told))
         return await self._with_parameters(info, told)
+
+    async def _tree(self, commit: str) -> list[RemoteFile]:
+        """The file list of a mirror whose model information has no sizes."""
+        files = await self.hub.files(self.ref.id, commit)
+        return [RemoteFile(f.path, f.size, f.lfs.sha256 if f.lfs else None, f.blob_id) for f in files]
 
     async def _small_files(self, files: Mapping[str, RemoteFile], commit: str) -> dict[str, Mapping[str, Any]]:
         wanted = [selection.CONFIG, selection.TOKENIZER_CONFIG, selection.index_of(files)]
@@ -108,10 +114,13 @@ def _commit(told: HubModelInfo) -> str:
 
 
 def _listed(told: HubModelInfo) -> list[RemoteFile]:
-    return [
+    """The files with their sizes and hashes; none at all where one has no size or no hash."""
+    files = [
         RemoteFile(s.rfilename, s.lfs.size if s.lfs else s.size or 0, s.lfs.sha256 if s.lfs else None, s.blob_id)
         for s in told.siblings or ()
     ]
+    sized = all(sibling.size is not None or sibling.lfs for sibling in told.siblings or ())
+    return files if sized and all(file.sha256 or file.git_oid for file in files) else []
 
 
 def _verified(file: RemoteFile, body: bytes) -> bytes:

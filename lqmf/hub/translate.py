@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import email.utils
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ from lqmf.errors import (
     Unauthorized,
 )
 from lqmf.hub.refs import printable
+
+_RATE_LIMIT = re.compile(r";\s*r\s*=\s*0\s*;\s*t\s*=\s*(\d+)")
 
 
 @dataclass(frozen=True)
@@ -181,8 +184,13 @@ def _rate_limited(headers: Mapping[str, str], subject: Subject) -> RateLimited:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that `Retry-After` asks for: a number, or a date (RFC 9110, 10.2.3)."""
+    """Seconds that `Retry-After` asks for: a number, or a date (RFC 9110, 10.2.3); else what `RateLimit` says.
+
+    The Hub's `RateLimit: "api";r=0;t=55` means: none remain, 55 seconds until the next window (the IETF's draft 09).
+    """
     said = headers.get("retry-after", "").strip()
+    if not said and (window := _RATE_LIMIT.search(headers.get("ratelimit", ""))):
+        return float(window[1])
     if said.isdigit():
         return float(said)
     try:

@@ -279,7 +279,7 @@ def test_several_ranges_and_files_come_at_once_and_are_whole(hub: LocalHub, get:
 def test_a_cancelled_download_keeps_what_it_has_and_asks_no_more(
     hub: LocalHub, info: ModelInfo, client: HubClient, models_dir: Path, options: TransferOptions
 ) -> None:
-    hub.fail(WEIGHTS, "slow", bytes_per_second=400_000, times=1)
+    hub.fail(WEIGHTS, "slow", bytes_per_second=100_000, times=1)
 
     async def cancelled_once_bytes_arrive() -> None:
         task = asyncio.create_task(

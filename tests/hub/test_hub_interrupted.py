@@ -64,7 +64,7 @@ def test_a_killed_process_resumes_and_fetches_no_proven_byte_again(
     """kill -9 of a real child in mid-download, several times over; the server's log shows the ranges."""
     have: list[Range] = []
     for _ in range(kills):
-        hub.fail(WEIGHTS, "slow", times=2, bytes_per_second=1_000_000)
+        hub.fail(WEIGHTS, "slow", times=99, bytes_per_second=300_000)
         child = subprocess.Popen([sys.executable, str(CHILD), hub.url, str(models_dir)], stdout=subprocess.DEVNULL)
         before = covered(have)
         while covered(kept(info, models_dir)) < before + 200_000:
@@ -85,7 +85,7 @@ def test_a_killed_process_resumes_and_fetches_no_proven_byte_again(
 
 
 def test_a_killed_process_holds_no_lock(hub: LocalHub, info: ModelInfo, models_dir: Path, client: HubClient) -> None:
-    hub.fail(WEIGHTS, "slow", times=2, bytes_per_second=200_000)
+    hub.fail(WEIGHTS, "slow", times=99, bytes_per_second=200_000)
     child = subprocess.Popen([sys.executable, str(CHILD), hub.url, str(models_dir)], stdout=subprocess.DEVNULL)
     while not hub.ranges(WEIGHTS):
         time.sleep(0.01)
@@ -132,7 +132,7 @@ def test_a_disk_that_fills_up_on_the_way_is_told_and_resumed_after_freeing(
                 left = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
                 file.write(bytes(max(0, left - 200_000)))
 
-    hub.fail(WEIGHTS, "slow", times=5, bytes_per_second=300_000)
+    hub.fail(WEIGHTS, "slow", times=99, bytes_per_second=1_000_000)
     with pytest.raises(DiskFull, match="disk is full") as caught:
         get(info, small_disk, client, options, fill_once_bytes_arrive)
     hub._faults.clear()

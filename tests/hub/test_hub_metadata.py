@@ -23,6 +23,7 @@ from lqmf.errors import (
 from lqmf.hub.client import HubClient
 from lqmf.hub.metadata import inspect
 from lqmf.hub.refs import DEMO_FOLDER
+from lqmf.hub.translate import retry_after
 from lqmf.records import ModelInfo, ModelRef
 from tests.hub.conftest import QUICK
 from tests.hub.models import sharded_demo, small_model, weights
@@ -183,6 +184,15 @@ def test_a_hub_model_without_a_config_is_incomplete(hub: LocalHub, client: HubCl
         look(client)
 
 
+def test_a_mirror_that_lists_no_sizes_is_asked_for_its_tree_page_by_page(hub: LocalHub, client: HubClient) -> None:
+    files = small_model()
+    hub.add_repo("org/name", files, siblings=[{"rfilename": path} for path in files])
+    info = look(client)
+    assert {f.path: f.size_bytes for f in info.files} == {p: len(b) for p, b in files.items() if p != "README.md"}
+    assert all(f.sha256 or f.git_oid for f in info.files)
+    assert sum("/tree/" in request.path for request in hub.requests) == 3
+
+
 def test_a_pull_request_is_a_revision(hub: LocalHub, client: HubClient) -> None:
     """Where a conversion to safetensors often waits."""
     hub.add_repo("org/name", small_model(9))
@@ -275,6 +285,25 @@ def test_what_heals_is_tried_again(hub: LocalHub, client: HubClient) -> None:
     hub.add_repo("org/name", small_model())
     hub.fail("/api/models/*", "status", status=502, times=2)
     assert look(client).architecture == "LlamaForCausalLM"
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry_after": "3600"}, 3600),
+        ({"ratelimit": '"api";r=0;t=1234'}, 1234),
+        ({"ratelimit": '"api";r=7;t=1234'}, None),
+        ({"retry_after": "soon"}, None),
+        ({}, None),
+    ],
+)
+def test_how_long_to_wait_is_read_from_either_header(headers: dict[str, str], seconds: float | None) -> None:
+    assert retry_after({key.replace("_", "-"): value for key, value in headers.items()}) == seconds
+
+
+def test_a_retry_after_may_be_a_date() -> None:
+    assert (retry_after({"retry-after": "Wed, 21 Oct 2099 07:28:00 GMT"}) or 0) > 1e9
+    assert retry_after({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}) == 0
 
 
 def test_a_long_retry_after_is_handed_on_at_once_with_its_seconds(hub: LocalHub, client: HubClient) -> None:
