@@ -70,6 +70,15 @@ class _Silent:
         raise NeedsInput([question])
 
 
+def read_answer(question: Question, line: str) -> Reply:
+    """What `line` is to `question`; an empty line takes the default."""
+    from lqmf.understanding.answers import Reply, answer
+
+    if not line.strip() and question.default is not None and question.kind != "secret":
+        return Reply("value", question.default)
+    return answer(question, line)
+
+
 class Feed:
     """Lines with one step back: a line that answered no question is read again as a turn."""
 
@@ -77,13 +86,17 @@ class Feed:
         self._lines = lines
         self._returned: list[str] = []
 
+    def __len__(self) -> int:
+        """How many lines were given back and are still to come."""
+        return len(self._returned)
+
     def take(self) -> str | None:
         """The next line, or None at the end."""
         return self._returned.pop() if self._returned else next(self._lines, None)
 
-    def give_back(self, line: str) -> None:
-        """Let `line` be the next one again."""
-        self._returned.append(line)
+    def give_back(self, *lines: str) -> None:
+        """Let `lines` be the next ones."""
+        self._returned += reversed(lines)
 
 
 class Replayed:
@@ -102,11 +115,11 @@ class Replayed:
     async def __call__(self, question: Question) -> Reply:
         """The next line's answer, the default, or a cancel."""
         from lqmf.cli.views.questions import prompt, question_view, reason_view
-        from lqmf.understanding.answers import Reply, answer
+        from lqmf.understanding.answers import Reply
 
         self._screen.show(question_view(question))
         while (line := self._next_line()) is not None:
-            reply = answer(question, line)
+            reply = read_answer(question, line)
             if reply.kind == "other":
                 self._feed.give_back(line)
                 return self._default(question)
@@ -144,31 +157,51 @@ class ReadLine(Protocol):
 
 
 class Terminal:
-    """A person: sees the options numbered and the recommended one marked; may ask why, go back or cancel."""
+    """A person: sees the options numbered and the recommended one marked; may ask why, go back or cancel.
+
+    What is no answer to a plan's question may still be a correction ("no, 8 bits"): that is for the caller to find
+    out. Asked the same again, the person is told what would be an answer.
+    """
 
     interactive = True
 
-    def __init__(self, screen: Screen, read_line: ReadLine) -> None:
+    def __init__(self, screen: Screen, read_line: ReadLine, pasted: Feed | None = None) -> None:
         self._screen = screen
         self._read_line = read_line
+        self._pasted = Feed(iter(())) if pasted is None else pasted
+        self._unanswered: Question | None = None
 
     def show(self, view: Any) -> None:
         """Show something in passing."""
+        self._screen.pause_progress()
         self._screen.show(view)
 
     async def __call__(self, question: Question) -> Reply:
         """What the person chose."""
-        from lqmf.cli.views.questions import HINT, prompt, question_view, reason_view
-        from lqmf.understanding.answers import Reply, answer
+        from lqmf.cli.views.questions import hint_view, prompt, question_view, reason_view
+        from lqmf.understanding.answers import Reply
 
-        self._screen.pause_progress()
-        self._screen.show(question_view(question))
-        while (line := await self._read_line(prompt(question), secret=question.kind == "secret")) is not None:
-            reply = answer(question, line)
+        self.show(hint_view() if question == self._unanswered else question_view(question))
+        self._unanswered = None
+        while (line := await self._next_line(question, prompt(question))) is not None:
+            reply = read_answer(question, line)
             if reply.kind == "why":
-                self._screen.show(reason_view(question))
-            elif reply.kind == "other":
-                self._screen.notice(HINT)
-            else:
+                self.show(reason_view(question))
+            elif reply.kind != "other":
                 return reply
+            elif question.kind == "plan" and line.strip():
+                self._unanswered = question
+                return Reply("other", line)
+            else:
+                self.show(hint_view())
         return Reply("cancel", None)
+
+    async def _next_line(self, question: Question, prompt: str) -> str | None:
+        """The next of several lines pasted at once, where it is an answer; otherwise what the person types."""
+        line = self._pasted.take()
+        if line is not None and read_answer(question, line).kind != "other":
+            self._screen.echo(prompt + line)
+            return line
+        if line is not None:
+            self._pasted.give_back(line)
+        return await self._read_line(prompt, secret=question.kind == "secret")

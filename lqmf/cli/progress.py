@@ -96,7 +96,10 @@ class ProgressView:
         task = self._tasks.pop(stage)
         title = next(t.description for t in self._bars.tasks if t.id == task)
         self._bars.remove_task(task)
-        self._bars.console.print(stage_view(title, duration(seconds)))
+        console = self._bars.console
+        if not self._tasks:
+            self.stop()
+        console.print(stage_view(title, duration(seconds)))
 
 
 def _bars(screen: Screen, stream: Any) -> Bars:

@@ -14,7 +14,7 @@ from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.history import FileHistory, InMemoryHistory
 
 from lqmf.cli import interrupted
-from lqmf.cli.ask import Recommended, Terminal
+from lqmf.cli.ask import Feed, Recommended, Terminal
 from lqmf.cli.render import Screen
 from lqmf.errors import LqmfError
 
@@ -34,11 +34,12 @@ async def chat(options: Mapping[str, Any]) -> int:
     from lqmf.cli.session import Session
 
     screen = Screen(color=not options.get("no_color"))
-    asking = Terminal(screen, read_line)
+    pasted = Feed(iter(()))
+    asking = Terminal(screen, read_line, pasted)
     session = Session(screen, options, Recommended(asking) if options.get("yes") else asking)
     with contextlib.closing(session):
         _greet(session)
-        await _talk(session)
+        await _talk(session, pasted)
     return 0
 
 
@@ -50,26 +51,33 @@ def _greet(session: Session) -> None:
     interrupted.tell(session)
 
 
-async def _talk(session: Session) -> None:
-    from lqmf.cli.shell import interruptible
-
+async def _talk(session: Session, pasted: Feed) -> None:
     prompt = _prompt_session(session)
-    empty_before = False
     while not session.finished:
         try:
             text = await prompt.prompt_async(FormattedText([("ansicyan bold", PROMPT)]))
         except KeyboardInterrupt:
-            if empty_before:
+            if not prompt.default_buffer.text:
                 session.screen.notice(LEAVING)
-            empty_before = True
             continue
         except EOFError:
             return
-        empty_before = False
-        for line in filter(str.strip, text.splitlines()):
-            if session.finished:
-                return
-            await interruptible(session.line(line), session)
+        pasted.give_back(*filter(str.strip, text.splitlines()))
+        await _turns(session, pasted)
+
+
+async def _turns(session: Session, pasted: Feed) -> None:
+    """Every line that came at once, one turn each; Ctrl-C drops those that are left."""
+    from lqmf.cli.shell import interruptible
+
+    several = len(pasted) > 1
+    while not session.finished and (line := pasted.take()) is not None:
+        if several:
+            session.screen.echo(PROMPT + line)
+        await interruptible(session.line(line), session)
+        if session.interrupted:
+            while pasted.take() is not None:
+                pass
 
 
 def _prompt_session(session: Session) -> PromptSession[str]:

@@ -10,7 +10,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lqmf.cli.render import Screen
@@ -152,9 +152,9 @@ def _chat(options: Options) -> int:
 
 async def interruptible(work: Coroutine[Any, Any, Outcome], session: Session) -> Outcome:
     """`work`, which Ctrl-C cancels and does not kill: what it started is ended in order, and the outcome says so."""
-    screen = session.screen
+    screen, session.interrupted = session.screen, False
     task = asyncio.ensure_future(work)
-    with on_interrupt(task):
+    with on_interrupt(task), silent_keys():
         try:
             return await task
         except asyncio.CancelledError:
@@ -169,7 +169,26 @@ async def interruptible(work: Coroutine[Any, Any, Outcome], session: Session) ->
 
 
 @contextlib.contextmanager
-def on_interrupt(task: asyncio.Task[Any]) -> Any:
+def silent_keys() -> Iterator[None]:
+    """While the block runs, keys pressed at a terminal are not echoed into the progress; they wait for the prompt."""
+    if not sys.stdin.isatty() or sys.platform == "win32":
+        yield
+        return
+    import termios
+
+    terminal = sys.stdin.fileno()
+    before = termios.tcgetattr(terminal)
+    silent = [*before]
+    silent[3] &= ~termios.ECHO
+    termios.tcsetattr(terminal, termios.TCSADRAIN, silent)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+
+
+@contextlib.contextmanager
+def on_interrupt(task: asyncio.Task[Any]) -> Iterator[None]:
     """While the block runs, Ctrl-C cancels `task`."""
     loop = asyncio.get_running_loop()
     before = signal.getsignal(signal.SIGINT)

@@ -12,7 +12,7 @@ from lqmf.errors import LqmfError
 if TYPE_CHECKING:
     from lqmf.cli.session import Session
 
-GPU_SECONDS = 5.0  # the driver is asked no more often
+FRESH_SECONDS = 2.0  # the driver and the store are asked no more often
 
 
 class Toolbar:
@@ -20,25 +20,23 @@ class Toolbar:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._device = ""
+        self._text = ""
         self._read_at = float("-inf")
 
     def __call__(self) -> str:
         """ " cpu · 12.3 GB free · last job: demo as Q4_K_M, done "."""
-        return f" {self._where()}{self._last_job()} "
-
-    def _where(self) -> str:
-        if time.monotonic() - self._read_at >= GPU_SECONDS:
-            self._device = _device(self._session)
+        if time.monotonic() - self._read_at >= FRESH_SECONDS:
+            self._text = f" {_device(self._session)}{_last_job(self._session)} "
             self._read_at = time.monotonic()
-        return self._device
+        return self._text
 
-    def _last_job(self) -> str:
-        try:
-            job = self._session.app.memory.last_job()
-        except LqmfError:
-            return ""
-        return f" · last job: {clean(str(job['title']))}, {job['status']}" if job else ""
+
+def _last_job(session: Session) -> str:
+    try:
+        job = session.app.memory.last_job()
+    except LqmfError:
+        return ""
+    return f" · last job: {clean(str(job['title']))}, {job['status']}" if job else ""
 
 
 def _device(session: Session) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from lqmf.cli.views.messages import notice_view
 from lqmf.records import Question
 
 HINT = "That answers nothing here. Type a number or a name; `why?` for the reason, `back`, or `cancel`."
@@ -33,6 +32,11 @@ def reason_view(question: Question) -> RenderableType:
     return Padding(Text(question.reason or "There is nothing more to say about it.", style="italic"), (0, 0, 0, 2))
 
 
+def hint_view() -> RenderableType:
+    """What may be typed where a line was no answer."""
+    return notice_view(HINT)
+
+
 def prompt(question: Question) -> str:
     """What stands before the answer; the default, which Enter takes, in brackets."""
     default = default_label(question)
@@ -48,8 +52,4 @@ def default_label(question: Question) -> str:
     for number, option in enumerate(question.options, 1):
         if option.value == question.default:
             return str(number)
-    return _scalar(question.default)
-
-
-def _scalar(value: Any) -> str:
-    return value if isinstance(value, str) else str(value)
+    return str(question.default)

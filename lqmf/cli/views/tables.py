@@ -54,7 +54,8 @@ def small(value: float | None) -> str:
     """A small figure with three significant digits, as KL divergence needs it."""
     if value is None:
         return NONE
-    return f"{value:.5f}" if abs(value) < 0.01 else f"{value:.4f}" if abs(value) < 1 else f"{value:.2f}"
+    digits = next((digits for limit, digits in ((0.001, 6), (0.01, 5), (1, 4)) if abs(value) < limit), 2)
+    return f"{value:.{digits}f}"
 
 
 def percent(share: float | None, digits: int = 1) -> str:
