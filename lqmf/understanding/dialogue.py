@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lqmf.records import Decision, Question
@@ -43,6 +43,9 @@ class Dialogue:
     artifact_is_it: bool = False
     open: bool = False  # does a fragment ("with 8k context") still change the request?
     asked: Question | None = None
+    background: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # what a question on the side ("is it gated?") leaves out
 
 
 @dataclass(frozen=True)
@@ -67,10 +70,13 @@ class Sentence:
 _CORRECTS = Pattern(
     r"(?:[,.;:!-]+ *|(?<= )|^)(?:no,? |oh,? |oops,? |ah,? |er+,? |uh,? |hm+,? )*(?:sorry|no wait"
     r"|wait(?: a (?:second|moment|minute))?(?:,? no)?|i meant?(?: to say)?|i mean|scratch that|make that"
-    r"|correction|or rather|rather|on second thou?ghts?"
+    r"|correction|or rather|rather(?! than)|on second thou?ghts?"
     r"|actually(?: no)?|oops|strike that|my (?:mistake|bad)|no no|better|let me rephrase|i take that back)\b[ ,:.!-]*"
 )
-_NO_COMMA = Pattern(r"(?:[,;.:-]|\bhmm?) +no+,? +(?!gpu\b|cpu\b|graphics)")
+_NO_COMMA = Pattern(
+    r"(?:[,;.:-]|\bhmm?) +no+(?:, +| +(?!gpu|cpu|graphics|fallback|imatrix|calib|need|more|less|bigger|larger|way|matter|limit"
+    r"|gguf|gptq|bitsandbytes|bnb|quantiz|safetensors|idea|problem|rush|hurry))"
+)
 
 
 def understand(line: str) -> Sentence:
@@ -193,9 +199,19 @@ def _after(state: Dialogue, decision: Decision) -> Dialogue:
     new_names = [name for name in (slots.get("name"), *slots.get("names", ())) if name]
     names = tuple(name for name in state.names if name not in new_names) + tuple(new_names)
     if intent in REQUESTS:
-        return replace(state, request=decision, last=decision, open=True, artifact_is_it=False, names=names)
+        background = _background(state, decision)
+        return replace(
+            state, request=decision, last=decision, open=True, artifact_is_it=False, names=names, background=background
+        )
     on_artifact = bool(new_names) or (state.artifact_is_it and intent not in ("cancel",))
     return replace(state, last=decision, names=names, artifact_is_it=on_artifact)
+
+
+def _background(state: Dialogue, decision: Decision) -> Mapping[str, Any]:
+    request = state.request
+    if decision.intent != "preflight" or request is None or request.slots.get("model") != decision.slots.get("model"):
+        return {}
+    return {**state.background, **request.slots, **decision.slots}
 
 
 def with_artifact(state: Dialogue, name: str) -> Dialogue:
@@ -289,7 +305,7 @@ def _yes(state: Dialogue, plain: str) -> Decision:
     ):
         last = state.request
     if last.intent in ("plan", "preflight"):
-        return _decision("quantize", last.slots, 0.8, "a yes to the plan")
+        return _decision("quantize", {**state.background, **last.slots}, 0.8, "a yes to the plan")
     return replace(last, confidence=0.9, reason=f"a yes to '{last.intent}'")
 
 
@@ -463,7 +479,7 @@ def _same_for(state: Dialogue, sentence: Sentence, intent: str | None) -> Decisi
     base = last if last.intent in REQUESTS else state.request
     if base is None or (intent is not None and intent not in REQUESTS):
         return None
-    return _merged(base, intent or base.intent, sentence, "the same, changed")
+    return _merged(state, base, intent or base.intent, sentence, "the same, changed")
 
 
 def _revision(state: Dialogue, sentence: Sentence, intent: str | None) -> Decision | None:
@@ -492,6 +508,7 @@ def _revision(state: Dialogue, sentence: Sentence, intent: str | None) -> Decisi
     if intent is None and request.intent in ("plan", "preflight") and _STARTS_NOW.search(sentence.plain):
         intent = "quantize"
     return _merged(
+        state,
         request,
         intent or request.intent,
         sentence,
@@ -550,7 +567,7 @@ def _belongs(state: Dialogue, sentence: Sentence, last_is_request: bool) -> bool
     assert request is not None
     joins = _JOINS.match(sentence.plain) is not None or IT_WORD.search(sentence.plain) is not None
     if not sentence.models:
-        return joins or last_is_request
+        return True
     if "model" not in request.slots:
         return last_is_request or joins
     if joins:
@@ -560,8 +577,8 @@ def _belongs(state: Dialogue, sentence: Sentence, last_is_request: bool) -> bool
 
 def _bare_number(state: Dialogue, sentence: Sentence) -> Decision | None:
     found = re.fullmatch(
-        r"(?:just |only |use |take |make it |ok |maybe |then |let us (?:say|take) |try )*([2-8])(?: please"
-        r"| then| bits?)?[.!?]?",
+        r"(?:(?:just|only|use|take|make it|ok|okay|maybe|then|let us|say|take|try|and|or|what about|how about|at|in|with|to),? )*"
+        r"([2-8])(?: please| then| bits?)?[.!? ]*",
         sentence.plain,
     )
     request = state.request
@@ -570,8 +587,9 @@ def _bare_number(state: Dialogue, sentence: Sentence) -> Decision | None:
     return _decision(request.intent, revise(request.slots, {"bits": int(found[1])}), 0.7, "a number of bits")
 
 
-def _merged(base: Decision, intent: str, sentence: Sentence, reason: str) -> Decision:
-    old = {key: value for key, value in base.slots.items() if key not in _drops(sentence)}
+def _merged(state: Dialogue, base: Decision, intent: str, sentence: Sentence, reason: str) -> Decision:
+    known = {**state.background, **base.slots} if intent != "preflight" else base.slots
+    old = {key: value for key, value in known.items() if key not in _drops(sentence)}
     if intent == "preflight" and base.intent != "preflight":
         old = {"model": old["model"]} if "model" in old else {}
     said = dict(sentence.said)

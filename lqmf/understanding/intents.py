@@ -32,6 +32,7 @@ IT = (
     r"|result|quant|file|version|two|last|latest|first|second|previous|other))\b)"
 )
 THING = rf"(?:{X}|{IT})"
+MODELISH = rf"(?:<[mp]\d+>|{IT})"
 
 _FILLER = Pattern(
     r"^(?:(?:hey|hi|hello|yo|ok|okay|k|please|so|well|now|then|and|also|just|good|great|nice|cool|fine"
@@ -410,7 +411,7 @@ ACTIONS = _rules(
         "delete",
         "asks to delete",
         r"^(?:delete|rm|remove|erase|del|trash|purge|wipe|uninstall|unlink)\b(?!.*\bcomparison)"
-        r"|\b(?:delete|remove|erase|get rid of|throw (?:away|out)|trash|wipe|purge|dispose of|nuke|discard"
+        r"|\b(?:delete|remove|erase|get rid of|throw (?:away|out)|trash|wipe|purge|dispose of|nuke|kill|axe|zap|discard"
         r"|clear (?:out|away)|bin|dump|ditch|toss|scrap|clean up|drop|throw"
         rf"|chuck)\b(?!.*\bcomparison)[^.;]{{0,40}}?(?:{THING}|{X}|all (?:my |the )?(?:models|artifacts|failed"
         r"|quants)|everything|failed (?:runs|jobs|ones))"
@@ -424,7 +425,9 @@ ACTIONS = _rules(
         r"^compare\b|\bcompar(?:e|ing|es|ison)\b"
         rf"|\b(?:{N}|{IT})(?: (?:vs\.?|versus|against|or|and) )(?:{THING})[\s?]*$"
         rf"|\b(?:difference|diff|differences)\b[^.;]*{N}[^.;]*{X}"
-        r"|\b(?:which|what)(?: one| of (?:them|these|those|the two))? (?:is|was|are|has|performs|does|scores"
+        rf"|{N}[^.;]*{X}[^;]*\b(?:better|best|faster|fastest|smaller|smallest|worse|wins?|higher|lower|bigger|larger)\b"
+        rf"|\b(?:better|best|faster|smaller|worse|bigger|larger|more accurate)\b[^.;]*{N}[^.;]*{X}"
+        rf"|\b(?:which|what)(?: one| of (?:them|these|those|the two|{N} (?:and|or) {N}))? (?:is|was|are|has|performs|does|scores"
         rf"|runs|one)\b[^.;]*{N}[^.;]*{X}|{N} (?:against|vs\.?|versus) "
         rf"|\b(?:is|are) {N} (?:any )?(?:better|worse|faster|slower|smaller|bigger|more \w+) than"
         rf"|\b(?:put|set|place|line up|hold|weigh|pit|rank|match)\b[^.;]*(?:{THING})[^.;]*(?:side by side"
@@ -486,35 +489,35 @@ QUESTIONS = _rules(
         "asks whether it can be done",
         r"^preflight\b|\bpreflight\b"
         r"|\b(?:can|could|may|might|will|would|should)\b (?:(?:one|we|you|i|it|this|that|the model"
-        rf"|model)\s)*(?:ever )?(?:{THING}|the model)[^.;]{{0,30}}?\b(?:be|get"
+        rf"|model)\s)*(?:ever )?(?:{MODELISH}|the model)[^.;]{{0,30}}?\b(?:be|get"
         r"|still be)(?: \w+)? (?:quantizi?ed|quantized|converted|compressed|made|turned|done|used|shrunk"
         r"|handled|loaded|processed|squeezed|downloaded|run|supported|quantize|brought)\b"
-        rf"|\b(?:is|are|was)\b[^.;]{{0,30}}(?:{THING})[^.;]{{0,25}}\b(?:supported|unsupported|gated|quantizable"
+        rf"|\b(?:is|are|was)\b[^.;]{{0,30}}(?:{MODELISH})[^.;]{{0,25}}\b(?:supported|unsupported|gated|quantizable"
         r"|convertible|compatible|allowed|private|public|open|licen[cs]ed|restricted|available|possible|doable"
         r"|feasible|ok for|suitable|downloadable|accessible|known|eligible|free to|free for)\b"
         rf"|\b(?:does|do|will|would|can|could)\b[^.;]{{0,20}}(?:{_METHOD}|you|lqmf|it|we|the converter"
-        rf"|the tool)[^.;]{{0,12}}\b(?:support|handle|know|work with|accept|cope with|understand|deal with"
-        rf"|do)\b[^.;]*(?:{THING})"
-        rf"|\b(?:does|do|will|would)\b[^.;]*(?:{THING})[^.;]{{0,20}}\b(?:work|support|need a (?:token"
+        rf"|the tool)[^.;]{{0,12}}\b(?:support|handle|know(?! about| of)|work with|accept|cope with|understand|deal with"
+        rf"|do)\b[^.;]*(?:{MODELISH})"
+        rf"|\b(?:does|do|will|would)\b[^.;]*(?:{MODELISH})[^.;]{{0,20}}\b(?:work|support|need a (?:token"
         r"|licen[cs]e|login)|require|have a (?:tokenizer|chat template|licen[cs]e)|go|play)\b"
         r"|\b(?:possible|feasible|able|doable|allowed|ok|okay|legal) to (?:quantize|convert|compress|shrink"
         r"|use|download|turn)\b"
-        rf"|\bdo i need\b[^.;]*\b(?:token|licen[cs]e|login|access|permission)\b[^.;]*(?:{THING})"
+        rf"|\bdo i need\b[^.;]*\b(?:token|licen[cs]e|login|access|permission)\b[^.;]*(?:{MODELISH})"
         rf"|\b(?:check|find out|tell me|see|know|wonder(?:ing)?|figure out|sure)\b[^.;]{{0,20}}\b(?:whether|if"
-        rf"|that)\b[^.;]*(?:{THING})[^.;]*\b(?:quantized|supported|gated|works?|possible|compatible|quantizable"
+        rf"|that)\b[^.;]*(?:{MODELISH})[^.;]*\b(?:quantized|supported|gated|works?|possible|compatible|quantizable"
         r"|converted|convertible|can be|available|ok|feasible|support)\b"
         rf"|\b(?:check|inspect|vet|pre-?check|look at|examine)\b(?: \w+){{0,4}} {M}\b"
-        rf"|\bcan (?:i|we|one) (?:quantize|convert|compress|shrink|use|download|get)\b[^.;]*(?:{THING})[^.;]*\?"
+        rf"|\bcan (?:i|we|one) (?:quantize|convert|compress|shrink|use|download|get)\b[^.;]*(?:{MODELISH})[^.;]*\?"
         r"|\bcan (?:i|we|one) (?:even |actually |really )?(?:quantize|convert|compress"
-        rf"|shrink)\b[^.;]*(?:{THING})"
+        rf"|shrink)\b[^.;]*(?:{MODELISH})"
         r"|\b(?:is there (?:any|a)|any) (?:way|chance|problem|issue|reason|support|obstacle"
-        rf"|blocker)\b[^.;]*(?:{THING})"
+        rf"|blocker)\b[^.;]*(?:{MODELISH})"
         rf"|{M}[^.;]{{0,12}}\b(?:supported|gated|quantizable|compatible|possible)\?"
         rf"|\b(?:supported|support)\b[^.;]{{0,10}}{M}\?"
-        rf"|\b(?:what|which) (?:architecture|licen[cs]e|tokenizer|chat template)\b[^.;]*(?:{THING})"
-        rf"|\bhave (?:i )?access to\b[^.;]*(?:{THING})"
+        rf"|\b(?:what|which) (?:architecture|licen[cs]e|tokenizer|chat template)\b[^.;]*(?:{MODELISH})"
+        rf"|\bhave (?:i )?access to\b[^.;]*(?:{MODELISH})"
         r"|\b(?:anything|something|what) (?:against|stopping|that prevents|in the way of|preventing"
-        rf"|speaks against)\b[^.;]*(?:{THING})|\bgated\b[^.;]*(?:{THING})",
+        rf"|speaks against)\b[^.;]*(?:{MODELISH})|\bgated\b[^.;]*(?:{MODELISH})",
     ),
     (
         "plan",
@@ -714,6 +717,16 @@ def _first(rules: tuple[Rule, ...], text: str) -> Rule | None:
 _LEADING_QUANTIZE = Rule("quantize", "'quantize' leads", Pattern(rf"^(?:{QUANTIZE_VERB})\b"))
 
 
+_MAY_I = Rule(
+    "preflight",
+    "asks whether it can be done",
+    Pattern(rf"\b(?:can|could|may) (?:i|we|one) (?:\w+ )?(?:{QUANTIZE_VERB})\b.*{M}"),
+)
+_OPEN_QUESTION = Rule(
+    "plan", "asks what it would be", Pattern(rf"^(?:what|which|how)\b(?! about\b| if\b| do i\b).*{M}")
+)
+
+
 def classify(plain: str) -> Rule | None:
     """The rule that says what a sentence asks for; None where only its values or the dialogue can tell."""
     text = without_denied(plain)
@@ -721,6 +734,8 @@ def classify(plain: str) -> Rule | None:
     command = _first(COMMANDS, front)
     if command:
         return command
+    if _MAY_I.matches(text):
+        return _MAY_I
     if _LEADING_QUANTIZE.matches(front) and not _is_sweep(front) and not _wants_plan(front):
         return _LEADING_QUANTIZE
     first_words = _leading(front)
@@ -733,6 +748,7 @@ def classify(plain: str) -> Rule | None:
         or _first(OUTCOMES[:3], text)
         or _knowledge(front)
         or _first(OUTCOMES[3:], text)
+        or (_OPEN_QUESTION if _OPEN_QUESTION.matches(front) else None)
         or _first(QUANTIZING, text)
     )
 

@@ -62,6 +62,7 @@ _NO_FALLBACK = Pattern(
     r"|turn off)\b(?: \w+){0,4}? ?(?:cpu )?" + _FALLBACK_WORDS + r"(?:(?: \w+){0,4}? (?:cpu|it))?"
     r"|\bcpu fallback(?: is| =|:)? (?:off|false|disabled|not (?:allowed|ok|wanted))"
     r"|\b(?:do not|never|not) (?:\w+ ){0,3}(?:switch|go|move|spill|retreat|resort|drop|offload)\w* (?:\w+ ){0,3}cpu\b"
+    r"|\b(?:if|when|should|in case)\b[^;]{0,60}" + _TROUBLE + r"[^;]{0,40}\b(?:do not|never|not)\b(?: \w+){0,3}? cpu\b"
     r"|\b(?:fail|abort|stop|give up)\b[^.;]{0,30}\b(?:rather than|instead of|before)\b[^.;]{0,25}\bcpu\b"
     r"|\brather (?:fail|abort|stop)\b[^.;]{0,25}\bcpu\b"
 )
@@ -73,6 +74,7 @@ _FALLBACK = Pattern(
     + _FALLBACK_WORDS
     + r"|\b(?:allow|enable|with|permit)(?: \w+){0,2} "
     + _FALLBACK_WORDS
+    + r"(?:(?: (?:to|on|onto|over|back|the|my|a))* cpus?\b)?"
     + r"|\b(?:if|when|should|in case|as soon as)\b[^.;]{0,60}"
     + _TROUBLE
     + r"[^.;]{0,40}\bcpu\b(?: instead)?"

@@ -141,6 +141,11 @@ PHRASES: tuple[tuple[Pattern, str], ...] = tuple(
             "what is",
         ),
         (r"^non\b(?!-)", "no"),
+        (
+            r"\b(?:menos de|moins de|meno di|weniger als|unter|unterhalb von|hochstens|maximal|au plus|como maximo|al massimo)\b",
+            "under",
+        ),
+        (r"\b(?:no maximo|sous|sotto|abaixo de|por debajo de|au maximum|inferieur a)\b", "under"),
         (r"\bque veut dire\b|\bwat is\b", "what is"),
         (r"\btarjetas? (?:grafica|de video)s?\b|\bcarte graphique\b|\bscheda (?:grafica|video)\b", "gpu"),
         (r"\bplaca (?:grafica|de video)\b|\bgrafikkarte\b", "gpu"),

@@ -17,7 +17,7 @@ from lqmf.understanding.patterns import Pattern, words
 from lqmf.understanding.spelling import corrected
 from lqmf.understanding.translations import PHRASES, STEMS, WORDS
 
-LONGEST = 4000  # characters of a line that are read
+LONGEST = 1000  # characters of a line that are read
 
 
 @dataclass(frozen=True)
@@ -162,6 +162,7 @@ def _plain(masked: str) -> str:
     text = re.sub(r"^/(?=[a-z]+$)", "", text)
     for stem, english in STEMS if not text.isascii() else ():
         text = stem.sub(english, text)
+    text = _IDEOGRAPHS.sub(" ", text)
     for pattern, english in PHRASES:
         text = pattern.sub(english, text)
     for pattern, replacement in _CONTRACTIONS:
@@ -173,6 +174,7 @@ def _plain(masked: str) -> str:
     return " ".join(text.split())
 
 
+_IDEOGRAPHS = Pattern(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
 _AFTER: tuple[tuple[Pattern, str], ...] = (
     (Pattern(r"\bquanti[sz]"), "quantiz"),
     (Pattern(r"\bbit's\b|(?<=\d)[ -]?(?:bti|btis|bist|bitt|bitts|bt|bts|bbits?|biit|bites?)\b"), " bits"),
