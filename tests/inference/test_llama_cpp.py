@@ -25,8 +25,10 @@ from lqmf.inference import llama_library
 from lqmf.inference.engine import Sampling
 from lqmf.inference.llama_cpp import LlamaCppEngine
 from lqmf.inference.registry import open_engine
+from lqmf.quantization.gguf import convert
 from tests.fixtures_gguf import DEMO, EVALUATION, demo_gguf
 from tests.inference.gguf_writer import BOOL, STRING, gguf, text
+from tests.quantization import models
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +188,18 @@ def test_the_beginning_is_put_first_only_when_asked_for(beginning, engine):
 def test_a_prompt_begins_once_also_when_it_writes_the_beginning_out(beginning):
     plain, written = said(beginning, "Hello", max_tokens=8), said(beginning, "<|endoftext|>Hello", max_tokens=8)
     assert plain == written
+
+
+def test_a_sentencepiece_model_gives_back_its_text_and_begins_with_its_token(tmp_path):
+    """Its tokenizer puts a space before every text, which is no part of the text."""
+    source = models.build(models.FAMILIES["llama"], tmp_path / "model")
+    path = convert.make_base(source, tmp_path, lambda event: None, name="spm").path
+    with LlamaCppEngine(path) as spm:
+        for words in ("Hello world, naïve 🚀 ... end", " two  spaces ", "\n"):
+            assert spm.detokenize(spm.tokenize(words)) == words
+        assert spm.tokenize("", bos=True) == [1]
+        streamed = "".join(p.text for p in spm.generate("Hello", Sampling(max_tokens=9, temperature=1.0, seed=4)))
+        assert streamed
 
 
 # ---------------------------------------------------------------- files
