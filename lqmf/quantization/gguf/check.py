@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lqmf.quantization.gguf import types
-from lqmf.quantization.gguf.convert import architecture_of
+from lqmf.quantization.gguf.source import architecture_of
 from lqmf.records import ModelInfo, Verdict
 
 _BLOCK = 256  # weights in a block of the K- and most IQ-types
@@ -35,9 +35,15 @@ def architecture(model: ModelInfo) -> str | None:
     return architecture_of(model.config) or model.architecture
 
 
+def text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What `config` says of the text model, which may be one part of several."""
+    inner = config.get("text_config")
+    return inner if isinstance(inner, Mapping) else config
+
+
 def is_mixture(config: Mapping[str, Any]) -> bool:
     """Whether `config` describes a mixture of experts."""
-    inner = config.get("text_config") or config
+    inner = text_part(config)
     return any(inner.get(key) for key in ("num_experts", "num_local_experts", "n_routed_experts"))
 
 
@@ -99,7 +105,7 @@ def _doubts(model: ModelInfo, type: str | None, architectures: Mapping[str, str]
 
 def _misfits(config: Mapping[str, Any]) -> list[str]:
     """Row lengths in `config` that a block of 256 does not divide."""
-    inner = config.get("text_config") or config
+    inner = text_part(config)
     widths = {
         "attention rows": inner.get("hidden_size") or inner.get("n_embd"),
         "feed-forward rows": inner.get("intermediate_size") or inner.get("n_inner"),

@@ -1,7 +1,7 @@
 """A folder of Hugging Face files becomes one GGUF file of 16 (or 32) bits, through the official converter.
 
-Looks at the folder before anything is read from it, starts `launcher.py` in a child process, and turns its JSON
-lines into events and errors. Knows nothing about quantizing.
+Starts `launcher.py` in a child process, and turns its JSON lines into events and errors. Knows nothing about
+quantizing.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from typing import Any
 
 import lqmf
 from lqmf import errors
-from lqmf.errors import IncompleteModel, LqmfError, OutOfMemory, UnsafeFormat, UnsupportedModel, WorkerDied
+from lqmf.errors import LqmfError, OutOfMemory, WorkerDied
 from lqmf.events import Emit, Notice, Progress, StageFinished, StageStarted
 from lqmf.quantization.gguf import toolchain as toolchains
+from lqmf.quantization.gguf.source import inspect
 from lqmf.quantization.gguf.toolchain import Toolchain
 
-OUTTYPES = ("f16", "bf16", "f32")
 _SECRET = re.compile(r"TOKEN|API_KEY|SECRET|PASSWORD", re.IGNORECASE)
 
 
@@ -93,69 +93,6 @@ def convert(
         notes = _run(request, scratch, emit)
     emit(StageFinished(stage="convert", seconds=time.monotonic() - started))
     return Converted(target, notes)
-
-
-# ---------------------------------------------------------------- before anything is read
-
-
-def inspect(source: Path, tools: Toolchain) -> None:
-    """Refuse a folder that cannot or must not be converted. Reads its JSON files only."""
-    config = _json(source / "config.json")
-    _refuse_unknown(architecture_of(config), tools)
-    _weights(source)
-    if not any((source / file).is_file() for file in ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")):
-        raise IncompleteModel(f"{source.name} has no tokenizer.", "Download the model again.")
-
-
-def architecture_of(config: Mapping[str, Any]) -> str | None:
-    """The architecture that the converter goes by: the text part's where a model has several parts."""
-    inner = config.get("text_config") or {}
-    names = inner.get("architectures") or config.get("architectures") or []
-    return str(names[0]) if names else None
-
-
-def _refuse_unknown(architecture: str | None, tools: Toolchain) -> None:
-    if architecture is None:
-        raise UnsupportedModel("config.json names no architecture.", "Choose a model with a complete config.json.")
-    if architecture not in tools.architectures():
-        raise UnsupportedModel(
-            f"llama.cpp's converter ({tools.version}) does not know the architecture {architecture}.",
-            "Choose another model, another method, or a newer llama-cpp-python.",
-        )
-
-
-def _weights(source: Path) -> None:
-    index = source / "model.safetensors.index.json"
-    if index.is_file():
-        shards = set((_json(index).get("weight_map") or {}).values())
-        for shard in sorted(map(str, shards)):
-            if Path(shard).name != shard:
-                raise UnsafeFormat(
-                    f"The weight index of {source.name} points outside its folder ({shard!r}).", "Choose another model."
-                )
-            if not (source / shard).is_file():
-                raise IncompleteModel(f"{source.name} lacks the weight file {shard}.", "Download the model again.")
-        return
-    if any(source.glob("model*.safetensors")):
-        return
-    if any(source.glob("*.bin")) or any(source.glob("*.pt")):
-        raise UnsafeFormat(
-            f"The weights of {source.name} are pickled Python objects, which can run code when read.",
-            "Choose a model, or a revision of it, that has safetensors files.",
-        )
-    raise IncompleteModel(f"{source.name} has no weights (model*.safetensors).", "Download the model again.")
-
-
-def _json(path: Path) -> Mapping[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise IncompleteModel(f"{path.parent.name} has no {path.name}.", "Download the model again.") from error
-    except ValueError as error:
-        raise IncompleteModel(f"{path.name} is not valid JSON: {error}.", "Download the model again.") from error
-    if not isinstance(document, dict):
-        raise IncompleteModel(f"{path.name} does not hold a JSON object.", "Download the model again.")
-    return document
 
 
 # ---------------------------------------------------------------- the child process

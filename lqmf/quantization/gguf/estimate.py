@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lqmf.quantization.gguf import types
-from lqmf.quantization.gguf.check import is_mixture
+from lqmf.quantization.gguf.check import is_mixture, text_part
 from lqmf.records import Estimate, Hardware, ModelInfo, QuantizationPlan
 
 _DTYPE_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I8": 1, "U8": 1}
@@ -45,7 +45,7 @@ def parameters(model: ModelInfo) -> int:
 
 def _ends(config: Mapping[str, Any], vocabulary: int | None) -> tuple[int, int, bool]:
     """Rows and columns of the embedding, and whether the output shares it."""
-    inner = config.get("text_config") or config
+    inner = text_part(config)
     rows = inner.get("vocab_size") or vocabulary or 0
     columns = inner.get("hidden_size") or inner.get("n_embd") or 0
     return int(rows), int(columns), bool(inner.get("tie_word_embeddings", config.get("tie_word_embeddings", False)))

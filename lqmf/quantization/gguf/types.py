@@ -49,7 +49,7 @@ _TABLE: Mapping[str, tuple[int, int, float, float, float, float, bool, str]] = {
     "Q3_K_L": (13, 3, 4.19, _Q3, _Q6, 60, False, "between Q3_K_M and 4 bits"),
     "Q3_K_S": (11, 3, 3.44, _Q3, _Q6, 60, False, "smaller than Q3_K_M, with more loss"),
     "IQ3_S": (26, 3, 3.46, _Q3, _Q6, 300, False, "a little smaller than IQ3_M"),
-    "IQ3_XS": (22, 3, 3.27, _Q3, _Q6, 300, False, "between IQ3_S and 2 bits"),
+    "IQ3_XS": (22, 3, 3.27, _Q3, _Q6, 300, True, "between IQ3_S and 2 bits"),
     "IQ3_XXS": (23, 3, 3.21, _Q3, _Q5, 300, True, "the smallest 3-bit type"),
     "Q2_K": (10, 2, 2.94, _Q2, _Q6, 60, False, "very small, with a large loss"),
     "IQ2_M": (29, 2, 2.70, _Q3, _Q5, 400, True, "better than Q2_K at a smaller size"),
@@ -99,4 +99,4 @@ def known(name: str) -> QuantType:
 
 def without_imatrix(name: str) -> str:
     """The type to recommend in place of one that needs an importance matrix."""
-    return {3: "Q3_K_S or IQ3_XS", 2: "Q2_K", 1: "Q2_K"}[TYPES[name].bits]
+    return {3: "Q3_K_S or IQ3_S", 2: "Q2_K", 1: "Q2_K"}[TYPES[name].bits]
