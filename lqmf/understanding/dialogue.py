@@ -74,7 +74,7 @@ _CORRECTS = Pattern(
     r"|actually(?: no)?|oops|strike that|my (?:mistake|bad)|no no|better|let me rephrase|i take that back)\b[ ,:.!-]*"
 )
 _NO_COMMA = Pattern(
-    r"(?:[,;.:-]|\bhmm?) +no+(?:, +| +(?!gpu|cpu|graphics|fallback|imatrix|calib|need|more|less|bigger|larger|way|matter|limit"
+    r"(?:[,;.:-]|\bhmm?) +no+(?:, +| +(?!gpu|cpu|graphics|fall|\w+ing\b|imatrix|calib|need|more|less|bigger|larger|way|matter|limit"
     r"|gguf|gptq|bitsandbytes|bnb|quantiz|safetensors|idea|problem|rush|hurry))"
 )
 

@@ -488,6 +488,7 @@ QUESTIONS = _rules(
         "preflight",
         "asks whether it can be done",
         r"^preflight\b|\bpreflight\b"
+        rf"|\b(?:is|are)\b[^.;]{{0,40}}\b(?:possible|supported|available|allowed|ok|feasible|doable|an option) (?:for|with|on) {MODELISH}"
         r"|\b(?:can|could|may|might|will|would|should)\b (?:(?:one|we|you|i|it|this|that|the model"
         rf"|model)\s)*(?:ever )?(?:{MODELISH}|the model)[^.;]{{0,30}}?\b(?:be|get"
         r"|still be)(?: \w+)? (?:quantizi?ed|quantized|converted|compressed|made|turned|done|used|shrunk"
@@ -496,8 +497,8 @@ QUESTIONS = _rules(
         r"|convertible|compatible|allowed|private|public|open|licen[cs]ed|restricted|available|possible|doable"
         r"|feasible|ok for|suitable|downloadable|accessible|known|eligible|free to|free for)\b"
         rf"|\b(?:does|do|will|would|can|could)\b[^.;]{{0,20}}(?:{_METHOD}|you|lqmf|it|we|the converter"
-        rf"|the tool)[^.;]{{0,12}}\b(?:support|handle|know(?! about| of)|work with|accept|cope with|understand|deal with"
-        rf"|do)\b[^.;]*(?:{MODELISH})"
+        rf"|the tool)[^.;]{{0,12}}\b(?:support|handle|know(?! about| of)|work with|accept|cope with|understand|deal with)\b"
+        rf"[^.;]*(?:{MODELISH})"
         rf"|\b(?:does|do|will|would)\b[^.;]*(?:{MODELISH})[^.;]{{0,20}}\b(?:work|support|need a (?:token"
         r"|licen[cs]e|login)|require|have a (?:tokenizer|chat template|licen[cs]e)|go|play)\b"
         r"|\b(?:possible|feasible|able|doable|allowed|ok|okay|legal) to (?:quantize|convert|compress|shrink"

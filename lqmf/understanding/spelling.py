@@ -12,7 +12,7 @@ from lqmf.understanding.models import familiar_words
 from lqmf.understanding.patterns import words
 
 KEYWORDS = words(
-    """quantize quantise quantization quantized quantizable bitsandbytes gguf gptq compare comparison benchmark
+    """quantize which quantise quantization quantized quantizable bitsandbytes gguf gptq compare comparison benchmark
     preflight statistics stats history delete remove erase verify rebuild report experiment finetune adapter
     adapters serve server sweep login logout status switch config configuration setting settings doctor explain
     cancel resume interrupted context tokens memory accurate accuracy quality fastest smallest smaller
@@ -28,7 +28,7 @@ KEYWORDS = words(
 ENGLISH = words(
     """internal internals internet interned callbacks processed supposed seed letting dialogue companion robert boom concert
     influence ease integrate intensity flat slant codec coded interrupt interrupts hardwired graphical statistical
-    text best rest nest tests tested tester testing lists listed listing shows shown showed plans planned plane
+    wish with witch rich while white whim text best rest nest tests tested tester testing lists listed listing shows shown showed plans planned plane
     plain chats serves served serving severe nerve server servers compared compares deleted deletes removed
     removes erased verified verifies reported reports reporter mode modes modeled memories quality equality
     converted converts compressed shrinks shrunk status statue state states stat statistic helps helped helper

@@ -146,6 +146,14 @@ PHRASES: tuple[tuple[Pattern, str], ...] = tuple(
             "under",
         ),
         (r"\b(?:no maximo|sous|sotto|abaixo de|por debajo de|au maximum|inferieur a)\b", "under"),
+        (
+            r"\b(?:cuanto|quanto|combien) (?:ocupa\w*|pesa\w*|occup\w*|prend\w*|pese\w*|de (?:place|memoire) (?:faut|prend)\w*)\b",
+            "how big would",
+        ),
+        (
+            r"\bwie ?viel (?:platz|speicher|ram|vram)\b|\bcuanta memoria\b|\bquanta memoria\b|\bcombien de memoire\b",
+            "how much memory",
+        ),
         (r"\bque veut dire\b|\bwat is\b", "what is"),
         (r"\btarjetas? (?:grafica|de video)s?\b|\bcarte graphique\b|\bscheda (?:grafica|video)\b", "gpu"),
         (r"\bplaca (?:grafica|de video)\b|\bgrafikkarte\b", "gpu"),
