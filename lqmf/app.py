@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lqmf.agents.memory_agent import MemoryAgent
     from lqmf.agents.planner_agent import PlannerAgent
     from lqmf.hub.client import HubClient
+    from lqmf.hub.retry import RetryPolicy
     from lqmf.jobs.runner import Runner
     from lqmf.pipeline import Models, Pipeline
     from lqmf.quantization.base import Backend
@@ -172,7 +173,14 @@ class App:
     def hub(self) -> HubClient:
         from lqmf.hub.client import HubClient
 
-        return HubClient(token_provider=self._token)
+        endpoint = os.environ.get("HF_ENDPOINT") or self.settings.dotenv.get("HF_ENDPOINT")
+        return HubClient(endpoint=endpoint, token_provider=self._token, retry=self._retry)
+
+    @cached_property
+    def _retry(self) -> RetryPolicy:
+        from lqmf.hub.retry import RetryPolicy
+
+        return RetryPolicy(max_retries=self.settings.values.max_retries)
 
     def _token(self) -> str | None:
         """The token of the settings (.env and the environment), else the one that huggingface_hub keeps."""
@@ -191,6 +199,7 @@ class App:
         from lqmf.utils import huggingface_auth
 
         place = self.workspace.models
+        options = download.TransferOptions(retry=self._retry)
 
         async def inspect(ref: ModelRef) -> ModelInfo:
             if ref.kind != "hub":
@@ -198,7 +207,7 @@ class App:
             return await download.inspect_or_find(ref, place, hub=self.hub)
 
         async def fetch(info: ModelInfo, emit: Emit, job: str) -> Path:
-            return await download.fetch(info, place, hub=self.hub, emit=emit, job=job)
+            return await download.fetch(info, place, hub=self.hub, emit=emit, job=job, options=options)
 
         return Models(
             resolve=partial(parse_ref, canonical=canonical),

@@ -353,6 +353,7 @@ class Pipeline:
 
     async def resume(self, job: str | None, ask: Ask) -> Quantized:
         """Go on with an interrupted, failed or cancelled job: what was downloaded or made stays, the rest is redone."""
+        self.interrupted()  # so that what a killed process left running counts as unfinished
         row = self._memory.job(job) if job else self._last_unfinished()
         if row["kind"] != "quantize":
             raise UsageError(f"{row['id']} was a {row['kind']}, which is done anew.", f"`lqmf test {row['title']}`")

@@ -84,6 +84,13 @@ class Loaded:
         self.origins = dict(origins)
         self.root = root
 
+    @property
+    def dotenv(self) -> dict[str, str | None]:
+        """All that .env says, others' variables included."""
+        from dotenv import dotenv_values
+
+        return dotenv_values(self.root / DOTENV)
+
     def describe(self, key: str) -> dict[str, Any]:
         """One setting as `config get` shows it; secrets only say whether they are set."""
         _known(key)

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,25 +11,11 @@ import psutil
 import pytest
 
 from lqmf import workspace
+from tests.commands import command, document, environment, lqmf
 
 pytestmark = pytest.mark.slow
 STAGES = ("download", "convert", "quantize", "publish", "probe", "divergence")
 PATIENCE_SECONDS = 120.0
-
-
-def lqmf(root: Path, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    """Run a command in the workspace `root`."""
-    return subprocess.run(command(root, *arguments), input=stdin, capture_output=True, text=True, timeout=300)
-
-
-def command(root: Path, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "lqmf", "--workspace", str(root), *arguments]
-
-
-def document(root: Path, *arguments: str):
-    """What a command says with --json."""
-    done = lqmf(root, *arguments, "--json")
-    return json.loads(done.stdout)
 
 
 def events(root: Path) -> list[dict]:
@@ -55,6 +40,7 @@ def start(root: Path) -> subprocess.Popen:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        env=environment(root),
     )
 
 
@@ -72,7 +58,7 @@ def assert_whole(artifact: Path) -> None:
 
 
 def jobs(root: Path) -> list[dict]:
-    return [row for row in document(root, "history") if row["kind"] == "job"]
+    return [row for row in document(root, "history")["history"] if row["kind"] == "job"]
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -106,7 +92,7 @@ def assert_finished(root: Path, job: str) -> None:
     record = document(root, "show", job)
     assert record["status"] == "done"
     assert len(record["attempts_made"]) == 2
-    assert [row["name"] for row in document(root, "list")] == [artifact.name]
+    assert [row["name"] for row in document(root, "list")["records"]] == [artifact.name]
 
 
 @pytest.mark.parametrize("stage", ["convert", "quantize", "divergence"])
