@@ -140,6 +140,7 @@ def bits_per_weight(headers: list[GgufHeader]) -> float | None:
     return 8.0 * sum(header.tensor_bytes for header in headers) / parameters if parameters else None
 
 
+_CUT = "its header is cut short, or absurdly long"
 _AGAIN = "Get the file again: it may be cut short or damaged."
 
 
@@ -187,7 +188,7 @@ class _Reader:
     def _skip(self, count: int) -> int:
         """Step over `count` bytes; returns where they began."""
         if count > min(self.size, _LONGEST_HEADER) - self.at:
-            raise self._bad("its header is cut short, or absurdly long")
+            raise self._bad(_CUT)
         self.at += count
         return self.at - count
 
@@ -215,14 +216,22 @@ class _Reader:
             raise self._bad(f"an array's elements have the unknown type {kind}")
         if length <= _KEPT_ELEMENTS:
             return [self._value(kind) for _ in range(length)]
-        if kind != _STRING:
-            self._skip(length * struct.calcsize(_SCALARS[kind]))
-        elif length > _MOST_STRINGS:
-            raise self._bad(f"it claims an array of {length} strings")
+        if kind == _STRING:
+            self._skip_strings(length)
         else:
-            for _ in range(length):
-                self._skip(self._scalar("<Q"))
+            self._skip(length * struct.calcsize(_SCALARS[kind]))
         return LongArray(length)
+
+    def _skip_strings(self, length: int) -> None:
+        """Step over `length` strings. A vocabulary has hundreds of thousands, so the loop is bare."""
+        if length > _MOST_STRINGS:
+            raise self._bad(f"it claims an array of {length} strings")
+        read, view, at, limit = struct.Struct("<Q").unpack_from, self.view, self.at, self.size - 8
+        for _ in range(length):
+            if at > limit:
+                raise self._bad(_CUT)
+            at += 8 + read(view, at)[0]
+        self._skip(at - self.at)
 
     def _tensor(self, alignment: int) -> Tensor:
         name, dimensions = self._string(), self._scalar("<I")

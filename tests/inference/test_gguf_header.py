@@ -166,3 +166,11 @@ def test_a_split_model_is_all_its_files(tmp_path):
         shards(first)
     second = write(tmp_path, data, "m-00002-of-00002.gguf")
     assert shards(first) == [first, second]
+
+
+@given(cut=st.integers(24, len(gguf({"v": ["word"] * 100})) - 1))
+def test_a_vocabulary_that_is_cut_short_is_refused(tmp_path_factory, cut):
+    whole = gguf({"v": ["word"] * 100})
+    path = write(tmp_path_factory.mktemp("vocabulary"), whole[: min(cut, len(whole.rstrip(b"\0")) - 1)])
+    with pytest.raises(ModelError):
+        read_header(path)
