@@ -570,7 +570,7 @@ def _belongs(state: Dialogue, sentence: Sentence, last_is_request: bool) -> bool
         return True
     if "model" not in request.slots:
         return last_is_request or joins
-    if joins:
+    if joins or sentence.models[-1] == request.slots["model"]:
         return True
     return last_is_request and not sentence.said
 

@@ -170,7 +170,7 @@ COMMANDS = _rules(
         r"|all |my )*(?:commands?|options|features|capabilities|possibilities)|(?:list|show)(?: me)? (?:all "
         r"|the |available |your )*(?:commands|options|help|features|usage)(?: \w+)?|i (?:need|want) (?:some "
         r"|a bit of |a little )?help|i am (?:lost|stuck|new here|confused)|(?:where|how) do i (?:start|begin)"
-        r"|i do not know what to (?:do|type|say)|what now|which commands .*|getting started"
+        r"|i do not know what to (?:do|type|say)|what now|(?:which|what) commands .*|getting started"
         r"|give me (?:some )?(?:help|examples|an overview of (?:the )?commands)|i have no idea .*|(?:some "
         r"|a little )?help(?: \w+)?)[\s?!.]*$",
     ),
@@ -303,7 +303,8 @@ COMMANDS = _rules(
     (
         "cancel",
         "calls it off",
-        r"^(?:(?:please |just |no )*(?:cancel|abort|stop|halt|never ?mind|nvm|forget (?:it|that|about it|this)"
+        r"^(?:cancel|stop|abort|halt|wait|never ?mind)\b[ ,.!-]+[^<]*\b(?:chang\w+|mind|no longer|later|wrong|bad idea|mistake|forget|leave)\b"
+        r"(?: (?:my|it|this|that|mind|about|one|idea|model|now|for))*[\s.!]*$|^(?:(?:please |just |no )*(?:cancel|abort|stop|halt|never ?mind|nvm|forget (?:it|that|about it|this)"
         r"|undo(?: (?:that|it|this))?|scratch that|drop it|leave it|kill (?:it|the (?:job|run))|terminate"
         r"|interrupt|nah,? (?:forget|leave|drop|cancel).*|back|go back|not now|do not(?: do (?:it|that|this))?"
         r"|do not bother|let us not|changed? my mind|i (?:have )?changed my mind|i (?:do not"
@@ -723,8 +724,28 @@ _MAY_I = Rule(
     "asks whether it can be done",
     Pattern(rf"\b(?:can|could|may) (?:i|we|one) (?:\w+ )?(?:{QUANTIZE_VERB})\b.*{M}"),
 )
+_YES_OR_NO = r"^(?:is|are|was|does|do(?! (?:not|the|it|that|this|a|an|so)\b| <)|did|has|will|would|should|might|could|can)\b(?! (?:you|it be possible to|we (?:have|get|make))\b)"
+_SIZED_QUESTION = Rule(
+    "plan",
+    "asks whether it will do",
+    Pattern(
+        rf"{_YES_OR_NO}(?=.*{M}).*\b(?:big|large|heavy|small|slow|fast|fit\w*|run\w*|memory|v?ram|gpus?|cards?|cpus?|laptop|pc|machine"
+        r"|computer|raspberry|\d+ ?(?:gb|gigs?|gib))\b"
+    ),
+)
+_MODEL_QUESTION = Rule("preflight", "asks about a model", Pattern(rf"{_YES_OR_NO}.*{M}"))
+_PLAIN_WHAT = Rule(
+    "explain",
+    "asks what something is",
+    Pattern(
+        rf"^what(?: kind of \w+)? (?:is|are|does|do|makes?)\b(?!.*\b(?:best|right|optimal|recommend\w*|ideal|size|should|smallest|status"
+        rf"|success|i have|my|i|plan|estimate)\b(?!-))(?!.*{THING})"
+    ),
+)
 _OPEN_QUESTION = Rule(
-    "plan", "asks what it would be", Pattern(rf"^(?:what|which|how)\b(?! about\b| if\b| do i\b).*{M}")
+    "plan",
+    "asks what it would be",
+    Pattern(rf"^(?:what|which|how)\b(?! about\b| if\b| do i\b| matters\b| counts\b| i\b| we\b).*{M}"),
 )
 
 
@@ -745,11 +766,13 @@ def classify(plain: str) -> Rule | None:
     return (
         _first(ACTIONS, text)
         or _first(QUESTIONS[:1], front)
+        or (_PLAIN_WHAT if _PLAIN_WHAT.matches(front) and DOMAIN.search(front) else None)
         or _first(QUESTIONS[1:], text if _is_of_models(text) else "")
         or _first(OUTCOMES[:3], text)
         or _knowledge(front)
         or _first(OUTCOMES[3:], text)
-        or (_OPEN_QUESTION if _OPEN_QUESTION.matches(front) else None)
+        or _first((_SIZED_QUESTION, _MODEL_QUESTION), front)
+        or _first((_OPEN_QUESTION,), front)
         or _first(QUANTIZING, text)
     )
 

@@ -84,7 +84,7 @@ _FALLBACK = Pattern(
     + r"|\bcpu (?:if|when|in case)\b[^.;]{0,60}"
     + _TROUBLE
     + r"|\botherwise(?: \w+){0,4} cpu\b|\bor else(?: \w+){0,4} cpu\b"
-    r"|\bcpu (?:as|is) (?:\w+ ){0,3}(?:backup|plan b|last resort|spare)"
+    r"|\bcpu (?:as|is) (?:\w+ ){0,3}(?:backup|fallback|fall-back|plan b|last resort|spare)"
     r"|\bcpu is (?:fine|ok) (?:as|if)[^.;]*"
     + _FALLBACK_WORDS
     + r"|\b(?:backup|plan b)[^.;]{0,20} cpu\b|"
@@ -163,7 +163,7 @@ _TO_FIT = Pattern(
     r"|the|an?|just|only|about|under|at|most|less|than|it|to|all|of|we|i))*[ :]*$"
 )
 _SHRINK = Pattern(
-    r"\b(?:shrink|squeeze|compress|reduce|bring|get|cut|slim|cram|pack|make|keep)\b[^.;]*\b(?:to|into|under"
+    r"\b(?:shrink|squeeze|compress|reduce|bring|get|cut|slim|cram|pack|make|keep|squash|squish|crush|stuff|convert|turn|boil|trim|take|push|force)\b[^.;]*\b(?:to|into|under"
     r"|below|at|down)(?: \w+){0,2} ?$"
 )
 
@@ -317,7 +317,7 @@ _PRIORITIES: tuple[tuple[str, Pattern], ...] = tuple(
             r"|(?:prioriti[sz]e|favou?r|prefer|minimi[sz]e|care about|optimi[sz]e for|focus on|emphasis on"
             r"|for|about|on) (?:the |min(?:imum|imal)? |small )?(?:size|footprint|disk (?:space|usage)"
             r"|file size)|(?:save|saving|saves) (?:\w+ )?(?:disk|space|storage)"
-            r"|most compact|compact|smallest[ -]?possible"
+            r"|most compact|compact|smallest[ -]?possible|make (?:it|this|that|them) (?:really |very |super |quite )?(?:tiny|small|little)"
             r"|tiny (?:version|gguf|build)|teeny|priority:? ?size)\b",
         ),
     )
@@ -395,6 +395,18 @@ def _device(plain: str) -> str | None:
     return seen[-1][2]
 
 
+_LONE_PRIORITY = Pattern(
+    r"(?:^|[,;:] ?)(?:for )?(?:best |max )?(?P<alone>quality|speed|size)(?: first| please)?(?= ?(?:[,;:.!]|$))"
+    r"|\b(?:matters(?: \w+)?|important(?: \w+)?|main thing|priority) (?:is|here is) (?:the )?(?P<stated>quality|speed|size)\b"
+)
+
+
+def _priority(plain: str) -> str | None:
+    found = _first(_PRIORITIES, plain)
+    alone = None if found else _LONE_PRIORITY.search(plain)
+    return alone[alone.lastgroup or 0] if alone else found
+
+
 def _first(table: tuple[tuple[str, Pattern], ...], plain: str) -> str | None:
     return next((name for name, pattern in table if pattern.search(plain)), None)
 
@@ -428,7 +440,7 @@ def extract(plain: str) -> Slots:
         "method": method,
         "context": context,
         "cpu_fallback": fallback,
-        "priority": _first(_PRIORITIES, plain),
+        "priority": _priority(plain),
         "format": _format(plain, method),
         "device": _device(rest),
         "status": status(plain),

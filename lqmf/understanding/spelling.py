@@ -84,7 +84,7 @@ def corrected(word: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _nearest(word: str) -> str:
-    reach = 1 if len(word) < 8 else 2
+    reach = 1 if len(word) < 6 else 2
     shapes = _shortened(word, reach)
     candidates = {keyword for shape in shapes for keyword in _index().get(shape, ())}
     best = min(((_distance(word, keyword), keyword) for keyword in candidates), default=(99, word))
@@ -96,14 +96,14 @@ def _allowed(word: str, keyword: str) -> int:
         return 1 if sorted(set(word)) == sorted(set(keyword)) else 0
     if word[0] != keyword[0] and word[1:3] != keyword[1:3] and word[:2] != keyword[1::-1]:
         return 0
-    return 2 if min(len(word), len(keyword)) >= 8 else 1
+    return 2 if min(len(word), len(keyword)) >= 8 or sorted(word) == sorted(keyword) else 1
 
 
 @lru_cache(maxsize=1)
 def _index() -> dict[str, list[str]]:
     index: dict[str, list[str]] = {}
     for keyword in sorted(KEYWORDS | familiar_words()):
-        for shape in _shortened(keyword, 1 if len(keyword) < 8 else 2):
+        for shape in _shortened(keyword, 1 if len(keyword) < 6 else 2):
             index.setdefault(shape, []).append(keyword)
     return index
 
