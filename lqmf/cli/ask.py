@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from lqmf.understanding.answers import Reply
 
 
+REMEDIES = {
+    "confirm": "Add --force, or type the command at a terminal. --yes is no answer to this.",
+    "secret": "Type the command at a terminal; what is secret is never read from a pipe.",
+}
+
+
 class Nobody:
     """Nobody can be asked: every question ends the command with exit 2 and says what was open."""
 
@@ -31,7 +37,7 @@ class Nobody:
 
     async def __call__(self, question: Question) -> Reply:
         """Raises NeedsInput."""
-        raise NeedsInput([question])
+        raise needs_input(question)
 
 
 class Recommended:
@@ -67,7 +73,15 @@ class _Silent:
         self.show = other.show
 
     async def __call__(self, question: Question) -> Reply:
-        raise NeedsInput([question])
+        raise needs_input(question)
+
+
+def needs_input(question: Question) -> NeedsInput:
+    """The error for a question that nobody can be asked, with what would have answered it."""
+    error = NeedsInput([question])
+    if question.kind != "plan":
+        error.remedy = REMEDIES[question.kind]
+    return error
 
 
 def read_answer(question: Question, line: str) -> Reply:

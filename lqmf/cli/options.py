@@ -110,11 +110,12 @@ def artifact_names(incomplete: str) -> list[str]:
 
 
 def type_names(incomplete: str) -> list[str]:
-    """Types that begin so, whatever their case."""
+    """Types that begin so, in the case of letters in which the word was begun."""
     from lqmf.quantization.registry import backends
 
     known = [name for backend in backends().values() for name in backend.types]
-    return [name for name in known if name.lower().startswith(incomplete.lower())]
+    spelled = known if incomplete.upper() == incomplete else [name.lower() for name in known]
+    return [name for name in spelled if name.startswith(incomplete)]
 
 
 # ---------------------------------------------------------------- what several commands take

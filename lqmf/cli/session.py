@@ -190,8 +190,9 @@ def is_command(invocation: Invocation, session: Session) -> bool:
         return True
     if is_spoken(invocation.decision):
         return False
-    names = named(invocation.decision, ("name", "names"))
-    return not names or known(names, session)
+    if invocation.module is None or not invocation.module.COMMAND.names_artifacts:
+        return True
+    return known(named(invocation.decision, ("name", "names")), session)
 
 
 def is_spoken(decision: Decision) -> bool:

@@ -138,9 +138,10 @@ def _ask(screen: Screen) -> Ask:
 
 
 def _chat(options: Options) -> int:
+    if options.get("json"):
+        error = UsageError("--json needs a command or a sentence.", "For example: `lqmf list --json`.")
+        return _refused(error, ["--json"])
     if sys.stdin.isatty():
-        if options.get("json"):
-            return _refused(UsageError("--json needs a command.", "For example: `lqmf list --json`."))
         from lqmf.cli.repl import chat
 
         return asyncio.run(chat(options))
@@ -202,6 +203,7 @@ def on_interrupt(task: asyncio.Task[Any]) -> Iterator[None]:
 def _complete() -> int:
     from lqmf.cli import tree
 
+    tree.learn_shells()
     with contextlib.suppress(SystemExit):
         tree.root().main(args=[], prog_name=tree.PROGRAM, complete_var=COMPLETE)
     return 0

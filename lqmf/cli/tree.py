@@ -148,6 +148,13 @@ def _epilog(examples: Sequence[str]) -> str:
     return "Examples:\n\n\b\n" + "\n".join(f"  {line}" for line in examples)
 
 
+def learn_shells() -> None:
+    """Let typer register the shells that it can complete in, which it does for an app with completion options."""
+    app = typer.Typer(add_completion=True)
+    app.command()(options.common)
+    typer.main.get_command(app)
+
+
 def help_text(name: str) -> str:
     """One command's help, as `--help` prints it."""
     command = leaf(name)

@@ -18,6 +18,7 @@ COMMAND = Command(
     intents=("compare",),
     examples=("lqmf compare demo_gguf_4bit_Q4_K_M demo_gguf_8bit_Q8_0", "lqmf compare Q4_K_M Q8_0 --json"),
     order=50,
+    names_artifacts=True,
 )
 
 

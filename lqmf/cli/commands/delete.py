@@ -26,6 +26,7 @@ COMMAND = Command(
     examples=("lqmf delete demo_gguf_8bit_Q8_0", "lqmf delete demo_gguf_8bit_Q8_0 --force --json"),
     order=110,
     panel="Housekeeping",
+    names_artifacts=True,
 )
 
 

@@ -25,6 +25,7 @@ COMMAND = Command(
         "lqmf test demo --comprehensive --json",
     ),
     order=40,
+    names_artifacts=True,
 )
 LISTING = ("list", "discover")
 

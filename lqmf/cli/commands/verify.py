@@ -23,6 +23,7 @@ COMMAND = Command(
     examples=("lqmf verify demo_gguf_4bit_Q4_K_M", "lqmf verify Q4_K_M --json"),
     order=100,
     panel="Housekeeping",
+    names_artifacts=True,
 )
 
 

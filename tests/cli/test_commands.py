@@ -1,0 +1,114 @@
+"""Every command is one file that says what it does, is imported only when used, and carries out its intents."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tomllib
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from lqmf.cli import registry, spoken, tree
+from lqmf.records import Decision
+
+INTENTS = """
+quantize plan preflight test benchmark compare list show stats history delete verify rebuild report docs chat experiment
+finetune adapters serve sweep hf_login hf_status hf_logout llm_status llm_switch config doctor demo explain help cancel
+resume exit
+"""
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("name", registry.builtin_names())
+def test_a_command_is_named_after_its_file_and_says_what_it_does_with_examples(name: str) -> None:
+    command = registry.load(name).COMMAND
+    assert command.name == name
+    assert 10 < len(command.summary) < 70
+    assert command.examples
+    text = tree.help_text(name)
+    assert command.examples[0] in text
+    assert "--json" in text
+
+
+@pytest.mark.parametrize("name", registry.builtin_names())
+def test_the_examples_of_a_command_parse(name: str) -> None:
+    """Those that are plain `lqmf NAME ..` lines, as typed in a shell."""
+    import shlex
+
+    lines = [shlex.split(line.split(" < ")[0].split(" > ")[0]) for line in registry.load(name).COMMAND.examples]
+    for words in lines:
+        if words[:2] == ["lqmf", name]:
+            invocation = tree.read(words[1:])
+            assert invocation.module is registry.load(name), words
+            assert isinstance(invocation.decision, Decision)
+
+
+@pytest.mark.parametrize("name", ["config", "hf"])
+def test_each_subcommand_has_an_example_of_its_own_in_its_help(name: str) -> None:
+    for sub, command in tree.leaf(name).commands.items():
+        examples = [line for line in registry.load(name).COMMAND.examples if f"{name} {sub}" in line]
+        assert examples, f"{name} {sub}"
+        assert examples[0] in command.epilog
+
+
+def test_every_intent_has_one_command_or_is_said_to_be_missing() -> None:
+    owners = Counter(intent for command in tree.commands() for intent in command.intents)
+    assert all(count == 1 for count in owners.values())
+    for intent in INTENTS.split():
+        assert (registry.for_intent(intent) is not None) != (intent in spoken.NOT_BUILT), intent
+
+
+def test_a_missing_part_is_not_offered_in_the_help() -> None:
+    offered = {command.name for command in tree.commands()}
+    assert not offered & set(spoken.NOT_BUILT)
+
+
+def test_using_one_command_imports_no_other() -> None:
+    code = "import sys; from lqmf.cli import tree; tree.read(['stats']); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert [m for m in loaded if m.startswith("lqmf.cli.commands.")] == ["lqmf.cli.commands.stats"]
+
+
+def test_a_third_party_adds_a_command_through_an_entry_point(tmp_path: Path) -> None:
+    """One installed file with COMMAND, cli and act: it is found, listed, and reached by its own intent."""
+    (tmp_path / "greet.py").write_text(
+        "from lqmf.cli.command import Command\n"
+        "from lqmf.records import Decision, Outcome\n"
+        "COMMAND = Command('greet', 'greet somebody', intents=('greet',), examples=('lqmf greet',), order=900,\n"
+        "                  remembered=False, needs_app=False)\n"
+        "def cli(name: str) -> Decision:\n"
+        '    """Greet."""\n'
+        "    return Decision('greet', {'name': name})\n"
+        "async def act(app, decision, ask):\n"
+        "    return Outcome({'greeted': decision.slots['name']}, 'Hello!')\n"
+    )
+    info = tmp_path / "greet-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: greet\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[lqmf.commands]\ngreet = greet\n")
+    run = [sys.executable, "-m", "lqmf", "greet", "Ada", "--json"]
+    path = f"{tmp_path}:{ROOT}"
+    told = subprocess.run(
+        run, capture_output=True, text=True, check=True, env={"PYTHONPATH": path, "HOME": str(tmp_path)}
+    )
+    assert json.loads(told.stdout) == {"greeted": "Ada"}
+    listed = subprocess.run([*run[:3], "--help"], capture_output=True, text=True, check=True, env={"PYTHONPATH": path})
+    assert "greet somebody" in listed.stdout
+
+
+def test_the_readme_names_every_command_and_no_other() -> None:
+    """Documentation that drifts fails."""
+    readme = ROOT / "README.md"
+    if not readme.exists():
+        pytest.skip("there is no README yet")
+    text = readme.read_text(encoding="utf-8")
+    missing = [name for name in registry.builtin_names() if f"lqmf {name}" not in text and f"`{name}`" not in text]
+    assert not missing
+
+
+def test_the_console_script_is_main() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["project"]["scripts"] == {"lqmf": "lqmf.cli.main:main"}

@@ -1,0 +1,155 @@
+"""A line that parses whole as a command is a command; anything else is a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lqmf.cli import options, planning, session
+from lqmf.cli.render import Screen
+from lqmf.errors import LqmfError, NotBuilt
+
+COMMANDS = [
+    ("stats", "stats", {}),
+    ("lqmf stats", "stats", {}),
+    ("quantize gpt2", "quantize", {"model": "gpt2"}),
+    (
+        "quantize demo --type q4_k_m,Q8_0 --test none",
+        "quantize",
+        {"model": "demo", "type": "Q4_K_M,Q8_0", "test": "none"},
+    ),
+    ("quantize ./m --memory 8GB --device gpu", "quantize", {"model": "./m", "memory_gb": 8, "device": "gpu"}),
+    ("quantize org/m@main --context 16k --bits 5", "quantize", {"model": "org/m@main", "context": 16384, "bits": 5}),
+    (
+        "quantize m --target-size 4.2GB --cpu-fallback",
+        "quantize",
+        {"model": "m", "target_size_gb": 4.2, "cpu_fallback": True},
+    ),
+    (
+        "plan demo --priority size --no-cpu-fallback",
+        "plan",
+        {"model": "demo", "priority": "size", "cpu_fallback": False},
+    ),
+    ("test list", "test", {"action": "list"}),
+    ("test discover", "test", {"action": "discover"}),
+    ("test demo_gguf_4bit_Q4_K_M --quick", "test", {"name": "demo_gguf_4bit_Q4_K_M", "test": "quick"}),
+    ("test q4_k_m --comprehensive", "test", {"name": "q4_k_m", "test": "comprehensive"}),
+    ("test ./somewhere/else.gguf", "test", {"name": "./somewhere/else.gguf"}),
+    (
+        "compare demo_gguf_4bit_Q4_K_M demo_gguf_8bit_Q8_0",
+        "compare",
+        {"names": ["demo_gguf_4bit_Q4_K_M", "demo_gguf_8bit_Q8_0"]},
+    ),
+    ("delete Q8_0 --force", "delete", {"name": "Q8_0", "force": True}),
+    ("list --status failed", "list", {"status": "failed"}),
+    ("show Q8_0", "show", {"name": "Q8_0"}),
+    ("config set log_level debug", "config", {"key": "log_level", "value": "debug"}),
+    ("config get log_level", "config", {"key": "log_level"}),
+    ("hf login", "hf_login", {}),
+    ("hf status", "hf_status", {}),
+    ("hf logout", "hf_logout", {}),
+    ("doctor --fix", "doctor", {"fix": True}),
+    ("help quantize", "help", {"topic": "quantize"}),
+    ("exit", "exit", {}),
+]
+SENTENCES = [
+    "quantize gpt2 to 4 bits",
+    "quantize gpt2 in 4bit",
+    "quantize it",
+    "quantize demo, please",
+    "test it",
+    "test that one",
+    "test quickly",
+    "compare it with the last one",
+    "compare Q4_K_M and Q8_0",
+    "compare them",
+    "delete it",
+    "delete everything",
+    "delete nothing_like_it",
+    "list failed jobs",
+    "show me the last one",
+    "show it",
+    "verify it",
+    "stats please",
+    "help me",
+    "what's the weather like?",
+    "make a 4-bit gguf of org/model",
+    "quantize gpt2 --fast",
+    "quantize 'gpt2",
+    "hf, log me in",
+    "",
+]
+
+
+@pytest.fixture
+def talk(home: Path, make_artifact: Callable[..., Path]) -> session.Session:
+    """A chat in a workspace with two artifacts."""
+    make_artifact("demo_gguf_4bit_Q4_K_M")
+    make_artifact("demo_gguf_8bit_Q8_0", "Q8_0", 8)
+    return session.Session(Screen(), {})
+
+
+@pytest.mark.parametrize(("line", "intent", "slots"), COMMANDS, ids=[line for line, _, _ in COMMANDS])
+def test_a_command_line_gives_its_intent_and_its_options_as_slots(
+    talk: session.Session, line: str, intent: str, slots: dict[str, Any]
+) -> None:
+    read = session.read_line(line, talk)
+    assert read is not None
+    assert read.decision is not None
+    assert (read.decision.intent, dict(read.decision.slots)) == (intent, slots)
+
+
+@pytest.mark.parametrize("line", SENTENCES)
+def test_anything_else_is_a_sentence_as_it_was_typed(talk: session.Session, line: str) -> None:
+    read = session.read_line(line, talk)
+    assert read is not None
+    assert read.module is None
+    assert read.sentence == line
+
+
+def test_an_option_that_no_command_has_is_told_when_the_line_is_read_as_a_sentence(
+    talk: session.Session, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session.read_line("quantize gpt2 --fast", talk)
+    assert "No such option: --fast" in capsys.readouterr().err
+
+
+def test_help_is_printed_and_nothing_is_left_to_do(talk: session.Session, capsys: pytest.CaptureFixture[str]) -> None:
+    assert session.read_line("quantize --help", talk) is None
+    assert "lqmf quantize demo --type Q4_K_M" in capsys.readouterr().out
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+@given(st.text(max_size=60))
+def test_any_line_is_read_without_a_fault(talk: session.Session, line: str) -> None:
+    try:
+        read = session.read_line(line, talk)
+    except LqmfError:
+        return
+    assert read is None or read.module or read.sentence == line
+
+
+@pytest.mark.parametrize("given", [{"imatrix": True}, {"kv_type": "q8_0"}, {"parallel": 4}, {"calibration": "x.txt"}])
+def test_an_option_whose_part_is_missing_is_refused_by_its_name(given: dict[str, Any]) -> None:
+    with pytest.raises(NotBuilt) as error:
+        planning.refuse_missing(**given)
+    assert f"--{next(iter(given)).replace('_', '-')}" in error.value.message
+
+
+def test_bits_with_a_fraction_need_a_part_that_is_missing() -> None:
+    assert planning.whole_bits(4.0) == 4
+    with pytest.raises(NotBuilt):
+        planning.whole_bits(4.25)
+
+
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [("q4_k_m", "Q4_K_M"), ("NF4", "nf4"), ("iq4_xs,q8_0", "IQ4_XS,Q8_0"), ("bf16", "BF16"), ("Auto", "auto")],
+)
+def test_types_are_spelled_their_own_way(typed: str, name: str) -> None:
+    assert options.type_name(typed) == name
