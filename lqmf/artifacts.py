@@ -52,23 +52,31 @@ def find(name: str, artifacts: Sequence[Artifact]) -> Artifact:
     raise _unknown(name, artifacts)
 
 
+def receipt_path(path: Path) -> Path:
+    """Where the receipt of the artifact at `path` is kept: in its folder, or beside a foreign file."""
+    return path / RECEIPT if path.is_dir() else path.with_name(f"{path.stem}.{RECEIPT}")
+
+
 def foreign(path: Path) -> Artifact:
     """An artifact for a GGUF file, or a folder with one, that LQMF did not make. Raises NotFound, ModelError, and
     UsageError when the folder holds several."""
     file = model_file(path)
     header = read_header(file)
+    size = sum(shard.stat().st_size for shard in shards(file))
+    receipt = _receipt(receipt_path(path))
     return Artifact(
         name=path.name if path.is_dir() else path.stem,
         path=str(path),
         method="gguf",
         bits=header.bits,
         type=header.type,
-        size_bytes=sum(shard.stat().st_size for shard in shards(file)),
+        size_bytes=size,
         source_size_bytes=None,
         compression_ratio=None,
         model=str(header.metadata.get("general.name", "")),
         created_at=_iso(file.stat().st_mtime),
         foreign=True,
+        receipt=receipt if receipt and receipt.get("size_bytes") == size else None,  # another file may have come
     )
 
 
@@ -103,7 +111,7 @@ def made(folder: Path) -> Artifact:
             compression_ratio=manifest.source_size_bytes / size if size else None,
             model=manifest.model.id,
             created_at=manifest.created_at,
-            receipt=_receipt(folder),
+            receipt=_receipt(receipt_path(folder)),
         )
     except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise UsageError(
@@ -111,10 +119,10 @@ def made(folder: Path) -> Artifact:
         ) from error
 
 
-def _receipt(folder: Path) -> dict[str, Any] | None:
+def _receipt(path: Path) -> dict[str, Any] | None:
     """The receipt, or None when there is none that can be read: it can be measured again."""
     try:
-        document = json.loads((folder / RECEIPT).read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return document if isinstance(document, dict) else None

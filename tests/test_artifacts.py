@@ -108,6 +108,16 @@ def test_a_receipt_that_cannot_be_read_is_none(tmp_path):
         assert artifacts.discover(tmp_path)[0].receipt is None
 
 
+def test_a_foreign_file_keeps_its_receipt_beside_it_until_it_is_another_file(tmp_path):
+    file = tmp_path / "theirs.gguf"
+    file.write_bytes(SMALL)
+    artifacts.receipt_path(file).write_text(json.dumps({"size_bytes": len(SMALL), "perplexity": 9.5}))
+    (found,) = artifacts.discover(tmp_path)
+    assert found.receipt == {"size_bytes": len(SMALL), "perplexity": 9.5}
+    file.write_bytes(SMALL + b"\0" * 32)
+    assert artifacts.discover(tmp_path)[0].receipt is None
+
+
 def test_no_folder_is_an_empty_shelf(tmp_path):
     assert artifacts.discover(tmp_path / "none") == []
 

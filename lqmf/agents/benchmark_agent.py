@@ -71,7 +71,7 @@ class BenchmarkAgent:
         if len({artifact.path for artifact in artifacts}) < 2:
             raise UsageError("A comparison needs two different artifacts.", "lqmf compare NAME NAME")
         receipts = [artifact.receipt or {} for artifact in artifacts]
-        different = [name for name, facts in _CONDITIONS.items() if _differ(facts, artifacts)]
+        different = [name for name, same in _CONDITIONS.items() if all(_differ(fact, artifacts) for fact in same)]
         rows = [_row(row, artifacts, receipts, different) for row in ROWS]
         rows = [row for row in rows if row["id"] != "peak_gpu_bytes" or any(v is not None for v in row["values"])]
         return {
@@ -105,7 +105,12 @@ def _amount(artifact: Artifact) -> Any:
 
 
 def _model(artifact: Artifact) -> Any:
-    return artifact.model
+    return artifact.model.casefold()
+
+
+def _source(artifact: Artifact) -> Any:
+    """The source by what it scored: a foreign file's own name for its model says little."""
+    return ((artifact.receipt or {}).get("base") or {}).get("perplexity") or object()
 
 
 def _machine(artifact: Artifact) -> Any:
@@ -113,11 +118,12 @@ def _machine(artifact: Artifact) -> Any:
     return where.get("cpu"), where.get("gpu"), where.get("engine")
 
 
-_CONDITIONS: Mapping[str, Callable[[Artifact], Any]] = {
-    "text": _text,
-    "amount": _amount,
-    "model": _model,
-    "machine": _machine,
+# each holds when one of its facts is the same in all columns
+_CONDITIONS: Mapping[str, Sequence[Callable[[Artifact], Any]]] = {
+    "text": (_text,),
+    "amount": (_amount,),
+    "model": (_model, _source),
+    "machine": (_machine,),
 }
 
 

@@ -105,6 +105,14 @@ def test_divergences_from_different_sources_are_not_compared():
     assert "different models" in document["notes"][0]
 
 
+def test_one_source_under_two_names_is_known_by_its_score():
+    lower = receipt(kl_divergence={"mean": 0.001, "standard_error": 0, "p99": 0}, base={"perplexity": 9.0})
+    higher = receipt(base={"perplexity": 9.0})
+    document, rows = compare(artifact("a", 100, higher), artifact("b", 100, lower, model="their name for it"))
+    assert rows["kl_divergence"]["best"] == [1]
+    assert document["notes"] == []
+
+
 def test_one_artifact_is_no_comparison():
     for same in ((), (artifact("a"),), (artifact("a"), artifact("a"))):
         with pytest.raises(UsageError, match="two different"):
