@@ -178,3 +178,12 @@ ALWAYS_BY_NAME = frozenset({"test", "compare", "delete", "verify", "rebuild", "d
 def uncaptured(pattern: Pattern) -> str:
     """A vocabulary's pattern for use inside another, where its groups would be in the way."""
     return re.sub(r"\?P<\w+>", "?:", pattern.pattern)
+
+
+def is_value(word: str) -> bool:
+    """Is it a method, a type or a number of bits rather than a name?"""
+    return bool(
+        type_name(word)
+        or METHOD.fullmatch(word)
+        or re.search(r"^\d|bits?$|-only$|^(?:non|re|pre)-|^\w-|-to-|-up$", word)
+    )

@@ -163,7 +163,8 @@ _TO_FIT = Pattern(
     r"|the|an?|just|only|about|under|at|most|less|than|it|to|all|of|we|i))*[ :]*$"
 )
 _SHRINK = Pattern(
-    r"\b(?:shrink|squeeze|compress|reduce|bring|get|cut|slim|cram|pack|make|keep|squash|squish|crush|stuff|convert|turn|boil|trim|take|push|force)\b[^.;]*\b(?:to|into|under"
+    r"\b(?:shrink|squeeze|compress|reduce|bring|get|cut|slim|cram|pack|make|keep|squash|squish|crush|stuff"
+    r"|convert|turn|boil|trim|take|push|force)\b[^.;]*\b(?:to|into|under"
     r"|below|at|down)(?: \w+){0,2} ?$"
 )
 
@@ -317,7 +318,8 @@ _PRIORITIES: tuple[tuple[str, Pattern], ...] = tuple(
             r"|(?:prioriti[sz]e|favou?r|prefer|minimi[sz]e|care about|optimi[sz]e for|focus on|emphasis on"
             r"|for|about|on) (?:the |min(?:imum|imal)? |small )?(?:size|footprint|disk (?:space|usage)"
             r"|file size)|(?:save|saving|saves) (?:\w+ )?(?:disk|space|storage)"
-            r"|most compact|compact|smallest[ -]?possible|make (?:it|this|that|them) (?:really |very |super |quite )?(?:tiny|small|little)"
+            r"|most compact|compact|smallest[ -]?possible"
+            r"|make (?:it|this|that|them) (?:really |very |super |quite )?(?:tiny|small|little)"
             r"|tiny (?:version|gguf|build)|teeny|priority:? ?size)\b",
         ),
     )
@@ -383,7 +385,7 @@ def _method(plain: str) -> str | None:
 
 def _device(plain: str) -> str | None:
     plain, no_gpu = _NO_GPU.subn(" cpu ", plain)
-    plain, no_cpu = _NO_CPU.subn(" gpu " if not no_gpu else " ", plain)
+    plain = _NO_CPU.sub(" gpu " if not no_gpu else " ", plain)
     seen = sorted(
         [(found.start(), found.end(), "cpu") for found in _CPU.finditer(plain)]
         + [(found.start(), found.end(), "gpu") for found in _GPU.finditer(plain)]
@@ -397,7 +399,8 @@ def _device(plain: str) -> str | None:
 
 _LONE_PRIORITY = Pattern(
     r"(?:^|[,;:] ?)(?:for )?(?:best |max )?(?P<alone>quality|speed|size)(?: first| please)?(?= ?(?:[,;:.!]|$))"
-    r"|\b(?:matters(?: \w+)?|important(?: \w+)?|main thing|priority) (?:is|here is) (?:the )?(?P<stated>quality|speed|size)\b"
+    r"|\b(?:matters(?: \w+)?|important(?: \w+)?|main thing|priority) (?:is"
+    r"|here is) (?:the )?(?P<stated>quality|speed|size)\b"
 )
 
 

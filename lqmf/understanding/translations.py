@@ -137,17 +137,20 @@ PHRASES: tuple[tuple[Pattern, str], ...] = tuple(
             "what is",
         ),
         (
-            r"\bo que (?:e|significa)\b|\bque (?:es|significa)\b|\bcosa (?:e|significa)\b|\bwas (?:ist|heisst|bedeutet)\b",
+            r"\bo que (?:e|significa)\b|\bque (?:es|significa)\b"
+            r"|\bcosa (?:e|significa)\b|\bwas (?:ist|heisst|bedeutet)\b",
             "what is",
         ),
         (r"^non\b(?!-)", "no"),
         (
-            r"\b(?:menos de|moins de|meno di|weniger als|unter|unterhalb von|hochstens|maximal|au plus|como maximo|al massimo)\b",
+            r"\b(?:menos de|moins de|meno di|weniger als|unter|unterhalb von|hochstens|maximal|au plus"
+            r"|como maximo|al massimo)\b",
             "under",
         ),
         (r"\b(?:no maximo|sous|sotto|abaixo de|por debajo de|au maximum|inferieur a)\b", "under"),
         (
-            r"\b(?:cuanto|quanto|combien) (?:ocupa\w*|pesa\w*|occup\w*|prend\w*|pese\w*|de (?:place|memoire) (?:faut|prend)\w*)\b",
+            r"\b(?:cuanto|quanto|combien) (?:ocupa\w*|pesa\w*|occup\w*|prend\w*|pese\w*|de (?:place"
+            r"|memoire) (?:faut|prend)\w*)\b",
             "how big would",
         ),
         (

@@ -1,0 +1,137 @@
+"""A decision from a sentence that stands for itself: by its rule, or by its values where no rule names an intent."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from lqmf.records import Decision
+from lqmf.understanding.intents import topic
+from lqmf.understanding.lexicon import INTENT_SLOTS, ON_ARTIFACTS, PROVIDER, REQUESTS, is_value
+from lqmf.understanding.models import MARK, unmark
+from lqmf.understanding.patterns import Pattern, words
+from lqmf.understanding.references import argument, references
+from lqmf.understanding.rules import IT_WORD
+from lqmf.understanding.sentence import Sentence
+from lqmf.understanding.settings_words import setting
+from lqmf.understanding.slots import Slots, revise
+from lqmf.understanding.state import Dialogue
+
+
+def of_its_own(state: Dialogue, sentence: Sentence) -> Decision | None:
+    """The decision that the sentence's own rule names; what "it" is may come from the dialogue."""
+    rule = sentence.rule
+    if rule is None:
+        return None
+    intent, reason = rule.intent, f"{rule.name}{_evidence(sentence)}"
+    if intent == "explain":
+        about = unmark(topic(sentence.plain), sentence.wording.entities)
+        return Decision("explain", {"topic": about}, 0.9, reason)
+    if intent == "config":
+        return decided("config", setting(sentence), 0.9, reason)
+    if intent in ("llm_switch", "llm_status"):
+        return decided(intent, {"provider": provider(sentence.plain)}, 0.9, reason)
+    if intent in ON_ARTIFACTS:
+        return _on_artifact(state, sentence, intent, reason)
+    if intent in REQUESTS:
+        return decided(intent, _requested(state, sentence, intent), 0.9, reason)
+    return decided(intent, sentence.said, 0.9, reason)
+
+
+def _requested(state: Dialogue, sentence: Sentence, intent: str) -> Slots:
+    """The values of a request for a model, which "it" may name."""
+    said = dict(sentence.said)
+    if sentence.models:
+        return {**said, "model": sentence.models[-1]}
+    said |= _unfamiliar(sentence)
+    if sentence.names and "model" not in said:
+        said["name" if intent == "finetune" else "model"] = sentence.names[-1]
+    if "model" in said or state.request is None or not IT_WORD.search(sentence.plain):
+        return said
+    if intent in ("finetune", "sweep"):
+        return said | {key: value for key, value in state.request.slots.items() if key == "model"}
+    return said if state.open else revise(state.request.slots, said)
+
+
+def _on_artifact(state: Dialogue, sentence: Sentence, intent: str, reason: str) -> Decision:
+    slots = {key: value for key, value in sentence.said.items() if key in INTENT_SLOTS[intent]}
+    slots |= references(state, sentence, intent) or argument(sentence)
+    return decided(intent, slots, 0.9, reason)
+
+
+def _evidence(sentence: Sentence) -> str:
+    shown = [f"{key} {value}" for key, value in sentence.said.items()][:4]
+    return f"; reads {', '.join(shown)}" if shown else ""
+
+
+_OBJECT = Pattern(
+    r"^(?:requantize|quantize|quant|compress|shrink|squeeze|convert|plan|preflight|sweep|finetune"
+    r"|train)(?: (?:the|my|model|this|for))* ([a-z][\w.-]*\w)(?=\s|$|[,;:?!])"
+)
+_TARGETS = Pattern(r"\bdemo(?: model)?\b(?! (?:mode|run))")
+
+
+def _unfamiliar(sentence: Sentence) -> Slots:
+    """The model after a verb, when nobody knows its name ("quantize my-llama"); `demo` is the bundled one."""
+    if _TARGETS.search(sentence.front):
+        return {"model": "demo"}
+    found = _OBJECT.search(sentence.front)
+    if found and (re.search(r"\d|-", found[1]) or found[1] in _FAMILY_WORDS) and not is_value(found[1]):
+        typed = re.search(re.escape(found[1]), sentence.wording.text, re.IGNORECASE)
+        return {"model": typed[0] if typed else found[1]}
+    return {}
+
+
+_FAMILY_WORDS = words("falcon bloom opt phi orca solar granite command hermes mpt yi glm")
+
+
+def plain_values(intent: str, said: Mapping[str, Any]) -> Slots:
+    return {key: value for key, value in said.items() if key in INTENT_SLOTS.get(intent, frozenset())}
+
+
+def decided(intent: str, slots: Mapping[str, Any], confidence: float, reason: str) -> Decision:
+    allowed = INTENT_SLOTS.get(intent, frozenset())
+    kept = {key: value for key, value in slots.items() if key in allowed and value is not None and value != []}
+    return Decision(intent, kept, confidence, reason)
+
+
+def provider(plain: str) -> str | None:
+    found = list(
+        PROVIDER.finditer(
+            re.sub(
+                r"\b(?:not|from|instead of|rather than|over|away from) (?:use |using |with )?"
+                + "(?:claude|anthropic|openai|gemini|google|ollama|chatgpt|local)(?: models?)?",
+                " ",
+                plain,
+            )
+        )
+    )
+    return found[-1].lastgroup if found else None
+
+
+# ---------------------------------------------------------------- no verb at all
+
+
+def by_values(state: Dialogue, sentence: Sentence) -> Decision | None:
+    """No rule names an intent, but the values do: a model, or how it should be quantized."""
+    said = plain_values("quantize", sentence.said)
+    telling = {key for key in said if key in ("method", "bits", "type", "target_size_gb")}
+    if sentence.models and (
+        telling or said or _WANTED.search(sentence.plain) or MARK.fullmatch(sentence.front.strip(" .!,"))
+    ):
+        slots = {**said, "model": sentence.models[-1]}
+        return decided("quantize", slots, 0.7, f"a model{_evidence(sentence)}")
+    if ("method" in telling and {"bits", "type"} & telling) or (telling and _WANTED.search(sentence.plain)):
+        return decided("quantize", said | _unfamiliar(sentence), 0.6, f"says how to quantize{_evidence(sentence)}")
+    if telling and len(sentence.plain.split()) <= 6:
+        return decided("quantize", said, 0.5, f"says how to quantize{_evidence(sentence)}")
+    if sentence.names and len(sentence.plain.split()) <= 2:
+        return decided("show", {"name": sentence.names[-1]}, 0.5, "names an artifact")
+    return None
+
+
+_WANTED = Pattern(
+    r"\b(?:make|create|build|produce|generate|give|get|want|need|like|turn|prepare|do|have|into|put|run"
+    r"|version|as|bring|fetch|deliver|cook|spit|use|model|download|load|grab)\b"
+)

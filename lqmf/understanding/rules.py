@@ -1,0 +1,649 @@
+"""The rules: how people ask for each intent, in order. The first that matches decides; `intents` applies them.
+
+Marks: `<m0>` a model, `<n0>` an artifact, `<p0>` a path.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lqmf.understanding.lexicon import METHOD, PROVIDER, SETTING, TYPE, uncaptured
+from lqmf.understanding.patterns import Pattern
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One way to ask for `intent`; `name` is what a reader is told. The pattern is compiled when first needed."""
+
+    intent: str
+    name: str
+    pattern: Pattern
+
+    def matches(self, text: str) -> bool:
+        """Does the sentence ask so?"""
+        return self.pattern.search(text) is not None
+
+
+M, N, X = r"<m\d+>", r"<n\d+>", r"<[mnp]\d+>"
+IT = (
+    r"(?:\b(?:it|that|this|them|those|these|both|(?:the|that|this) (?:\w+ ){0,2}(?:one|ones|model|models|artifact"
+    r"|result|quant|file|version|two|last|latest|first|second|previous|other))\b)"
+)
+THING = rf"(?:{X}|{IT})"
+MODELISH = rf"(?:<[mp]\d+>|{IT})"
+IT_WORD = Pattern(rf"\b{IT}\b")
+
+QUANTIZE_VERB = (
+    r"(?:re)?quantiz(?:e|ing)|quant|compress|shrink|squeeze|convert|crunch"
+    r"|slim down|downsize|reduce|transcode|lower the precision of|requant"
+)
+
+DOMAIN = Pattern(
+    rf"{uncaptured(METHOD)}|{TYPE.pattern}|"
+    r"\b(?:perplexity|ppl|kl|kld|divergence|imatrix|importance matri\w+|calibrat\w*|quant\w*|dequant\w*"
+    r"|\d+[ -]?bits?|bits?|bpw|k[ -]?quants?|i[ -]?quants?|context|kv|cache"
+    r"|v?ram|q?lora|adapters?|safetensors|group ?size|outliers?|fp\d+|bf16"
+    r"|bfloat16|float\d*|precision|tokens?|tokenizers?|receipts?|manifests?"
+    r"|artifacts?|offload\w*|top-?1"
+    r"|agreement|inference|flash attention|parameters?|weights|gated"
+    r"|revisions?|temperature|embeddings?|attention|throughput|latency|gpus?"
+    r"|cpus?|cuda|model cards?|models?|preflight"
+    r"|sweeps?|finetun\w*|distill\w*|pruning|prune|sparsity|moe"
+    r"|mixture of experts|rope|chat templates?|huggingface|act[ -]order"
+    r"|desc_act|awq|exl2|exllama|hqq|aqlm|eetq|vllm|ollama"
+    r"|llama\.cpp|cpu fallback|fallback|providers?|lqmf|memory|quality"
+    r"|accuracy|llms?|formats?|language model|transformers?|checkpoints?"
+    r"|compression|tensors?|gate|logits?|layers?"
+    r"|double quant\w*|nested quant\w*|mixed|bandwidth|metal|speculative"
+    r"|batch|rtn|gguf|scales?|zero[ -]point|smoothquant|mmlu|entropy"
+    r"|noise floor|gpu layers|mmap|mlock|threads?)\b"
+)
+
+
+def _rules(*table: tuple[str, str, str]) -> tuple[Rule, ...]:
+    return tuple(Rule(intent, name, Pattern(pattern)) for intent, name, pattern in table)
+
+
+_MINE = r"(?:my |the |all |our |any |all of my |all the |all my |your )?"
+_THINGS = (
+    r"(?:models?|artifacts?|quants?|quantizations?|experiments?|runs?|jobs?|outputs?|results?|versions?"
+    r"|builds?|attempts?|ones?|conversions?|files?)"
+)
+_HF = r"(?:hf|huggingface|hub)"
+_LLM = r"(?:llm|provider|ai|assistant|language model|adviser|advisor|backend|brain)"
+_PROVIDER, _METHOD, _SETTING = (uncaptured(pattern) for pattern in (PROVIDER, METHOD, SETTING))
+
+# ---------------------------------------------------------------- the rules
+
+COMMANDS = _rules(
+    (
+        "exit",
+        "a word of leaving",
+        r"^(?:exit|quit|bye(?: bye)?|goodbye|good bye|see you(?: later)?|close(?: the (?:chat|session|program"
+        r"|app))?|q|:q!?|leave|end (?:the )?(?:chat|session|program)|stop the (?:chat|program|session)"
+        r"|i am (?:done|finished|off|leaving)|that is (?:all|it|everything)(?: for (?:today|now))?|(?:exit"
+        r"|quit|leave|close) (?:the )?(?:chat|session|lqmf|program|app|now)|get me out(?: of here)?|cya|see ya"
+        r"|later|ciao|good night|we are done|i want to (?:quit|leave|exit)|(?:bye|goodbye) .{0,20})[\s!.]*$",
+    ),
+    (
+        "help",
+        "asks what can be done",
+        r"^(?:help(?: me)?(?: please)?|\?+|h|commands|usage|man|help (?:with|on|about|for|me with"
+        r"|me to)?.{0,40}|what (?:can|could) (?:you|i|lqmf|we|this)(?: \w+)? (?:do|say|type|ask)(?: \w+){0,4}"
+        r"|how (?:do|does|can|should) (?:i|this|you|lqmf|one|we)(?: \w+)? (?:use|start|begin|work"
+        r"|operate)(?: (?:this|you|lqmf|it|the (?:program|tool|chat)))?(?: \w+)?|what (?:are|is) (?:the |your "
+        r"|all |my )*(?:commands?|options|features|capabilities|possibilities)|(?:list|show)(?: me)? (?:all "
+        r"|the |available |your )*(?:commands|options|help|features|usage)(?: \w+)?|i (?:need|want) (?:some "
+        r"|a bit of |a little )?help|i am (?:lost|stuck|new here|confused)|(?:where|how) do i (?:start|begin)"
+        r"|i do not know what to (?:do|type|say)|what now|(?:which|what) commands .*|getting started"
+        r"|give me (?:some )?(?:help|examples|an overview of (?:the )?commands)|i have no idea .*|(?:some "
+        r"|a little )?help(?: \w+)?)[\s?!.]*$",
+    ),
+    (
+        "doctor",
+        "asks about the set-up",
+        r"^(?:doctor|diagnos\w+|(?:system |health |self |sanity )?check[ -]?(?:up)?)\b(?! .*<)[^<]{0,60}$"
+        r"|\b(?:run (?:the |a )?(?:doctor|diagnos\w+|health check|self[ -]?test|system check)|(?:check"
+        r"|diagnose|inspect|examine|verify)(?: that| if| whether)? "
+        + _MINE
+        + r"(?:whole )?(?:setup|set-up|set up|system|installation|install|environment|machine|hardware|toolchain"
+        r"|dependencies|computer|pc|drivers?|everything is|everything works)\b"
+        r"|what(?: kind of)? (?:hardware|gpus?|cpus?|machine|graphics) (?:do (?:i|we) have|have i got"
+        r"|is (?:there|in here|this|available|installed)|am i (?:on|running))"
+        r"|is (?:my |the |everything |this )(?:setup|set-up|installation|install|environment|everything"
+        r"|machine|system|gpu|hardware)?\s?(?:ok|okay|fine|working|correct|complete|installed|set up|healthy"
+        r"|ready|configured|in order|detected|recogni[sz]ed)(?: \w+)*\??$"
+        r"|is (?:cuda|the toolchain|llama\.cpp|torch|my gpu|the gpu) (?:installed|working|available|found"
+        r"|detected|ready|ok|there|set up|recogni[sz]ed)"
+        r"|(?:is|are|what is) (?:anything|something|things|there anything) (?:missing|wrong|broken) (?:with|in"
+        r"|on|from) (?:my|the|this|here)(?: \w+)*"
+        r"|what is (?:missing|wrong) (?:with|on|in) (?:my|this|the) (?:setup|set-up|install\w*|machine|system"
+        r"|computer|environment)"
+        r"|(?:do i|did i) have everything(?: i need| installed)?|health check"
+        r"|(?:do|can) you see my (?:gpu|graphics)"
+        r"|what is (?:my|this) (?:hardware|gpu|cpu|machine|system)"
+        r"|(?:show|list|tell)(?: me)? (?:my |the |what )?(?:hardware|system info\w*|gpu info|machine info"
+        r"|versions))",
+    ),
+    (
+        "demo",
+        "asks for the demo",
+        r"^(?:(?:run|start|show(?: me)?|give(?: me)?|play|do|try|launch|see|i want to see|open"
+        r"|watch)(?: \w+)?\s)?(?:the |a |your |quick |short |lqmf |built-in |bundled |offline )*demo(?: (?:run"
+        r"|now|please|mode|again|time))*[\s!.?]*$"
+        r"|^show me (?:how (?:it|this|lqmf) works|what (?:you|it|lqmf|this) can do)(?: \w+){0,4}[\s!.?]*$",
+    ),
+    (
+        "hf_logout",
+        "logging out",
+        r"^hf logout|\blogout\b"
+        r"|\b(?:forget|remove|delete|clear|revoke|drop|erase) (?:my |the |saved |stored "
+        rf"|cached )*(?:{_HF} )?(?:token|credentials?|login|account)\b"
+        rf"|\bdisconnect (?:me |my account )?(?:from )?(?:the )?{_HF}",
+    ),
+    (
+        "hf_status",
+        "asks about the Hugging Face account",
+        r"^hf (?:status|whoami|who am i|account|user|me)\b|^whoami$"
+        r"|\b(?:am i|are we|is (?:my|the)(?: \w+)?|i am|check (?:if|whether) (?:i am)?|whether i am|if i am"
+        r"|still) (?:\w+ )?(?:logged ?in|login|connected|authenticated|signed ?in)\b"
+        r"|\bwho am i\b"
+        rf"|\b(?:which|what|whose) (?:{_HF} )?(?:account|user|token|login)\b.*(?:{_HF}|am i|login|is (?:used"
+        r"|active|set|this)|do i|using|logged)"
+        rf"|\b{_HF} (?:account|login|token|auth\w*|session|connection|user)?\s?(?:status|state|info|valid"
+        rf"|working|ok)\b|\bstatus of (?:my |the )?{_HF}\b"
+        rf"|\b(?:is|does) my (?:{_HF} )?token\b"
+        rf"|\b(?:do i have|is there|have i (?:got|set)) an? (?:{_HF} )?token\b"
+        rf"|\b(?:show|check)(?: me)? (?:my |the )?(?:{_HF}) (?:account|login|token|status|user|auth\w*)"
+        rf"|\blogin status\b|\blogin (?:on|to|at|with) {_HF}\?$"
+        rf"|\bam i .*\b{_HF}\b.*\?$",
+    ),
+    (
+        "hf_login",
+        "logging in",
+        r"^(?:hf )?login\b|\blogin\b(?! status)"
+        r"|\b(?:connect|authenticate|auth)(?: me| my account| myself)?(?: with| to| at| on| against)?(?: the"
+        rf"| my)? {_HF}\b"
+        r"|\b(?:set|add|enter|save|store|use|update|change|give you|here is|provide|register|paste) (?:my "
+        rf"|the |a |an |new )*(?:{_HF} )(?:\w+ )?(?:token|account|credentials?|key)\b"
+        r"|\b(?:set|add|enter|save|store|provide|paste) (?:my |a |the |new )+(?:access )?token\b"
+        rf"|\b{_HF} (?:auth|token)$",
+    ),
+    (
+        "config",
+        "about a setting",
+        r"^(?:config|configuration|settings?|configure|preferences)\b(?! file)"
+        r"|\b(?:show|list|see|print|display|edit|change|open|view)(?: me)? "
+        + _MINE
+        + r"(?:current )?(?:config|configuration|settings|preferences)\b"
+        r"|\bwhat (?:are|is) (?:my|the) (?:current )?(?:settings|config\w*)"
+        r"|\b(?:set|change|switch|turn|put|raise|lower|increase|decrease|enable|disable|update|make|adjust"
+        r"|bump|reset|move|limit|cap|show|get|what is|what are|tell me|which|see|read|print|display"
+        r"|how (?:many|much|high)|is|where (?:is|are))\b.{0,30}?"
+        + _SETTING
+        + r"|^"
+        + _SETTING
+        + r"(?:[ :=]+\S+){0,3}\??$|\bset [a-z]+(?:_[a-z]+)+ (?:to|=)"
+        r"|\b(?:storage|store)\b.{0,15}\b(?:json|sqlite)\b"
+        r"|\b(?:use|switch to|change to) (?:the )?(?:json|sqlite)(?: (?:storage|backend|store))?\b",
+    ),
+    (
+        "llm_status",
+        "asks about the LLM provider",
+        r"^llm(?: (?:status|test|info|provider|providers|state|check|ping|list))?[\s?]*$"
+        r"|^llm (?:status|test)\b"
+        rf"|\b(?:which|what|whose) (?:\w+ )?{_LLM}s?\b(?! .*\bfor\b)(?: (?:is|are|am|do|does|did|you|we|i|it"
+        rf"|lqmf|currently|being|now|right|the)){{0,4}}(?: (?:active|using|used|use|configured|set|on|in use"
+        r"|selected|running|available|connected|talking to|current|now|enabled|answering|works?|my"
+        r"|have))*[\s?]*$"
+        r"|\b(?:is|are) (?:my |the |an? |any )?(?:claude|anthropic|openai|gemini|ollama|chatgpt|google"
+        rf"|{_LLM}s?|local (?:llm|model|provider))(?: api)?(?: \w+)? (?:active|configured|set(?: up)?|on|in use"
+        r"|selected|connected|reachable|working|available|ready|responding|up|online|alive|enabled|there|used"
+        r"|answering)\b"
+        r"|\b(?:test|check|ping|try|verify)(?: me)? (?:the |my |if |whether )*(?:connection (?:to"
+        rf"|with) (?:the |my )?)?(?:claude|anthropic|openai|gemini|ollama|chatgpt|{_LLM})(?: (?:connection|api"
+        r"|key|is|works?|provider|status|working|reachable|responds?|link))*[\s?.!]*$"
+        r"|\b(?:llm|provider|ai) (?:status|connection|state)\b"
+        r"|\bstatus of (?:my |the )?(?:llm|provider|ai)\b"
+        r"|\bwho is (?:answering|advising|the provider|my provider|behind)\b"
+        r"|\bam i (?:using|on|connected to|talking to) (?:claude|anthropic|openai|gemini|ollama|chatgpt"
+        r"|an? llm|a local)\b"
+        rf"|\bwhat is (?:my|the|your) (?:current |active )?{_LLM}\b(?! for)",
+    ),
+    (
+        "llm_switch",
+        "chooses an LLM provider",
+        r"^llm (?:switch|use|set|change)\b"
+        r"|\b(?:switch|change|swap|move|go|use|using|let|try|set|make|activate|select|choose|pick|prefer"
+        r"|talk to|connect to|ask|want|take|enable|default to|rely on|flip|hop|work with|back to|over to"
+        rf"|i would like|give me)\b(?: (?:over|back|to|the|my|a|an|with|on|from \S+ to|{_LLM}|llm provider|me"
+        rf"|us|be|is|as|model|instead|it|now|your))*:? {_PROVIDER}(?! (?:model )?(?:<"
+        r"|format))(?![^.;,]*\b(?:quantiz|gguf|gptq|bits?)\b)"
+        rf"|\b(?:switch|change|swap) (?:the |my |to another |to a different )?(?:{_LLM}|llm provider)\b"
+        rf"|^{_PROVIDER}(?: (?:please|now|instead|then|again|this time))*[\s.!]*$"
+        rf"|\b{_PROVIDER} (?:as|for) (?:the |my |your )?(?:{_LLM})\b"
+        rf"|\b(?:have|let|get|make|want) {_PROVIDER} (?:answer|help|advise|do|plan|decide|think|take|handle|reply|to)"
+        rf"|\b{_PROVIDER} should (?:be|do|help|answer|advise)",
+    ),
+    (
+        "cancel",
+        "calls it off",
+        r"^(?:cancel|stop|abort|halt|wait|never ?mind)\b[ ,.!-]+[^<]*\b(?:chang\w+|mind|no longer|later"
+        r"|wrong|bad idea|mistake|forget|leave)\b"
+        r"(?: (?:my|it|this|that|mind|about|one|idea|model|now|for))*[\s.!]*$"
+        r"|^(?:(?:please |just |no )*(?:cancel|abort|stop|halt|never ?mind|nvm|forget (?:it|that|about it"
+        r"|this)"
+        r"|undo(?: (?:that|it|this))?|scratch that|drop it|leave it|kill (?:it|the (?:job|run))|terminate"
+        r"|interrupt|nah,? (?:forget|leave|drop|cancel).*|back|go back|not now|do not(?: do (?:it|that|this))?"
+        r"|do not bother|let us not|changed? my mind|i (?:have )?changed my mind|i (?:do not"
+        r"|no longer) (?:want|need) (?:it|that|this|to)(?: any ?more)?|on second thou?ghts?,? (?:no|cancel"
+        r"|stop|leave|forget|do not|never).*|call it off|quash it|discard (?:it|that|this)|skip it|scrap (?:it"
+        r"|that)))\b(?! (?:back|the (?:chat|session|program)|to|method|quantizing with|using))(?: (?:it|that"
+        r"|this|everything|all|now|please|there|right|away|the|my|current|running|job|jobs|run|quantization"
+        r"|task|whole|thing|download|last|request|anymore|any|more|at|once|what|you|are|doing|for|about"
+        r"|process|work|plan|conversion|about|again|then|benchmark|test|training|sweep|finetune|deletion"
+        r"|delete|deleting|operation|immediately|instead))*[\s!.,]*$"
+        r"|^(?:please )?(?:cancel|abort|stop) (?:the |my |that |this )?(?:\w+ )?(?:job|run|quantization"
+        r"|download|task|conversion|sweep|training|process)\b",
+    ),
+    (
+        "resume",
+        "takes up interrupted work",
+        r"^(?:resume|unpause)\b"
+        r"|\b(?:resume|continue|restart|pick up|carry on(?: with)?|take up|finish|go on with|recover|complete"
+        r"|keep going with|proceed with|retry)\b (?:with |from )?(?:the |my |that |where |last "
+        r"|again )*(?:interrupted|unfinished|stopped|killed|paused|broken|aborted|failed|crashed"
+        r"|half[ -]?(?:done|finished)|incomplete|previous|cancelled|canceled|last|download|job|jobs|run|task"
+        r"|work|(?:where )?(?:we|i|you|it) (?:left|stopped|broke|were|was))\b"
+        r"|^(?:continue|carry on|keep going|pick up where .*)[\s.!]*$"
+        r"|\bpick (?:it |that |things )?up (?:again|where)\b"
+        r"|\b(?:left|broke) off\b",
+    ),
+)
+
+ACTIONS = _rules(
+    (
+        "adapters",
+        "about adapters",
+        r"^adapters?\b"
+        r"|\b(?:list|show|merge|attach|apply|load|unload|remove|delete|which|what|manage|switch|use|export"
+        r"|combine|detach|see|have|stack|fuse|mount|install|activate"
+        r"|bake)\b[^.;]{0,40}\b(?:q?lora )?(?:adapters?|loras?)\b(?! training)"
+        r"|\b(?:my|the|any|available|trained) (?:q?lora )?(?:adapters|loras)\b",
+    ),
+    (
+        "finetune",
+        "names finetuning",
+        r"^(?:q?lora|train)\b|\bfinetun(?:e|ing)\b(?! (?:work|mean))"
+        r"|\b(?:train|teach|adapt|specialis\w*|specializ\w*|retrain) (?:a |an |the |my "
+        rf"|up )?(?:q?lora (?:adapter )?(?:for |on |of )?)?(?:{THING})"
+        r"|\btrain (?:a |an )?(?:q?lora|adapter)\b"
+        r"|\b(?:q?lora|adapter) (?:training|run)\b"
+        r"|\b(?:start|launch|do|run) (?:a |the )?(?:training|q?lora)\b",
+    ),
+    (
+        "sweep",
+        "names a sweep",
+        r"\b(?:sweep(?:s|ing)?|grid(?: search)?)\b(?! mean)"
+        r"|\b(?:try|quantiz(?:e|ing)|run|convert|make|test|explore|go through|loop over|do|build|produce|scan"
+        r"|step)\b[^.;]*\b(?:all|every|each|several|various|different|many|a range of|the whole range of"
+        r"|multiple|a bunch of)(?: of)?(?: the)?(?: possible| available| k-?quant| supported| gguf"
+        r"| llama\.cpp)? (?:types?|quants?|bit[ -]?widths?|bits|methods?|k-quants?|levels|precisions?|settings"
+        r"|variants?|combinations?|sizes?|quantizations?|formats)\b"
+        r"|\btry\b[^.;]*\b\d(?: bits?)?, ?\d"
+        r"|\b(?:from|between) \d(?:[ -]?bits?)? (?:to|through|and|up to|down to) \d[ -]?bits?\b"
+        r"|\bacross\b[^.;]*\bbits?\b"
+        r"|\b(?:at|in|over|with|to) \d(?: bits?)?, \d[^.;]*\bbits?\b",
+    ),
+    (
+        "report",
+        "names a report",
+        r"^report\b"
+        r"|\b(?:make|create|write|generate|build|give|produce|export|render|draw|get|show|want|need|prepare"
+        r"|compile|i would like|put together|do|send)\b(?! .*\bmodel card)[^.;]{0,30}\b(?:reports?|charts?"
+        r"|plots?|graphs?|dashboards?|web ?page|overview page)\b"
+        r"|\b(?:html|pdf) (?:report|page|file|summary|overview)\b"
+        r"|\breport (?:on|of|about|for)\b|\b(?:plot|chart|visuali[sz]e|graph)\b",
+    ),
+    (
+        "docs",
+        "names the model card",
+        r"^docs?\b|\bmodel[ -]?cards?\b(?! mean)|\bread ?me\b"
+        rf"|\b(?:documentation|docs|document|documenting)\b[^.;]*{THING}"
+        rf"|\b(?:write|generate|create|make|update|refresh|produce|regenerate)\b[^.;]{0, 20}\b(?:documentation"
+        r"|docs|card)\b",
+    ),
+    (
+        "rebuild",
+        "asks to make it again",
+        r"\b(?:rebuild|re-build|remake|recreate|regenerate|reproduce|redo|reconstruct"
+        rf"|reconvert)\b(?=[^.;]*(?:{THING}|$))"
+        rf"|\b(?:build|make|create|produce|generate)\b[^.;]*(?:{N}|{IT})[^.;]*\b(?:again|anew|afresh|once more"
+        r"|from scratch|from (?:its|the) manifest)\b"
+        rf"|\bfrom (?:its|the|their) manifests?\b|\b(?:build|make) {N} again",
+    ),
+    (
+        "verify",
+        "asks to check what is on disk",
+        r"^verify\b"
+        rf"|\bverif(?:y|ying|ication)\b(?! (?:my|the) (?:setup|install\w*|environment))[^.;]*(?:{THING}|$)"
+        r"|\b(?:check|validate|confirm|recompute|compute|compare|test|audit|examine"
+        rf"|inspect)\b[^.;]{{0,30}}\b(?:hash(?:es)?|checksums?|sha-?256|integrity|files? (?:are|is)|intact"
+        r"|corrupt\w*|signatures?|manifest)\b"
+        rf"|\b(?:is|are|was|were)\b[^.;]*(?:{THING}|files)[^.;]*\b(?:intact|corrupt\w*|tampered|damaged"
+        r"|unchanged|modified|altered|bit-?rot\w*|untouched|undamaged)\b"
+        rf"|\b(?:integrity|checksums?|hash(?:es)?)\b[^.;]*(?:{THING})"
+        r"|\b(?:hash|integrity|checksum) (?:check|verification)\b"
+        rf"|\bmake sure\b[^.;]*(?:{THING})[^.;]*\b(?:intact|not corrupt\w*|ok|not damaged|unchanged|complete)\b",
+    ),
+    (
+        "delete",
+        "asks to delete",
+        r"^(?:delete|rm|remove|erase|del|trash|purge|wipe|uninstall|unlink)\b(?!.*\bcomparison)"
+        r"|\b(?:delete|remove|erase|get rid of|throw (?:away|out)|trash|wipe|purge|dispose of|nuke|kill|axe|zap|discard"
+        r"|clear (?:out|away)|bin|dump|ditch|toss|scrap|clean up|drop|throw"
+        rf"|chuck)\b(?!.*\bcomparison)[^.;]{{0,40}}?(?:{THING}|{X}|all (?:my |the )?(?:models|artifacts|failed"
+        r"|quants)|everything|failed (?:runs|jobs|ones))"
+        rf"|\bi (?:do not|no longer) need {X}(?: any ?more)?\b"
+        rf"|\bfree (?:up )?(?:some )?(?:disk )?space\b[^.;]*{THING}"
+        rf"|{THING}[^.;]{{0,20}}\b(?:can go|must go|has to go|should go)\b",
+    ),
+    (
+        "compare",
+        "asks to compare",
+        r"^compare\b|\bcompar(?:e|ing|es|ison)\b"
+        rf"|\b(?:{N}|{IT})(?: (?:vs\.?|versus|against|or|and) )(?:{THING})[\s?]*$"
+        rf"|\b(?:difference|diff|differences)\b[^.;]*{N}[^.;]*{X}"
+        rf"|{N}[^.;]*{X}[^;]*\b(?:better|best|faster|fastest|smaller|smallest|worse|wins?|higher|lower|bigger|larger)\b"
+        rf"|\b(?:better|best|faster|smaller|worse|bigger|larger|more accurate)\b[^.;]*{N}[^.;]*{X}"
+        r""
+        rf"|\b(?:which|what)(?: one| of (?:them|these|those|the two|{N} (?:and|or) {N}))? (?:is|was|are|has"
+        r"|performs|does|scores"
+        rf"|runs|one)\b[^.;]*{N}[^.;]*{X}|{N} (?:against|vs\.?|versus) "
+        rf"|\b(?:is|are) {N} (?:any )?(?:better|worse|faster|slower|smaller|bigger|more \w+) than"
+        rf"|\b(?:put|set|place|line up|hold|weigh|pit|rank|match)\b[^.;]*(?:{THING})[^.;]*(?:side by side"
+        r"|next to|against|beside)|\bside[ -]by[ -]side\b"
+        rf"|\bhow (?:does|do|did) {THING}[^.;]*(?:stack up|measure up|differ|fare|hold up)\b[^.;]*(?:{THING}|$)"
+        r"|\bwhich (?:one |of (?:them|the two|these|those) )?(?:is|was|performs|does) (?:\w+ )?(?:better"
+        r"|faster|smaller|best|more accurate|worse)\b(?=[\s?]*$)",
+    ),
+    ("llm_status", "tests the provider", r"\bllm (?:status|test)\b"),
+    (
+        "serve",
+        "asks for a server",
+        r"^(?:serve|api|host|expose|publish|deploy)\b"
+        rf"|\b(?:serve|serving|host|expose|deploy|publish)\b[^.;]*(?:{THING}|api|server|endpoint|port|\bhttp\b"
+        r"|models?)"
+        r"|\b(?:start|run|launch|open|spin up|fire up|bring up|boot|stop|put|make|provide|need|want|stand up"
+        rf"|set up|create)\b[^.;]{{0,45}}\b(?:api(?! key)|rest|server|endpoint|web ?service"
+        r"|openai[ -]compatible|http)\b"
+        r"|\b(?:over|as|via|through|behind|on) (?:an? |the )?(?:openai[ -]?(?:compatible )?|rest |http |local "
+        r"|web )?(?:api|endpoint|http|server|port \d+)\b"
+        r"|\b(?:api|server) (?:status|keys?)\b|\bapi serve\b"
+        r"|\bmake\b[^.;]*available\b[^.;]*(?:api|http|network|port|endpoint)"
+        r"|\bis the (?:api|server) (?:up|running|on|alive|down)",
+    ),
+    (
+        "experiment",
+        "asks to experiment",
+        rf"\bexperiment(?:ing)?\b(?!s\b)(?=(?:[^.;]*(?:{THING}|prompts?|temperature|settings|sampling"
+        r"|\bwith\b))|[\s.!]*$)"
+        rf"|\b(?:play|tinker|fiddle|mess|toy)(?: around| about)? with\b[^.;]*(?:{THING}|temperature|prompts?"
+        r"|sampling|settings)"
+        rf"|\b(?:try|test|run|vary|explore|compare|a/b)\b[^.;]{{0,40}}\b(?:prompts?|temperatures?|sampling"
+        r"|top[-_ ]?[pk])\b"
+        r"|\b(?:at|with|using) (?:a )?(?:\w+ )?(?:temperatures?|top[-_ ]?[pk]|sampling)\b"
+        r"|\btry out (?:some |a few |different |various )?prompts",
+    ),
+    (
+        "chat",
+        "asks to chat",
+        r"^chat\b"
+        r"|\b(?:chat|talk|speak|converse|conversation|converse|discuss|interact|dialog(?:ue)?|gossip)(?:ting"
+        rf"|ing)?\b[^.;]{{0,30}}\b(?:with|to)\b|\bask (?:{THING}) \w+"
+        r"|\b(?:open|start|have|begin) (?:a |an |the )?(?:\w+ )?(?:chat|conversation|dialogue|dialog"
+        r"|chat session|interactive session)\b|\bsay (?:hi|hello|something) to\b"
+        r"|\bchat (?:to|using|via)\b"
+        rf"|\b(?:let|have) {THING} (?:answer|speak|talk|reply|say)\b"
+        rf"|\bprompt {THING}",
+    ),
+)
+
+QUESTIONS = _rules(
+    (
+        "explain",
+        "'explain' asks for knowledge",
+        r"^(?:explain|define|teach me|eli5)\b(?! .*\bplan\b)|^(?!.*<[nm]).*\bdifferences? between\b",
+    ),
+    (
+        "preflight",
+        "asks whether it can be done",
+        r"^preflight\b|\bpreflight\b"
+        r""
+        rf"|\b(?:is|are)\b[^.;]{{0,40}}\b(?:possible|supported|available|allowed|ok|feasible|doable"
+        rf"|an option) (?:for|with|on) {MODELISH}"
+        r"|\b(?:can|could|may|might|will|would|should)\b (?:(?:one|we|you|i|it|this|that|the model"
+        rf"|model)\s)*(?:ever )?(?:{MODELISH}|the model)[^.;]{{0,30}}?\b(?:be|get"
+        r"|still be)(?: \w+)? (?:quantizi?ed|quantized|converted|compressed|made|turned|done|used|shrunk"
+        r"|handled|loaded|processed|squeezed|downloaded|run|supported|quantize|brought)\b"
+        rf"|\b(?:is|are|was)\b[^.;]{{0,30}}(?:{MODELISH})[^.;]{{0,25}}\b(?:supported|unsupported|gated|quantizable"
+        r"|convertible|compatible|allowed|private|public|open|licen[cs]ed|restricted|available|possible|doable"
+        r"|feasible|ok for|suitable|downloadable|accessible|known|eligible|free to|free for)\b"
+        rf"|\b(?:does|do|will|would|can|could)\b[^.;]{{0,20}}(?:{_METHOD}|you|lqmf|it|we|the converter"
+        rf"|the tool)[^.;]{{0,12}}\b(?:support|handle|know(?! about| of)"
+        r"|work with|accept|cope with|understand|deal with)\b"
+        rf"[^.;]*(?:{MODELISH})"
+        rf"|\b(?:does|do|will|would)\b[^.;]*(?:{MODELISH})[^.;]{{0,20}}\b(?:work|support|need a (?:token"
+        r"|licen[cs]e|login)|require|have a (?:tokenizer|chat template|licen[cs]e)|go|play)\b"
+        r"|\b(?:possible|feasible|able|doable|allowed|ok|okay|legal) to (?:quantize|convert|compress|shrink"
+        r"|use|download|turn)\b"
+        rf"|\bdo i need\b[^.;]*\b(?:token|licen[cs]e|login|access|permission)\b[^.;]*(?:{MODELISH})"
+        rf"|\b(?:check|find out|tell me|see|know|wonder(?:ing)?|figure out|sure)\b[^.;]{{0,20}}\b(?:whether|if"
+        rf"|that)\b[^.;]*(?:{MODELISH})[^.;]*\b(?:quantized|supported|gated|works?|possible|compatible|quantizable"
+        r"|converted|convertible|can be|available|ok|feasible|support)\b"
+        rf"|\b(?:check|inspect|vet|pre-?check|look at|examine)\b(?: \w+){{0,4}} {M}\b"
+        rf"|\bcan (?:i|we|one) (?:quantize|convert|compress|shrink|use|download|get)\b[^.;]*(?:{MODELISH})[^.;]*\?"
+        r"|\bcan (?:i|we|one) (?:even |actually |really )?(?:quantize|convert|compress"
+        rf"|shrink)\b[^.;]*(?:{MODELISH})"
+        r"|\b(?:is there (?:any|a)|any) (?:way|chance|problem|issue|reason|support|obstacle"
+        rf"|blocker)\b[^.;]*(?:{MODELISH})"
+        rf"|{M}[^.;]{{0,12}}\b(?:supported|gated|quantizable|compatible|possible)\?"
+        rf"|\b(?:supported|support)\b[^.;]{{0,10}}{M}\?"
+        rf"|\b(?:what|which) (?:architecture|licen[cs]e|tokenizer|chat template)\b[^.;]*(?:{MODELISH})"
+        rf"|\bhave (?:i )?access to\b[^.;]*(?:{MODELISH})"
+        r"|\b(?:anything|something|what) (?:against|stopping|that prevents|in the way of|preventing"
+        rf"|speaks against)\b[^.;]*(?:{MODELISH})|\bgated\b[^.;]*(?:{MODELISH})",
+    ),
+    (
+        "plan",
+        "asks what it would be",
+        r"^plan\b"
+        r"|\b(?:show|give|make|draw up|see|want|need|print|draft|display|create|prepare|sketch|just|only"
+        r"|propose|tell me|with|work out|lay out|write|get|outline|look at|the|a)\b(?: me| us| you)?(?: (?:the"
+        r"|a|your|quantization|full|just|only|detailed|rough|an|out|up))* (?:plan|estimates?|dry[ -]?run"
+        r"|recommendation|proposal|suggestion|forecast)\b|\bdry[ -]?run\b"
+        r"|\bplan (?:for|of|to|a|an|the|out|it)\b"
+        r"|\bhow (?:big|large|heavy|small|huge|much (?:space|memory|room|v?ram|disk|storage|gpu|bigger"
+        r"|smaller)|many (?:gb|gigs|gigabytes|mb|megabytes|gib|bytes))\b(?![^.;]*<n)"
+        r"|\bwhat (?:\w+ )?(?:size|footprint|file size|memory|vram|ram)\b[^.;]*\b(?:would|will|does|do|is|be"
+        r"|have|need|take|of|are|should)\b(?![^.;]*<n)"
+        rf"|\b(?:will|would|does|do|can|could|is|did|might|should)\b[^.;]*(?:{THING}|model)[^.;]*\b(?:fits?"
+        r"|squeeze|squeezed|run|running|go|work|loaded|cram\w*|load|enough|handle|manage"
+        r"|usable)\b[^.;]*(?:\b(?:on|in|into|within|with|under|inside|for|to)\b)"
+        r"|\b(?:fits?|fitting)\b[^.;]*\b(?:in|into|on|within|my|a|the)\b[^.;]*\?"
+        rf"|\b(?:will|would|does|can|could) (?:{THING}) (?:\w+ )?fit\b"
+        r"|\b(?:can|could|will|would|does|is)\b[^.;]*(?:gpu|card|ram|memory|machine|laptop|cpu|computer|pc"
+        r"|\d ?gb|raspberry|mac|device|hardware|system|it)\b[^.;]*\b(?:run|handle|hold|load|cope|manage|enough"
+        rf"|fit|take|host|accommodate|suffice)\b[^.;]*(?:{THING})"
+        rf"|\b(?:which|what)\b[^.;?]{{0,25}}\b(?:quant\w*|types?|bits?|bit[ -]?width|methods?|precision|format"
+        r"|settings?|level|option|options|configuration|setup|k-quants?|gguf|variant|version|one|would|should"
+        r"|do)\b[^.;]*\b(?:should|would|best|use|recommend\w*|suggest|pick|choose|go (?:for|with)|fits?|better"
+        r"|suits?|right|good|optimal|ideal|advise|take|sensible|make sense|appropriate"
+        rf"|works?)\b[^.;]*(?:\b(?:for|on|with|in|to|of)\b|{THING})"
+        r"|\bwhat should i (?:use|pick|choose|take|do|go)\b[^.;]*"
+        r"|\b(?:best|right|optimal|ideal|good|recommended|sensible|suitable) (?:\w+ )?(?:quant\w*|types?|bits?"
+        r"|methods?|precision|settings?|choice|option|way|level|setup)\b[^.;]*(?:\b(?:for|to|of|on)\b)"
+        r"|\b(?:recommend|suggest|advise|propose|advice)\b"
+        r"|\bwhat (?:would|do) you (?:recommend|suggest|advise|pick|choose|use|propose|do)\b"
+        r"|\bhow (?:long|much time|slow|fast|quickly)\b[^.;]*\b(?:would|will|does|take"
+        rf"|to)\b[^.;]*(?:quantiz\w*|convert\w*|{M}|take)|\bestimate\b"
+        rf"|\bwhat would\b[^.;]*(?:{THING})[^.;]*\b(?:look like|weigh|need|take|cost|be|require|come to"
+        r"|come out)\b"
+        rf"|\bhow (?:would|could|should|will) (?:you|i|we|it)\b[^.;]*(?:{THING})"
+        rf"|\b(?:do|does|will|would)\b[^.;]*(?:{THING})[^.;]*\b(?:need|require|take|use|take up|consume|eat"
+        r"|occupy)\b|\bis (?:my|the|a|an|this) [^.;]*\benough\b"
+        rf"|\b(?:is|are|would) [^.;]{{0,40}}\benough (?:for|to)\b"
+        rf"|\bshould i (?:use|go|pick|choose|take|quantize)\b[^.;]*(?:{M}|{IT})"
+        r"|\bdo i have enough\b"
+        rf"|\bcan i (?:run|fit|load|use|squeeze|get|host)\b[^.;]*(?:{THING})",
+    ),
+)
+
+KNOWLEDGE = _rules(
+    (
+        "explain",
+        "a knowledge question",
+        r"^(?:what (?:is|are|was|does|do|exactly|happens|about|makes|kind|sort|effect|did)|who|why|how (?:does"
+        r"|do|is|are|come|can|much|bad|good|accurate|big|many|should|would)|when (?:should|do|would|is)"
+        r""
+        r"|which (?:is|one|are|of|method|type|quant\w*|format|has|gives|works|do|should)"
+        r"|tell me|does|do(?! (?:it|that|this|the|a|an|one|me|my|them|so)\b)|is"
+        r"|are|should|would|can|could|will|where|i (?:do not )?(?:understand|wonder|want to (?:know|learn"
+        r"|understand))|i am curious|difference|differences|meaning|give me (?:a |an |the )?(?:short |quick "
+        r"|brief )?(?:explanation|definition|introduction|overview|primer)|what|compare|comparison|describe"
+        r"|talk me through|walk me through|help me understand|please explain|explain)\b"
+        r"|\b(?:vs\.?|versus)\b"
+        r"|\b(?:explain|meaning of|stands? for|what (?:is|does|are))\b|\?\s*$",
+    ),
+)
+
+OUTCOMES = _rules(
+    (
+        "benchmark",
+        "asks for speed",
+        r"^bench(?:mark(?:s|ing)?)?\b|\bbench(?:mark(?:s|ed|ing)?)?\b"
+        rf"|\bhow (?:fast|quick|slow|speedy|quickly)\b[^.;]*(?:{THING})"
+        r"|\b(?:measure|time|check|clock|gauge|find out|tell me|get|test|determine|what is"
+        rf"|show)\b[^.;]{{0,25}}\b(?:speed|throughput|latency|tokens? (?:per|a|/) ?s\w*|tok/s|performance|t/s"
+        rf"|fast)\b[^.;]*(?:{THING})"
+        rf"|\b(?:tokens? (?:per|a) s\w*|tok/s|throughput|speed test|latency)\b[^.;]*(?:{THING})"
+        rf"|(?:{THING})[^.;]*\b(?:tokens? (?:per|a) s\w*|throughput|tok/s)\b"
+        rf"|\btime {N}",
+    ),
+    (
+        "show",
+        "asks for what is recorded",
+        rf"^show (?:me )?(?:{X})"
+        r"|\b(?:show|display|print|view|open|see|inspect|describe|detail|details|info|information|look at"
+        r"|look up|pull up|bring up|tell me|give me|get|cat|present)\b[^.;]*?(?:details?|info\w*|record\w*"
+        rf"|manifest|receipt|facts|summary|everything|about|on|of|for|\b)\s*(?:{N}|{IT})(?![^.;]*\b(?:plan"
+        r"|stats|statistics|history|worked|succeeded)\b)"
+        r"|\bwhat(?: do (?:you|we) know| is (?:known|recorded|stored|there|inside|in)| have (?:you|we) got"
+        rf"| can you tell me| is)\b[^.;]*(?:{N})"
+        rf"|\bwhat\b[^.;]*\b(?:recorded|known|stored|know)\b[^.;]*(?:{THING})"
+        r"|\b(?:details?|info|information|record|receipt|manifest|entry|data) (?:of|for|on"
+        rf"|about) (?:the )?(?:{X}|{IT})"
+        rf"|\b(?:when|how|where|by whom|from what|with what)\b[^.;]*(?:{N}|{IT})[^.;]*\b(?:made|built|created"
+        r"|quantized|produced|stored|saved|located|come from)\b"
+        rf"|\bhow (?:big|large|heavy|much space)\b[^.;]*{N}"
+        rf"|\bwhat size\b[^.;]*{N}|^show \S*[\d_-]\S*$"
+        r"|\bshow (?:me )?(?:job|run|experiment|artifact|model) ",
+    ),
+    (
+        "test",
+        "asks for a test",
+        r"^test\b"
+        r""
+        r"|\b(?:test|testing|evaluate|evaluating|eval|assess|retest|quality[ -]check|grade|score"
+        r"|(?<!success )(?<!failure )rate|try out"
+        r"|check out|judge|examine|measure|sanity[ -]check|run (?:the |a |some |quick |comprehensive "
+        rf"|full )*tests?)\b[^.;]*(?:{THING}|tests?\b|\bmodels?\b|$)"
+        rf"|\bhow (?:good|well|accurate|bad|smart|reliable|coherent|decent|usable|does)\b[^.;]*(?:{THING}|{M})"
+        rf"|\b(?:perplexity|quality|accuracy|kl(?: divergence)?|divergence)\b[^.;]*(?:{N}|{IT})"
+        rf"|\b(?:is|are|does|did)\b[^.;,]{{0,15}}(?:{N}|{IT})[^.;,]*\b(?:any good|good|usable|ok|okay|work|works|sane"
+        rf"|decent|coherent|accurate|turn out)\b|^try {THING}"
+        rf"|\b(?:check|try)\b(?: \w+){{0,3}} (?:{N})"
+        rf"|\b(?:give|put)\b[^.;]*(?:{THING})[^.;]*\b(?:test|spin|through its paces|try)\b"
+        r"|\bwhat can be tested\b"
+        r"|\bwhich\b[^.;]*\b(?:can i test|to test|testable)\b"
+        r"|\b(?:quick|comprehensive|full|thorough) test\b",
+    ),
+    (
+        "stats",
+        "asks for figures",
+        r"^(?:stats?|statistics|statistic|numbers|metrics|figures|dashboard)\b"
+        r"|\b(?:stats|statistics|success[ -]rates?|failure[ -]rates?|figures|totals?|metrics|tall(?:y|ies)"
+        r"|scoreboard|key numbers)\b"
+        r"|\bhow (?:many|often)\b(?![^.;]*\b(?:bits|tokens|layers|parameters|gb|gigs)\b)[^.;]*(?:quantiz\w*"
+        r"|runs?|jobs?|models?|artifacts?|experiments?|succe\w*|fail\w*|made|tests?|times|have i|did i"
+        r"|did we)\b"
+        r"|\bhow much (?:disk |storage )?(?:space|disk|storage|time|bytes|gigabytes)\b[^.;]*\b(?:saved?|have i"
+        r"|spent|did|did we|in total|so far|am i|used|my)\b"
+        r"|\b(?:average|overall|in total|mean|aggregate|summar(?:y|i[sz]e))\b[^.;]*(?:runs?|jobs?|models?"
+        r"|times?|size|quantiz\w*|experiments?|numbers|compression|activity|work|everything|results?)\b"
+        r"|\boverall\b[^.;]*\b(?:doing|performance|numbers|results)\b"
+        r"|\bhow (?:am i|are (?:we|my|things)|is (?:it|my))\b[^.;]*\b(?:doing|going|runs|statistics|overall"
+        r"|performing|numbers)\b"
+        r"|\b(?:the|my|some|all|give me) (?:the )?numbers\b",
+    ),
+    (
+        "history",
+        "asks for the past",
+        r"^(?:history|log|journal|timeline)\b|\bhistory\b"
+        r"|\bwhat (?:did|have|was|were|has)\b[^.;]*\b(?:i|we|you)\b[^.;]*\b(?:do|done|ask(?:ed)?|type[d]?|say"
+        r"|said|run|tried|try|doing|did|happened|work(?:ed)?)\b"
+        r"|\b(?:past|previous|earlier|recent|last|latest|yesterday'?s?) (?:\w+ )?(?:commands?|activit(?:y|ies)"
+        r"|requests?|sessions?|turns?|conversations?|actions|steps|things)\b"
+        r"|\bwhat happened\b"
+        r"|\b(?:activity|command|session|job) (?:log|history)\b"
+        r"|\bwhat (?:did|have) (?:i|we)\b(?![^.;]*\b(?:quantiz\w*|made?|built|converted|produced)\b)[^.;]*"
+        r"\b(?:yesterday|today|last|before|earlier|so far|recently"
+        r"|this week)\b"
+        r"|\bshow (?:me )?(?:the |my )?(?:log|timeline|journal|past)\b"
+        r"|\bgo over what\b|\b(?:recap|retrace)\b",
+    ),
+    (
+        "list",
+        "asks for a list",
+        r"^(?:list|ls|dir)\b|\b(?:list|enumerate|catalog(?:ue)?|inventory)\b"
+        r"|\b(?:show|display|give|print|see|view|tell|get|find|name|let us see|look at|browse|fetch)(?: me"
+        r"| us)? (?:(?:all|the|my|every|only|just|a|list|of|our|me|what|which|any|of my|everything|existing"
+        r"|available|saved|stored|finished|quantized|\d+[ -]?bits?|recent|latest|last|local|gguf|gptq"
+        r"|bitsandbytes|bnb|type|failed|failing|successful|succeeded|completed|unsuccessful|broken|old|new"
+        rf"|past|previous|cpu|gpu|{M}|that|i have) )*(?:{_THINGS}|quantized|everything|what i have|failures?"
+        r"|successes|made|got)\b"
+        rf"|\b(?:which|what)(?: of (?:my|the|them|those|these))?(?: \w+){{0,3}}? ?(?:{_THINGS}|quantized|ones?"
+        r"|them|my|all|have|did|do|was|were|went|failed|worked|succeeded)\b(?: \w+)*? ?(?:do (?:i|we) have"
+        r"|have (?:i|we|you)|are there|exist\w*|fail\w*|succe\w*|worked|work|did (?:not )?work|broke|crashed"
+        r"|are (?:on|in|here|available|stored|finished|done|ready|quantized)|is there|did (?:i|we)|were|went"
+        r"|made|i have|completed|available|on disk|passed|got through|ended|are mine|lie|already)\b"
+        rf"|\b(?:do i have|have i got|are there|is there)\b[^.;]*\b(?:{_THINGS}|failed|gguf|gptq|bitsandbytes"
+        r"|anything quantized)\b"
+        r"|\bwhat (?:have|did) (?:i|we|you)(?: already| ever| all)? (?:quantized?|made|make|built|build"
+        r"|produced?|created?|converted?)\b"
+        r"|\bwhat (?:failed|went wrong|broke|worked|succeeded|crashed|have i got|do i have|is on disk|is there"
+        r"|did i get|is in (?:my|the) (?:store|library|workspace|collection))\b"
+        r"|^(?:all |only |just |the |my )*(?:failed|successful|unsuccessful|succeeded|failures|broken"
+        rf"|completed)(?: (?:{_THINGS}|only|please))*[\s?.]*$"
+        rf"|\b(?:failed|successful|unsuccessful|succeeded|completed|broken) (?:\w+ )?{_THINGS}\b"
+        r"|^(?:all |my )*(?:models|artifacts|quants|experiments|runs|jobs)(?: please)?[\s?.]*$"
+        r"|\bmy (?:quantized )?(?:models|artifacts|quants|experiments|collection|library)\b[\s?.]*$"
+        r"|\beverything (?:i have|that)\b"
+        r"|\bdid (?:anything|any|something)\b[^.;]*\b(?:fail|succeed|work|break|crash)",
+    ),
+    (
+        "show",
+        "'show' asks for what is recorded",
+        rf"^(?:show|info|details|describe|inspect|view)\b(?: me)?(?: \w+){{0,4}} (?:{X})",
+    ),
+)
+
+QUANTIZING = _rules(
+    ("quantize", "a verb of quantizing", rf"\b(?:{QUANTIZE_VERB})\b"),
+    (
+        "quantize",
+        "asks for something smaller",
+        r"\b(?:smaller|lighter|leaner|downscale|scale down|slim|miniaturi[sz]e|pack|cram|fit|bring|cut|trim"
+        rf"|crush|get)\b[^.;]*(?:{X})",
+    ),
+)

@@ -1,0 +1,125 @@
+"""One line with everything that it says by itself: its rule, its values, what it names. Knows no earlier lines."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from lqmf.understanding.intents import classify, head, without_denied
+from lqmf.understanding.models import MARK, Entity
+from lqmf.understanding.patterns import Pattern, words
+from lqmf.understanding.rules import Rule
+from lqmf.understanding.slots import Slots, calibration, extract, from_flags, revise
+from lqmf.understanding.wording import Wording, read
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One line with everything that it says by itself."""
+
+    wording: Wording
+    plain: str
+    rule: Rule | None
+    said: Slots
+    models: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+
+    @property
+    def front(self) -> str:
+        """The sentence without its courtesies."""
+        return head(self.plain)
+
+
+_CORRECTS = Pattern(
+    r"(?:[,.;:!-]+ *|(?<= )|^)(?:no,? |oh,? |oops,? |ah,? |er+,? |uh,? |hm+,? )*(?:sorry|no wait"
+    r"|wait(?: a (?:second|moment|minute))?(?:,? no)?|i meant?(?: to say)?|i mean|scratch that|make that"
+    r"|correction|or rather|rather(?! than)|on second thou?ghts?"
+    r"|actually(?: no)?|oops|strike that|my (?:mistake|bad)|no no|better|let me rephrase|i take that back)\b[ ,:.!-]*"
+)
+_NO_COMMA = Pattern(
+    r"(?:[,;.:-]|\bhmm?) +no+(?:, +| +(?!gpu|cpu|graphics|fall|\w+ing\b|imatrix|calib|need|more|less"
+    r"|bigger|larger|way|matter|limit"
+    r"|gguf|gptq|bitsandbytes|bnb|quantiz|safetensors|idea|problem|rush|hurry))"
+)
+
+
+def understand(line: str) -> Sentence:
+    """What a line says by itself, whatever was said before."""
+    wording = read(line)
+    pieces = [piece for piece in _pieces(wording.plain) if piece.strip(" ,.;:!?-")]
+    said: Slots = {}
+    for piece in pieces:
+        said = revise(said, extract(piece))
+    said = revise(said, from_flags(wording))
+    rules = [rule for rule in (classify(piece) for piece in reversed(pieces[1:])) if rule]
+    rule = next((r for r in rules if r.intent not in ("unknown", "exit", "help")), None) or classify(wording.plain)
+    return _rather_quantize(_with_entities(Sentence(wording, wording.plain, rule, said), pieces))
+
+
+def _rather_quantize(sentence: Sentence) -> Sentence:
+    """ "They want to chat with <model>, so make it 4-bit gguf" asks for a quantization: its words do not come first."""
+    rule = sentence.rule
+    if rule is None or rule.intent not in _INCIDENTAL or sentence.names or not sentence.models:
+        return sentence
+    leads = rule.pattern.match(sentence.front) is not None
+    told = len(sentence.said.keys() & {"method", "bits", "type", "target_size_gb", "format"}) > 0
+    return replace(sentence, rule=None) if told and not leads else sentence
+
+
+_INCIDENTAL = words("chat experiment serve test show list stats history help doctor demo")
+
+
+def _pieces(plain: str) -> list[str]:
+    return [piece for part in _CORRECTS.split(plain) for piece in _NO_COMMA.split(part)]
+
+
+def _with_entities(sentence: Sentence, pieces: list[str]) -> Sentence:
+    entities = sentence.wording.entities
+    path, taken = calibration(sentence.plain, entities)
+    said = dict(sentence.said) | ({"calibration": path} if path else {})
+    kept: list[int] = []
+    for piece in pieces:
+        here = [int(found[2]) for found in MARK.finditer(without_denied(_wanted(piece)))]
+        if not _is_list_like(piece):
+            kept = _without_last(kept, here, entities)
+        kept += [index for index in here if index != taken and index not in kept]
+    kept = kept or [int(found[2]) for found in MARK.finditer(sentence.plain) if int(found[2]) != taken]
+    models = tuple(
+        dict.fromkeys(entities[i].text for i in kept if entities[i].kind == "m" or _is_model_path(entities[i]))
+    )
+    names = tuple(
+        dict.fromkeys(entities[i].text for i in kept if entities[i].kind == "n" or _is_gguf_path(entities[i]))
+    )
+    return replace(sentence, said=said, models=models, names=names)
+
+
+def _without_last(kept: list[int], here: list[int], entities: tuple[Entity, ...]) -> list[int]:
+    """A correction replaces as many things as it names, from the end."""
+    for index in here:
+        same = [old for old in kept if entities[old].kind == entities[index].kind]
+        kept = [old for old in kept if old != same[-1]] if same else kept
+    return kept
+
+
+_REFUSED_MARK = Pattern(
+    r"\b(?:not|instead of|rather than|except(?: for)?|but not|other than)(?: (?:to|for|with|from|the|on"
+    r"|compare|it))* <[mnp]\d+>"
+)
+
+
+def _wanted(piece: str) -> str:
+    return _REFUSED_MARK.sub(" ", piece)
+
+
+def _is_list_like(piece: str) -> bool:
+    return re.search(r"\b(?:add|also|too|as well|include)\b", piece) is not None
+
+
+def _is_gguf_path(entity: Entity) -> bool:
+    return entity.kind == "p" and entity.text.lower().endswith(".gguf")
+
+
+def _is_model_path(entity: Entity) -> bool:
+    return entity.kind == "p" and not re.search(
+        r"(?i)\.(?:txt|jsonl?|csv|tsv|parquet|md|html?|pdf|raw|dat|gguf)(?:\.gz)?$", entity.text
+    )
