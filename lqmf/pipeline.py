@@ -116,6 +116,7 @@ class Pipeline:
         self._benchmark = benchmark
         self._memory = memory
         self._card = card
+        self._told: set[str] = set()
 
     # ------------------------------------------------------------ a turn
 
@@ -311,7 +312,9 @@ class Pipeline:
         document = self._feedback.benchmark_document(what.artifact, receipt)
         path = self._place.benchmarks / f"{what.artifact.name}-{what.job}.json"
         workspace.write_json(path, document)
-        if not what.artifact.foreign:
+        if what.artifact.foreign:
+            workspace.write_json(shelf.receipt_path(Path(what.artifact.path)), to_json(receipt))
+        else:
             self._attach(what.artifact, receipt)
         self._memory.remember_receipt(what.artifact.name, receipt, str(path))
         self._understanding.note_artifact(what.artifact.name)
@@ -331,7 +334,13 @@ class Pipeline:
 
     def artifacts(self) -> list[Artifact]:
         """What lies in quantized-models/, foreign GGUF files included, newest first."""
-        return shelf.discover(self._place.artifacts)
+        return shelf.discover(self._place.artifacts, self._tell_broken)
+
+    def _tell_broken(self, sentence: str) -> None:
+        """A damaged artifact is told of once, not at each look."""
+        if sentence not in self._told:
+            self._told.add(sentence)
+            self._bus.publish(Notice(text=sentence, level="warning"))
 
     def find(self, name: str | None) -> Artifact:
         """An artifact by name, part of a name, or path; without a name the newest. Raises NotFound, AmbiguousName."""

@@ -346,7 +346,7 @@ class PlannerAgent:
     def _why_method(self, request: Request, backend: Backend) -> tuple[str, Source]:
         if request.slots.get("method"):
             return "as you said", "user"
-        if request.slots.get("type"):
+        if request.slots.get("type") and "type" not in request.asked:
             return f"{request.slots['type']} is a {backend.title} type", "rules"
         return f"{backend.title} runs on every machine, with or without a GPU", "rules"
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import httpx
+import httpx2
 
 from lqmf.errors import (
     ConnectionBroken,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _LONGEST_ERROR = 300  # characters of a server's own words
 _LONGEST_BODY = 1 << 16  # bytes
-_PATIENCE = httpx.Timeout(10.0, read=300.0)  # a large model may think for minutes before its first token
+_PATIENCE = httpx2.Timeout(10.0, read=300.0)  # a large model may think for minutes before its first token
 
 
 class HttpEngine:
@@ -45,9 +45,9 @@ class HttpEngine:
     vocabulary = 0
 
     def __init__(
-        self, base_url: str, model: str, api_key: str | None = None, *, timeout: httpx.Timeout = _PATIENCE
+        self, base_url: str, model: str, api_key: str | None = None, *, timeout: httpx2.Timeout = _PATIENCE
     ) -> None:
-        url = httpx.URL(base_url)
+        url = httpx2.URL(base_url)
         if url.scheme not in ("http", "https") or not url.host:
             raise UsageError(f"'{base_url}' is no HTTP address.", "Give one like http://localhost:8080/v1")
         self.name = f"http {url.host}"
@@ -55,7 +55,7 @@ class HttpEngine:
         self._url = base_url.rstrip("/")
         self._address = str(url.copy_with(username=None, password=None)).rstrip("/")  # as it may be shown
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._client = httpx.Client(headers=headers, timeout=timeout)
+        self._client = httpx2.Client(headers=headers, timeout=timeout)
 
     # ------------------------------------------------------------ generation
 
@@ -79,14 +79,14 @@ class HttpEngine:
                 yield from self._pieces(response)
         except LineTooLong as error:
             raise self._nonsense("a line without an end") from error
-        except httpx.TimeoutException as error:
+        except httpx2.TimeoutException as error:
             raise self._broken("did not answer in time") from error
-        except httpx.ConnectError as error:
+        except httpx2.ConnectError as error:
             raise self._broken(f"cannot be reached ({error})") from error
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             raise self._broken(f"broke off ({error})") from error
 
-    def _pieces(self, response: httpx.Response) -> Iterator[Piece]:
+    def _pieces(self, response: httpx2.Response) -> Iterator[Piece]:
         finished = False
         for data in events(response.iter_bytes()):
             if data.strip() == "[DONE]":
@@ -113,7 +113,7 @@ class HttpEngine:
 
     # ------------------------------------------------------------ what went wrong
 
-    def _refusal(self, response: httpx.Response) -> LqmfError:
+    def _refusal(self, response: httpx2.Response) -> LqmfError:
         """The error that a status stands for."""
         status, told = response.status_code, self._told(_body(response))
         said = f"{self._address} answered {status}" + (f": {told}" if told else "")
@@ -155,7 +155,7 @@ class HttpEngine:
         """Raises UsageError: the chat template is at the far end; `chat` goes through it."""
         self._only_generates("a chat template")
 
-    def logits(self, windows: Iterable[Sequence[int]]) -> Iterator[NDArray[np.float32]]:
+    def logits(self, windows: Iterable[Sequence[int]], *, first: int = 0) -> Iterator[NDArray[np.float32]]:
         """Raises UsageError: the logits stay at the far end."""
         self._only_generates("logits")
 
@@ -196,7 +196,7 @@ def _text(choice: Mapping[str, Any]) -> str:
     return text if isinstance(text, str) else ""
 
 
-def _body(response: httpx.Response) -> Any:
+def _body(response: httpx2.Response) -> Any:
     """The beginning of an error's body, as JSON if it is that."""
     text = next(response.iter_bytes(_LONGEST_BODY), b"").decode("utf-8", "replace")
     try:
@@ -205,7 +205,7 @@ def _body(response: httpx.Response) -> Any:
         return text
 
 
-def _retry_after(response: httpx.Response) -> float | None:
+def _retry_after(response: httpx2.Response) -> float | None:
     try:
         return float(response.headers["Retry-After"])
     except (KeyError, ValueError):
