@@ -10,7 +10,6 @@ Knows nothing about jobs or plans: `convert.py` starts it.
 from __future__ import annotations
 
 import errno
-import functools
 import json
 import os
 import runpy
@@ -20,19 +19,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import Any, TextIO
 
 from lqmf.errors import (
     DiskFull,
     IncompleteModel,
     LqmfError,
     OutOfMemory,
-    RemoteCodeRefused,
-    ToolchainError,
-    UnsafeFormat,
     UnsupportedModel,
 )
-from lqmf.quantization.gguf import compat, pretokenizer
+from lqmf.quantization.gguf import compat, guard, pretokenizer
 
 Send = Callable[[dict[str, Any]], None]
 
@@ -73,11 +69,11 @@ def main() -> int:
 
 
 def _convert(request: Request, send: Send) -> None:
-    guard_remote_code(allowed=request.allow_remote_code)
+    guard.remote_code(allowed=request.allow_remote_code)
     sys.path[:0] = [request.toolchain, str(Path(request.toolchain) / "gguf-py")]
     from conversion import base  # type: ignore[import-not-found]
 
-    _guard_pickles()
+    guard.pickles()
     _report_bytes(send)
     base.TextModel.get_vocab_base_pre = _with_proven_names(base, request, send)
     _reconcile(base)
@@ -85,57 +81,6 @@ def _convert(request: Request, send: Send) -> None:
     sys.argv = [script, request.model, "--outfile", request.outfile, "--outtype", request.outtype]
     sys.argv += ["--model-name", request.model_name] if request.model_name else []
     runpy.run_path(script, run_name="__main__")
-
-
-# ---------------------------------------------------------------- what a model may not do
-
-
-def guard_remote_code(*, allowed: bool) -> None:
-    """Make transformers refuse code that comes with a model, whatever its callers ask for.
-
-    Must run before anything imports `transformers.models.auto`, which binds these functions by name.
-    """
-    if "transformers.models.auto.configuration_auto" in sys.modules:
-        raise ToolchainError("transformers was loaded before it could be kept from running remote code.", "")
-    from transformers import dynamic_module_utils as dynamic
-
-    resolve = dynamic.resolve_trust_remote_code
-
-    @functools.wraps(resolve)
-    def resolved(trust_remote_code: bool | None, model_name: str, *args: Any, **kwargs: Any) -> bool:
-        if allowed:
-            return bool(resolve(trust_remote_code is not False, model_name, *args, **kwargs))
-        try:
-            return bool(resolve(False, model_name, *args, **kwargs))
-        except ValueError as error:
-            raise _remote_code_refused() from error
-
-    def refused(*_args: Any, **_kwargs: Any) -> NoReturn:
-        raise _remote_code_refused()
-
-    dynamic.resolve_trust_remote_code = resolved
-    if not allowed:
-        dynamic.get_class_from_dynamic_module = refused
-        dynamic.get_class_in_module = refused
-
-
-def _remote_code_refused() -> RemoteCodeRefused:
-    return RemoteCodeRefused(
-        "This model's tokenizer or configuration wants to run Python code that comes with the model; it was not run.",
-        "Read that code; if you trust it, say so for this model, or choose a model that needs none.",
-    )
-
-
-def _guard_pickles() -> None:
-    import torch
-
-    def refused(*_args: Any, **_kwargs: Any) -> NoReturn:
-        raise UnsafeFormat(
-            "This model's weights are pickled Python objects, which can run code when read; they were not opened.",
-            "Choose a model, or a revision of it, that has safetensors files.",
-        )
-
-    torch.load = refused
 
 
 # ---------------------------------------------------------------- what the converter does not know
@@ -149,7 +94,8 @@ def _with_proven_names(base: Any, request: Request, send: Send) -> Callable[[Any
         try:
             return str(official(model, tokenizer))
         except NotImplementedError:
-            found = _prove(base, model, tokenizer, request)
+            remembered = pretokenizer.recall(tokenizer, Path(request.memory))
+            found = remembered or _prove(base, model, tokenizer, request)
             send({"pretokenizer": found.name, "lines": found.lines, "specials_agree": found.specials_agree})
             return found.name
 

@@ -11,6 +11,7 @@ import ctypes
 import difflib
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -50,22 +51,31 @@ class Match:
     specials_agree: bool
 
 
-def match(tokenizer: Any, vocab_file: Path, names: Sequence[str], text: Path, memory: Path | None = None) -> Match:
-    """The first of `names`, likeliest first, with which libllama tokenizes as `tokenizer` does.
+def match(tokenizer: Any, vocab_file: Path, names: Sequence[str], text: Path, memory: Path) -> Match:
+    """The first of `names`, likeliest first, with which libllama tokenizes as `tokenizer` does; kept in `memory`.
 
-    `vocab_file` is a vocabulary-only GGUF of this tokenizer, `text` a file with ordinary text, `memory` a folder that
-    keeps proven answers by the tokenizer's hash. Raises UnsupportedModel naming the first line that differs.
+    `vocab_file` is a vocabulary-only GGUF of this tokenizer, `text` a file with ordinary text. Raises UnsupportedModel
+    naming the first line that differs.
     """
-    remembered = memory / f"{fingerprint(tokenizer)}.json" if memory else None
-    if remembered and remembered.is_file():
-        return Match(**json.loads(remembered.read_text(encoding="utf-8")))
     found = _search(tokenizer, vocab_file, order(names, pattern_of(tokenizer)), list(sample_lines(text)))
-    if remembered:
-        remembered.parent.mkdir(parents=True, exist_ok=True)
-        fresh = remembered.with_suffix(".new")
-        fresh.write_text(json.dumps(asdict(found)), encoding="utf-8")
-        fresh.replace(remembered)
+    kept = _place(tokenizer, memory)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    fresh = kept.with_suffix(f".{os.getpid()}")
+    fresh.write_text(json.dumps(asdict(found)), encoding="utf-8")
+    fresh.replace(kept)
     return found
+
+
+def recall(tokenizer: Any, memory: Path) -> Match | None:
+    """What `match` proved of this very tokenizer before, or None. A spoilt memory is none."""
+    try:
+        return Match(**json.loads(_place(tokenizer, memory).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _place(tokenizer: Any, memory: Path) -> Path:
+    return memory / f"{fingerprint(tokenizer)}.json"
 
 
 def fingerprint(tokenizer: Any) -> str:

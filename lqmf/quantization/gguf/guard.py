@@ -1,0 +1,61 @@
+"""What a model may not do while it is converted: run its own Python, or be unpickled.
+
+Changes transformers and torch in the converter's process, and there only. Knows nothing of converting.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from typing import Any, NoReturn
+
+from lqmf.errors import RemoteCodeRefused, ToolchainError, UnsafeFormat
+
+
+def remote_code(*, allowed: bool) -> None:
+    """Make transformers refuse code that comes with a model, whatever its callers ask for.
+
+    Must run before anything imports `transformers.models.auto`, which binds these functions by name.
+    """
+    if "transformers.models.auto.configuration_auto" in sys.modules:
+        raise ToolchainError("transformers was loaded before it could be kept from running remote code.", "")
+    from transformers import dynamic_module_utils as dynamic
+
+    resolve = dynamic.resolve_trust_remote_code
+
+    @functools.wraps(resolve)
+    def resolved(trust_remote_code: bool | None, model_name: str, *args: Any, **kwargs: Any) -> bool:
+        if allowed:
+            return bool(resolve(trust_remote_code is not False, model_name, *args, **kwargs))
+        try:
+            return bool(resolve(False, model_name, *args, **kwargs))
+        except ValueError as error:
+            raise _refusal() from error
+
+    def refused(*_args: Any, **_kwargs: Any) -> NoReturn:
+        raise _refusal()
+
+    dynamic.resolve_trust_remote_code = resolved
+    if not allowed:
+        dynamic.get_class_from_dynamic_module = refused
+        dynamic.get_class_in_module = refused
+
+
+def _refusal() -> RemoteCodeRefused:
+    return RemoteCodeRefused(
+        "This model's tokenizer or configuration wants to run Python code that comes with the model; it was not run.",
+        "Read that code; if you trust it, say so for this model, or choose a model that needs none.",
+    )
+
+
+def pickles() -> None:
+    """Make torch refuse to unpickle weights, whoever asks."""
+    import torch
+
+    def refused(*_args: Any, **_kwargs: Any) -> NoReturn:
+        raise UnsafeFormat(
+            "This model's weights are pickled Python objects, which can run code when read; they were not opened.",
+            "Choose a model, or a revision of it, that has safetensors files.",
+        )
+
+    torch.load = refused
