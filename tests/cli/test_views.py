@@ -1,0 +1,222 @@
+"""Views fit the terminal at 80 and at 120 columns, say what matters, and take hostile names calmly."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from lqmf.agents.benchmark_agent import BenchmarkAgent
+from lqmf.cli.checkup import Check
+from lqmf.cli.render import clean
+from lqmf.cli.views import (
+    accounts,
+    artifacts,
+    checkup,
+    comparisons,
+    decisions,
+    disk,
+    help,
+    messages,
+    plans,
+    questions,
+    receipts,
+    records,
+    settings,
+    statistics,
+)
+from lqmf.records import Artifact, Choice, Decision, Estimate, ModelRef, Option, QuantizationPlan, Question
+from tests.cli.conftest import RECEIPT
+
+LONG = "very-long-organisation-name_a-model-with-a-name-that-goes-on-and-on-v0.3_gguf_4bit_Q4_K_M_v12"
+HOSTILE = "evil\x1b[31m\x07\u202e[bold]name"
+
+
+def artifact(name: str, type: str = "Q4_K_M", **receipt: Any) -> Artifact:
+    return Artifact(
+        name=name,
+        path=f"/home/somebody/.lqmf/quantized-models/{name}",
+        method="gguf",
+        bits=4,
+        type=type,
+        size_bytes=4_200_000_000,
+        source_size_bytes=14_500_000_000,
+        compression_ratio=3.45,
+        model="org/model",
+        created_at="2026-01-31T14:05:00+00:00",
+        receipt={**RECEIPT, **receipt},
+    )
+
+
+PLAN = QuantizationPlan(
+    id="p",
+    model=ModelRef("hub", "org/model"),
+    commit="c" * 40,
+    method="gguf",
+    bits=4,
+    type="Q4_K_M",
+    format="gguf",
+    device="cpu",
+    choices=(
+        Choice("model", "org/" + LONG, "7.2 billion parameters, MistralForCausalLM", "user"),
+        Choice("type", "Q4_K_M", "the usual balance of size and quality; " * 4, "rules"),
+        Choice("cpu_fallback", False, HOSTILE, "settings"),
+    ),
+    estimate=Estimate(4_200_000_000, 19_000_000_000, 2_000_000_000, 754.0, 14_500_000_000),
+)
+ROW = {
+    "kind": "artifact",
+    "status": "ok",
+    "size_bytes": 4_200_000_000,
+    "receipt": RECEIPT,
+    "created_at": "2026-01-31T14:05:00",
+}
+JOB = {
+    "kind": "job",
+    "id": "20260131-140500-abcdef",
+    "title": f"{LONG} as Q4_K_M",
+    "status": "failed",
+    "error": {
+        "code": "disk_full",
+        "message": "The disk is full, and it will stay so for a long time to come.",
+        "remedy": "`lqmf disk`",
+    },
+    "created_at": "2026-01-31T14:05:00",
+    "at": 1769868300.0,
+    "started_at": 1769868300.0,
+    "seconds": 12.5,
+    "artifact": None,
+    "events": [{"event": "StageStarted", "stage": "convert", "text": HOSTILE, "at": 1769868301.0}],
+}
+STATS = {
+    "jobs": {"total": 4, "by_status": {"done": 3, "failed": 1}, "success_rate": 0.75, "retries": 2},
+    "seconds": {"gguf": {"jobs": 3, "median": 754.0, "mean": 800.0}},
+    "artifacts": {"total": 3, "size_bytes": 12_000_000_000, "saved_bytes": 30_000_000_000},
+    "methods": [
+        {
+            "method": "gguf",
+            "type": "Q4_K_M",
+            "artifacts": 2,
+            "compression_ratio": 3.45,
+            "kl_mean": 0.0022,
+            "perplexity": 8.1,
+        }
+        | {"top1_agreement": 0.964, "prompt_per_second": 833.0, "generation_per_second": 44.0},
+        {
+            "method": "gguf",
+            "type": "Q8_0",
+            "artifacts": 1,
+            "compression_ratio": None,
+            "kl_mean": None,
+            "perplexity": None,
+        }
+        | {"top1_agreement": None, "prompt_per_second": None, "generation_per_second": None},
+    ],
+}
+SURVEY = {
+    "root": "/home/somebody/.lqmf",
+    "free_bytes": 83_000_000_000,
+    "total_bytes": 270_000_000_000,
+    "folders": [{"name": "models", "path": f"/data/{LONG}/models", "size_bytes": 14_500_000_000}],
+    "removable": [
+        {"path": f"/data/{LONG}", "size_bytes": 14, "reason": "a downloaded model", "remedy": "remove the folder"}
+    ],
+}
+ACCOUNT = {
+    "logged_in": True,
+    "user": HOSTILE,
+    "fullname": "Ada",
+    "plan": "free",
+    "orgs": ["a", "b"],
+    "token_role": "read",
+    "source": "cache",
+}
+VIEWS: dict[str, Callable[[], Any]] = {
+    "plan": lambda: plans.plan_view(PLAN),
+    "receipt": lambda: receipts.receipt_view(artifact(LONG), RECEIPT),
+    "an empty receipt": lambda: receipts.receipt_view(artifact(HOSTILE), {"reasons": {"*": "not measured yet"}}),
+    "made": lambda: artifacts.made_view([artifact(LONG)]),
+    "artifacts": lambda: artifacts.artifacts_view([artifact(LONG), artifact(HOSTILE)]),
+    "verified": lambda: artifacts.verified_view(LONG, [{"path": HOSTILE, "problem": "is missing"}], ["extra.txt"]),
+    "comparison": lambda: comparisons.comparison_view(
+        BenchmarkAgent().compare(artifact(LONG), artifact("demo_gguf_8bit_Q8_0", "Q8_0", perplexity=47.7))
+    ),
+    "list": lambda: records.list_view([{**ROW, "name": LONG}, {**ROW, "name": HOSTILE}, JOB]),
+    "job": lambda: records.show_view(JOB),
+    "history": lambda: records.history_view(
+        [{"kind": "turn", "text": f"quantize {LONG} {HOSTILE}", "status": "done", "at": 1.0}, JOB]
+    ),
+    "stats": lambda: statistics.stats_view(STATS),
+    "disk": lambda: disk.disk_view(SURVEY),
+    "settings": lambda: settings.settings_view(
+        [{"key": "models_dir", "value": f"/data/{LONG}", "source": ".env", "description": "downloaded models"}], "/root"
+    ),
+    "account": lambda: accounts.account_view(ACCOUNT),
+    "checkup": lambda: checkup.checkup_view([Check("converter", "missing", f"not in {LONG}", "`lqmf doctor --fix`")]),
+    "decision": lambda: decisions.decision_view(
+        Decision("quantize", {"model": LONG, "names": [LONG, HOSTILE]}, 0.9, "because")
+    ),
+    "help": lambda: help.help_view([]),
+    "question": lambda: questions.question_view(Question("t", LONG * 2, (Option(1, LONG), Option(2, "two")), 1)),
+    "error": lambda: messages.error_view(f"{LONG} {HOSTILE} " * 3, "Do this. " * 20),
+}
+
+
+def drawn(view: Any, width: int) -> list[str]:
+    console = Console(file=io.StringIO(), width=width, markup=False, highlight=False, emoji=False)
+    console.print(view)
+    return console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("name", VIEWS)
+def test_no_line_is_wider_than_the_terminal(name: str, width: int) -> None:
+    lines = drawn(VIEWS[name](), width)
+    assert lines
+    assert max(cell_len(clean(line)) for line in lines) <= width
+
+
+def text_of(name: str, width: int = 120) -> str:
+    return " ".join(clean(" ".join(drawn(VIEWS[name](), width))).split())
+
+
+def test_a_plan_says_for_every_choice_what_why_and_whose() -> None:
+    text = text_of("plan")
+    assert "cpu fallback no evil[bold]name settings" in text
+    assert "download 14.5 GB" in text
+    assert "time about 12 min 34 s" in text
+
+
+def test_a_receipt_says_how_good_how_fast_and_against_what() -> None:
+    text = text_of("receipt")
+    assert "KL divergence 0.00220 ± 0.000020 nats a token; 99 % are below 0.0134" in text
+    assert "same top choice 96.4 % of tokens, against the source" in text
+    assert "perplexity 47.990 the source has 47.690" in text
+    assert "writing 413 tokens/s llama.cpp 0.3.36" in text
+    assert "4.2 GB from 14.5 GB, 3.45 times smaller" in text
+
+
+def test_what_was_not_measured_says_why() -> None:
+    assert "KL divergence - not measured yet" in text_of("an empty receipt")
+
+
+def test_the_better_figure_is_marked_and_an_equal_one_is_not() -> None:
+    lines = [clean(line) for line in drawn(VIEWS["comparison"](), 120)]
+    perplexity = next(line for line in lines if line.lstrip().startswith("perplexity"))
+    assert perplexity.split()[-2:] == ["47.700", "★"]
+    size = next(line for line in lines if line.lstrip().startswith("size"))
+    assert "★" not in size
+
+
+def test_a_failed_job_says_why_in_the_list() -> None:
+    assert "job 20260131-140500-abcdef: The disk is full" in text_of("list")
+
+
+def test_only_what_lacks_is_told_in_the_verdict() -> None:
+    assert "Something is missing: converter." in text_of("checkup")
+    healthy = " ".join(drawn(checkup.checkup_view([Check("GPU", "note", "none")]), 80))
+    assert "Everything needed is here." in healthy
