@@ -156,10 +156,10 @@ def _workspace(app: App) -> Iterator[Check]:
     yield Check("disk", "warning" if little else "ok", f"{file_size(free)} free", remedy)
 
 
-def _told(name: str, check: Callable[[], str]) -> Check:
+def _told(name: str, check: Callable[[], str], state: State = "ok") -> Check:
     """`check`'s words, or its error as a finding."""
     try:
-        return Check(name, "ok", check())
+        return Check(name, state, check())
     except LqmfError as error:
         return Check(name, "missing", error.message, error.remedy)
     except OSError as error:
@@ -203,7 +203,10 @@ def _hugging_face(online: bool) -> Check:
 
 
 def _helper(app: App) -> Check:
-    provider = app.settings.values.llm_provider
-    if provider == "none":
-        return Check("helper", "note", "no language model helps with plans; none is needed")
-    return Check("helper", "note", f"llm_provider is {provider}; this version plans by its rules alone")
+    def told() -> str:
+        provider = app.settings.values.llm_provider
+        if provider == "none":
+            return "no language model helps with plans; none is needed"
+        return f"llm_provider is {provider}; this version plans by its rules alone"
+
+    return _told("helper", told, "note")

@@ -11,7 +11,7 @@ from rich.text import Text
 from lqmf.cli.render import clean
 from lqmf.cli.sizes import duration, file_size, memory_size
 from lqmf.cli.views.messages import notice_view
-from lqmf.cli.views.tables import NONE, percent, small, table
+from lqmf.cli.views.tables import NONE, milliseconds, percent, small, table
 
 MARK = " ★"
 FIGURES: Mapping[str, Callable[[float], str]] = {
@@ -21,7 +21,7 @@ FIGURES: Mapping[str, Callable[[float], str]] = {
     "kl_divergence": small,
     "kl_divergence_p99": small,
     "top1_agreement": percent,
-    "first_token_seconds": duration,
+    "first_token_seconds": milliseconds,
     "load_seconds": duration,
     "perplexity": lambda value: f"{value:.3f}",
     "tokens_per_second_prompt": lambda value: f"{value:,.0f}",

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from lqmf.cli.render import clean
 from lqmf.cli.sizes import duration, file_size, memory_size
-from lqmf.cli.views.tables import NONE, percent, small
+from lqmf.cli.views.tables import NONE, milliseconds, percent, small
 from lqmf.records import Artifact
 
 Receipt = Mapping[str, Any]
@@ -79,7 +79,7 @@ def speed_lines(receipt: Receipt) -> Iterator[Line]:
     yield "reading", _rate(speed.get("prompt")), ""
     if latency.get("first_token") is not None:
         whole = f"a whole answer takes {duration(latency.get('per_response'))}" if latency.get("per_response") else ""
-        yield "first token", f"{latency['first_token'] * 1000:.0f} ms", whole
+        yield "first token", milliseconds(latency["first_token"]), whole
     if receipt.get("load_seconds") is not None:
         yield "loading", duration(receipt["load_seconds"]), ""
     memory = receipt.get("peak_memory_bytes") or {}

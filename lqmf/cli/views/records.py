@@ -72,7 +72,7 @@ def _artifact(record: Record) -> RenderableType:
             ("method", f"{artifact.method}, {artifact.bits} bit" + (f", {artifact.type}" if artifact.type else "")),
             ("made", when(artifact.created_at)),
             ("in", artifact.path),
-            ("measured", f"{len(record['measurements'])} times"),
+            ("measurements", len(record["measurements"])),
         ]
     )
     if record.get("deleted_at"):

@@ -63,6 +63,11 @@ def percent(share: float | None, digits: int = 1) -> str:
     return NONE if share is None else f"{share * 100:.{digits}f} %"
 
 
+def milliseconds(seconds: float) -> str:
+    """A short time: "8 ms"."""
+    return f"{seconds * 1000:,.0f} ms"
+
+
 def when(stamp: Any) -> str:
     """An ISO time or a Unix time, shortly: 2025-01-31 14:05."""
     if stamp in (None, ""):

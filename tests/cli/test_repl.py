@@ -1,0 +1,130 @@
+"""The chat at a terminal: Ctrl-C and Ctrl-D, several lines at once, completion, history, the bottom line."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from prompt_toolkit.application import create_app_session
+from prompt_toolkit.document import Document
+from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.output import DummyOutput
+
+from lqmf.cli import repl
+from lqmf.cli.completion import ChatCompleter, candidates
+from lqmf.cli.render import Screen
+from lqmf.cli.session import Session
+from lqmf.cli.toolbar import Toolbar
+
+CTRL_C, CTRL_D, ENTER = "\x03", "\x04", "\r"
+PASTE = "\x1b[200~{}\x1b[201~"
+
+
+@pytest.fixture
+def chat(home: Path, capsys: pytest.CaptureFixture[str]) -> Callable[[str], tuple[int, str]]:
+    """Type keys into a chat; gives the exit code and what was printed."""
+
+    def type_keys(keys: str) -> tuple[int, str]:
+        capsys.readouterr()
+        with create_pipe_input() as pipe, create_app_session(input=pipe, output=DummyOutput()):
+            pipe.send_text(keys)
+            code = asyncio.run(asyncio.wait_for(repl.chat({}), 60))
+        captured = capsys.readouterr()
+        return code, captured.out + captured.err
+
+    return type_keys
+
+
+Chat = Callable[[str], tuple[int, str]]
+
+
+def test_ctrl_d_leaves(chat: Chat) -> None:
+    code, told = chat(CTRL_D)
+    assert code == 0
+    assert told.startswith("LQMF ")
+
+
+def test_exit_leaves_and_so_does_a_farewell(chat: Chat) -> None:
+    assert chat("exit" + ENTER)[0] == 0
+    assert chat("bye" + ENTER)[0] == 0
+
+
+def test_a_first_ctrl_c_clears_the_line_and_a_second_says_how_to_leave(chat: Chat) -> None:
+    assert "Ctrl-D leaves.\n" not in chat("stats" + CTRL_C + CTRL_D)[1].split("\n", 1)[1]
+    told = chat("stats" + CTRL_C + CTRL_C + CTRL_D)[1]
+    assert "· Ctrl-D leaves." in told
+    assert "Nothing was done yet" not in told
+
+
+def test_a_turn_that_fails_does_not_end_the_chat(chat: Chat) -> None:
+    code, told = chat("verify nothing" + ENTER + "stats" + ENTER + CTRL_D)
+    assert code == 0
+    assert "There is no artifact" in told
+    assert "Nothing was done yet" in told
+
+
+def test_lines_pasted_at_once_are_turns_of_their_own_and_answer_questions(chat: Chat) -> None:
+    told = chat(PASTE.format("quantize demo\ncancel\nyes\nstats") + ENTER + CTRL_D)[1]
+    order = ["lqmf> quantize demo", "answer [1]> cancel", "lqmf> yes", "Nothing was asked", "lqmf> stats"]
+    positions = [told.index(said) for said in order]
+    assert positions == sorted(positions)
+
+
+def test_a_question_is_answered_at_its_own_prompt(chat: Chat) -> None:
+    told = chat("quantize demo" + ENTER + "why?" + ENTER + CTRL_C + "stats" + ENTER + CTRL_D)[1]
+    assert "How many bits, and which type?" in told
+    assert "the usual balance of size and quality" in told
+    assert "Cancelled; nothing was changed." in told
+
+
+def test_what_was_typed_is_kept_for_the_next_chat_readable_by_its_owner_alone(chat: Chat, home: Path) -> None:
+    chat("stats" + ENTER + CTRL_D)
+    file = home / "mcp" / repl.HISTORY
+    assert "+stats" in file.read_text()
+    assert file.stat().st_mode & 0o077 == 0
+
+
+def test_a_workspace_that_cannot_be_written_still_gives_a_chat(home: Path, chat: Chat) -> None:
+    (home / "mcp").write_text("a file where a folder should be")
+    assert chat("help" + ENTER + CTRL_D)[0] == 0
+
+
+# ---------------------------------------------------------------- completion and the bottom line
+
+
+@pytest.fixture
+def talk(home: Path, make_artifact: Callable[..., Path]) -> Session:
+    make_artifact("demo_gguf_4bit_Q4_K_M")
+    return Session(Screen(), {})
+
+
+@pytest.mark.parametrize(
+    ("before", "offered"),
+    [
+        ("qu", "quantize"),
+        ("config s", "set"),
+        ("quantize demo --dev", "--device"),
+        ("quantize demo --type q5_k", "Q5_K_M"),
+        ("test demo_g", "demo_gguf_4bit_Q4_K_M"),
+        ("show me de", "demo_gguf_4bit_Q4_K_M"),
+        ("quantize demo to iq4", "IQ4_XS"),
+        ("quantize org/", "org/m"),
+    ],
+)
+def test_tab_offers_commands_options_artifacts_models_and_types(talk: Session, before: str, offered: str) -> None:
+    found = [c.text for c in ChatCompleter(talk).get_completions(Document(before), None)]  # type: ignore[arg-type]
+    assert offered in found
+
+
+def test_tab_offers_nothing_that_does_not_begin_like_the_word(talk: Session) -> None:
+    assert all(name.lower().startswith("q") for name in candidates([], "q", talk))
+
+
+def test_the_bottom_line_shows_device_free_memory_and_the_last_job(talk: Session) -> None:
+    from lqmf.records import Job
+
+    assert "free" in Toolbar(talk)()
+    talk.app.memory.start_job(Job("j1", "quantize", "demo as \x1b[31mQ8_0", "done"))
+    assert Toolbar(talk)().endswith(" · last job: demo as Q8_0, done ")
