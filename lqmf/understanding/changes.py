@@ -241,8 +241,9 @@ def _revision(state: Dialogue, sentence: Sentence, intent: str | None) -> Decisi
 def _reads_as_fragment(sentence: Sentence, intent: str, last_is_request: bool) -> bool:
     """Words like "make it smaller" name an intent, but here they change the request."""
     if intent == "explain":
+        asks_on = _ASKS_ON if last_is_request else _ASKS_ON_WITH
         told = bool(sentence.said or sentence.models)
-        return told and bool((_ASKS_ON if last_is_request else _ASKS_ON_WITH).match(sentence.plain))
+        return told and bool(any(asks_on.match(text) for text in (sentence.plain, sentence.front)))
     if not last_is_request:
         return False
     if intent == "config":
@@ -320,6 +321,11 @@ def _merged(state: Dialogue, base: Decision, intent: str, sentence: Sentence, re
     return decided(intent, revise(old, plain_values(intent, said)), 0.9, reason)
 
 
+_SLOT_OF = {
+    **dict.fromkeys(("memory", "ram", "vram"), "memory_gb"),
+    **dict.fromkeys(("size", "target"), "target_size_gb"),
+    **{slot: slot for slot in ("context", "type", "calibration", "device", "priority")},
+}
 _DROPPED = Pattern(
     r"\b(?:forget|drop|remove|skip|ignore|without|never ?mind|no|lift|leave out|omit|lose|any) (?:about "
     r"|the |a |any |that |my )*(?:(?:memory|ram|vram|context|file|size|target|speed|bits?|type|calibration"
@@ -333,8 +339,4 @@ def _drops(sentence: Sentence) -> frozenset[str]:
     found = _DROPPED.search(sentence.plain)
     if not found:
         return frozenset()
-    words = {
-        "memory": "memory_gb", "ram": "memory_gb", "vram": "memory_gb", "context": "context", "size": "target_size_gb", "target": "target_size_gb",
-        "type": "type", "calibration": "calibration", "device": "device", "priority": "priority",
-    }  # fmt: skip
-    return frozenset(slot for word, slot in words.items() if re.search(rf"\b{word}\b", found[0]))
+    return frozenset(slot for word, slot in _SLOT_OF.items() if re.search(rf"\b{word}\b", found[0]))

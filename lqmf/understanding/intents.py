@@ -68,7 +68,7 @@ _TOPIC_LEAD = Pattern(
     r"|you mean by|mean by|the meaning of|meaning of|definition of|the term"
     r"|the word|exactly|actually|in simple terms|really|is|the|a|an|meant by"
     r"|please|can you|could you|would you|it means?|briefly|quickly|what|how"
-    r"|why|which|when|do i|should i|do you|does|i)\b[ ,:]*)+"
+    r"|why|which|when|do i|should i|do you|does|i)(?![\w-])[ ,:]*)+"
 )
 _TOPIC_TAIL = Pattern(
     r"(?: (?:mean|means|stand(?:s)? for|work|works|do|is|again|please|exactly|actually|anyway|all about"
@@ -142,7 +142,7 @@ def classify(plain: str) -> Rule | None:
     text = without_denied(plain)
     front = head(text)
     command = _first(COMMANDS, front)
-    if command:
+    if command and not (command.intent == "config" and re.search(M, front)):
         return command
     if _MAY_I.matches(text):
         return _MAY_I

@@ -26,7 +26,7 @@ class Rule:
 
 M, N, X = r"<m\d+>", r"<n\d+>", r"<[mnp]\d+>"
 IT = (
-    r"(?:\b(?:it|that|this|them|those|these|both|(?:the|that|this) (?:\w+ ){0,2}(?:one|ones|model|models|artifact"
+    r"(?:\b(?:it|that|this|them|those|these|both|(?:the|that|this) (?:\w+ ){0,2}(?:one|ones|model|artifact"
     r"|result|quant|file|version|two|last|latest|first|second|previous|other))\b)"
 )
 THING = rf"(?:{X}|{IT})"
@@ -161,7 +161,7 @@ COMMANDS = _rules(
     (
         "hf_login",
         "logging in",
-        r"^(?:hf )?login\b|\blogin\b(?! status)"
+        r"^(?:hf )?login\b|(?<!need a )(?<!needs a )(?<!require a )(?<!requires a )(?<!require )\blogin\b(?! status)"
         r"|\b(?:connect|authenticate|auth)(?: me| my account| myself)?(?: with| to| at| on| against)?(?: the"
         rf"| my)? {_HF}\b"
         r"|\b(?:set|add|enter|save|store|use|update|change|give you|here is|provide|register|paste) (?:my "

@@ -72,7 +72,7 @@ _FALLBACK = Pattern(
     + _TROUBLE
     + r")?|\bcpu "
     + _FALLBACK_WORDS
-    + r"|\b(?:allow|enable|with|permit)(?: \w+){0,2} "
+    + r"|\b(?:allow|enable|with|permit)(?: (?:a|an|the|for|cpu|automatic|optional|possible|some)){0,2} "
     + _FALLBACK_WORDS
     + r"(?:(?: (?:to|on|onto|over|back|the|my|a))* cpus?\b)?"
     + r"|\b(?:if|when|should|in case|as soon as)\b[^.;]{0,60}"
@@ -249,6 +249,7 @@ _BITS = Pattern(
     r"(?<![\w.<-])(\d{1,2}(?:\.\d+)?)[ -]?bits?\b"
     r"|\bbits? ?(?:=|:|of|to)? ?(\d{1,2})(?![\w.])"
     r"|(?<![\w.-])q([2-8])(?![\w.]|-\w)|(?<![\w.])w([48])a(?:16|8)\b"
+    r"|\b(?:make (?:it|that|this)|use|take|try) ([2-8])(?= (?:and|please|then|instead|now)\b|[,.!?]|$)"
 )
 _LISTED = Pattern(
     r"(\d(?:\.\d)?)(?:[ -]?bits?)?(?:, (?:and |or )?| or | and | vs\.? | versus "

@@ -12,10 +12,10 @@ from lqmf.understanding.models import familiar_words
 from lqmf.understanding.patterns import words
 
 KEYWORDS = words(
-    """quantize which quantise quantization quantized quantizable bitsandbytes gguf gptq compare comparison benchmark
-    preflight statistics stats history delete remove erase verify rebuild report experiment finetune adapter
-    adapters serve server sweep login logout status switch config configuration setting settings doctor explain
-    cancel resume interrupted context tokens memory accurate accuracy quality fastest smallest smaller
+    """quantize which quantise quantization quantized quantizable bitsandbytes gguf gptq compare comparison
+    benchmark preflight statistics stats history delete remove erase verify rebuild report experiment finetune
+    adapter adapters serve server sweep login logout status switch config configuration setting settings doctor
+    explain cancel resume interrupted context tokens memory accurate accuracy quality fastest smallest smaller
     difference perplexity huggingface safetensors calibrate calibration calibrated supported gated possible
     successful succeeded failed failures models model graphics laptop fallback anthropic gemini openai claude
     ollama convert compress shrink squeeze provider documentation manifest show list test help demo exit quit
@@ -26,39 +26,39 @@ KEYWORDS = words(
 
 # English words one edit away from a keyword; they stay as they are.
 ENGLISH = words(
-    """internal internals internet interned callbacks processed supposed seed letting dialogue companion robert boom concert
-    influence ease integrate intensity flat slant codec coded interrupt interrupts hardwired graphical statistical
-    wish with witch rich while white whim text best rest nest tests tested tester testing lists listed listing shows shown showed plans planned plane
-    plain chats serves served serving severe nerve server servers compared compares deleted deletes removed
-    removes erased verified verifies reported reports reporter mode modes modeled memories quality equality
-    converted converts compressed shrinks shrunk status statue state states stat statistic helps helped helper
-    demos exits exist quits quite quiet quoted suits bit bite bites biter bats bets byte bytes formal former
-    formats methods exact speeds spend sped saved save some sane seam game name fame came tame lame better
-    bitter letter setter setting sitting getting then them they there these those than that this thee tea ten he
-    she her explains explained resumes resumed cancels cancelled canceled contest contexts content token taken
-    broken possibly passible fail fails failing failure supports support unsupported supporter gate gates dated
-    rated grated mated shop shot shoe slow snow chow how chart charts chap chat chatted hat what char list last
-    lost lint mist fist gist least latest lasted help held hell kelp heap demon memo plot play plat plan planet
-    exile edit quick guilt built suit reset resets rebuilds rebuilt convent convex invert conveyed compress
-    express empress comprises shrine shrank squeezed squeezes without within instant insured pleased pleas lease
-    release export exports import imports experiment experimental experts adapt adapted adapts adapters serve
-    severs reserve deserve preserve observe several weep sleep steep swept switches switched twitch login logins
-    logic logging logs config configs confirm confine configure configured doctors doctored resume presume
-    version versions session mission informs information model models modem moral mortal medal modal mobile
-    noble nobel moved move model's speech speak special specs spec stats start starts stars starting started
-    stays stay stacks stack steps stop stops seats slots task tasks mest bests temp test previews preview
-    previously process processes processor downloads downloaded downloading provide provides provided providers
-    providing provider accuracy accurate inaccurate quantity quantities quantile smaller smallest small smell
-    spelled fast faster fastest fattest vastest history historic historical the same tie toe shed sale sample
-    samples simple shame bids bots buts boots hits lits nits pits sits wits kits fits gits its bit's debits
-    digits habits limits units bits discovers discovered evaluated evaluates actual actually factual everybody
-    everyone everything hardly hardware software everywhere quicken quickly quicker claud cloud clause claude
-    open opens opened openly gem gems lamp alarm ollie drop drops possible impossible fallbacks feedback
-    callback rollback perplexed difference differences different differ greedy graphic graphics graphs traffic
-    laptops desktop verity versify notify modify verily very every cerify certify listen lets let's tests'
-    format formatted compile compiled compose complete completed completely company comparing comparable remote
-    remover recommend recommended recommends command commands commend comment remake remade rename renamed node
-    nodes code codes coder models'"""
+    """internal internals internet interned callbacks processed supposed seed letting dialogue companion robert
+    boom concert influence ease integrate intensity flat slant codec coded interrupt interrupts hardwired
+    graphical statistical wish with witch rich while white whim text best rest nest tests tested tester testing
+    lists listed listing shows shown showed plans planned plane plain chats serves served serving severe nerve
+    server servers compared compares deleted deletes removed removes erased verified verifies reported reports
+    reporter mode modes modeled memories quality equality converted converts compressed shrinks shrunk status
+    statue state states stat statistic helps helped helper demos exits exist quits quite quiet quoted suits bit
+    bite bites biter bats bets byte bytes formal former formats methods exact speeds spend sped saved save some
+    sane seam game name fame came tame lame better bitter letter setter setting sitting getting then them they
+    there these those than that this thee tea ten he she her explains explained resumes resumed cancels
+    cancelled canceled contest contexts content token taken broken possibly passible fail fails failing failure
+    supports support unsupported supporter gate gates dated rated grated mated shop shot shoe slow snow chow how
+    chart charts chap chat chatted hat what char list last lost lint mist fist gist least latest lasted help
+    held hell kelp heap demon memo plot play plat plan planet exile edit quick guilt built suit reset resets
+    rebuilds rebuilt convent convex invert conveyed compress express empress comprises shrine shrank squeezed
+    squeezes without within instant insured pleased pleas lease release export exports import imports experiment
+    experimental experts adapt adapted adapts adapters serve severs reserve deserve preserve observe several
+    weep sleep steep swept switches switched twitch login logins logic logging logs config configs confirm
+    confine configure configured doctors doctored resume presume version versions session mission informs
+    information model models modem moral mortal medal modal mobile noble nobel moved move model's speech speak
+    special specs spec stats start starts stars starting started stays stay stacks stack steps stop stops seats
+    slots task tasks mest bests temp test previews preview previously process processes processor downloads
+    downloaded downloading provide provides provided providers providing provider accuracy accurate inaccurate
+    quantity quantities quantile smaller smallest small smell spelled fast faster fastest fattest vastest
+    history historic historical the same tie toe shed sale sample samples simple shame bids bots buts boots hits
+    lits nits pits sits wits kits fits gits its bit's debits digits habits limits units bits discovers
+    discovered evaluated evaluates actual actually factual everybody everyone everything hardly hardware
+    software everywhere quicken quickly quicker claud cloud clause claude open opens opened openly gem gems lamp
+    alarm ollie drop drops possible impossible fallbacks feedback callback rollback perplexed difference
+    differences different differ greedy graphic graphics graphs traffic laptops desktop verity versify notify
+    modify verily very every cerify certify listen lets let's tests' format formatted compile compiled compose
+    complete completed completely company comparing comparable remote remover recommend recommended recommends
+    command commands commend comment remake remade rename renamed node nodes code codes coder models'"""
 )
 
 _SHORT = frozenset(word for word in KEYWORDS if len(word) < 5)

@@ -8,39 +8,45 @@ from __future__ import annotations
 from lqmf.understanding.patterns import Pattern
 
 _VERBS = {
-    "quantize": """quantisiere quantisieren quantisier quantisiert quantisierst quantifie quantifier quantifiez quantise
-        quantiser quantisez quantifica quantificar quantifique cuantiza cuantizar cuantice cuantizame cuantifica cuantificar
-        quantizza quantizzare quantizzami quantizzi quantiza quantizar quantizem kwantiseer kwantiseren kwantyzuj
-        konvertiere konvertieren komprimiere komprimieren convertis convertir convertissez convierte convertir converti
-        convertire converte converta converter comprime comprimer comprimir comprimi comprimere verkleinere reduis
-        reduce reduire reducir riduci reduz reduzir kvantisera kvantiser umwandeln wandle""",
-    "compare": "vergleiche vergleichen vergleich comparez comparer comparar comparame confronta confrontare compara"
-    " vergelijk porownaj jamfor paragona",
-    "delete": """losche loschen loesche loeschen entferne entfernen supprime supprimer supprimez efface effacer borra borrar
-        elimina apague elimine borre supprimez eliminar eliminare cancella cancellare apaga apagar exclui excluir exclua remova remover quita verwijder usun
-         """,
-    "show": "zeige zeig anzeigen montre montrer montrez affiche afficher affichez muestra mostrar muestrame mostra mostrami"
-    " mostre mostrare toon pokaz   ensename",
+    "quantize": """quantisiere quantisieren quantisier quantisiert quantisierst quantifie quantifier quantifiez
+        quantise quantiser quantisez quantifica quantificar quantifique cuantiza cuantizar cuantice
+        cuantizame cuantifica cuantificar quantizza quantizzare quantizzami quantizzi quantiza quantizar
+        quantizem kwantiseer kwantiseren kwantyzuj konvertiere konvertieren komprimiere komprimieren
+        convertis convertir convertissez convierte convertir converti convertire converte converta
+        converter comprime comprimer comprimir comprimi comprimere verkleinere reduis reduce reduire
+        reducir riduci reduz reduzir kvantisera kvantiser umwandeln wandle""",
+    "compare": """vergleiche vergleichen vergleich comparez comparer comparar comparame confronta confrontare
+        compara vergelijk porownaj jamfor paragona""",
+    "delete": """losche loschen loesche loeschen entferne entfernen supprime supprimer supprimez efface effacer
+        borra borrar elimina apague elimine borre supprimez eliminar eliminare cancella cancellare apaga
+        apagar exclui excluir exclua remova remover quita verwijder usun""",
+    "show": """zeige zeig anzeigen montre montrer montrez affiche afficher affichez muestra mostrar muestrame
+        mostra mostrami mostre mostrare toon pokaz ensename""",
     "list": "liste auflisten listez lister lista listar elenca elencare elenco lijst listame",
-    "test": "teste testen tester testez prueba probar pruebalo prova provare testa testar testare pruebe evalue evalua valuta"
-    " avalie",
-    "verify": "prufe uberprufe uberprufen pruefe verifie verifier verifiez verifica verificar verificare verifique controlla",
-    "explain": "erklare erklar erklaere erklaren explique expliquer expliquez explica explicar explicame spiega spiegami"
-    " spiegare   wyjasnij",
+    "test": """teste testen tester testez prueba probar pruebalo prova provare testa testar testare pruebe
+        evalue evalua valuta avalie""",
+    "verify": """prufe uberprufe uberprufen pruefe verifie verifier verifiez verifica verificar verificare
+        verifique controlla""",
+    "explain": """erklare erklar erklaere erklaren explique expliquer expliquez explica explicar explicame spiega
+        spiegami spiegare wyjasnij""",
     "benchmark": "benchmarke benchmarken",
     "rebuild": "reconstruis reconstruire reconstruye reconstruir ricostruisci reconstroi reconstrua",
-    "resume": "fortsetzen reprends reprendre reanuda reanudar continua riprendi riprendere retoma retomar retome",
-    "cancel": "abbrechen abbruch annule annuler annulez cancelar cancelalo annulla annullare annuleer anuluj abbreche brich",
+    "resume": """fortsetzen reprends reprendre reanuda reanudar continua riprendi riprendere retoma retomar
+        retome""",
+    "cancel": """abbrechen abbruch annule annuler annulez cancelar cancelalo annulla annullare annuleer anuluj
+        abbreche brich""",
     "help": "hilfe hilf aide aidez ayuda ayudame aiuto aiutami ajuda ajude pomoc",
-    "exit": "beenden ende tschuss quitter salir salida esci uscire sair afsluiten   adios",
+    "exit": "beenden ende tschuss quitter salir salida esci uscire sair afsluiten adios",
     "plan": "plane planen planifie planifier planificar pianifica planeja planejar planea",
     "serve": "sers servir servi serviere bereitstellen",
-    "make": "mache mach erstelle erstellen fais faire faites cree creer haz hacer crea crear fai fare creare faz fazer faca"
-    " crie criar genera generar genere",
-    "want": "mochte moechte   veux voudrais quiero quisiera voglio vorrei quero queria gostaria brauche besoin necesito",
-    "recommend": "empfiehl empfehlen empfiehlst recommandes recommander recomiendas recomendar consigli consigliare recomenda",
+    "make": """mache mach erstelle erstellen fais faire faites cree creer haz hacer crea crear fai fare creare
+        faz fazer faca crie criar genera generar genere""",
+    "want": """mochte moechte veux voudrais quiero quisiera voglio vorrei quero queria gostaria brauche besoin
+        necesito""",
+    "recommend": """empfiehl empfehlen empfiehlst recommandes recommander recomiendas recomendar consigli
+        consigliare recomenda""",
     "switch": "wechsle wechsel wechseln passe bascule cambia cambiar cambie passa mude muda troque troca",
-    "use": "nutze verwende benutze benutz nimm utilise utilisez usa usar utiliza usando utilizza  ",
+    "use": "nutze verwende benutze benutz nimm utilise utilisez usa usar utiliza usando utilizza",
 }
 _NOUNS = {
     "models": "modelle modeles modelos modelli",
@@ -50,10 +56,11 @@ _NOUNS = {
     "file": "datei fichier archivo fichero arquivo ficheiro",
     "history": "verlauf historique historial cronologia historico storico",
     "statistics": "statistik statistiken statistiques estadisticas statistiche estatisticas",
-    "failed": "fehlgeschlagene fehlgeschlagenen fehlgeschlagen gescheiterte gescheiterten echoue echoues echouees fallidos"
-    " fallidas fallaron falliti fallite fallido falhou falharam falhos falhas falhados",
-    "successful": "erfolgreiche erfolgreichen reussis reussies exitosos exitosas riusciti riuscite bem-sucedidos"
-    " bem-sucedidas",
+    "failed": """fehlgeschlagene fehlgeschlagenen fehlgeschlagen gescheiterte gescheiterten echoue echoues
+        echouees fallidos fallidas fallaron falliti fallite fallido falhou falharam falhos falhas
+        falhados""",
+    "successful": """erfolgreiche erfolgreichen reussis reussies exitosos exitosas riusciti riuscite bem-sucedidos
+        bem-sucedidas""",
     "memory": "speicher arbeitsspeicher memoire memoria",
     "ram": "hauptspeicher",
     "gpu": "grafikkarte grafik",
@@ -73,31 +80,31 @@ _NOUNS = {
 }
 _SMALL = {
     "without": "ohne sans sin senza sem zonder",
-    "with": "mit avec con    ",
+    "with": "mit avec con",
     "for": "fur fuer pour para voor",
     "and": "und et",
     "not": "nicht pas nao niet",
-    "no": "nein   kein keine keinen nee",
+    "no": "nein kein keine keinen nee",
     "yes": "ja oui si sim",
     "now": "jetzt maintenant ahora adesso agora nu",
     "same": "dasselbe gleiche gleichen selbe meme mismo misma stesso stessa mesmo mesma",
     "instead": "stattdessen plutot invece",
-    "please": "bitte svp stp  ",
+    "please": "bitte svp stp",
     "all": "alle tous toutes todos todas tutti tutte",
     "my": "meine meinen meiner mein mes mis miei minhas meus mon ma mio mia meu minha",
     "me": "mir moi mi mim",
-    "it": "lo ihn   esto isso questo",
+    "it": "lo ihn esto isso questo",
     "which": "welche welches welcher quels quelles quel quelle cuales cual quali quale quais qual",
-    "what": "  quoi que cosa",
-    "is": "ist est es  ",
-    "how": "wie   como come",
+    "what": "quoi que cosa",
+    "is": "ist est es",
+    "how": "wie como come",
     "big": "gross grande gros tamano",
     "only": "nur seulement solo soltanto somente apenas",
-    "but": "aber mais pero  ",
+    "but": "aber mais pero",
     "fits": "passt tient rentre cabe entra",
     "as": "als comme",
     "the": "der das den dem le la les il los las gli die del della du do da una un une ein eine einen uma um",
-    "supported": "unterstutzt supporte soportado supportato suportado  ",
+    "supported": "unterstutzt supporte soportado supportato suportado",
     "quantized": "quantifies quantises cuantizados cuantizado quantizzati quantizzato quantizados quantizado",
     "card": "karte carte tarjeta scheda placa",
 }
@@ -109,23 +116,8 @@ WORDS: dict[str, str] = {
     for foreign in words.split()
 }
 # "die", "du", "do", "la", "come" and the like are left to English; so is what only looks foreign.
-for _word in (
-    "die",
-    "do",
-    "da",
-    "come",
-    "come",
-    "un",
-    "um",
-    "ma",
-    "mi",
-    "me",
-    "es",
-    "sin",
-    "reduce",
-    "grafik",
-    "passe",
-):
+_ENGLISH_TOO = "die do da come un um ma mi me es sin reduce grafik passe"
+for _word in _ENGLISH_TOO.split():
     WORDS.pop(_word, None)
 WORDS |= {"reduis": "quantize", "un": "the", "sin": "without", "es": "is"}
 

@@ -38,15 +38,18 @@ _QUOTES = str.maketrans(
 _INJECTED = Pattern(
     r"""(?ix)
     (?: \b(?:ignore|disregard|forget|override|bypass|drop)\b [^.;!?]{0,40}?
-        \b(?:rules?|instructions?|prompts?|guidelines|polic(?:y|ies)|restrictions?|safety|constraints?|training|limits?\ set
-           |everything\ (?:above|before|you)|all\ (?:previous|prior|above)|what\ you\ were\ told)\b
+        \b(?:rules?|instructions?|prompts?|guidelines|polic(?:y|ies)|restrictions?|safety
+           |constraints?|training|limits?\ set|everything\ (?:above|before|you)
+           |all\ (?:previous|prior|above)|what\ you\ were\ told)\b
       | \b(?:send|give|show|tell|print|reveal|leak|email|post|upload|expose|output|mail)\b (?:\ me|\ us)? [^.;!?]{0,30}?
-        \b(?:api[ -]?keys?|passwords?|secrets?|credentials?|system\ prompt|hf[ _]tokens?|access\ tokens?|env(?:ironment)?\ variables?
-           |\.env|/etc/\w+|private\ keys?|ssh\ keys?|(?:my|your|the)\ tokens?\b(?!\ (?:per|/)))
+        \b(?:api[ -]?keys?|passwords?|secrets?|credentials?|system\ prompt|hf[ _]tokens?
+           |access\ tokens?|env(?:ironment)?\ variables?|\.env|/etc/\w+
+           |private\ keys?|ssh\ keys?|(?:my|your|the)\ tokens?\b(?!\ (?:per|/)))
       | (?:^|[\s(\[<])\#*(?:system|assistant|developer)\s*(?:prompt|message|note|override)?\s*[:>\]]
-      | \b(?:you\ are\ now|act\ as|pretend\ (?:to|that|you)|from\ now\ on\ you|new\ instructions?|enter\ \w+\ mode|jailbreak|sudo\b
-          |you\ (?:must|have\ to|should)\ (?:now\ )?(?:obey|ignore|reveal|comply))
-      | \brm\s+-\w+ | \b(?:run|execute|exec|eval)\b\s+(?:the\ )?(?:following|command|code|shell|script|this\ command|`|rm\b|curl|wget|bash|os\.)
+      | \b(?:you\ are\ now|act\ as|pretend\ (?:to|that|you)|from\ now\ on\ you|new\ instructions?|enter\ \w+\ mode
+          |jailbreak|sudo\b|you\ (?:must|have\ to|should)\ (?:now\ )?(?:obey|ignore|reveal|comply))
+      | \brm\s+-\w+ | \b(?:run|execute|exec|eval)\b\s+(?:the\ )?
+          (?:following|command|code|shell|script|this\ command|`|rm\b|curl|wget|bash|os\.)
       | \$\( | [;&|]+\s*(?:rm|curl|wget|cat|bash|sh|sudo|shutdown|reboot|mkfs|dd|python\d?|nc|chmod|echo|ls)\b
       | \b(?:curl|wget)\s+\S+ | __import__ | os\.system | <\s*/?script | \bdrop\ table\b | \{\{.*\}\}
       | \bdelete\ (?:all|every)\b[^.;!?]{0,20}\b(?:files|disk|system|drive|home|folder|directory)\b

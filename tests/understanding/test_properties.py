@@ -13,11 +13,12 @@ from lqmf.understanding.dialogue import parse_dialogue
 from lqmf.understanding.lexicon import INTENTS, SLOTS, type_name
 from lqmf.understanding.models import HUB_ID, is_path
 
-WORDS = st.sampled_from(
-    "quantize gpt2 mistral 7b to 4 bit Q4_K_M nf4 on the gpu cpu with 8GB vram 16k context compare test delete it no, sorry same"
-    " don't just list failed config set log_level debug microsoft/phi-2@main gpt2_gguf_4bit_v2 ./a/b.txt ~/m calibrate fallback"
-    " if out of memory and or not without --type --bits --memory 99999999999999999999 k GB ? ; rm -rf / $( ` <m0> <n9> 量化 für".split()
-)
+SPOKEN = """quantize gpt2 mistral 7b to 4 bit Q4_K_M nf4 on the gpu cpu with 8GB vram 16k context compare test delete it
+    no, sorry same don't just list failed config set log_level debug microsoft/phi-2@main gpt2_gguf_4bit_v2 ./a/b.txt ~/m
+    calibrate fallback if out of memory and or not without --type --bits --memory 99999999999999999999 k GB ? ;
+    rm -rf / $( ` <m0> <n9> 量化 für"""
+PARTS = "bnb 4bit gguf Q4_K_M fp16 8bit gptq cpu mini 4k instruct int8 nf4 v2 test list 7B safetensors"
+WORDS = st.sampled_from(SPOKEN.split())
 LINES = st.one_of(st.text(max_size=200), st.lists(WORDS, max_size=14).map(" ".join))
 
 NUMBERS = {"bits", "memory_gb", "context", "target_size_gb"}
@@ -80,13 +81,7 @@ def test_a_model_with_a_slash_is_a_hub_id_or_a_path(line: str) -> None:
         assert re.fullmatch(HUB_ID.pattern, model, re.ASCII)
 
 
-NAME_PARTS = st.lists(
-    st.sampled_from(
-        "bnb 4bit gguf Q4_K_M fp16 8bit gptq cpu mini 4k instruct int8 nf4 v2 test list 7B safetensors".split()
-    ),
-    min_size=1,
-    max_size=4,
-)
+NAME_PARTS = st.lists(st.sampled_from(PARTS.split()), min_size=1, max_size=4)
 
 
 @settings(max_examples=200, deadline=None)
