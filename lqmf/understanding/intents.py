@@ -142,7 +142,7 @@ def classify(plain: str) -> Rule | None:
     text = without_denied(plain)
     front = head(text)
     command = _first(COMMANDS, front)
-    if command and not (command.intent == "config" and re.search(M, front)):
+    if command and not _is_about_a_model(command, front):
         return command
     if _MAY_I.matches(text):
         return _MAY_I
@@ -163,6 +163,12 @@ def classify(plain: str) -> Rule | None:
         or _first((_OPEN_QUESTION,), front)
         or _first(QUANTIZING, text)
     )
+
+
+def _is_about_a_model(command: Rule, front: str) -> bool:
+    """A sentence that names a model sets nothing up, unless it is spelled as a command."""
+    sets_up = command.intent in ("config", "llm_switch", "llm_status", "doctor")
+    return sets_up and re.search(M, front) is not None and not re.match(r"(?:config|llm|set) ", front)
 
 
 def _is_of_models(text: str) -> bool:

@@ -65,6 +65,9 @@ _NO_FALLBACK = Pattern(
     r"|\b(?:if|when|should|in case)\b[^;]{0,60}" + _TROUBLE + r"[^;]{0,40}\b(?:do not|never|not)\b(?: \w+){0,3}? cpu\b"
     r"|\b(?:fail|abort|stop|give up)\b[^.;]{0,30}\b(?:rather than|instead of|before)\b[^.;]{0,25}\bcpu\b"
     r"|\brather (?:fail|abort|stop)\b[^.;]{0,25}\bcpu\b"
+    r"|"
+    + _FALLBACK_WORDS
+    + r"[^.;]{0,30}\b(?:is|are) (?:not|never|forbidden|out of the question|unacceptable|no option)(?: \w+)?"
 )
 _FALLBACK = Pattern(
     _FALLBACK_WORDS

@@ -52,6 +52,7 @@ _NOUNS = {
     "models": "modelle modeles modelos modelli",
     "model": "modell modele modelo modello",
     "perplexity": "perplexitat perplexite perplejidad perplessita perplexidade",
+    "experiments": "experimente experimenten experimentos esperimenti",
     "runs": "laufe laeufe executions ejecuciones esecuzioni execucoes essais intentos tentativi durchlaufe",
     "file": "datei fichier archivo fichero arquivo ficheiro",
     "history": "verlauf historique historial cronologia historico storico",

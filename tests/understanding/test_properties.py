@@ -14,8 +14,8 @@ from lqmf.understanding.lexicon import INTENTS, SLOTS, type_name
 from lqmf.understanding.models import HUB_ID, is_path
 
 SPOKEN = """quantize gpt2 mistral 7b to 4 bit Q4_K_M nf4 on the gpu cpu with 8GB vram 16k context compare test delete it
-    no, sorry same don't just list failed config set log_level debug microsoft/phi-2@main gpt2_gguf_4bit_v2 ./a/b.txt ~/m
-    calibrate fallback if out of memory and or not without --type --bits --memory 99999999999999999999 k GB ? ;
+    no, sorry same don't just list failed config set log_level debug microsoft/phi-2@main gpt2_gguf_4bit_v2 ./a/b.txt
+    ~/m calibrate fallback if out of memory and or not without --type --bits --memory 99999999999 k GB ? ;
     rm -rf / $( ` <m0> <n9> 量化 für"""
 PARTS = "bnb 4bit gguf Q4_K_M fp16 8bit gptq cpu mini 4k instruct int8 nf4 v2 test list 7B safetensors"
 WORDS = st.sampled_from(SPOKEN.split())
