@@ -7,7 +7,6 @@ Each is replaced by a mark (`<m0>`, `<n1>`, `<p2>`), so that what is inside an i
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -80,8 +79,6 @@ def _family_pattern() -> str:
 
 
 _FAMILIAR = Pattern(r"(?<![\w./@<-])" + _family_pattern() + r"(?![\w/])", re.IGNORECASE | re.ASCII)
-_ORDINARY_TAIL = Pattern(r"[ -](?:chat|base|small|medium|large|mini)$", re.IGNORECASE)
-_FIRST_LETTERS = Pattern(r"[a-z]")
 
 
 class Marker:
@@ -180,6 +177,3 @@ def _with_revision(found: re.Match[str], marker: Marker) -> str:
     if "@" not in entity.text:
         marker.entities[index] = Entity("m", f"{entity.text}@{found[3]}")
     return found[1]
-
-
-Replace = Callable[[re.Match[str]], str]
