@@ -184,6 +184,7 @@ class Terminal:
         self._read_line = read_line
         self._pasted = Feed(iter(())) if pasted is None else pasted
         self._unanswered: Question | None = None
+        self._told_how = False
 
     def show(self, view: Any) -> None:
         """Show something in passing."""
@@ -192,10 +193,13 @@ class Terminal:
 
     async def __call__(self, question: Question) -> Reply:
         """What the person chose."""
-        from lqmf.cli.views.questions import hint_view, prompt, question_view, reason_view
+        from lqmf.cli.views.questions import hint_view, how_view, prompt, question_view, reason_view
         from lqmf.understanding.answers import Reply
 
         self.show(hint_view() if question == self._unanswered else question_view(question))
+        if question.options and not self._told_how:
+            self.show(how_view(question))
+            self._told_how = True
         self._unanswered = None
         while (line := await self._next_line(question, prompt(question))) is not None:
             reply = read_answer(question, line)

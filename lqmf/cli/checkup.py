@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lqmf.cli.sizes import file_size, memory_size
 from lqmf.errors import LqmfError
+from lqmf.units import file_size, memory_size
 
 if TYPE_CHECKING:
     from lqmf.app import App

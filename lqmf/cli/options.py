@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from lqmf.cli.sizes import GB, GIB, parse_file_size, parse_memory, parse_tokens
 from lqmf.errors import LqmfError
 from lqmf.records import Decision
+from lqmf.units import GB, GIB, parse_file_size, parse_memory, parse_tokens
 
 COMMON = "Common options"
 META = "lqmf."  # where given common options are kept in a context's meta

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lqmf import events
-from lqmf.cli.sizes import duration, file_size
+from lqmf.units import duration, file_size
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars

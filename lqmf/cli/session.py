@@ -116,6 +116,8 @@ class Session:
 
     async def _typed(self, module: ModuleType, decision: Decision, text: str, ask: Ask) -> Outcome:
         if not module.COMMAND.remembered:
+            if module.COMMAND.needs_app:  # "set it to debug" may follow
+                self.app.understanding.decide(Utterance(text))
             return await self._act(module, decision, ask)
         return await self.app.pipeline.turn(Utterance(text), lambda _: self._act(module, decision, ask))
 

@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from lqmf.cli.render import clean
-from lqmf.cli.sizes import memory_size
 from lqmf.errors import LqmfError
+from lqmf.units import memory_size
 
 if TYPE_CHECKING:
     from lqmf.cli.session import Session

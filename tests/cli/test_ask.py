@@ -146,7 +146,16 @@ def test_a_person_sees_options_numbered_and_the_recommended_one_marked(capsys: p
         "? Which type?",
         "  1 Q4_K_M: small  (recommended)",
         "  2 Q8_0: large",
+        "· Type a number or a name. Enter takes what is in brackets; `why?` gives the",
+        "  reason; `back` and `cancel` work too.",
     ]
+
+
+def test_how_to_answer_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    person = typed("1", "1")
+    ask(person, BITS)
+    ask(person, BITS)
+    assert capsys.readouterr().out.count("Type a number or a name") == 1
 
 
 @pytest.mark.parametrize(

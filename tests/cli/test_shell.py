@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -290,24 +290,52 @@ def test_a_shell_is_told_commands_options_artifacts_and_types(
     assert capsys.readouterr().out.split() == offered
 
 
-def test_ctrl_c_ends_a_command_in_order_with_130(tmp_path: Path) -> None:
-    """A job is cancelled, recorded as such, and leaves nothing half-made."""
-    job = subprocess.Popen(
-        command(tmp_path, "quantize", "demo", "--type", "Q4_0", "--json"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(tmp_path),
+@pytest.fixture
+def job(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A quantization in the middle of its work."""
+    words = command(tmp_path, "quantize", "demo", "--type", "Q4_0", "--json")
+    process = subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(tmp_path)
     )
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("quantized-models/.building-*")) and time.monotonic() < deadline:
         time.sleep(0.05)
-    os.kill(job.pid, signal.SIGINT)
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def was_cancelled(job: subprocess.Popen[str], place: Path) -> None:
+    """It ended with 130, said so, is recorded so, and left nothing half-made."""
     out, err = job.communicate(timeout=60)
     assert (job.returncode, json.loads(out)["error"]["code"]) == (130, "cancelled"), err
-    assert not list((tmp_path / "quantized-models").iterdir())
-    (record,) = json.loads(lqmf(tmp_path, "list", "--json").stdout)["records"]
+    assert not list((place / "quantized-models").iterdir())
+    (record,) = json.loads(lqmf(place, "list", "--json").stdout)["records"]
     assert record["status"] == "cancelled"
+
+
+def test_ctrl_c_ends_a_command_in_order(job: subprocess.Popen[str], tmp_path: Path) -> None:
+    os.kill(job.pid, signal.SIGINT)
+    was_cancelled(job, tmp_path)
+
+
+def test_cancel_ends_the_job_of_another_terminal(job: subprocess.Popen[str], tmp_path: Path) -> None:
+    told = lqmf(tmp_path, "cancel")
+    assert told.stdout == "Cancelled: demo as Q4_0.\n"
+    was_cancelled(job, tmp_path)
+
+
+@pytest.mark.slow
+def test_quantize_and_demo_give_the_documents_of_the_design(tmp_path: Path) -> None:
+    keys = {"name", "path", "method", "bits", "type", "size_bytes", "source_size_bytes", "compression_ratio", "receipt"}
+    told = json.loads(lqmf(tmp_path, "quantize", "demo", "--type", "Q4_0,Q8_0", "--test", "none", "--json").stdout)
+    assert {"status", "artifacts", "job", "artifact", "receipt"} <= set(told)
+    assert [set(artifact) for artifact in told["artifacts"]] == [keys, keys]
+    assert [artifact["type"] for artifact in told["artifacts"]] == ["Q4_0", "Q8_0"]
+    assert told["artifact"] == told["artifacts"][0]
+    demo = json.loads(lqmf(tmp_path, "demo", "--json").stdout)
+    assert demo["continuation"]
+    assert demo["receipt"]["kl_divergence"]["mean"] > 0
 
 
 def test_spoken_words_are_lower_case_words() -> None:

@@ -100,6 +100,13 @@ def test_the_exit_code_says_whether_a_turn_failed(place: Path, lines: str, code:
     assert told.returncode == code, told.stdout
 
 
+def test_a_sentence_may_follow_a_typed_command(place: Path) -> None:
+    told = lqmf(place, stdin="config get log_level\nset it to debug\nconfig get log_level\nexit\n")
+    assert told.returncode == 0
+    assert "✓ log_level is 'debug'" in told.stdout
+    assert "log_level   debug   config.json" in told.stdout
+
+
 def test_control_characters_typed_are_not_echoed_raw(place: Path) -> None:
     told = lqmf(place, stdin="quantize \x1b[31mred\x07 \x9b5m\nexit\n")
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", told.stdout + told.stderr)

@@ -87,7 +87,7 @@ def remove(app: App, artifact: Artifact) -> None:
 
 
 def _sure(artifacts: list[Artifact]) -> Question:
-    from lqmf.cli.sizes import file_size
+    from lqmf.units import file_size
 
     what = " and ".join(f"{artifact.name} ({file_size(artifact.size_bytes)})" for artifact in artifacts)
     return Question(
@@ -101,8 +101,8 @@ def _sure(artifacts: list[Artifact]) -> Question:
 
 
 def _told(artifacts: list[Artifact]) -> object:
-    from lqmf.cli.sizes import file_size
     from lqmf.cli.views.messages import done_view
+    from lqmf.units import file_size
 
     freed = file_size(sum(artifact.size_bytes for artifact in artifacts))
     return done_view(f"Deleted {', '.join(artifact.name for artifact in artifacts)}: {freed} freed. The record stays.")

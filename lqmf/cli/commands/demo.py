@@ -38,4 +38,4 @@ async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
     artifact = app.pipeline.find(made.data["artifact"]["path"])
     text = await app.pipeline.complete(artifact, DEMO_PROMPT)
     data = {**made.data, "prompt": DEMO_PROMPT, "continuation": text}
-    return dataclasses.replace(made, data=data, view=Group(made.view, continued_view(DEMO_PROMPT, text)))
+    return dataclasses.replace(made, data=data, view=Group(continued_view(DEMO_PROMPT, text), made.view))

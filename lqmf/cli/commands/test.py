@@ -79,7 +79,7 @@ def _listing(artifacts: list[Artifact]) -> Outcome:
 
 
 def _which(artifacts: list[Artifact]) -> Question:
-    from lqmf.cli.sizes import file_size
+    from lqmf.units import file_size
 
     options_ = tuple(Option(a.name, f"{a.name}  {file_size(a.size_bytes)}") for a in artifacts)
     return Question("name", "Which one shall be tested?", options_, artifacts[0].name, "It is the newest.")

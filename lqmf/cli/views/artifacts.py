@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.text import Text
 
 from lqmf.cli.render import clean
-from lqmf.cli.sizes import file_size
 from lqmf.cli.views.messages import done_view, error_view, notice_view
 from lqmf.cli.views.receipts import receipt_view
 from lqmf.cli.views.tables import facts, small, table, when
 from lqmf.records import Artifact
+from lqmf.units import file_size
 
 
 def made_view(artifacts: Sequence[Artifact]) -> RenderableType:
@@ -66,4 +67,5 @@ def verified_view(name: str, files: Sequence[Mapping[str, Any]], unlisted: Seque
 
 def continued_view(prompt: str, text: str) -> RenderableType:
     """A sentence, and how the model went on."""
-    return Text.assemble(("  > ", "dim"), (clean(prompt), "cyan"), clean(text).rstrip())
+    went_on = Text.assemble((clean(prompt), "cyan"), " ", " ".join(clean(text).split()), " ..")
+    return Group(Text("Asked to go on with a sentence:"), Padding(went_on, (0, 0, 0, 2)))

@@ -9,9 +9,9 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from lqmf.cli.render import clean
-from lqmf.cli.sizes import duration, file_size, memory_size
 from lqmf.cli.views.messages import notice_view
 from lqmf.cli.views.tables import NONE, milliseconds, percent, small, table
+from lqmf.units import duration, file_size, memory_size
 
 MARK = " ★"
 FIGURES: Mapping[str, Callable[[float], str]] = {

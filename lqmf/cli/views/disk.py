@@ -8,9 +8,9 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from lqmf.cli.sizes import file_size
 from lqmf.cli.views.messages import notice_view
 from lqmf.cli.views.tables import bar, cell, table
+from lqmf.units import file_size
 
 
 def disk_view(survey: Mapping[str, Any]) -> RenderableType:

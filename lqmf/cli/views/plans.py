@@ -5,9 +5,9 @@ from __future__ import annotations
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from lqmf.cli.sizes import duration, file_size, memory_size
 from lqmf.cli.views.tables import cell, facts, table
 from lqmf.records import Estimate, QuantizationPlan
+from lqmf.units import duration, file_size, memory_size
 
 WHOSE = {"user": "you", "rules": "advice", "provider": "helper", "settings": "settings"}
 

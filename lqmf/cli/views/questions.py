@@ -32,6 +32,12 @@ def reason_view(question: Question) -> RenderableType:
     return Padding(Text(question.reason or "There is nothing more to say about it.", style="italic"), (0, 0, 0, 2))
 
 
+def how_view(question: Question) -> RenderableType:
+    """How a question is answered: told with the first one."""
+    enter = "Enter takes what is in brackets; " if question.default is not None else ""
+    return notice_view(f"Type a number or a name. {enter}`why?` gives the reason; `back` and `cancel` work too.")
+
+
 def hint_view() -> RenderableType:
     """What may be typed where a line was no answer."""
     return notice_view(HINT)

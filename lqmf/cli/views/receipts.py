@@ -13,9 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from lqmf.cli.render import clean
-from lqmf.cli.sizes import duration, file_size, memory_size
 from lqmf.cli.views.tables import NONE, milliseconds, percent, small
 from lqmf.records import Artifact
+from lqmf.units import duration, file_size, memory_size
 
 Receipt = Mapping[str, Any]
 Line = tuple[str, str, str]  # what, figure, remark

@@ -9,11 +9,11 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from lqmf.cli.render import clean
-from lqmf.cli.sizes import duration, file_size
 from lqmf.cli.views.messages import notice_view
 from lqmf.cli.views.receipts import receipt_view
 from lqmf.cli.views.tables import cell, facts, small, table, when
 from lqmf.records import Artifact, from_json
+from lqmf.units import duration, file_size
 
 Record = Mapping[str, Any]
 STYLES = {

@@ -9,10 +9,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lqmf.cli.sizes import duration, file_size
 from lqmf.cli.views.messages import notice_view
 from lqmf.cli.views.records import STYLES
 from lqmf.cli.views.tables import NONE, bar, cell, facts, percent, small, table
+from lqmf.units import duration, file_size
 
 
 def stats_view(stats: Mapping[str, Any]) -> RenderableType:
