@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lqmf.records import Artifact, Manifest, Receipt, to_json
+from lqmf.units import file_size
 
 LIBRARIES = {"gguf": "gguf", "gptq": "transformers", "bnb": "transformers"}
 TAGS = {"gguf": ("gguf", "llama.cpp"), "gptq": ("gptq",), "bnb": ("bitsandbytes",)}
@@ -86,8 +87,8 @@ def _facts(artifact: Artifact, manifest: Manifest, receipt: Mapping[str, Any]) -
         "Type": artifact.type,
         "Bits": str(artifact.bits),
         "Bits per weight": f"{weight_bits:.2f}" if weight_bits is not None else "",
-        "Size": size(artifact.size_bytes),
-        "Size of the source": size(manifest.source_size_bytes),
+        "Size": file_size(artifact.size_bytes),
+        "Size of the source": file_size(manifest.source_size_bytes),
         "Compression": f"{ratio:.2f} times" if ratio is not None else "",
         "Source": manifest.model.id,
         "Source commit": manifest.commit or "",
@@ -134,7 +135,7 @@ def _speed(value: Mapping[str, Any]) -> str:
 
 
 def _memory(value: Mapping[str, Any]) -> str:
-    return _joined(f"{size(amount)} {what}" for what, amount in _known(value, rss="RAM", gpu="GPU"))
+    return _joined(f"{file_size(amount)} {what}" for what, amount in _known(value, rss="RAM", gpu="GPU"))
 
 
 def _latency(value: Mapping[str, Any]) -> str:
@@ -211,7 +212,7 @@ def _making(manifest: Manifest) -> str:
 
 
 def _files(manifest: Manifest) -> list[tuple[str, str, str]]:
-    return [(text(f.path), size(f.size_bytes), text(f.sha256)) for f in manifest.files if f.immutable]
+    return [(text(f.path), file_size(f.size_bytes), text(f.sha256)) for f in manifest.files if f.immutable]
 
 
 # ---------------------------------------------------------------- text that cannot do harm
@@ -239,12 +240,3 @@ def fence(language: str, code: str) -> str:
     longest = max((len(run) for run in re.findall(r"`+", code)), default=0)
     marks = "`" * max(3, longest + 1)
     return f"{marks}{language}\n{code}\n{marks}"
-
-
-def size(size_bytes: float) -> str:
-    """Bytes in powers of 1000, three digits that count: "4.37 GB"."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size_bytes < 999.5:
-            return f"{size_bytes:.{0 if unit == 'B' or size_bytes >= 100 else 1 if size_bytes >= 10 else 2}f} {unit}"
-        size_bytes /= 1000
-    return f"{size_bytes:.2f} TB"

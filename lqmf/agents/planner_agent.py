@@ -25,8 +25,8 @@ from lqmf.records import (
     Question,
     Source,
 )
+from lqmf.units import GIB, file_size, memory_size
 
-GIB = 1 << 30
 METHOD_OF_TYPE = {"nf4": "bnb", "fp4": "bnb", "int8": "bnb", "int4": "bnb"}
 METHOD_TITLES = {"gptq": "GPTQ", "bnb": "bitsandbytes", "gguf": "GGUF"}
 LADDER = ("Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0", "Q3_K_M", "Q2_K")  # what most people choose between, best advice first
@@ -114,7 +114,7 @@ class PlannerAgent:
         slots = request.slots
         if slots.get("type") or slots.get("target_size_gb") or len(backend.types) < 2:
             return None
-        names = self._offered(backend, slots.get("bits"))
+        names = self._offered(backend, request)
         if len(names) < 2:
             return None
         advised, reason = self._recommend(backend, request, names)
@@ -130,9 +130,8 @@ class PlannerAgent:
     def _option(self, backend: Backend, request: Request, name: str) -> Option:
         size = self._estimate(backend, request, name).size_bytes
         kind = backend.types[name]
-        return Option(
-            name, f"{name}: {kind.bits_per_weight:.2f} bits/weight, {size / 1e9:.2f} GB. {kind.summary}".strip()
-        )
+        label = f"{name}: {kind.bits_per_weight:.2f} bits/weight, {file_size(size)}. {kind.summary}"
+        return Option(name, label.strip())
 
     def _no_gpu(self, backend: Backend, request: Request) -> Question | None:
         wants_gpu = request.slots.get("device") == "gpu" and not request.hardware.gpus
@@ -153,8 +152,8 @@ class PlannerAgent:
         minutes = f", about {estimate.seconds / 60:.0f} minutes of work" if estimate.seconds else ""
         return Question(
             id="start",
-            text=f"This downloads {estimate.download_bytes / 1e9:.1f} GB and needs up to "
-            f"{estimate.disk_peak_bytes / 1e9:.1f} GB of disk on the way{minutes}. Start?",
+            text=f"This downloads {file_size(estimate.download_bytes)} and needs up to "
+            f"{file_size(estimate.disk_peak_bytes)} of disk on the way{minutes}. Start?",
             options=(Option(True, "yes, start"), Option(False, "no")),
             default=True,
             reason="Nothing has been downloaded yet but the model's description.",
@@ -266,15 +265,19 @@ class PlannerAgent:
             return name, "your answer" if answered else "as you said", "user"
         if target := slots.get("target_size_gb"):
             return (*self._largest_within(backend, request, int(target * 1e9)), "rules")
-        return (*self._recommend(backend, request, self._offered(backend, slots.get("bits"))), "rules")
+        return (*self._recommend(backend, request, self._offered(backend, request)), "rules")
 
-    def _offered(self, backend: Backend, bits: int | None) -> list[str]:
+    def _offered(self, backend: Backend, request: Request) -> list[str]:
+        """What to choose between, the usual one first; without those that fit this model only with a "but"."""
+        bits = request.slots.get("bits")
         usable = [t for t in backend.types.values() if not t.needs_imatrix]
         if bits is None:
-            return [name for name in LADDER if name in backend.types] or [t.name for t in usable]
-        first = backend.default_type(bits)
-        same = [t.name for t in usable if t.bits == bits and t.name != first]
-        return [first, *same]
+            names = [name for name in LADDER if name in backend.types] or [t.name for t in usable]
+        else:
+            first = backend.default_type(bits)
+            names = [first, *(t.name for t in usable if t.bits == bits and t.name != first)]
+        plain = [n for n in names if backend.check(request.info, request.hardware, n).answer == "yes"]
+        return plain or names
 
     def _recommend(self, backend: Backend, request: Request, names: list[str]) -> tuple[str, str]:
         order, wish = self._order(backend, request, names)
@@ -282,9 +285,9 @@ class PlannerAgent:
         fitting = [n for n in order if self._needs(backend, request, n) <= budget]
         if not fitting:
             smallest = min(names, key=lambda n: self._estimate(backend, request, n).size_bytes)
-            return smallest, f"the smallest; even it may not fit the {budget / GIB:.1f} GB of {whose}"
+            return smallest, f"the smallest; even it may not fit the {memory_size(budget)} of {whose}"
         need = self._needs(backend, request, fitting[0])
-        return fitting[0], f"{wish}; needs about {need / GIB:.2f} GB of the {budget / GIB:.1f} GB of {whose}"
+        return fitting[0], f"{wish}; needs about {memory_size(need)} of the {memory_size(budget)} of {whose}"
 
     def _order(self, backend: Backend, request: Request, names: list[str]) -> tuple[list[str], str]:
         wish = request.slots.get("priority")
@@ -297,21 +300,19 @@ class PlannerAgent:
         return known + smaller, why
 
     def _largest_within(self, backend: Backend, request: Request, target_bytes: int) -> tuple[str, str]:
-        bits = request.slots.get("bits")
-        names = (
-            self._offered(backend, bits) if bits else [t.name for t in backend.types.values() if not t.needs_imatrix]
-        )
+        everything = [t.name for t in backend.types.values() if not t.needs_imatrix]
+        names = self._offered(backend, request) if request.slots.get("bits") else everything
         sizes = {name: self._estimate(backend, request, name).size_bytes for name in names}
         fitting = [name for name in names if sizes[name] <= target_bytes]
         if not fitting:
             smallest = min(sizes, key=lambda n: sizes[n])
             raise UsageError(
-                f"No type makes this model as small as {target_bytes / 1e9:.2f} GB; "
-                f"the smallest, {smallest}, gives {sizes[smallest] / 1e9:.2f} GB.",
-                f"Say `at most {sizes[smallest] / 1e9 + 0.05:.1f} GB`, or take a smaller model.",
+                f"No type makes this model as small as {file_size(target_bytes)}; "
+                f"the smallest, {smallest}, gives {file_size(sizes[smallest])}.",
+                f"Say `at most {sizes[smallest] / 1e6 + 1:.0f} MB`, or take a smaller model.",
             )
         best = max(fitting, key=lambda n: sizes[n])
-        return best, f"the largest within {target_bytes / 1e9:.2f} GB: {sizes[best] / 1e9:.2f} GB"
+        return best, f"the largest within {file_size(target_bytes)}: {file_size(sizes[best])}"
 
     def _budget(self, request: Request) -> tuple[int, str]:
         if said := request.slots.get("memory_gb"):

@@ -36,7 +36,7 @@ class ProgressView:
 
         self._screen = screen
         self._stream = screen.people if screen.transcript else sys.stderr
-        self._live = self._stream.isatty()
+        self._live = self._stream.isatty() and not screen.transcript
         self._bars: Bars | None = None
         self._tasks: dict[str, Any] = {}
 

@@ -62,8 +62,8 @@ class Engine(Protocol):
         ...
 
     def logits(self, windows: Iterable[Sequence[int]], *, first: int = 0) -> Iterator[NDArray[np.float32]]:
-        """For each window of token ids the logits at positions `first`..: (T - first, V) float32. Windows are independent.
-        What lies before `first` is read but not scored, which saves a third of the time of a small model."""
+        """For each window of token ids the logits at positions `first`..: (T - first, V) float32. Windows are
+        independent. What lies before `first` is read but not scored: a third less time on a small model."""
         ...
 
     def close(self) -> None: ...
