@@ -215,7 +215,7 @@ class App:
             fetch=fetch,
             missing=partial(download.missing_bytes, dest_root=place),
             stored=partial(_stored, place),
-            login=huggingface_auth.login,
+            login=partial(huggingface_auth.login, endpoint=self.hub.base_url()),
         )
 
     def notify(self, text: str) -> None:

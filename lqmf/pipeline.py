@@ -7,6 +7,7 @@ the `ask` that it is given and tells through events; it prints nothing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -120,9 +121,13 @@ class Pipeline:
 
     # ------------------------------------------------------------ a turn
 
-    async def turn(self, utterance: Utterance, act: Act) -> Outcome:
-        """Decide what the line means, do it, remember it. Raises what `act` raises, remembered as failed."""
-        decision = self._understanding.decide(utterance)
+    async def turn(self, utterance: Utterance, act: Act, typed: Decision | None = None) -> Outcome:
+        """Decide what the line means, do it, remember it. Raises what `act` raises, remembered as failed.
+
+        `typed` is what a command line said exactly; the dialogue hears of it all the same.
+        """
+        understood = self._understanding.decide(utterance)
+        decision = typed or understood
         try:
             outcome = await act(decision)
         except LqmfError as error:
@@ -351,6 +356,12 @@ class Pipeline:
             raise NotFound("There is no artifact yet.", "`lqmf quantize demo` makes one.")
         return everything[0]
 
+    def delete(self, artifact: Artifact) -> None:
+        """Hide an artifact in one step, then remove it; its record stays. Raises LqmfError."""
+        workspace.remove(Path(artifact.path))
+        with contextlib.suppress(NotFound):  # a file that someone dropped there was never recorded
+            self._memory.forget(artifact.name)
+
     def interrupted(self) -> list[dict[str, Any]]:
         """Rows of jobs whose process is gone; what they left half-made is removed, what they finished is recorded."""
         rows = self._memory.interrupted_jobs()
@@ -433,4 +444,6 @@ def _answered(request: Request, question: Question, value: Any) -> Request:
     if question.id in ("start", "cpu_fallback") and value is False:
         raise JobCancelled("Nothing was started.", "")
     changes = value if isinstance(value, Mapping) else {question.id: value}
-    return dataclasses.replace(request, slots={**request.slots, **changes}, asked=request.asked | {question.id})
+    advised = request.advised | {question.id} if value == question.default else request.advised
+    slots, asked = {**request.slots, **changes}, request.asked | {question.id}
+    return dataclasses.replace(request, slots=slots, asked=asked, advised=advised)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lqmf.errors import NotFound, UsageError
+from lqmf.errors import LqmfError, NotFound, UsageError
 
 HIDDEN = ".building-"  # folders under construction: nothing that starts so is an artifact
 FOREIGN_KEYS = ("model_type", "architectures")  # a config.json with these is a model's, not ours
@@ -135,6 +135,19 @@ def remove_leftovers(folder: Path, job: str) -> None:
     """Remove the hidden folders of a job that is known to be dead."""
     for place in (folder / f"{HIDDEN}{job}", folder / f"{HIDDEN}{job}-scratch"):
         shutil.rmtree(place, ignore_errors=True)
+
+
+def remove(path: Path) -> None:
+    """Remove a folder or file, hidden in one step before. Raises LqmfError when the system refuses."""
+    hidden = path.with_name(f"{HIDDEN}deleted-{os.getpid()}-{path.name}")
+    try:
+        path.rename(hidden)
+        if hidden.is_dir():
+            shutil.rmtree(hidden)
+        else:
+            hidden.unlink()
+    except OSError as error:
+        raise LqmfError(f"{path} cannot be removed: {error.strerror}.", f"Check who owns {path}.") from error
 
 
 def _sync(path: Path) -> None:

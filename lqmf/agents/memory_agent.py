@@ -279,6 +279,10 @@ class MemoryAgent:
         """The job that was recorded last."""
         return next(iter(self._store.find("jobs", limit=1)), None)
 
+    def running_jobs(self) -> list[Row]:
+        """Jobs whose process is at work on them now, newest first."""
+        return [row for row in self._store.find("jobs", {"status": "running"}) if owners.lives(row)]
+
     def interrupted_jobs(self) -> list[Row]:
         """Jobs marked as running whose process is gone: each is marked interrupted now, and returned, newest first."""
         if self._opened is None and not self._may_have_running():

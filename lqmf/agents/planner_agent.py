@@ -47,12 +47,13 @@ class Adviser(Protocol):
 @dataclass(frozen=True)
 class Request:
     """All that a plan is made from. `slots` is what the user said; `asked` the ids already answered;
-    `download_bytes` what is not on this machine yet."""
+    `advised` those of them whose answer was the recommended one; `download_bytes` what is not on this machine yet."""
 
     slots: Mapping[str, Any]
     info: ModelInfo
     hardware: Hardware
     asked: frozenset[str] = frozenset()
+    advised: frozenset[str] = frozenset()
     download_bytes: int = 0
 
 
@@ -103,7 +104,7 @@ class PlannerAgent:
             other = backend.default_type(bits)
             options.append(Option({"type": other, "bits": bits}, f"{bits} bits, as {other}"))
         return Question(
-            id="type",
+            id="bits",
             text=f"You said {bits}-bit and {name}, but {name} has {own} bits. Which do you mean?",
             options=tuple(options),
             default=options[0].value,
@@ -260,9 +261,10 @@ class PlannerAgent:
 
     def _type(self, backend: Backend, request: Request) -> tuple[str, str, Source]:
         slots = request.slots
+        if "type" in request.advised:
+            return slots["type"], self._recommend(backend, request, self._offered(backend, request))[1], "rules"
         if name := slots.get("type"):
-            answered = "type" in request.asked
-            return name, "your answer" if answered else "as you said", "user"
+            return name, "your answer" if request.asked & {"type", "bits"} else "as you said", "user"
         if target := slots.get("target_size_gb"):
             return (*self._largest_within(backend, request, int(target * 1e9)), "rules")
         return (*self._recommend(backend, request, self._offered(backend, request)), "rules")

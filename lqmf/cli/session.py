@@ -119,7 +119,7 @@ class Session:
             if module.COMMAND.needs_app:  # "set it to debug" may follow
                 self.app.understanding.decide(Utterance(text))
             return await self._act(module, decision, ask)
-        return await self.app.pipeline.turn(Utterance(text), lambda _: self._act(module, decision, ask))
+        return await self.app.pipeline.turn(Utterance(text), lambda d: self._act(module, d, ask), decision)
 
     async def _act(self, module: ModuleType, decision: Decision, ask: Ask) -> Outcome:
         self.finished = self.finished or decision.intent == "exit"

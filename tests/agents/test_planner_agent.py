@@ -101,9 +101,16 @@ def test_a_contradiction_is_named_and_asked_about_and_either_answer_settles_it()
     assert "8-bit" in question.text
     assert "Q4_K_M" in question.text
     for option in question.options:
-        again = Request({**start.slots, **option.value}, start.info, LAPTOP, frozenset({"type"}))
+        again = Request({**start.slots, **option.value}, start.info, LAPTOP, frozenset({"bits"}))
         plan = planner().plan(again, "p")
         assert (plan.type, plan.bits) == (option.value["type"], option.value["bits"])
+
+
+def test_a_recommendation_that_was_taken_is_advice_and_another_answer_is_the_users():
+    taken = dataclasses.replace(request(bits=4, type="Q4_K_M"), asked=frozenset({"type"}), advised=frozenset({"type"}))
+    chosen = dataclasses.replace(request(bits=4, type="Q4_0"), asked=frozenset({"type"}))
+    sources = [next(c for c in planner().plan(r, "p").choices if c.name == "type") for r in (taken, chosen)]
+    assert [(c.source, c.reason == "your answer") for c in sources] == [("rules", False), ("user", True)]
 
 
 def test_everything_said_is_kept_and_every_choice_has_a_reason():

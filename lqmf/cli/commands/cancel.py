@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lqmf.cli import options
 from lqmf.cli.command import Ask, Command
@@ -30,17 +30,9 @@ def cli() -> Decision:
 
 async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
     """Interrupt the processes that drive running jobs."""
-    jobs = [job for job in running(app) if job["owner_pid"] != os.getpid()]
+    jobs = [job for job in app.memory.running_jobs() if job["owner_pid"] != os.getpid()]
     for pid in {job["owner_pid"] for job in jobs}:
         os.kill(pid, signal.SIGINT)
     titles = [str(job["title"]) for job in jobs]
     view = f"Cancelled: {', '.join(titles)}." if titles else "Nothing is running."
     return Outcome({"status": "done", "cancelled": [job["id"] for job in jobs]}, view)
-
-
-def running(app: App) -> list[dict[str, Any]]:
-    """Jobs whose process is alive."""
-    from lqmf.store import owners
-
-    entries = app.memory.history(None)
-    return [job for job in entries if job["kind"] == "job" and job["status"] == "running" and owners.lives(job)]

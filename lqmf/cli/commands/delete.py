@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,9 +9,8 @@ import typer
 
 from lqmf.cli import options
 from lqmf.cli.command import Ask, Command
-from lqmf.errors import LqmfError, UsageError
+from lqmf.errors import UsageError
 from lqmf.records import Artifact, Decision, Option, Outcome, Question
-from lqmf.workspace import HIDDEN
 
 if TYPE_CHECKING:
     from lqmf.app import App
@@ -49,7 +45,7 @@ async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
         if reply.kind != "value" or reply.value is not True:
             return Outcome({"status": "cancelled", "deleted": []}, "Nothing was deleted.")
     for artifact in artifacts:
-        remove(app, artifact)
+        app.pipeline.delete(artifact)
     data = {"status": "done", "deleted": [artifact.name for artifact in artifacts]}
     return Outcome(data, _told(artifacts))
 
@@ -68,22 +64,6 @@ def find(app: App, name: str) -> Artifact:
     if home not in Path(artifact.path).resolve().parents:
         raise UsageError(f"{artifact.path} is not in {home}.", "Only what lies there is deleted; remove it yourself.")
     return artifact
-
-
-def remove(app: App, artifact: Artifact) -> None:
-    """Hide the folder in one step, then remove it, then say so in the records."""
-    path = Path(artifact.path)
-    hidden = path.with_name(f"{HIDDEN}deleted-{os.getpid()}-{path.name}")
-    try:
-        path.rename(hidden)
-        if hidden.is_dir():
-            shutil.rmtree(hidden)
-        else:
-            hidden.unlink()
-    except OSError as error:
-        raise LqmfError(f"{path} cannot be removed: {error.strerror}.", f"Check who owns {path}.") from error
-    with contextlib.suppress(LqmfError):  # a file that someone dropped there was never recorded
-        app.memory.forget(artifact.name)
 
 
 def _sure(artifacts: list[Artifact]) -> Question:

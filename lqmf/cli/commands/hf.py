@@ -59,19 +59,19 @@ async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
         done = await asyncio.to_thread(huggingface_auth.logout)
         return Outcome(done, logout_view(done))
     if decision.intent == "hf_status":
-        account = await asyncio.to_thread(huggingface_auth.status)
+        account = await asyncio.to_thread(huggingface_auth.status, endpoint=app.hub.base_url())
         return Outcome(account, account_view(account))
-    return await _login(ask)
+    return await _login(ask, app.hub.base_url())
 
 
-async def _login(ask: Ask) -> Outcome:
+async def _login(ask: Ask, endpoint: str) -> Outcome:
     from lqmf.cli.views.accounts import account_view
     from lqmf.utils import huggingface_auth
 
     reply = await ask(_token())
     if reply.kind != "value" or not reply.value:
         return Outcome({"status": "cancelled", "logged_in": False}, "Not logged in.")
-    account: dict[str, Any] = await asyncio.to_thread(huggingface_auth.login, str(reply.value))
+    account: dict[str, Any] = await asyncio.to_thread(huggingface_auth.login, str(reply.value), endpoint=endpoint)
     return Outcome(account, account_view(account))
 
 
