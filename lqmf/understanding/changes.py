@@ -149,9 +149,12 @@ def _other_provider(state: Dialogue, sentence: Sentence, intent: str | None) -> 
 
 def _other_status(state: Dialogue, sentence: Sentence, intent: str | None) -> Decision | None:
     last = state.last
-    if last is None or last.intent != "list" or intent not in (None, "list") or sentence.models or sentence.names:
+    asks = intent == "explain" and len(sentence.plain.split()) < 5
+    if last is None or last.intent != "list" or not (asks or intent in (None, "list")):
         return None
-    fragment = intent is None or re.search(
+    if sentence.models or sentence.names:
+        return None
+    fragment = asks or intent is None or re.search(
         r"\b(?:ones?|only|just|of (?:them|these|those))\b|^(?:and|now)\b", sentence.plain
     )
     said = {key: value for key, value in sentence.said.items() if key in INTENT_SLOTS["list"]}
@@ -246,6 +249,8 @@ def _reads_as_fragment(sentence: Sentence, intent: str, last_is_request: bool) -
         return told and bool(any(asks_on.match(text) for text in (sentence.plain, sentence.front)))
     if not last_is_request:
         return False
+    if intent == "config" and sentence.said.keys() == {"cpu_fallback"} and not _SETS.match(sentence.plain):
+        return True
     if intent == "config":
         return (
             bool(re.match(r"^(?:set|change|enable|disable|turn|make|allow)\b", sentence.front))
@@ -255,6 +260,7 @@ def _reads_as_fragment(sentence: Sentence, intent: str, last_is_request: bool) -
     return False
 
 
+_SETS = Pattern(r".*_|(?:config|set|show|get|what|change|is)\b")
 _STARTS_NOW = Pattern(
     r"\b(?:do it|do that|go ahead|go for it|start|proceed|build (?:it|that|one|me)|run it"
     r"|(?:make|create|produce|build|give|get)(?: me| us)? (?:a|an|one|the|another|two)\b)"
@@ -298,7 +304,7 @@ def _belongs(state: Dialogue, sentence: Sentence, last_is_request: bool) -> bool
 
 def _bare_number(state: Dialogue, sentence: Sentence) -> Decision | None:
     found = re.fullmatch(
-        r"(?:(?:just|only|use|take|make it|ok|okay|maybe|then|let us|say|take|try|and|or|what about"
+        r"(?:(?:just|only|hmm+|no|rather|better|actually|sorry|wait|oh|well|please|go for|go with|use|take|make it|ok|okay|maybe|then|let us|say|take|try|and|or|what about"
         r"|how about|at|in|with|to),? )*"
         r"([2-8])(?: please| then| bits?)?[.!? ]*",
         sentence.plain,

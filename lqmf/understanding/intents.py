@@ -38,7 +38,12 @@ _FILLER = Pattern(
     r"|do me a favou?r and|quickly|dear \w+|sorry"
     r"|mate|buddy|dude|bro|man|for me|instead|be a dear and|listen|look"
     r"|if (?:you can|possible|you do not mind)"
-    r"|when you (?:get a chance|have a moment|can)|by the way|btw"
+    r"|when you (?:get a chance|have a moment|can)|by the way|btw|(?:good )?(?:morning|evening|afternoon)|(?<=hi )there|(?<=hey )there|(?<=hello )there"
+    r"|sweet|awesome|excellent|perfect|wonderful|lovely|brilliant|super|amazing|fantastic|neat|got it|i see|understood"
+    r"|anyway|basically|honestly|in that case|real quick|somebody|someone|any chance you (?:can|could)|go on and|do"
+    r"|is there any chance you (?:can|could)|i was (?:wondering|hoping)(?: if)?(?: you (?:can|could))?|can somebody"
+    r"|(?:would|could) it be possible to|is it possible for you to|i am (?:going|about) to|how about we|why do not (?:we|you)"
+    r"|feel free to|if you would|may we|shall we|we (?:want|need|would like) to|i would (?:rather|prefer(?: to)?)"
     r"|it would be (?:great|nice|good) if you could|it is time to|time to"
     r"|your job is to|what i want is to|thanks to|proceed to|start by"
     r"|i guess|i think|simply|to start with|wait)(?![\w-])[\s,!.:;-]*)+"
@@ -76,16 +81,41 @@ _TOPIC_TAIL = Pattern(
 )
 
 
+_COURTESY = Pattern(
+    r"(?:,[ ]*(?:ok|okay|right|alright|yeah|huh|eh)(?=[\s.!?]*$)|[\s,.;:!-]+(?:please|thanks(?: (?:a lot|so much|in advance|again|very much|a bunch|mate))?"
+    r"|thank you(?: (?:very much|so much|in advance))?"
+    r"|thx|ty|cheers|kindly|mate|buddy|dude|bro|man|pal|for me|for us|real quick|if (?:you (?:can|could|please|do not mind"
+    r"|would)|possible|that is (?:ok|okay|possible|alright))|would you|will you|could you|can you|lol"
+    r"|haha|(?:at|in) (?:the|this) moment|right now|right away|real fast|asap|when you (?:can|have (?:a|the) (?:time|moment|minute))"
+    r"|i guess|i think|again please|or something|or so|and thanks|and thank you|much appreciated|somehow|as soon as possible"
+    r"|:-?[)(dp]|;-?\)|<3|xx?))+(?P<end>[\s.!?]*)$"
+)
+_DENIED_THING = Pattern(
+    r"\b(?:not|instead of|rather than|no|without|forget|never ?mind|i do not (?:want|need|mean))(?: (?:the|my|a|an|any|your|want"
+    r"|about|to see|see|show|show me))* (?:stats|statistics|history|list|demo|report|config|configuration|settings|plan|help|docs"
+    r"|documentation|model card|chat|benchmarks?|comparison|tests?|doctor|sweep|preflight|logs?|training|server"
+    r"|api)(?:(?=\s*[,;:.!-]|\s+(?:but|just|i (?:want|need|mean)|rather|show|only|give)\b)(?:\s*[,;:.!-]|\s+but\b)*\s*(?:but |just )*"
+    r"|(?=[\s.!]*$))"
+)
+
+
 def head(plain: str) -> str:
-    """The sentence without greetings and courtesies at its front."""
-    stripped = _FILLER.sub("", plain)
+    """The sentence without greetings and courtesies around it."""
+    stripped = _FILLER.sub("", without_courtesy(plain))
     return stripped or plain
 
 
+def without_courtesy(plain: str) -> str:
+    """The sentence without the courtesies at its end; a question mark behind them is kept."""
+    found = _COURTESY.search(plain)
+    return plain[: found.start()] + ("?" if "?" in found["end"] else "") if found and found.start() else plain
+
+
 def without_denied(plain: str) -> str:
-    """The sentence without what is not to be done ("don't quantize, just list")."""
-    rest = _NOT_DONE.sub(" ", plain)
-    return " ".join(rest.strip(" ,.;:!-").split()) if rest != plain else plain
+    """The sentence without what is not to be done ("don't quantize, just list", "not the stats, the history")."""
+    rest = _NOT_DONE.sub(" ", _DENIED_THING.sub(" ", plain))
+    rest = " ".join(rest.strip(" ,.;:!-").split()) if rest != plain else plain
+    return rest or plain
 
 
 def topic(plain: str) -> str:
@@ -139,13 +169,59 @@ _OPEN_QUESTION = Rule(
 
 def classify(plain: str) -> Rule | None:
     """The rule that says what a sentence asks for; None where only its values or the dialogue can tell."""
-    text = without_denied(plain)
+    text = without_courtesy(without_denied(plain))
+    rule = _whole(text)
+    if rule is None or rule.intent in _WEAK:
+        return _of_a_clause(text) or rule
+    return rule
+
+
+_WEAK = frozenset({"explain", "unknown", "help", "doctor", "stats"})
+_CLAUSE = Pattern(r"(?<=[a-z]{2})[.:;!?,]+ +(?:and |so |then |but |just )*")
+
+
+def _of_a_clause(text: str) -> Rule | None:
+    """The command that a clause of a longer line spells out ("what have we got? list all gguf models")."""
+    clauses = _CLAUSE.split(text)
+    if len(clauses) < 2 or MARK_OF_MODEL.search(text):
+        return None
+    for clause in reversed(clauses):
+        front = head(clause)
+        rule = _first(COMMANDS, front) or (_whole(clause) if _COMMANDING.match(front) else None)
+        if rule and (rule.intent not in _WEAK or rule.intent == "help"):
+            return rule
+    return None
+
+
+MARK_OF_MODEL = Pattern(M)
+_COMMANDING = Pattern(
+    r"(?:list|show|test|verify|benchmark|compare|delete|rebuild|serve|chat|report|history|stats|statistics|resume|demo)\b"
+)
+
+
+_ORDERED_LATER = Pattern(
+    rf"[:;.!] (?:(?:so|then|please|and|now|just|ok|could you|can you),? )*(?:{QUANTIZE_VERB}) (?:[^.;?]*{M}|it\b)(?![^.;]*\?)"
+)
+_QUANTIZE_LATER = Rule("quantize", "'quantize' leads a clause", Pattern(""))
+_AT_ALL = Rule(
+    "preflight",
+    "asks whether it can be done",
+    Pattern(rf"\b(?:can|could) you (?:even |actually )?(?:{QUANTIZE_VERB})\b.*{M}.*\bat all\b"),
+)
+
+
+def _whole(text: str) -> Rule | None:
+    """The first rule that fits, read over the whole text."""
     front = head(text)
     command = _first(COMMANDS, front)
     if command and not _is_about_a_model(command, front):
         return command
     if _MAY_I.matches(text):
         return _MAY_I
+    if _AT_ALL.matches(text):
+        return _AT_ALL
+    if _ORDERED_LATER.search(text):
+        return _QUANTIZE_LATER
     if _LEADING_QUANTIZE.matches(front) and not _is_sweep(front) and not _wants_plan(front):
         return _LEADING_QUANTIZE
     first_words = _leading(front)
@@ -184,7 +260,7 @@ def _leading(front: str) -> Rule | None:
     return None if word not in _PLAIN_LEADS else Rule(word, f"'{word}' leads", Pattern(""))
 
 
-_PLAIN_LEADS = frozenset({"preflight", "verify", "explain", "benchmark", "rebuild", "delete"})
+_PLAIN_LEADS = frozenset({"preflight", "verify", "explain", "benchmark", "rebuild", "delete", "plan"})
 
 
 def _is_sweep(front: str) -> bool:
@@ -205,6 +281,6 @@ def _knowledge(front: str) -> Rule | None:
 
 
 _MINE_WORDS = Pattern(
-    r"\b(?:my|i have|have i|do i have|did i|i made|we made|failed|runs?|jobs?|experiments?|worked|so far"
+    r"\b(?:my|i have|have i|do i have|did i|average|i made|we made|failed|runs?|jobs?|experiments?|worked|so far"
     r"|succeeded|history|statistics|success rate)\b"
 )

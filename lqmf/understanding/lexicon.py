@@ -97,7 +97,7 @@ NUMBER_WORDS: dict[str, str] = {
 
 PROVIDERS: dict[str, str] = {
     "claude": r"claude|anthropic|sonnet|opus|haiku",
-    "openai": r"open ?ai|chat ?gpt|gpt-?[45](?:o|\.\d)?(?:-?mini)?",
+    "openai": r"open ?ai|chat ?gpt|gpt(?![\w -]?\d|-[a-z])|gpt-?[45](?:o|\.\d)?(?:-?mini)?",
     "gemini": r"gemini|google(?:'s)?(?: ai)?",
     "local": r"ollama|lm ?studio|local(?: (?:model|llm|provider|one|server))?"
     r"|localhost|llamafile|vllm|offline (?:model|llm)"

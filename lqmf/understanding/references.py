@@ -38,6 +38,8 @@ _ARGUMENT = Pattern(
 def references(state: Dialogue, sentence: Sentence, intent: str) -> Slots:
     spoken = named(sentence)
     pointed = referred(state, sentence)
+    if intent == "compare" and not spoken and _LAST_TWO.search(sentence.plain):
+        return {"names": list(state.names[-2:])} if len(state.names) > 1 else {}
     if intent == "compare":
         return _compared(state, sentence, spoken, pointed)
     if spoken:
@@ -99,6 +101,9 @@ def name_slots(intent: str, named: tuple[str, ...], models: tuple[str, ...]) -> 
     return {"name": named[0]} if named else {}
 
 
+_LAST_TWO = Pattern(
+    r"\b(?:last|latest|newest|previous|most recent|recent) (?:two|2|couple|pair)\b|\b(?:two|2) (?:last|latest|newest|most recent)\b"
+)
 _ORDINALS = Pattern(
     r"\b(?:the )?(it|that one|this one|that|this|last(?: one)?|latest(?: one)?|newest(?: one)?"
     r"|most recent(?: one)?|previous(?: one)?|first(?: one)?|second(?: one)?|third(?: one)?|other(?: one)?"

@@ -26,8 +26,11 @@ class Rule:
 
 M, N, X = r"<m\d+>", r"<n\d+>", r"<[mnp]\d+>"
 IT = (
-    r"(?:\b(?:it|that|this|them|those|these|both|(?:the|that|this) (?:\w+ ){0,2}(?:one|ones|model|artifact"
-    r"|result|quant|file|version|two|last|latest|first|second|previous|other))\b)"
+    r"(?:\b(?:it|that(?! (?:fail\w*|work\w*|succe\w*|crash\w*|broke|i|we|you|are|were|have|had|went|made)\b)"
+    r"|this|them|those|these|both|(?:the|that|this) (?:(?!failed|failing|broken|successful|succe|work)\w+ ){0,2}"
+    r"(?:one|ones|model|artifact|result|quant|file|version|two"
+    r"|(?:last|latest|first|second|previous|other)(?! (?:few )?(?:\d+ )?(?:commands?|requests?|sessions?|things?|steps?"
+    r"|actions?|turns?|entries|days?|weeks?)\b)))\b)"
 )
 THING = rf"(?:{X}|{IT})"
 MODELISH = rf"(?:<[mp]\d+>|{IT})"
@@ -79,30 +82,53 @@ COMMANDS = _rules(
     (
         "exit",
         "a word of leaving",
-        r"^(?:exit|quit|bye(?: bye)?|goodbye|good bye|see you(?: later)?|close(?: the (?:chat|session|program"
-        r"|app))?|q|:q!?|leave|end (?:the )?(?:chat|session|program)|stop the (?:chat|program|session)"
-        r"|i am (?:done|finished|off|leaving)|that is (?:all|it|everything)(?: for (?:today|now))?|(?:exit"
-        r"|quit|leave|close) (?:the )?(?:chat|session|lqmf|program|app|now)|get me out(?: of here)?|cya|see ya"
-        r"|later|ciao|good night|we are done|i want to (?:quit|leave|exit)|(?:bye|goodbye) .{0,20})[\s!.]*$",
+        r"^(?:(?:(?:exit|quit|leave|close|end|stop|shut down|terminate)"
+        r"(?: (?:out|of|the|this|lqmf|chat|session|program|app|application|tool|shell|prompt|conversation|now))*(?<!stop)"
+        r"(?<!terminate)"
+        r"|(?:bye[ -]?)+|good[ -]?bye|see (?:you|ya)(?: (?:later|soon|tomorrow|around|next time|then))?|q|:q!?|cya|later"
+        r"|i am (?:done|finished|off|out|leaving|going)(?: (?:here|now|for (?:today|now|the day)|with (?:this|lqmf)))?"
+        r"|(?:that is|that was|that will be|this is) (?:all|it|everything)"
+        r"(?: (?:i (?:need(?:ed)?|want(?:ed)?)|for (?:today|now|me|the day)|from me))*"
+        r"|(?:get|let) me out(?: of here)?|ciao|good night|so long|farewell|take care|have a (?:good|nice|great) \w+"
+        r"|(?:i (?:have )?)?(?:got to|gotta|must|have to|need to) (?:go|run|leave)(?: now)?|i am going to (?:go|leave|bed)"
+        r"|(?:we are|all|i am all) done(?: (?:here|for (?:today|now)))?|nothing (?:else|more)|out(?: of here)?"
+        r"|(?:i )?(?:want|would like|need) to (?:quit|leave|exit)|call it a (?:day|night)|until (?:next time|tomorrow)"
+        r"|(?:bye|goodbye) .{0,20})[\s!,.]*)+$",
     ),
     (
         "help",
         "asks what can be done",
         r"^(?:help(?: me)?(?: please)?|\?+|h|commands|usage|man|help (?:with|on|about|for|me with"
-        r"|me to)?.{0,40}|what (?:can|could) (?:you|i|lqmf|we|this)(?: \w+)? (?:do|say|type|ask)(?: \w+){0,4}"
-        r"|how (?:do|does|can|should) (?:i|this|you|lqmf|one|we)(?: \w+)? (?:use|start|begin|work"
-        r"|operate)(?: (?:this|you|lqmf|it|the (?:program|tool|chat)))?(?: \w+)?|what (?:are|is) (?:the |your "
-        r"|all |my )*(?:commands?|options|features|capabilities|possibilities)|(?:list|show)(?: me)? (?:all "
-        r"|the |available |your )*(?:commands|options|help|features|usage)(?: \w+)?|i (?:need|want) (?:some "
-        r"|a bit of |a little )?help|i am (?:lost|stuck|new here|confused)|(?:where|how) do i (?:start|begin)"
-        r"|i do not know what to (?:do|type|say)|what now|(?:which|what) commands .*|getting started"
-        r"|give me (?:some )?(?:help|examples|an overview of (?:the )?commands)|i have no idea .*|(?:some "
-        r"|a little )?help(?: \w+)?)[\s?!.]*$",
+        r"|me to)?.{0,40}|what(?: \w+)? (?:can|could) (?:you|i|lqmf|we|this(?: \w+)?|it|one)(?: \w+)?"
+        r" (?:do|say|type|ask|help)(?: (?!<)\w+){0,4}"
+        r"|how (?:do|does|can|should|would|to)(?: (?:i|this|you|lqmf|one|we|it|the (?:tool|program|chat|app)))?(?: (?:tool|program|thing|stuff|even|actually))*"
+        r" (?:use|start|begin|work"
+        r"|operate)(?: (?:this|you|lqmf|it|with|the|program|tool|chat|thing|app))*(?: \w+)?"
+        r"|(?:what|which) (?:are |is |other )*(?:there |the |your |all |my |available |possible )*(?:commands?|options"
+        r"|features|capabilities|possibilities|functions)(?: (?:\w+ ?){0,4})?|(?:list|show|give|tell)(?: me)? (?:all "
+        r"|of |the |available |your |a |an |list |overview |what )*(?:commands|options|help|features|usage|examples)"
+        r"(?: (?!<)\w+){0,3}|(?:i |we )?(?:need|want|could use|would like|require) (?:some |a bit of |a little |your )?"
+        r"(?:help|assistance|guidance)(?: (?!<)\w+){0,3}"
+        r"|i am (?:lost|stuck|new(?: (?:here|to (?:this|lqmf)))?|confused|a beginner|clueless)"
+        r"|(?:where|how) (?:do|should|can) i (?:start|begin)(?: from)?"
+        r"|i (?:do not know|have no (?:idea|clue)) .{0,40}|what now|getting started|how to|instructions|manual"
+        r"|what (?:do|should|can) i (?:do|type|say|enter|write)(?: (?:now|here|next|first))?|tutorial|guide(?: me)?"
+        r"|(?:some |a little |a bit of )?help(?: \w+)?|(?:please )?assist(?: me)?|(?:a )?list of (?:the )?commands"
+        r"|(?:introduce|explain) (?:yourself|this (?:tool|program)|the commands))[\s?!.]*$",
     ),
     (
         "doctor",
         "asks about the set-up",
-        r"^(?:doctor|diagnos\w+|(?:system |health |self |sanity )?check[ -]?(?:up)?)\b(?! .*<)[^<]{0,60}$"
+        r"^(?:doctor|diagnos\w+|(?:system |health |self |sanity )?check[ -]?(?:up)?)\b(?! .*<)"
+        rf"(?!.*\b(?:{_HF}|login|token|llm|provider|claude|openai|gemini|ollama|integrity|checksums?|hash(?:es)?|it|them"
+        r"|that|log|history|jobs?|runs?|config|settings?|quality|speed|stats|statistics)\b)[^<]{0,60}$"
+        r"|\b(?:does|do|will) (?:my |the |this )(?:gpu|graphics card|cuda|setup|set-up|install\w*|system|machine|driver)s?"
+        r" (?:even |actually )?(?:work|function|run)\b"
+        r"|\b(?:something|anything|everything|what) (?:is|seems|looks|might be) (?:broken|wrong|off|missing|not working)"
+        r"(?: (?:with|in|on))? (?:my|the|this|here)\b"
+        r"|\b(?:setup|set-up|install(?:ation)?|environment) (?:is |seems |looks )?(?:broken|wrong|not working|ok|okay|fine)"
+        r"|\bwhy (?:is|does|can)\b.{0,12}\b(?:gpu|cuda|graphics card|llama\.cpp|torch)\b.{0,12}\bnot\b"
+        r".{0,12}\b(?:found|detected|seen|work\w*|recogni[sz]ed|used|available)\b"
         r"|\b(?:run (?:the |a )?(?:doctor|diagnos\w+|health check|self[ -]?test|system check)|(?:check"
         r"|diagnose|inspect|examine|verify)(?: that| if| whether)? "
         + _MINE
@@ -128,9 +154,10 @@ COMMANDS = _rules(
     (
         "demo",
         "asks for the demo",
-        r"^(?:(?:run|start|show(?: me)?|give(?: me)?|play|do|try|launch|see|i want to see|open"
-        r"|watch)(?: \w+)?\s)?(?:the |a |your |quick |short |lqmf |built-in |bundled |offline )*demo(?: (?:run"
-        r"|now|please|mode|again|time))*[\s!.?]*$"
+        r"^(?:(?:run|start|show(?: me)?|give(?: me| us)?|play|do|try|launch|see|i want to see|open|begin|have|get|make"
+        r"|is there|do you have|want|need|how about|what about|watch)(?: \w+)?\s)?"
+        r"(?:the |a |an |your |quick |short |little |lqmf |built-in |bundled |offline |live )*"
+        r"demo(?: (?:run|now|please|mode|again|time|start|this|it|for me|for us|starting|first|of (?:this|lqmf|it)))*[\s!.?]*$"
         r"|^show me (?:how (?:it|this|lqmf) works|what (?:you|it|lqmf|this) can do)(?: \w+){0,4}[\s!.?]*$",
     ),
     (
@@ -152,9 +179,10 @@ COMMANDS = _rules(
         r"|active|set|this)|do i|using|logged)"
         rf"|\b{_HF} (?:account|login|token|auth\w*|session|connection|user)?\s?(?:status|state|info|valid"
         rf"|working|ok)\b|\bstatus of (?:my |the )?{_HF}\b"
-        rf"|\b(?:is|does) my (?:{_HF} )?token\b"
+        rf"|(?<!here )\b(?:is|does) my (?:{_HF} )?token\b"
+        rf"|\b(?:is|was) (?:there )?(?:anyone|somebody|someone|any account|an account) (?:login|connected|logged ?in)\b"
         rf"|\b(?:do i have|is there|have i (?:got|set)) an? (?:{_HF} )?token\b"
-        rf"|\b(?:show|check)(?: me)? (?:my |the )?(?:{_HF}) (?:account|login|token|status|user|auth\w*)"
+        rf"|\b(?:show|check|verify)(?: me)? (?:my |the )?(?:{_HF}) (?:account|login|token|status|user|auth\w*|connection)"
         rf"|\blogin status\b|\blogin (?:on|to|at|with) {_HF}\?$"
         rf"|\bam i .*\b{_HF}\b.*\?$",
     ),
@@ -168,6 +196,11 @@ COMMANDS = _rules(
         rf"|the |a |an |new )*(?:{_HF} )(?:\w+ )?(?:token|account|credentials?|key)\b"
         r"|\b(?:set|add|enter|save|store|provide|paste) (?:my |a |the |new )+(?:access )?token\b"
         rf"|\b{_HF} (?:auth|token)$",
+    ),
+    (
+        "llm_status",
+        "asks for the provider's status",
+        r"^(?!config|set )[^<]*\b(?:llm|provider|ai|adviser|advisor)(?: provider)?(?:'s)? (?:status|connection|state)\b",
     ),
     (
         "config",
@@ -184,6 +217,7 @@ COMMANDS = _rules(
         + r"|^"
         + _SETTING
         + r"(?:[ :=]+\S+){0,3}\??$|\bset [a-z]+(?:_[a-z]+)+ (?:to|=)"
+        r"|\b[a-z]+(?:_[a-z]+)+ in (?:the |my |your )?(?:config|configuration|settings)\b"
         r"|\b(?:storage|store)\b.{0,15}\b(?:json|sqlite)\b"
         r"|\b(?:use|switch to|change to) (?:the )?(?:json|sqlite)(?: (?:storage|backend|store))?\b",
     ),
@@ -204,6 +238,10 @@ COMMANDS = _rules(
         rf"|with) (?:the |my )?)?(?:claude|anthropic|openai|gemini|ollama|chatgpt|{_LLM})(?: (?:connection|api"
         r"|key|is|works?|provider|status|working|reachable|responds?|link))*[\s?.!]*$"
         r"|\b(?:llm|provider|ai) (?:status|connection|state)\b"
+        r"|^(?:are|is) (?:you|we|it|lqmf)(?: \w+)? (?:using|on|running on|powered by|talking to|connected to|asking)\b[^<]*"
+        rf"(?:{_PROVIDER}|{_LLM})"
+        rf"|\b(?:which|what|whose) (?:\w+ )?(?:{_LLM}|model) (?:are you|do you|is (?:behind|powering|driving|running))\b"
+        r"[^<]{0,40}$"
         r"|\bstatus of (?:my |the )?(?:llm|provider|ai)\b"
         r"|\bwho is (?:answering|advising|the provider|my provider|behind)\b"
         r"|\bam i (?:using|on|connected to|talking to) (?:claude|anthropic|openai|gemini|ollama|chatgpt"
@@ -233,7 +271,9 @@ COMMANDS = _rules(
         r"(?: (?:my|it|this|that|mind|about|one|idea|model|now|for))*[\s.!]*$"
         r"|^(?:(?:please |just |no )*(?:cancel|abort|stop|halt|never ?mind|nvm|forget (?:it|that|about it"
         r"|this)"
-        r"|undo(?: (?:that|it|this))?|scratch that|drop it|leave it|kill (?:it|the (?:job|run))|terminate"
+        r"|(?:i |we )?(?:(?:have )?changed (?:my|our) minds?|do not want (?:it|that|this) any ?more),? (?:cancel|stop|abort)"
+        r"|undo(?: (?:that|it|this))?|scratch that|drop it|leave it|kill (?:it|(?:the|that|this|my) (?:\w+ )?(?:job|run|task))"
+        r"|terminate"
         r"|interrupt|nah,? (?:forget|leave|drop|cancel).*|back|go back|not now|do not(?: do (?:it|that|this))?"
         r"|do not bother|let us not|changed? my mind|i (?:have )?changed my mind|i (?:do not"
         r"|no longer) (?:want|need) (?:it|that|this|to)(?: any ?more)?|on second thou?ghts?,? (?:no|cancel"
@@ -241,7 +281,7 @@ COMMANDS = _rules(
         r"|that)))\b(?! (?:back|the (?:chat|session|program)|to|method|quantizing with|using))(?: (?:it|that"
         r"|this|everything|all|now|please|there|right|away|the|my|current|running|job|jobs|run|quantization"
         r"|task|whole|thing|download|last|request|anymore|any|more|at|once|what|you|are|doing|for|about"
-        r"|process|work|plan|conversion|about|again|then|benchmark|test|training|sweep|finetune|deletion"
+        r"|process|work|plan|conversion|mission|operation|right|there|immediately|ok|okay|thing|running|that|about|again|then|benchmark|test|training|sweep|finetune|deletion"
         r"|delete|deleting|operation|immediately|instead))*[\s!.,]*$"
         r"|^(?:please )?(?:cancel|abort|stop) (?:the |my |that |this )?(?:\w+ )?(?:job|run|quantization"
         r"|download|task|conversion|sweep|training|process)\b",
@@ -441,12 +481,13 @@ QUESTIONS = _rules(
         rf"|\b(?:check|find out|tell me|see|know|wonder(?:ing)?|figure out|sure)\b[^.;]{{0,20}}\b(?:whether|if"
         rf"|that)\b[^.;]*(?:{MODELISH})[^.;]*\b(?:quantized|supported|gated|works?|possible|compatible|quantizable"
         r"|converted|convertible|can be|available|ok|feasible|support)\b"
-        rf"|\b(?:check|inspect|vet|pre-?check|look at|examine)\b(?: \w+){{0,4}} {M}\b"
+        rf"|\b(?:check|inspect|vet|pre-?check|look at|examine)\b(?: \w+){{0,4}} {M}"
         rf"|\bcan (?:i|we|one) (?:quantize|convert|compress|shrink|use|download|get)\b[^.;]*(?:{MODELISH})[^.;]*\?"
         r"|\bcan (?:i|we|one) (?:even |actually |really )?(?:quantize|convert|compress"
         rf"|shrink)\b[^.;]*(?:{MODELISH})"
         r"|\b(?:is there (?:any|a)|any) (?:way|chance|problem|issue|reason|support|obstacle"
-        rf"|blocker)\b[^.;]*(?:{MODELISH})"
+        r"|blocker)\b(?![^.;]*\b(?:fits?|runs?|enough|squeeze\w*|quantiz\w+ (?:it|to|in))\b)"
+        rf"[^.;]*(?:{MODELISH})"
         rf"|{M}[^.;]{{0,12}}\b(?:supported|gated|quantizable|compatible|possible)\?"
         rf"|\b(?:supported|support)\b[^.;]{{0,10}}{M}\?"
         rf"|\b(?:what|which) (?:architecture|licen[cs]e|tokenizer|chat template)\b[^.;]*(?:{MODELISH})"
@@ -509,7 +550,7 @@ KNOWLEDGE = _rules(
         r"|which (?:is|one|are|of|method|type|quant\w*|format|has|gives|works|do|should)"
         r"|tell me|does|do(?! (?:it|that|this|the|a|an|one|me|my|them|so)\b)|is"
         r"|are|should|would|can|could|will|where|i (?:do not )?(?:understand|wonder|want to (?:know|learn"
-        r"|understand))|i am curious|difference|differences|meaning|give me (?:a |an |the )?(?:short |quick "
+        r"|understand))|i am (?:curious|wondering)|difference|differences|meaning|give me (?:a |an |the )?(?:short |quick "
         r"|brief )?(?:explanation|definition|introduction|overview|primer)|what|compare|comparison|describe"
         r"|talk me through|walk me through|help me understand|please explain|explain)\b"
         r"|\b(?:vs\.?|versus)\b"
@@ -539,7 +580,8 @@ OUTCOMES = _rules(
         rf"|manifest|receipt|facts|summary|everything|about|on|of|for|\b)\s*(?:{N}|{IT})(?![^.;]*\b(?:plan"
         r"|stats|statistics|history|worked|succeeded)\b)"
         r"|\bwhat(?: do (?:you|we) know| is (?:known|recorded|stored|there|inside|in)| have (?:you|we) got"
-        rf"| can you tell me| is)\b[^.;]*(?:{N})"
+        rf"| can you tell me| is)\b(?![^.;]*\b(?:perplexity|quality|accuracy|speed|throughput|latency|divergence)\b)"
+        rf"[^.;]*(?:{N})"
         rf"|\bwhat\b[^.;]*\b(?:recorded|known|stored|know)\b[^.;]*(?:{THING})"
         r"|\b(?:details?|info|information|record|receipt|manifest|entry|data) (?:of|for|on"
         rf"|about) (?:the )?(?:{X}|{IT})"

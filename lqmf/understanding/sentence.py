@@ -34,7 +34,7 @@ _CORRECTS = Pattern(
     r"(?:[,.;:!-]+ *|(?<= )|^)(?:no,? |oh,? |oops,? |ah,? |er+,? |uh,? |hm+,? )*(?:sorry|no wait"
     r"|wait(?: a (?:second|moment|minute))?(?:,? no)?|i meant?(?: to say)?|i mean|scratch that|make that"
     r"|correction|or rather|rather(?! than)|on second thou?ghts?"
-    r"|actually(?: no)?|oops|strike that|my (?:mistake|bad)|no no|let me rephrase|i take that back)\b[ ,:.!-]*"
+    r"|actually(?: no(?! (?:cpu|gpu|fall|calib|imatrix|limit|graphics|need)))?|oops|strike that|my (?:mistake|bad)|no no|let me rephrase|i take that back)\b[ ,:.!-]*"
 )
 _NO_COMMA = Pattern(
     r"(?:[,;.:-]|\bhmm?) +no+(?:, +| +(?!gpu|cpu|graphics|fall|\w+ing\b|imatrix|calib|need|more|less"

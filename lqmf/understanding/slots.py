@@ -307,7 +307,7 @@ _PRIORITIES: tuple[tuple[str, Pattern], ...] = tuple(
             r"|max(?:imum)?|best|highest|about|on) (?:the |max(?:imum)? )?(?:speed|throughput|latency)"
             r"|as (?:fast|quick|speedy) as|(?:low|lowest|minimal|least)[ -]latency"
             r"|fast (?:inference|generation|responses?|answers?|as|enough|one|version|and)"
-            r"|(?:be|run|runs|really|very|needs? to be|should be|make it|super) (?:\w+ )?fast"
+            r"|(?:be|run|runs|really|very|needs? to be|should be|make it|super) (?:\w+ )?(?:fast|quick)"
             r"|faster|quick (?:inference|responses?|answers?)|speedy|snappy"
             r"|(?:most )?responsive|high(?:est)? throughput|more speed"
             r"|priority:? ?speed)\b",
@@ -387,7 +387,15 @@ def _method(plain: str) -> str | None:
     return kept[-1] if kept else found[-1].lastgroup
 
 
+_INTEGRATED = Pattern(
+    r"\b(?:(?:only|just|with|has|have|an?|intel|the) )*(?:integrated|onboard|on-board|intel(?: u?hd| iris)?|igpu"
+    r") ?(?:graphics?(?:[ -]cards?)?|gpus?|video)\b|\bigpu\b"
+)
+_SHORT_OF_GPU = Pattern(r"\bgpu[ -]?poor\b")
+
+
 def _device(plain: str) -> str | None:
+    plain = _SHORT_OF_GPU.sub(" ", _INTEGRATED.sub(" cpu ", plain))
     plain, no_gpu = _NO_GPU.subn(" cpu ", plain)
     plain = _NO_CPU.sub(" gpu " if not no_gpu else " ", plain)
     seen = sorted(
@@ -408,7 +416,19 @@ _LONE_PRIORITY = Pattern(
 )
 
 
+_UNIMPORTANT = Pattern(
+    r"\b(?:do|does|did|is|are|should|need) not (?:(?:really|even|much|need|have) )*(?:care|mind|worry|bother|matter|focus)\w*"
+    r"(?: (?:so |too |that )?much)?(?: (?:if|when|about|for|on))?(?: (?:it|the|is|best|top|high(?:est)?|a bit|loses?|losing|some))*"
+    r" ?(?:quality|accuracy|speed|size|slow|fast|fastest|big|large|small)?\b"
+    r"|\b(?:quality|accuracy|speed|size) (?:is|does|do|are) (?:not|secondary|no|unimportant)(?: (?:so|that|very))?"
+    r"(?: (?:important|matter|relevant|issue|concern|priority|an issue))?"
+    r"|\b(?:regardless of|whatever the|no matter (?:the|how)|even if|forget(?: about)?|at the (?:cost|expense) of)"
+    r" (?:the |it is |quality is |it loses (?:some )?)*(?:quality|accuracy|speed|size|slow\w*|big\w*|fast)\b"
+)
+
+
 def _priority(plain: str) -> str | None:
+    plain = _UNIMPORTANT.sub(" ", plain)
     found = _first(_PRIORITIES, plain)
     alone = None if found else _LONE_PRIORITY.search(plain)
     return alone[alone.lastgroup or 0] if alone else found

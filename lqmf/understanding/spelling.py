@@ -58,7 +58,8 @@ ENGLISH = words(
     differences different differ greedy graphic graphics graphs traffic laptops desktop verity versify notify
     modify verily very every cerify certify listen lets let's tests' format formatted compile compiled compose
     complete completed completely company comparing comparable remote remover recommend recommended recommends
-    command commands commend comment remake remade rename renamed node nodes code codes coder models'"""
+    sweet sweat greet greets fleet
+    polar resort resorts lemma getter discovery deepspeed gamma command commands commend comment remake remade rename renamed node nodes code codes coder models'"""
 )
 
 _SHORT = frozenset(word for word in KEYWORDS if len(word) < 5)

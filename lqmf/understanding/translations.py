@@ -11,7 +11,7 @@ _VERBS = {
     "quantize": """quantisiere quantisieren quantisier quantisiert quantisierst quantifie quantifier quantifiez
         quantise quantiser quantisez quantifica quantificar quantifique cuantiza cuantizar cuantice
         cuantizame cuantifica cuantificar quantizza quantizzare quantizzami quantizzi quantiza quantizar
-        quantizem kwantiseer kwantiseren kwantyzuj konvertiere konvertieren komprimiere komprimieren
+        quantizem kwantiseer kwantiseren gekwantiseerd kwantyzuj konvertiere konvertieren komprimiere komprimieren
         convertis convertir convertissez convierte convertir converti convertire converte converta
         converter comprime comprimer comprimir comprimi comprimere verkleinere reduis reduce reduire
         reducir riduci reduz reduzir kvantisera kvantiser umwandeln wandle""",
@@ -19,10 +19,10 @@ _VERBS = {
         compara vergelijk porownaj jamfor paragona""",
     "delete": """losche loschen loesche loeschen entferne entfernen supprime supprimer supprimez efface effacer
         borra borrar elimina apague elimine borre supprimez eliminar eliminare cancella cancellare apaga
-        apagar exclui excluir exclua remova remover quita verwijder usun""",
+        apagar exclui excluir exclua remova remover quita verwijder verwijderen usun wis""",
     "show": """zeige zeig anzeigen montre montrer montrez affiche afficher affichez muestra mostrar muestrame
         mostra mostrami mostre mostrare toon pokaz ensename""",
-    "list": "liste auflisten listez lister lista listar elenca elencare elenco lijst listame",
+    "list": "liste auflisten aufzahlen listez lister lista listar elenca elencare elenco lijst listame",
     "test": """teste testen tester testez prueba probar pruebalo prova provare testa testar testare pruebe
         evalue evalua valuta avalie""",
     "verify": """prufe uberprufe uberprufen pruefe verifie verifier verifiez verifica verificar verificare
@@ -35,8 +35,9 @@ _VERBS = {
         retome""",
     "cancel": """abbrechen abbruch annule annuler annulez cancelar cancelalo annulla annullare annuleer anuluj
         abbreche brich""",
-    "help": "hilfe hilf aide aidez ayuda ayudame aiuto aiutami ajuda ajude pomoc",
+    "help": "hulp hilfe hilf aide aidez ayuda ayudame aiuto aiutami ajuda ajude pomoc",
     "exit": "beenden ende tschuss quitter salir salida esci uscire sair afsluiten adios",
+    "start": "starten starte lancer lance demarre iniciar inicia avvia start",
     "plan": "plane planen planifie planifier planificar pianifica planeja planejar planea",
     "serve": "sers servir servi serviere bereitstellen",
     "make": """mache mach erstelle erstellen fais faire faites cree creer haz hacer crea crear fai fare creare
@@ -49,22 +50,22 @@ _VERBS = {
     "use": "nutze verwende benutze benutz nimm utilise utilisez usa usar utiliza usando utilizza",
 }
 _NOUNS = {
-    "models": "modelle modeles modelos modelli",
+    "models": "modellen modelle modeles modelos modelli",
     "model": "modell modele modelo modello",
     "perplexity": "perplexitat perplexite perplejidad perplessita perplexidade",
     "experiments": "experimente experimenten experimentos esperimenti",
     "runs": "laufe laeufe executions ejecuciones esecuzioni execucoes essais intentos tentativi durchlaufe",
-    "file": "datei fichier archivo fichero arquivo ficheiro",
-    "history": "verlauf historique historial cronologia historico storico",
-    "statistics": "statistik statistiken statistiques estadisticas statistiche estatisticas",
-    "failed": """fehlgeschlagene fehlgeschlagenen fehlgeschlagen gescheiterte gescheiterten echoue echoues
+    "file": "bestand datei fichier archivo fichero arquivo ficheiro",
+    "history": "geschiedenis verlauf historique historial cronologia historico storico",
+    "statistics": "statistieken statistik statistiken statistiques estadisticas statistiche estatisticas",
+    "failed": """mislukte mislukt gefaald rates ratees fehlgeschlagene fehlgeschlagenen fehlgeschlagen gescheiterte gescheiterten echoue echoues
         echouees fallidos fallidas fallaron falliti fallite fallido falhou falharam falhos falhas
         falhados""",
-    "successful": """erfolgreiche erfolgreichen reussis reussies exitosos exitosas riusciti riuscite bem-sucedidos
+    "successful": """geslaagde geslaagd gelukt gelungene erfolgreiche erfolgreichen reussis reussies exitosos exitosas riusciti riuscite bem-sucedidos
         bem-sucedidas""",
-    "memory": "speicher arbeitsspeicher memoire memoria",
+    "memory": "geheugen speicher arbeitsspeicher memoire memoria",
     "ram": "hauptspeicher",
-    "gpu": "grafikkarte grafik",
+    "gpu": "grafikkarte grafik videokaart videokaarten",
     "cpu": "prozessor processeur procesador processore processador",
     "quality": "qualitat qualite calidad qualita qualidade",
     "smallest": "kleinste kleinstmoglich kleinstmogliche piccolo menor",
@@ -92,12 +93,14 @@ _SMALL = {
     "instead": "stattdessen plutot invece",
     "please": "bitte svp stp",
     "all": "alle tous toutes todos todas tutti tutte",
-    "my": "meine meinen meiner mein mes mis miei minhas meus mon ma mio mia meu minha",
+    "my": "mijn meine meinen meiner mein mes mis miei minhas meus mon ma mio mia meu minha",
     "me": "mir moi mi mim",
     "it": "lo ihn esto isso questo",
-    "which": "welche welches welcher quels quelles quel quelle cuales cual quali quale quais qual",
+    "which": "welke welche welches welcher quels quelles quel quelle cuales cual quali quale quais qual",
     "what": "quoi que cosa",
-    "is": "ist est es",
+    "is": "ist est es wordt sind zijn sono estao estan",
+    "to": "zu naar",
+    "fast": "schnell snel",
     "how": "wie como come",
     "big": "gross grande gros tamano",
     "only": "nur seulement solo soltanto somente apenas",
@@ -105,7 +108,7 @@ _SMALL = {
     "fits": "passt tient rentre cabe entra",
     "as": "als comme",
     "the": "der das den dem le la les il los las gli die del della du do da una un une ein eine einen uma um",
-    "supported": "unterstutzt supporte soportado supportato suportado",
+    "supported": "ondersteund unterstutzt supporte soportado supportato suportado",
     "quantized": "quantifies quantises cuantizados cuantizado quantizzati quantizzato quantizados quantizado",
     "card": "karte carte tarjeta scheda placa",
 }
@@ -125,6 +128,13 @@ WORDS |= {"reduis": "quantize", "un": "the", "sin": "without", "es": "is"}
 PHRASES: tuple[tuple[Pattern, str], ...] = tuple(
     (Pattern(pattern), english)
     for pattern, english in (
+        (
+            r"\bwas kannst du(?: alles)?\b|\bcomment (?:ca|cela) (?:marche|fonctionne)(?: ?-?ca)?\b|\bwie (?:geht|funktioniert) das\b"
+            r"|\bque (?:puedes|pode|puede) (?:hacer|fazer)\b|\b(?:cosa|che cosa|che) (?:puoi|sai) fare\b"
+            r"|\bo que (?:voce )?(?:pode|sabe|consegue) fazer\b|\bwat kun je\b|\bhoe werkt (?:dit|het)\b"
+            r"|\b(?:que peux-tu|qu'est-ce que tu peux) faire\b|\bcomo funciona(?: isso| esto)?[ ?!.]*$|\bcome funziona[ ?!.]*$",
+            "what can you do",
+        ),
         (
             r"\bqu'?est[- ]ce que?(?: c'?est)?(?: que)?\b|\bc'?est quoi\b|\bche cos'?e'?(?!\w)|\bcos'?e'?(?!\w)",
             "what is",
@@ -185,6 +195,21 @@ PHRASES: tuple[tuple[Pattern, str], ...] = tuple(
         (r"\b(?:iniciar sesion|inicia sesion|accedi a|fazer login|effettua il login)\b", "login"),
         (r"\b(?:abmelden|deconnecte[- ]moi|cerrar sesion|cierra sesion|disconnettimi|ausloggen)\b", "logout"),
         (r"\bausprobieren\b", "test"),
+        (
+            r"\b(?:auf wiedersehen|au revoir|hasta (?:luego|la vista|pronto|manana)|arrivederci|tchau|ate logo|tot ziens|doei"
+            r"|bis (?:bald|spater|morgen|dann)|a bientot|a plus tard|adeus|a dopo)\b",
+            "goodbye",
+        ),
+        (r"\b(?:annule|cancela|annulla|cancele) (?:ca|cela|tout|eso|esto|todo|isso|isto|tudo|tutto|questo)\b", "cancel it"),
+        (r"\bpasse[rz]? (?:a|sur|au)\b|\bwechsle? (?:zu|auf|nach)\b|\b(?:schakel|wissel) (?:over )?naar\b", "switch to"),
+        (r"\bschalte? (?:um )?(?:auf|zu)\b|\b(?:cambia|pasa|passa|muda|troca|mude|cambie) (?:a|al|para|pra|por)\b", "switch to"),
+        (r"\b(?:habe ich|hab ich|ai[- ]je|j'?ai|eu tenho|tenho|tengo|heb ik)\b", "i have"),
+        (r"\bwie schnell\b|\bhoe snel\b|\b(?:que tan|como de|quao) rapido\b|\bquanto (?:e )?veloce\b", "how fast"),
+        (r"\bhoe groot (?:wordt|zou|is)\b|\bhoeveel (?:ruimte|geheugen)\b", "how big would"),
+        (r"\bhoe (?:goed|is de kwaliteit van)\b|\bwie gut\b", "how good"),
+        (r"\b(?:kun|kan) je\b|\bkunt u\b|\bpode(?:ria)?s? (?=quan|com|conv)|\bpodrias\b|\bpotresti\b|\bpourrais[- ]tu\b", "can you"),
+        (r"\bik (?:wil|zou graag|heb nodig)\b|\bich (?:hatte gern|brauche)\b|\bme gustaria\b|\bho bisogno di\b", "i want"),
+        (r"\bl'?\s?(historique|aide|historial)\b", r"\1"),
         (r"\bwas kannst du\b|\bque sais[- ]tu faire\b|\bque puedes hacer\b", "what can you do"),
         (r"\bdas gleiche\b|\bla meme chose\b|\blo mismo\b|\bla stessa cosa\b|\bo mesmo\b", "the same"),
     )

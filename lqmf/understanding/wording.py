@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -67,7 +68,7 @@ _CONTRACTIONS: tuple[tuple[Pattern, str], ...] = tuple(
         (r"\b(do|does|did|is|are|was|wo|would|should|could|have|has|must|need)n'?t\b", r"\1 not"),
         (r"\bwo not\b", "will not"),
         (r"\bcan(?:'?t|not)\b", "can not"),
-        (r"\b(what|that|it|how|which|where|there|who|here)'?s\b(?! own)", r"\1 is"),
+        (r"\b(what|that|it|how|which|where|there|who|here|(?:some|any|every|no)thing)'?s\b(?! own)", r"\1 is"),
         (r"\b(i|we|you|they)'(?:d|ld)\b", r"\1 would"),
         (r"\bi'?ve\b", "i have"),
         (r"\bi'?m\b", "i am"),
@@ -91,7 +92,7 @@ _CONTRACTIONS: tuple[tuple[Pattern, str], ...] = tuple(
         (r"\bfine[ -]?tun(e|ed|ing)\b", r"finetun\1"),
         (r"\b(?:log|sign)(?:ged|ed|ging)?[ -]?in\b", "login"),
         (r"\b(?:log|sign)(?:ged|ed|ging)?(?: me| us)? ?(?:out|off)\b", "logout"),
-        (r"\b(?:log|sign) (?:me|us) in\b", "login"),
+        (r"\b(?:log|sign) (?:me |us )?(?:back )?in(?:to)?\b", "login"),
         (r"\bpre[ -]flight\b", "preflight"),
         (r"\bre[ -](build|make|create|run|test)", r"re\1"),
         (r"\bk ?- ?quant(s?)\b", r"k-quant\1"),
@@ -124,8 +125,12 @@ def read(line: str) -> Wording:
 def clean(line: str) -> str:
     """The line without control characters, odd spaces and quotes, and no longer than `LONGEST`."""
     text = unicodedata.normalize("NFKC", line[:LONGEST]).translate(_QUOTES)
-    text = "".join(" " if _invisible(c) else c for c in text).replace("<", " ").replace(">", " ")
+    text = "".join(" " if _invisible(c) or _is_picture(c) else c for c in text).replace("<", " ").replace(">", " ")
     return " ".join(text.split()).removeprefix("$ ").strip()
+
+
+def _is_picture(character: str) -> bool:
+    return not character.isascii() and unicodedata.category(character) in ("So", "Sk")
 
 
 def _invisible(character: str) -> bool:
@@ -178,8 +183,16 @@ def _plain(masked: str) -> str:
 
 
 _IDEOGRAPHS = Pattern(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
-_AFTER: tuple[tuple[Pattern, str], ...] = (
+_GERUNDS = {
+    **{verb + "ing": verb for verb in ("test", "benchmark", "rebuild", "list", "show", "chat", "plan", "check", "train")},
+    **{verb[:-1] + "ing": verb for verb in ("quantize", "delete", "remove", "compare", "serve", "resume", "finetune", "make")},
+    **{"verifying": "verify", "converting": "convert", "running": "run", "planning": "plan", "compressing": "compress"},
+    **{"shrinking": "shrink", "switching": "switch", "explaining": "explain", "turning": "turn", "using": "use"},
+}
+_AFTER: tuple[tuple[Pattern, str | Callable[[re.Match[str]], str]], ...] = (
     (Pattern(r"\bquanti[sz]"), "quantiz"),
+    (Pattern(rf"(?:(?:would|do) you mind|begin|start) ({'|'.join(_GERUNDS)})\b"), lambda found: _GERUNDS[found[1]]),
+    (Pattern(r"\bggufi(?:fy|ze)\b"), "quantize to gguf"),
     (Pattern(r"\bbit's\b|(?<=\d)[ -]?(?:bti|btis|bist|bitt|bitts|bt|bts|bbits?|biit|bites?)\b"), " bits"),
 )
 
