@@ -154,8 +154,10 @@ def _other_status(state: Dialogue, sentence: Sentence, intent: str | None) -> De
         return None
     if sentence.models or sentence.names:
         return None
-    fragment = asks or intent is None or re.search(
-        r"\b(?:ones?|only|just|of (?:them|these|those))\b|^(?:and|now)\b", sentence.plain
+    fragment = (
+        asks
+        or intent is None
+        or re.search(r"\b(?:ones?|only|just|of (?:them|these|those))\b|^(?:and|now)\b", sentence.plain)
     )
     said = {key: value for key, value in sentence.said.items() if key in INTENT_SLOTS["list"]}
     if re.match(
@@ -266,7 +268,8 @@ _STARTS_NOW = Pattern(
     r"|(?:make|create|produce|build|give|get)(?: me| us)? (?:a|an|one|the|another|two)\b)"
 )
 _ASKS_ON = Pattern(
-    r"^(?:(?:ok|okay|hmm|so|but|and|then|now),? )*(?:what about|how about|what if|and|in|at|with|for|on)\b"
+    r"^(?:(?:ok|okay|hmm|so|but|and|then|now),? )*(?:what about|how about|what if|and|in|at|with|for|on"
+    r"|(?:(?:can|could|would|will) (?:you|we|i)|let us) (?:do|use|make|go|try|take|have|get))\b"
 )
 _ASKS_ON_WITH = Pattern(
     r"^(?:(?:ok|okay|hmm|so|but|and|then|now),? )*(?:(?:what about|how about|what if|and) )?(?:in|at|with"
@@ -304,7 +307,8 @@ def _belongs(state: Dialogue, sentence: Sentence, last_is_request: bool) -> bool
 
 def _bare_number(state: Dialogue, sentence: Sentence) -> Decision | None:
     found = re.fullmatch(
-        r"(?:(?:just|only|hmm+|no|rather|better|actually|sorry|wait|oh|well|please|go for|go with|use|take|make it|ok|okay|maybe|then|let us|say|take|try|and|or|what about"
+        r"(?:(?:just|only|hmm+|no|rather|better|actually|sorry|wait|oh|well|please|go for|go with|use|take|make it"
+        r"|ok|okay|maybe|then|let us|say|take|try|and|or|what about"
         r"|how about|at|in|with|to),? )*"
         r"([2-8])(?: please| then| bits?)?[.!? ]*",
         sentence.plain,

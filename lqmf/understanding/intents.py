@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from lqmf.understanding.lexicon import METHOD, TYPE, uncaptured
 from lqmf.understanding.patterns import Pattern
 from lqmf.understanding.rules import (
     ACTIONS,
@@ -24,7 +25,8 @@ from lqmf.understanding.rules import (
 )
 
 _FILLER = Pattern(
-    r"^(?:(?:hey|hi|hello|yo|ok|okay|k|please|so|well|now|then|and|also|just|good|great|nice|cool|fine"
+    r"^(?:(?:may i ask you to|be so kind and|first of all|first off|hey|hi|hello|yo|ok|okay|k|please|so|well|now"
+    r"|then|and|also|just|good|great|nice|cool|fine"
     r"|right|alright|thanks|thank you|thx|yes|yeah|yep|sure|no"
     r"|nope|actually|hmm+|um+|uh|er+|ah|oh|could you|can you|would you"
     r"|will you|can we|could we|can i|could i|may i"
@@ -38,12 +40,15 @@ _FILLER = Pattern(
     r"|do me a favou?r and|quickly|dear \w+|sorry"
     r"|mate|buddy|dude|bro|man|for me|instead|be a dear and|listen|look"
     r"|if (?:you can|possible|you do not mind)"
-    r"|when you (?:get a chance|have a moment|can)|by the way|btw|(?:good )?(?:morning|evening|afternoon)|(?<=hi )there|(?<=hey )there|(?<=hello )there"
+    r"|when you (?:get a chance|have a moment|can)|by the way|btw|(?:good )?(?:morning|evening|afternoon)"
+    r"|(?<=hi )there|(?<=hey )there|(?<=hello )there"
     r"|sweet|awesome|excellent|perfect|wonderful|lovely|brilliant|super|amazing|fantastic|neat|got it|i see|understood"
-    r"|anyway|basically|honestly|in that case|real quick|somebody|someone|any chance you (?:can|could)|go on and|do"
+    r"|anyway|basically|honestly|in that case|real quick|somebody|someone|any chance you (?:can|could)|go on and"
     r"|is there any chance you (?:can|could)|i was (?:wondering|hoping)(?: if)?(?: you (?:can|could))?|can somebody"
-    r"|(?:would|could) it be possible to|is it possible for you to|i am (?:going|about) to|how about we|why do not (?:we|you)"
-    r"|feel free to|if you would|may we|shall we|we (?:want|need|would like) to|i would (?:rather|prefer(?: to)?)"
+    r"|(?:would|could) it be possible to|is it possible for you to|i am (?:going|about) to|how about we"
+    r"|why do not (?:we|you)"
+    r"|feel free to|bot|robot|computer|assistant|lqmf|one more thing|quick question|if you would|may we|shall we"
+    r"|we (?:want|need|would like) to|i would (?:rather|prefer(?: to)?)"
     r"|it would be (?:great|nice|good) if you could|it is time to|time to"
     r"|your job is to|what i want is to|thanks to|proceed to|start by"
     r"|i guess|i think|simply|to start with|wait)(?![\w-])[\s,!.:;-]*)+"
@@ -82,19 +87,26 @@ _TOPIC_TAIL = Pattern(
 
 
 _COURTESY = Pattern(
-    r"(?:,[ ]*(?:ok|okay|right|alright|yeah|huh|eh)(?=[\s.!?]*$)|[\s,.;:!-]+(?:please|thanks(?: (?:a lot|so much|in advance|again|very much|a bunch|mate))?"
+    r"(?:,[ ]*(?:ok|okay|right|alright|yeah|huh|eh)(?=[\s.!?]*$)|[\s,.;:!-]+(?:please|thanks(?: (?:a lot|so much"
+    r"|in advance|again|very much|a bunch|mate))?"
     r"|thank you(?: (?:very much|so much|in advance))?"
-    r"|thx|ty|cheers|kindly|mate|buddy|dude|bro|man|pal|for me|for us|real quick|if (?:you (?:can|could|please|do not mind"
+    r"|thx|ty|cheers|kindly|mate|buddy|dude|bro|man|pal|for me|for us|real quick|if (?:you (?:can|could|please"
+    r"|do not mind"
     r"|would)|possible|that is (?:ok|okay|possible|alright))|would you|will you|could you|can you|lol"
-    r"|haha|(?:at|in) (?:the|this) moment|right now|right away|real fast|asap|when you (?:can|have (?:a|the) (?:time|moment|minute))"
-    r"|i guess|i think|again please|or something|or so|and thanks|and thank you|much appreciated|somehow|as soon as possible"
+    r"|haha|(?:at|in) (?:the|this) moment|right now|right away|real fast|asap|when you (?:can|have (?:a"
+    r"|the) (?:time|moment|minute))"
+    r"|i guess|i think|or something|or so|and thanks|and thank you|much appreciated|somehow|as soon as possible"
     r"|:-?[)(dp]|;-?\)|<3|xx?))+(?P<end>[\s.!?]*)$"
 )
+_TAG = Pattern(r"\b(?:you|ok|okay|right|alright|yeah|huh|eh)\b")
 _DENIED_THING = Pattern(
-    r"\b(?:not|instead of|rather than|no|without|forget|never ?mind|i do not (?:want|need|mean))(?: (?:the|my|a|an|any|your|want"
-    r"|about|to see|see|show|show me))* (?:stats|statistics|history|list|demo|report|config|configuration|settings|plan|help|docs"
+    r"\b(?:not|instead of|rather than|no|without|forget|never ?mind|i do not (?:want|need|mean))(?: (?:the|my|a|an"
+    r"|any|your|want"
+    r"|about|to see|see|show|show me))* (?:stats|statistics|history|list|demo|report|config|configuration|settings"
+    r"|plan|help|docs"
     r"|documentation|model card|chat|benchmarks?|comparison|tests?|doctor|sweep|preflight|logs?|training|server"
-    r"|api)(?:(?=\s*[,;:.!-]|\s+(?:but|just|i (?:want|need|mean)|rather|show|only|give)\b)(?:\s*[,;:.!-]|\s+but\b)*\s*(?:but |just )*"
+    r"|api)(?:(?=\s*[,;:.!-]|\s+(?:but|just|i (?:want|need|mean)|rather|show|only|give)\b)(?:\s*[,;:.!-]"
+    r"|\s+but\b)*\s*(?:but |just )*"
     r"|(?=[\s.!]*$))"
 )
 
@@ -108,7 +120,11 @@ def head(plain: str) -> str:
 def without_courtesy(plain: str) -> str:
     """The sentence without the courtesies at its end; a question mark behind them is kept."""
     found = _COURTESY.search(plain)
-    return plain[: found.start()] + ("?" if "?" in found["end"] else "") if found and found.start() else plain
+    return (
+        plain[: found.start()] + ("?" if "?" in found["end"] and not _TAG.search(found[0]) else "")
+        if found and found.start()
+        else plain
+    )
 
 
 def without_denied(plain: str) -> str:
@@ -180,33 +196,56 @@ _WEAK = frozenset({"explain", "unknown", "help", "doctor", "stats"})
 _CLAUSE = Pattern(r"(?<=[a-z]{2})[.:;!?,]+ +(?:and |so |then |but |just )*")
 
 
+_ENDING = frozenset({"cancel", "exit"})  # said last, if meant
+
+
 def _of_a_clause(text: str) -> Rule | None:
     """The command that a clause of a longer line spells out ("what have we got? list all gguf models")."""
     clauses = _CLAUSE.split(text)
     if len(clauses) < 2 or MARK_OF_MODEL.search(text):
         return None
-    for clause in reversed(clauses):
+    for place, clause in enumerate(reversed(clauses)):
         front = head(clause)
         rule = _first(COMMANDS, front) or (_whole(clause) if _COMMANDING.match(front) else None)
-        if rule and (rule.intent not in _WEAK or rule.intent == "help"):
+        if rule and (rule.intent not in _WEAK or rule.intent == "help") and (place == 0 or rule.intent not in _ENDING):
             return rule
     return None
 
 
 MARK_OF_MODEL = Pattern(M)
 _COMMANDING = Pattern(
-    r"(?:list|show|test|verify|benchmark|compare|delete|rebuild|serve|chat|report|history|stats|statistics|resume|demo)\b"
+    r"(?:list|show|test|verify|benchmark|compare|delete|rebuild|serve|chat|report|history|stats|statistics|resume"
+    r"|demo)\b"
 )
 
 
 _ORDERED_LATER = Pattern(
-    rf"[:;.!] (?:(?:so|then|please|and|now|just|ok|could you|can you),? )*(?:{QUANTIZE_VERB}) (?:[^.;?]*{M}|it\b)(?![^.;]*\?)"
+    rf"[:;.!] (?:(?:so|then|please|and|now|just|ok|could you|can you),? )*(?:{QUANTIZE_VERB}) (?:[^.;?]*{M}"
+    rf"|it\b)(?![^.;]*\?)"
 )
 _QUANTIZE_LATER = Rule("quantize", "'quantize' leads a clause", Pattern(""))
 _AT_ALL = Rule(
     "preflight",
     "asks whether it can be done",
     Pattern(rf"\b(?:can|could) you (?:even |actually )?(?:{QUANTIZE_VERB})\b.*{M}.*\bat all\b"),
+)
+
+
+_PURPOSE = Rule(
+    "explain",
+    "asks what something is",
+    Pattern(
+        r"^(?:what (?:is|are) (?:the )?(?:use|point|purpose|meaning|idea|benefit|advantage|downside"
+        r"|definition)s? (?:of|in|behind"
+        r"|to)\b|what does (?:an? |the )?[\w -]{2,25} (?:do|mean)\??$|what (?:is|are) (?:an? )?[\w-]+(?: card"
+        r"| format)?\??$"
+        r"|i (?:do not|never|can not) (?:really |quite )?(?:get|understand|know|see)\b)"
+    ),
+)
+
+
+_COMPARES_KINDS = Pattern(
+    rf"^how (?:does|do|would)\b.*\bcompare (?:to|with|against)\b.*(?:{uncaptured(METHOD)}|{TYPE.pattern})"
 )
 
 
@@ -227,6 +266,10 @@ def _whole(text: str) -> Rule | None:
     first_words = _leading(front)
     if first_words:
         return first_words
+    if _PURPOSE.matches(front) and DOMAIN.search(front) and not re.search(X, front) and not _MINE_WORDS.search(front):
+        return _PURPOSE
+    if _COMPARES_KINDS.search(front) and not re.search(X, front) and not _MINE_WORDS.search(front):
+        return _PURPOSE
     return (
         _first(ACTIONS, text)
         or _first(QUESTIONS[:1], front)
@@ -281,6 +324,7 @@ def _knowledge(front: str) -> Rule | None:
 
 
 _MINE_WORDS = Pattern(
-    r"\b(?:my|i have|have i|do i have|did i|average|i made|we made|failed|runs?|jobs?|experiments?|worked|so far"
+    r"\b(?:my|i have|have i|do i have|did i|average|percentage|are there|do we have|have we|got any|how often did"
+    r"|i made|we made|failed|runs?(?! out)|jobs?|experiments?|worked|so far"
     r"|succeeded|history|statistics|success rate)\b"
 )

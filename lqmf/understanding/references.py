@@ -102,7 +102,8 @@ def name_slots(intent: str, named: tuple[str, ...], models: tuple[str, ...]) -> 
 
 
 _LAST_TWO = Pattern(
-    r"\b(?:last|latest|newest|previous|most recent|recent) (?:two|2|couple|pair)\b|\b(?:two|2) (?:last|latest|newest|most recent)\b"
+    r"\b(?:last|latest|newest|previous|most recent|recent) (?:two|2|couple|pair)\b|\b(?:two|2) (?:last|latest"
+    r"|newest|most recent)\b"
 )
 _ORDINALS = Pattern(
     r"\b(?:the )?(it|that one|this one|that|this|last(?: one)?|latest(?: one)?|newest(?: one)?"

@@ -36,6 +36,8 @@ def of_its_own(state: Dialogue, sentence: Sentence) -> Decision | None:
         return _on_artifact(state, sentence, intent, reason)
     if intent in REQUESTS:
         return decided(intent, _requested(state, sentence, intent), 0.9, reason)
+    if intent == "list" and sentence.models:
+        return decided(intent, {**sentence.said, "model": sentence.models[-1]}, 0.9, reason)
     return decided(intent, sentence.said, 0.9, reason)
 
 

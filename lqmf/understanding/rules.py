@@ -82,15 +82,19 @@ COMMANDS = _rules(
     (
         "exit",
         "a word of leaving",
-        r"^(?:(?:(?:exit|quit|leave|close|end|stop|shut down|terminate)"
-        r"(?: (?:out|of|the|this|lqmf|chat|session|program|app|application|tool|shell|prompt|conversation|now))*(?<!stop)"
-        r"(?<!terminate)"
-        r"|(?:bye[ -]?)+|good[ -]?bye|see (?:you|ya)(?: (?:later|soon|tomorrow|around|next time|then))?|q|:q!?|cya|later"
+        r"^(?:(?:(?:exit|quit|leave|close|shut down)"
+        r"(?: (?:out|of|the|this|lqmf|chat|session|program|app|application|tool|shell|prompt|conversation|now|then"
+        r"|again))*"
+        r"|(?:end|stop|terminate) (?:the |this )?(?:lqmf|chat|session|program|app|application|tool|shell"
+        r"|conversation)(?: now)?"
+        r"|(?:bye[ -]?)+|good[ -]?bye|see (?:you|ya)(?: (?:later|soon|tomorrow|around|next time|then))?|q|:q!?|cya"
+        r"|later"
         r"|i am (?:done|finished|off|out|leaving|going)(?: (?:here|now|for (?:today|now|the day)|with (?:this|lqmf)))?"
         r"|(?:that is|that was|that will be|this is) (?:all|it|everything)"
         r"(?: (?:i (?:need(?:ed)?|want(?:ed)?)|for (?:today|now|me|the day)|from me))*"
         r"|(?:get|let) me out(?: of here)?|ciao|good night|so long|farewell|take care|have a (?:good|nice|great) \w+"
-        r"|(?:i (?:have )?)?(?:got to|gotta|must|have to|need to) (?:go|run|leave)(?: now)?|i am going to (?:go|leave|bed)"
+        r"|(?:i (?:have )?)?(?:got to|gotta|must|have to|need to) (?:go|run|leave)(?: now)?|i am going to (?:go"
+        r"|leave|bed)"
         r"|(?:we are|all|i am all) done(?: (?:here|for (?:today|now)))?|nothing (?:else|more)|out(?: of here)?"
         r"|(?:i )?(?:want|would like|need) to (?:quit|leave|exit)|call it a (?:day|night)|until (?:next time|tomorrow)"
         r"|(?:bye|goodbye) .{0,20})[\s!,.]*)+$",
@@ -101,7 +105,8 @@ COMMANDS = _rules(
         r"^(?:help(?: me)?(?: please)?|\?+|h|commands|usage|man|help (?:with|on|about|for|me with"
         r"|me to)?.{0,40}|what(?: \w+)? (?:can|could) (?:you|i|lqmf|we|this(?: \w+)?|it|one)(?: \w+)?"
         r" (?:do|say|type|ask|help)(?: (?!<)\w+){0,4}"
-        r"|how (?:do|does|can|should|would|to)(?: (?:i|this|you|lqmf|one|we|it|the (?:tool|program|chat|app)))?(?: (?:tool|program|thing|stuff|even|actually))*"
+        r"|how (?:do|does|can|should|would|to)(?: (?:i|this|you|lqmf|one|we|it|the (?:tool|program|chat"
+        r"|app)))?(?: (?:tool|program|thing|stuff|even|actually))*"
         r" (?:use|start|begin|work"
         r"|operate)(?: (?:this|you|lqmf|it|with|the|program|tool|chat|thing|app))*(?: \w+)?"
         r"|(?:what|which) (?:are |is |other )*(?:there |the |your |all |my |available |possible )*(?:commands?|options"
@@ -120,13 +125,17 @@ COMMANDS = _rules(
         "doctor",
         "asks about the set-up",
         r"^(?:doctor|diagnos\w+|(?:system |health |self |sanity )?check[ -]?(?:up)?)\b(?! .*<)"
-        rf"(?!.*\b(?:{_HF}|login|token|llm|provider|claude|openai|gemini|ollama|integrity|checksums?|hash(?:es)?|it|them"
+        rf"(?!.*\b(?:{_HF}|login|token|llm|provider|claude|openai|gemini|ollama|integrity|checksums?|hash(?:es)?"
+        rf"|it|them"
         r"|that|log|history|jobs?|runs?|config|settings?|quality|speed|stats|statistics)\b)[^<]{0,60}$"
-        r"|\b(?:does|do|will) (?:my |the |this )(?:gpu|graphics card|cuda|setup|set-up|install\w*|system|machine|driver)s?"
+        r"|\b(?:does|do|will) (?:my |the |this )(?:gpu|graphics card|cuda|setup|set-up|install\w*|system|machine"
+        r"|driver)s?"
         r" (?:even |actually )?(?:work|function|run)\b"
-        r"|\b(?:something|anything|everything|what) (?:is|seems|looks|might be) (?:broken|wrong|off|missing|not working)"
+        r"|\b(?:something|anything|everything|what) (?:is|seems|looks|might be) (?:broken|wrong|off|missing"
+        r"|not working)"
         r"(?: (?:with|in|on))? (?:my|the|this|here)\b"
-        r"|\b(?:setup|set-up|install(?:ation)?|environment) (?:is |seems |looks )?(?:broken|wrong|not working|ok|okay|fine)"
+        r"|\b(?:setup|set-up|install(?:ation)?|environment) (?:is |seems |looks )?(?:broken|wrong|not working|ok"
+        r"|okay|fine)"
         r"|\bwhy (?:is|does|can)\b.{0,12}\b(?:gpu|cuda|graphics card|llama\.cpp|torch)\b.{0,12}\bnot\b"
         r".{0,12}\b(?:found|detected|seen|work\w*|recogni[sz]ed|used|available)\b"
         r"|\b(?:run (?:the |a )?(?:doctor|diagnos\w+|health check|self[ -]?test|system check)|(?:check"
@@ -147,7 +156,7 @@ COMMANDS = _rules(
         r"|computer|environment)"
         r"|(?:do i|did i) have everything(?: i need| installed)?|health check"
         r"|(?:do|can) you see my (?:gpu|graphics)"
-        r"|what is (?:my|this) (?:hardware|gpu|cpu|machine|system)"
+        r"|what is (?:my|this) (?:hardware|gpu|cpu|machine|system)\b(?!_| memory| fallback)"
         r"|(?:show|list|tell)(?: me)? (?:my |the |what )?(?:hardware|system info\w*|gpu info|machine info"
         r"|versions))",
     ),
@@ -157,7 +166,8 @@ COMMANDS = _rules(
         r"^(?:(?:run|start|show(?: me)?|give(?: me| us)?|play|do|try|launch|see|i want to see|open|begin|have|get|make"
         r"|is there|do you have|want|need|how about|what about|watch)(?: \w+)?\s)?"
         r"(?:the |a |an |your |quick |short |little |lqmf |built-in |bundled |offline |live )*"
-        r"demo(?: (?:run|now|please|mode|again|time|start|this|it|for me|for us|starting|first|of (?:this|lqmf|it)))*[\s!.?]*$"
+        r"demo(?: (?:run|now|then|please|mode|again|time|start|this|it|for me|for us|starting|first|of (?:this"
+        r"|lqmf|it)))*[\s!.?]*$"
         r"|^show me (?:how (?:it|this|lqmf) works|what (?:you|it|lqmf|this) can do)(?: \w+){0,4}[\s!.?]*$",
     ),
     (
@@ -174,7 +184,7 @@ COMMANDS = _rules(
         r"^hf (?:status|whoami|who am i|account|user|me)\b|^whoami$"
         r"|\b(?:am i|are we|is (?:my|the)(?: \w+)?|i am|check (?:if|whether) (?:i am)?|whether i am|if i am"
         r"|still) (?:\w+ )?(?:logged ?in|login|connected|authenticated|signed ?in)\b"
-        r"|\bwho am i\b"
+        rf"|\bwho am i\b(?! talking| speaking)|\bmy {_HF} (?:user ?)?name\b|\b{_HF} user ?name\b"
         rf"|\b(?:which|what|whose) (?:{_HF} )?(?:account|user|token|login)\b.*(?:{_HF}|am i|login|is (?:used"
         r"|active|set|this)|do i|using|logged)"
         rf"|\b{_HF} (?:account|login|token|auth\w*|session|connection|user)?\s?(?:status|state|info|valid"
@@ -182,7 +192,8 @@ COMMANDS = _rules(
         rf"|(?<!here )\b(?:is|does) my (?:{_HF} )?token\b"
         rf"|\b(?:is|was) (?:there )?(?:anyone|somebody|someone|any account|an account) (?:login|connected|logged ?in)\b"
         rf"|\b(?:do i have|is there|have i (?:got|set)) an? (?:{_HF} )?token\b"
-        rf"|\b(?:show|check|verify)(?: me)? (?:my |the )?(?:{_HF}) (?:account|login|token|status|user|auth\w*|connection)"
+        rf"|\b(?:show|check|verify)(?: me)? (?:my |the )?(?:{_HF}) (?:account|login|token|status|user|auth\w*"
+        rf"|connection)"
         rf"|\blogin status\b|\blogin (?:on|to|at|with) {_HF}\?$"
         rf"|\bam i .*\b{_HF}\b.*\?$",
     ),
@@ -200,7 +211,8 @@ COMMANDS = _rules(
     (
         "llm_status",
         "asks for the provider's status",
-        r"^(?!config|set )[^<]*\b(?:llm|provider|ai|adviser|advisor)(?: provider)?(?:'s)? (?:status|connection|state)\b",
+        r"^(?!config|set )[^<]*\b(?:llm|provider|ai|adviser|advisor)(?: provider)?(?:'s)? (?:status|connection"
+        r"|state)\b",
     ),
     (
         "config",
@@ -233,17 +245,20 @@ COMMANDS = _rules(
         r"|\b(?:is|are) (?:my |the |an? |any )?(?:claude|anthropic|openai|gemini|ollama|chatgpt|google"
         rf"|{_LLM}s?|local (?:llm|model|provider))(?: api)?(?: \w+)? (?:active|configured|set(?: up)?|on|in use"
         r"|selected|connected|reachable|working|available|ready|responding|up|online|alive|enabled|there|used"
+        r"|running|installed|ok"
         r"|answering)\b"
         r"|\b(?:test|check|ping|try|verify)(?: me)? (?:the |my |if |whether )*(?:connection (?:to"
         rf"|with) (?:the |my )?)?(?:claude|anthropic|openai|gemini|ollama|chatgpt|{_LLM})(?: (?:connection|api"
-        r"|key|is|works?|provider|status|working|reachable|responds?|link))*[\s?.!]*$"
+        r"|key|is|works?|provider|status|working|reachable|responds?|link|again|now|then))*[\s?.!]*$"
         r"|\b(?:llm|provider|ai) (?:status|connection|state)\b"
-        r"|^(?:are|is) (?:you|we|it|lqmf)(?: \w+)? (?:using|on|running on|powered by|talking to|connected to|asking)\b[^<]*"
+        r"|^(?:are|is) (?:you|we|it|lqmf)(?: \w+)? (?:using|on|running on|powered by|talking to|connected to"
+        r"|asking)\b[^<]*"
         rf"(?:{_PROVIDER}|{_LLM})"
-        rf"|\b(?:which|what|whose) (?:\w+ )?(?:{_LLM}|model) (?:are you|do you|is (?:behind|powering|driving|running))\b"
+        rf"|\b(?:which|what|whose) (?:\w+ )?(?:{_LLM}|model) (?:are you|do you|is (?:behind|powering|driving"
+        rf"|running))\b"
         r"[^<]{0,40}$"
         r"|\bstatus of (?:my |the )?(?:llm|provider|ai)\b"
-        r"|\bwho is (?:answering|advising|the provider|my provider|behind)\b"
+        r"|\bwho am i (?:talking|speaking)\b|\bwho is (?:answering|advising|the provider|my provider|behind)\b"
         r"|\bam i (?:using|on|connected to|talking to) (?:claude|anthropic|openai|gemini|ollama|chatgpt"
         r"|an? llm|a local)\b"
         rf"|\bwhat is (?:my|the|your) (?:current |active )?{_LLM}\b(?! for)",
@@ -271,8 +286,10 @@ COMMANDS = _rules(
         r"(?: (?:my|it|this|that|mind|about|one|idea|model|now|for))*[\s.!]*$"
         r"|^(?:(?:please |just |no )*(?:cancel|abort|stop|halt|never ?mind|nvm|forget (?:it|that|about it"
         r"|this)"
-        r"|(?:i |we )?(?:(?:have )?changed (?:my|our) minds?|do not want (?:it|that|this) any ?more),? (?:cancel|stop|abort)"
-        r"|undo(?: (?:that|it|this))?|scratch that|drop it|leave it|kill (?:it|(?:the|that|this|my) (?:\w+ )?(?:job|run|task))"
+        r"|(?:i |we )?(?:(?:have )?changed (?:my|our) minds?|do not want (?:it|that|this) any ?more),? (?:cancel"
+        r"|stop|abort)"
+        r"|undo(?: (?:that|it|this))?|scratch that|drop it|leave it|kill (?:it|(?:the|that|this"
+        r"|my) (?:\w+ )?(?:job|run|task))"
         r"|terminate"
         r"|interrupt|nah,? (?:forget|leave|drop|cancel).*|back|go back|not now|do not(?: do (?:it|that|this))?"
         r"|do not bother|let us not|changed? my mind|i (?:have )?changed my mind|i (?:do not"
@@ -281,8 +298,9 @@ COMMANDS = _rules(
         r"|that)))\b(?! (?:back|the (?:chat|session|program)|to|method|quantizing with|using))(?: (?:it|that"
         r"|this|everything|all|now|please|there|right|away|the|my|current|running|job|jobs|run|quantization"
         r"|task|whole|thing|download|last|request|anymore|any|more|at|once|what|you|are|doing|for|about"
-        r"|process|work|plan|conversion|mission|operation|right|there|immediately|ok|okay|thing|running|that|about|again|then|benchmark|test|training|sweep|finetune|deletion"
-        r"|delete|deleting|operation|immediately|instead))*[\s!.,]*$"
+        r"|process|work|plan|conversion|mission|operation|right|there|immediately|ok|okay|thing|running|that|about"
+        r"|again|then|benchmark|test|training|sweep|finetune|deletion"
+        r"|delete|deleting|operation|immediately|instead))*[\s!.,?]*$"
         r"|^(?:please )?(?:cancel|abort|stop) (?:the |my |that |this )?(?:\w+ )?(?:job|run|quantization"
         r"|download|task|conversion|sweep|training|process)\b",
     ),
@@ -374,6 +392,8 @@ ACTIONS = _rules(
         r"|unchanged|modified|altered|bit-?rot\w*|untouched|undamaged)\b"
         rf"|\b(?:integrity|checksums?|hash(?:es)?)\b[^.;]*(?:{THING})"
         r"|\b(?:hash|integrity|checksum) (?:check|verification)\b"
+        rf"|\b(?:did|has|have)\b[^.;]*(?:{THING})[^.;]*\b(?:change|changed|tampered|corrupt\w*|altered|modified"
+        rf"|damaged|rotted)\b"
         rf"|\bmake sure\b[^.;]*(?:{THING})[^.;]*\b(?:intact|not corrupt\w*|ok|not damaged|unchanged|complete)\b",
     ),
     (
@@ -386,7 +406,8 @@ ACTIONS = _rules(
         r"|quants)|everything|failed (?:runs|jobs|ones))"
         rf"|\bi (?:do not|no longer) need {X}(?: any ?more)?\b"
         rf"|\bfree (?:up )?(?:some )?(?:disk )?space\b[^.;]*{THING}"
-        rf"|{THING}[^.;]{{0,20}}\b(?:can go|must go|has to go|should go)\b",
+        rf"|{THING}[^.;]{{0,20}}\b(?:(?:can|must|should|may|could|has to) be (?:deleted|removed|erased|thrown)"
+        rf"|can go|must go|has to go|should go)\b",
     ),
     (
         "compare",
@@ -482,15 +503,16 @@ QUESTIONS = _rules(
         rf"|that)\b[^.;]*(?:{MODELISH})[^.;]*\b(?:quantized|supported|gated|works?|possible|compatible|quantizable"
         r"|converted|convertible|can be|available|ok|feasible|support)\b"
         rf"|\b(?:check|inspect|vet|pre-?check|look at|examine)\b(?: \w+){{0,4}} {M}"
-        rf"|\bcan (?:i|we|one) (?:quantize|convert|compress|shrink|use|download|get)\b[^.;]*(?:{MODELISH})[^.;]*\?"
+        rf"|\bcan (?:i|we|one) (?:quantize|convert|compress|shrink|use|download)\b[^.;]*(?:{MODELISH})[^.;]*\?"
         r"|\bcan (?:i|we|one) (?:even |actually |really )?(?:quantize|convert|compress"
         rf"|shrink)\b[^.;]*(?:{MODELISH})"
-        r"|\b(?:is there (?:any|a)|any) (?:way|chance|problem|issue|reason|support|obstacle"
-        r"|blocker)\b(?![^.;]*\b(?:fits?|runs?|enough|squeeze\w*|quantiz\w+ (?:it|to|in))\b)"
+        r"|\b(?:(?:is|are) there (?:any|a)|any) (?:way|chance|problems?|issues?|reason|support|obstacles?"
+        r"|blockers?|trouble|restrictions?)\b(?![^.;]*\b(?:fits?|runs?|enough|squeeze\w*|quantiz\w+ (?:it|to|in))\b)"
         rf"[^.;]*(?:{MODELISH})"
         rf"|{M}[^.;]{{0,12}}\b(?:supported|gated|quantizable|compatible|possible)\?"
         rf"|\b(?:supported|support)\b[^.;]{{0,10}}{M}\?"
-        rf"|\b(?:what|which) (?:architecture|licen[cs]e|tokenizer|chat template)\b[^.;]*(?:{MODELISH})"
+        rf"|\b(?:what|which) (?:is |are |the |kind of |sort of )*(?:architecture|licen[cs]e|tokenizer"
+        rf"|chat template)\b[^.;]*(?:{MODELISH})"
         rf"|\bhave (?:i )?access to\b[^.;]*(?:{MODELISH})"
         r"|\b(?:anything|something|what) (?:against|stopping|that prevents|in the way of|preventing"
         rf"|speaks against)\b[^.;]*(?:{MODELISH})|\bgated\b[^.;]*(?:{MODELISH})",
@@ -513,6 +535,10 @@ QUESTIONS = _rules(
         r"|usable)\b[^.;]*(?:\b(?:on|in|into|within|with|under|inside|for|to)\b)"
         r"|\b(?:fits?|fitting)\b[^.;]*\b(?:in|into|on|within|my|a|the)\b[^.;]*\?"
         rf"|\b(?:will|would|does|can|could) (?:{THING}) (?:\w+ )?fit\b"
+        rf"|\b(?:can|could|will|would|does|may|might) (?:my|an?|the|this) [^.;<]*\b(?:handle|run|hold|load|cope"
+        rf"|manage|fit|take"
+        rf"|host|accommodate)\b[^.;]*(?:{THING})"
+        rf"|(?:\d bits?|{_METHOD}|{TYPE.pattern}) or (?:\d bits?|{_METHOD}|{TYPE.pattern})[^.;<]*(?:{M})[^.;]*\?"
         r"|\b(?:can|could|will|would|does|is)\b[^.;]*(?:gpu|card|ram|memory|machine|laptop|cpu|computer|pc"
         r"|\d ?gb|raspberry|mac|device|hardware|system|it)\b[^.;]*\b(?:run|handle|hold|load|cope|manage|enough"
         rf"|fit|take|host|accommodate|suffice)\b[^.;]*(?:{THING})"
@@ -533,7 +559,7 @@ QUESTIONS = _rules(
         rf"|\bhow (?:would|could|should|will) (?:you|i|we|it)\b[^.;]*(?:{THING})"
         rf"|\b(?:do|does|will|would)\b[^.;]*(?:{THING})[^.;]*\b(?:need|require|take|use|take up|consume|eat"
         r"|occupy)\b|\bis (?:my|the|a|an|this) [^.;]*\benough\b"
-        rf"|\b(?:is|are|would) [^.;]{{0,40}}\benough (?:for|to)\b"
+        rf"|\b(?:is|are|would(?! like)) [^.;]{{0,40}}\benough (?:for|to)\b"
         rf"|\bshould i (?:use|go|pick|choose|take|quantize)\b[^.;]*(?:{M}|{IT})"
         r"|\bdo i have enough\b"
         rf"|\bcan i (?:run|fit|load|use|squeeze|get|host)\b[^.;]*(?:{THING})",
@@ -548,9 +574,10 @@ KNOWLEDGE = _rules(
         r"|do|is|are|come|can|much|bad|good|accurate|big|many|should|would)|when (?:should|do|would|is)"
         r""
         r"|which (?:is|one|are|of|method|type|quant\w*|format|has|gives|works|do|should)"
-        r"|tell me|does|do(?! (?:it|that|this|the|a|an|one|me|my|them|so)\b)|is"
+        r"|tell me|does|do(?! (?:it|that|this|the|a|an|one|me|my|them|so|\d[ -]?bits?)\b| \w+[\s?.!]*$)|is"
         r"|are|should|would|can|could|will|where|i (?:do not )?(?:understand|wonder|want to (?:know|learn"
-        r"|understand))|i am (?:curious|wondering)|difference|differences|meaning|give me (?:a |an |the )?(?:short |quick "
+        r"|understand))|i am (?:curious|wondering)|difference|differences|meaning|give me (?:a |an "
+        r"|the )?(?:short |quick "
         r"|brief )?(?:explanation|definition|introduction|overview|primer)|what|compare|comparison|describe"
         r"|talk me through|walk me through|help me understand|please explain|explain)\b"
         r"|\b(?:vs\.?|versus)\b"
@@ -569,7 +596,8 @@ OUTCOMES = _rules(
         rf"|fast)\b[^.;]*(?:{THING})"
         rf"|\b(?:tokens? (?:per|a) s\w*|tok/s|throughput|speed test|latency)\b[^.;]*(?:{THING})"
         rf"|(?:{THING})[^.;]*\b(?:tokens? (?:per|a) s\w*|throughput|tok/s)\b"
-        rf"|\btime {N}",
+        rf"|\btime {N}|\b(?:speed|performance|latency|throughput) (?:of|for|test|check)\b[^.;]*{THING}"
+        rf"|\b(?:tokens?|tok) ?/ ?s",
     ),
     (
         "show",
@@ -613,7 +641,8 @@ OUTCOMES = _rules(
     (
         "stats",
         "asks for figures",
-        r"^(?:stats?|statistics|statistic|numbers|metrics|figures|dashboard)\b"
+        r"^(?:what |which )?(?:percentage|share|fraction|proportion|ratio) of\b|\bhow often (?:did|do|does|has"
+        r"|have)\b|^(?:stats?|statistics|statistic|numbers|metrics|figures|dashboard)\b"
         r"|\b(?:stats|statistics|success[ -]rates?|failure[ -]rates?|figures|totals?|metrics|tall(?:y|ies)"
         r"|scoreboard|key numbers)\b"
         r"|\bhow (?:many|often)\b(?![^.;]*\b(?:bits|tokens|layers|parameters|gb|gigs)\b)[^.;]*(?:quantiz\w*"
@@ -636,7 +665,8 @@ OUTCOMES = _rules(
         r"|said|run|tried|try|doing|did|happened|work(?:ed)?)\b"
         r"|\b(?:past|previous|earlier|recent|last|latest|yesterday'?s?) (?:\w+ )?(?:commands?|activit(?:y|ies)"
         r"|requests?|sessions?|turns?|conversations?|actions|steps|things)\b"
-        r"|\bwhat happened\b"
+        r"|\bwhat happened\b(?! (?:to|if|when))|\bwhat (?:i|we) (?:\w+ )?(?:asked|typed|did|said|ran|told"
+        r"|requested|entered|have done)\b"
         r"|\b(?:activity|command|session|job) (?:log|history)\b"
         r"|\bwhat (?:did|have) (?:i|we)\b(?![^.;]*\b(?:quantiz\w*|made?|built|converted|produced)\b)[^.;]*"
         r"\b(?:yesterday|today|last|before|earlier|so far|recently"
@@ -654,7 +684,7 @@ OUTCOMES = _rules(
         r"|bitsandbytes|bnb|type|failed|failing|successful|succeeded|completed|unsuccessful|broken|old|new"
         rf"|past|previous|cpu|gpu|{M}|that|i have) )*(?:{_THINGS}|quantized|everything|what i have|failures?"
         r"|successes|made|got)\b"
-        rf"|\b(?:which|what)(?: of (?:my|the|them|those|these))?(?: \w+){{0,3}}? ?(?:{_THINGS}|quantized|ones?"
+        rf"|\b(?:which|what)(?: of (?:my|the|them|those|these))?(?: [\w-]+){{0,3}}? ?(?:{_THINGS}|quantized|ones?"
         r"|them|my|all|have|did|do|was|were|went|failed|worked|succeeded)\b(?: \w+)*? ?(?:do (?:i|we) have"
         r"|have (?:i|we|you)|are there|exist\w*|fail\w*|succe\w*|worked|work|did (?:not )?work|broke|crashed"
         r"|are (?:on|in|here|available|stored|finished|done|ready|quantized)|is there|did (?:i|we)|were|went"
@@ -670,7 +700,12 @@ OUTCOMES = _rules(
         rf"|\b(?:failed|successful|unsuccessful|succeeded|completed|broken) (?:\w+ )?{_THINGS}\b"
         r"|^(?:all |my )*(?:models|artifacts|quants|experiments|runs|jobs)(?: please)?[\s?.]*$"
         r"|\bmy (?:quantized )?(?:models|artifacts|quants|experiments|collection|library)\b[\s?.]*$"
-        r"|\beverything (?:i have|that)\b"
+        r"|\b(?:everything|anything|all) (?:i have|that|which)\b(?= *(?:i have|fail|work|succe|broke|crash|went"
+        r"|did|[?.!]|$))"
+        rf"|^(?:what|anything) (?:is )?(?:available|stored|saved|here|there|local\w*)(?: (?:locally|here"
+        rf"|on disk))?[\s?.!]*$"
+        rf"|^(?:what|which) (?:[\w-]+ )?{_THINGS} (?:are there|exist|are available|are stored)\b"
+        rf"|^(?:got|have) any\b[^<]*{_THINGS}|\bdo (?:i|we) have\b[^<]*\b{_THINGS}\b"
         r"|\bdid (?:anything|any|something)\b[^.;]*\b(?:fail|succeed|work|break|crash)",
     ),
     (

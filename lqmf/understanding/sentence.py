@@ -34,10 +34,12 @@ _CORRECTS = Pattern(
     r"(?:[,.;:!-]+ *|(?<= )|^)(?:no,? |oh,? |oops,? |ah,? |er+,? |uh,? |hm+,? )*(?:sorry|no wait"
     r"|wait(?: a (?:second|moment|minute))?(?:,? no)?|i meant?(?: to say)?|i mean|scratch that|make that"
     r"|correction|or rather|rather(?! than)|on second thou?ghts?"
-    r"|actually(?: no(?! (?:cpu|gpu|fall|calib|imatrix|limit|graphics|need)))?|oops|strike that|my (?:mistake|bad)|no no|let me rephrase|i take that back)\b[ ,:.!-]*"
+    r"|actually(?: no(?! (?:cpu|gpu|fall|calib|imatrix|limit|graphics|need)))?|oops|strike that|my (?:mistake|bad)"
+    r"|no no|let me rephrase|i take that back)\b[ ,:.!-]*"
 )
 _NO_COMMA = Pattern(
-    r"(?:[,;.:-]|\bhmm?) +no+(?:, +| +(?!gpu|cpu|graphics|fall|\w+ing\b|imatrix|calib|need|more|less"
+    r"(?:[,;.:-]|\bhmm?) +no+(?:, +| +(?!gpu|cpu|graphics|dedicated|discrete|nvidia|cuda|separate|real|v?ram|video"
+    r"|fall|\w+ing\b|imatrix|calib|need|more|less"
     r"|bigger|larger|way|matter|limit"
     r"|gguf|gptq|bitsandbytes|bnb|quantiz|safetensors|idea|problem|rush|hurry))"
 )

@@ -52,7 +52,9 @@ def _unnamed_setting(sentence: Sentence) -> Slots:
     kept = re.search(r"\b(json|sqlite)\b", sentence.plain)
     if kept:
         return {"key": "storage_backend", "value": kept[1]}
-    asked = re.search(r"\b([a-z]+(?:_[a-z]+)+) in (?:the |my |your )?(?:config|configuration|settings)\b", sentence.plain)
+    asked = re.search(
+        r"\b([a-z]+(?:_[a-z]+)+) in (?:the |my |your )?(?:config|configuration|settings)\b", sentence.plain
+    )
     if asked:
         return {"key": asked[1]}
     loose = re.search(r"\b(?:set|change) ([a-z]\w*_\w+)(?: (?:to|=)|=)? *(\S+)?", sentence.plain)

@@ -155,7 +155,8 @@ _BEFORE_FILE = Pattern(
     r"|fewer than"
     r"|not (?:exceed|over|above|more than|bigger than|larger than)|up to"
     r"|no bigger|within|down to|limit(?: of| to)?|(?:<|<=)"
-    r"|not exceed\w*|exceed\w*|weigh\w*|target(?: size)?|to|about|around"
+    r"|(?:bigger|larger|greater|heavier) than|beyond|above|not exceed\w*|exceed\w*|weigh\w*|target(?: size)?|to"
+    r"|about|around"
     r"|roughly|approximately|budget of|onto an?|smaller|bigger|over"
     r""
     r"|in)(?: (?:is|be|of|a|about|around|roughly|the|must|should|stay|size|total|at|most|than|under|below"
@@ -268,11 +269,11 @@ _NO_GPU = Pattern(
     r"|\bgpu[ -]?(?:less|free)\b|\bnon-?gpu\b"
 )
 _NO_CPU = Pattern(
-    r"\b(?:not?|without|not use|instead of|rather than) (?:(?:on|the|my|for|use|using|with"
+    r"\b(?:not?|never|without|not use|instead of|rather than|avoid) (?:(?:on|the|my|for|use|using|touch|touching|with"
     r"|a) )*cpus?\b(?! fallback)"
 )
 _CPU = Pattern(
-    r"\b(?:cpus?(?:[ -]?only)?|processors?|raspberry ?pi|\bpi ?[345]\b|xeon|ryzen|epyc|threadripper"
+    r"\b(?:cpus?(?:[ -]?only)?|processors?|raspberry(?: ?pi)?|\bpi(?: ?[345])?\b|xeon|ryzen|epyc|threadripper"
     r"|core i\d|i[3579]-\d{3,5}\w*|i[3579] (?:laptop|machine|pc)|celeron|atom|avx2?)\b"
 )
 
@@ -417,8 +418,10 @@ _LONE_PRIORITY = Pattern(
 
 
 _UNIMPORTANT = Pattern(
-    r"\b(?:do|does|did|is|are|should|need) not (?:(?:really|even|much|need|have) )*(?:care|mind|worry|bother|matter|focus)\w*"
-    r"(?: (?:so |too |that )?much)?(?: (?:if|when|about|for|on))?(?: (?:it|the|is|best|top|high(?:est)?|a bit|loses?|losing|some))*"
+    r"\b(?:do|does|did|is|are|should|need) not (?:(?:really|even|much|need|have) )*(?:care|mind|worry|bother"
+    r"|matter|focus)\w*"
+    r"(?: (?:so |too |that )?much)?(?: (?:if|when|about|for|on))?(?: (?:it|the|is|best|top|high(?:est)?|a bit"
+    r"|loses?|losing|some))*"
     r" ?(?:quality|accuracy|speed|size|slow|fast|fastest|big|large|small)?\b"
     r"|\b(?:quality|accuracy|speed|size) (?:is|does|do|are) (?:not|secondary|no|unimportant)(?: (?:so|that|very))?"
     r"(?: (?:important|matter|relevant|issue|concern|priority|an issue))?"

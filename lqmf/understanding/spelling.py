@@ -59,7 +59,8 @@ ENGLISH = words(
     modify verily very every cerify certify listen lets let's tests' format formatted compile compiled compose
     complete completed completely company comparing comparable remote remover recommend recommended recommends
     sweet sweat greet greets fleet
-    polar resort resorts lemma getter discovery deepspeed gamma command commands commend comment remake remade rename renamed node nodes code codes coder models'"""
+    polar resort resorts lemma getter discovery deepspeed gamma command commands commend comment remake remade
+    rename renamed node nodes code codes coder models'"""
 )
 
 _SHORT = frozenset(word for word in KEYWORDS if len(word) < 5)

@@ -37,6 +37,8 @@ _VERBS = {
         abbreche brich""",
     "help": "hulp hilfe hilf aide aidez ayuda ayudame aiuto aiutami ajuda ajude pomoc",
     "exit": "beenden ende tschuss quitter salir salida esci uscire sair afsluiten adios",
+    "talk": """sprich rede reden sprechen parle parler discute discuter habla hablar charla charlar parla parlare
+        fala falar praat""",
     "start": "starten starte lancer lance demarre iniciar inicia avvia start",
     "plan": "plane planen planifie planifier planificar pianifica planeja planejar planea",
     "serve": "sers servir servi serviere bereitstellen",
@@ -53,7 +55,7 @@ _NOUNS = {
     "models": "modellen modelle modeles modelos modelli",
     "model": "modell modele modelo modello",
     "perplexity": "perplexitat perplexite perplejidad perplessita perplexidade",
-    "experiments": "experimente experimenten experimentos esperimenti",
+    "experiments": "experiences experimente experimenten experimentos esperimenti",
     "runs": "laufe laeufe executions ejecuciones esecuzioni execucoes essais intentos tentativi durchlaufe",
     "file": "bestand datei fichier archivo fichero arquivo ficheiro",
     "history": "geschiedenis verlauf historique historial cronologia historico storico",
@@ -129,10 +131,12 @@ PHRASES: tuple[tuple[Pattern, str], ...] = tuple(
     (Pattern(pattern), english)
     for pattern, english in (
         (
-            r"\bwas kannst du(?: alles)?\b|\bcomment (?:ca|cela) (?:marche|fonctionne)(?: ?-?ca)?\b|\bwie (?:geht|funktioniert) das\b"
+            r"\bwas kannst du(?: alles)?\b|\bcomment (?:ca|cela) (?:marche|fonctionne)(?: ?-?ca)?\b|\bwie (?:geht"
+            r"|funktioniert) das\b"
             r"|\bque (?:puedes|pode|puede) (?:hacer|fazer)\b|\b(?:cosa|che cosa|che) (?:puoi|sai) fare\b"
             r"|\bo que (?:voce )?(?:pode|sabe|consegue) fazer\b|\bwat kun je\b|\bhoe werkt (?:dit|het)\b"
-            r"|\b(?:que peux-tu|qu'est-ce que tu peux) faire\b|\bcomo funciona(?: isso| esto)?[ ?!.]*$|\bcome funziona[ ?!.]*$",
+            r"|\b(?:que peux-tu|qu'est-ce que tu peux) faire\b|\bcomo funciona(?: isso| esto)?[ ?!.]*$"
+            r"|\bcome funziona[ ?!.]*$",
             "what can you do",
         ),
         (
@@ -196,19 +200,49 @@ PHRASES: tuple[tuple[Pattern, str], ...] = tuple(
         (r"\b(?:abmelden|deconnecte[- ]moi|cerrar sesion|cierra sesion|disconnettimi|ausloggen)\b", "logout"),
         (r"\bausprobieren\b", "test"),
         (
-            r"\b(?:auf wiedersehen|au revoir|hasta (?:luego|la vista|pronto|manana)|arrivederci|tchau|ate logo|tot ziens|doei"
+            r"\b(?:auf wiedersehen|au revoir|hasta (?:luego|la vista|pronto|manana)|arrivederci|tchau|ate logo"
+            r"|tot ziens|doei"
             r"|bis (?:bald|spater|morgen|dann)|a bientot|a plus tard|adeus|a dopo)\b",
             "goodbye",
         ),
-        (r"\b(?:annule|cancela|annulla|cancele) (?:ca|cela|tout|eso|esto|todo|isso|isto|tudo|tutto|questo)\b", "cancel it"),
-        (r"\bpasse[rz]? (?:a|sur|au)\b|\bwechsle? (?:zu|auf|nach)\b|\b(?:schakel|wissel) (?:over )?naar\b", "switch to"),
-        (r"\bschalte? (?:um )?(?:auf|zu)\b|\b(?:cambia|pasa|passa|muda|troca|mude|cambie) (?:a|al|para|pra|por)\b", "switch to"),
+        (
+            r"\b(?:annule|cancela|annulla|cancele) (?:ca|cela|tout|eso|esto|todo|isso|isto|tudo|tutto|questo)\b",
+            "cancel it",
+        ),
+        (
+            r"\bpasse[rz]? (?:a|sur|au)\b|\bwechsle? (?:zu|auf|nach)\b|\b(?:schakel|wissel) (?:over )?naar\b",
+            "switch to",
+        ),
+        (
+            r"\bschalte? (?:um )?(?:auf|zu)\b|\b(?:cambia|pasa|passa|muda|troca|mude|cambie) (?:a|al|para|pra|por)\b",
+            "switch to",
+        ),
         (r"\b(?:habe ich|hab ich|ai[- ]je|j'?ai|eu tenho|tenho|tengo|heb ik)\b", "i have"),
         (r"\bwie schnell\b|\bhoe snel\b|\b(?:que tan|como de|quao) rapido\b|\bquanto (?:e )?veloce\b", "how fast"),
         (r"\bhoe groot (?:wordt|zou|is)\b|\bhoeveel (?:ruimte|geheugen)\b", "how big would"),
         (r"\bhoe (?:goed|is de kwaliteit van)\b|\bwie gut\b", "how good"),
-        (r"\b(?:kun|kan) je\b|\bkunt u\b|\bpode(?:ria)?s? (?=quan|com|conv)|\bpodrias\b|\bpotresti\b|\bpourrais[- ]tu\b", "can you"),
-        (r"\bik (?:wil|zou graag|heb nodig)\b|\bich (?:hatte gern|brauche)\b|\bme gustaria\b|\bho bisogno di\b", "i want"),
+        (
+            r"\b(?:kun|kan) je\b|\bkunt u\b|\bpode(?:ria)?s? (?=quan|com|conv)|\bpodrias\b|\bpotresti\b"
+            r"|\bpourrais[- ]tu\b",
+            "can you",
+        ),
+        (
+            r"\bik (?:wil|zou graag|heb nodig)\b|\bich (?:hatte gern|brauche)\b|\bme gustaria\b|\bho bisogno di\b",
+            "i want",
+        ),
+        (r"(?<=[a-z])-(?:moi|nous)\b", " me"),
+        (
+            r"\bwas weisst du (?:uber|von)\b|\bque sais[- ]tu (?:de|sur)\b|\bque sabes (?:de|sobre)\b",
+            "what do you know about",
+        ),
+        (
+            r"\bwat weet je (?:van|over)\b|\b(?:cosa|che) sai (?:di|su)\b|\bo que (?:voce )?sabe sobre\b",
+            "what do you know about",
+        ),
+        (
+            r"\bvas[- ]y\b|\badelante\b|\bavanti\b|\bvai\b|\bpode ir\b|\bga door\b|\bmach das\b|\bleg los\b|\ballez\b",
+            "go ahead",
+        ),
         (r"\bl'?\s?(historique|aide|historial)\b", r"\1"),
         (r"\bwas kannst du\b|\bque sais[- ]tu faire\b|\bque puedes hacer\b", "what can you do"),
         (r"\bdas gleiche\b|\bla meme chose\b|\blo mismo\b|\bla stessa cosa\b|\bo mesmo\b", "the same"),

@@ -176,16 +176,22 @@ def _plain(masked: str) -> str:
     for pattern, replacement in _CONTRACTIONS:
         text = pattern.sub(replacement, text)
     text = _WORD.sub(lambda found: _keyword(found[0]), text)
-    for pattern, replacement in _AFTER:
-        text = pattern.sub(replacement, text)
+    for pattern, then in _AFTER:
+        text = pattern.sub(then, text)
     text = _NUMBER.sub(lambda found: NUMBER_WORDS[found[1]], text)
     return " ".join(text.split())
 
 
 _IDEOGRAPHS = Pattern(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
 _GERUNDS = {
-    **{verb + "ing": verb for verb in ("test", "benchmark", "rebuild", "list", "show", "chat", "plan", "check", "train")},
-    **{verb[:-1] + "ing": verb for verb in ("quantize", "delete", "remove", "compare", "serve", "resume", "finetune", "make")},
+    **{
+        verb + "ing": verb
+        for verb in ("test", "benchmark", "rebuild", "list", "show", "chat", "plan", "check", "train")
+    },
+    **{
+        verb[:-1] + "ing": verb
+        for verb in ("quantize", "delete", "remove", "compare", "serve", "resume", "finetune", "make")
+    },
     **{"verifying": "verify", "converting": "convert", "running": "run", "planning": "plan", "compressing": "compress"},
     **{"shrinking": "shrink", "switching": "switch", "explaining": "explain", "turning": "turn", "using": "use"},
 }
