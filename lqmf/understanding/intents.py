@@ -151,7 +151,7 @@ _LEADING_QUANTIZE = Rule("quantize", "'quantize' leads", Pattern(rf"^(?:{QUANTIZ
 _MAY_I = Rule(
     "preflight",
     "asks whether it can be done",
-    Pattern(rf"\b(?:can|could|may) (?:i|we|one) (?:\w+ )?(?:{QUANTIZE_VERB})\b.*{M}"),
+    Pattern(rf"\b(?:can|could|may) (?:i|we|one) (?:\w+ )?(?!squeeze\b[^.;]*\d)(?:{QUANTIZE_VERB})\b.*{M}"),
 )
 _YES_OR_NO = (
     r"^(?:is|are|was|does|do(?! (?:not|the|it|that|this|a|an|so)\b| <)|did|has|will|would|should|might|could"
@@ -311,7 +311,7 @@ def _is_sweep(front: str) -> bool:
 
 
 def _wants_plan(front: str) -> bool:
-    return re.search(r"\b(?:dry[ -]?run|(?:only|just) (?:the |a )?plan)\b", front) is not None
+    return re.search(r"^(?:simulate|preview)|\b(?:dry[ -]?run|(?:only|just) (?:the |a )?plan)\b", front) is not None
 
 
 def _knowledge(front: str) -> Rule | None:

@@ -41,7 +41,8 @@ _SPELLINGS = {name.replace("_", "").lower(): name for name in GGUF_TYPES} | {
 }
 
 TYPE = Pattern(
-    r"(?<![\w.<])(?:i?q\d[ _-]?k[ _-]?(?:m|s|l)|i?q\d[ _-]?(?:xxs|xs|nl|s|m)|i?q\d[_-]?[k01]|tq[12][_-]?0"
+    r"(?<![\w.<])(?:i?q[ _-]\d[ _-]k[ _-](?:m|s|l)|i?q\d[ _-]?k[ _-]?(?:m|s|l)|i?q\d[ _-]?(?:xxs|xs|nl|s|m)"
+    r"|i?q\d[_-]?[k01]|tq[12][_-]?0"
     r"|mxfp4(?:_moe)?"
     r"|bf16|bfloat16|fp?16|fp?32|float16|float32|nf[ -]?4|fp4|int[ -]?[84]|(?<=as )auto|(?<=to )auto|(?<=type )auto"
     r"|(?<=in )auto|(?<=use )auto|(?<=with )auto|auto(?= (?:type|mix|quant)))(?![\w/]|-\w)",

@@ -65,9 +65,10 @@ def _rather_quantize(sentence: Sentence) -> Sentence:
         return sentence
     leads = rule.pattern.match(sentence.front) is not None
     told = len(sentence.said.keys() & {"method", "bits", "type", "target_size_gb", "format"}) > 0
-    return replace(sentence, rule=None) if told and not leads else sentence
+    return replace(sentence, rule=None) if told and (not leads or _SO_MAKE.search(sentence.plain)) else sentence
 
 
+_SO_MAKE = Pattern(r"\b(?:so|therefore|hence|which is why)\b.*\b(?:make|turn|convert|quantize|build|need|want|give)\b")
 _INCIDENTAL = words("chat experiment serve test show list stats history help doctor demo")
 
 

@@ -182,7 +182,7 @@ def _sizes(plain: str) -> tuple[Slots, str]:
             continue
         if kind == "target":
             slots["target_size_gb"] = _tidy(number * _file_unit(unit))
-        else:
+        elif kind == "gpu" or "device" not in slots:  # beside a GPU's own memory, the machine's is not meant
             slots["memory_gb"] = _tidy(number * _memory_unit(unit))
             if kind == "gpu":
                 slots["device"] = "gpu"
@@ -309,6 +309,7 @@ _PRIORITIES: tuple[tuple[str, Pattern], ...] = tuple(
             r"|as (?:fast|quick|speedy) as|(?:low|lowest|minimal|least)[ -]latency"
             r"|fast (?:inference|generation|responses?|answers?|as|enough|one|version|and)"
             r"|(?:be|run|runs|really|very|needs? to be|should be|make it|super) (?:\w+ )?(?:fast|quick)"
+            r"|(?:answer|respond|repl(?:y|ie)|generate|work|react|load)s? (?:\w+ )?(?:fast|quick(?:ly)?)"
             r"|faster|quick (?:inference|responses?|answers?)|speedy|snappy"
             r"|(?:most )?responsive|high(?:est)? throughput|more speed"
             r"|priority:? ?speed)\b",
@@ -323,6 +324,9 @@ _PRIORITIES: tuple[tuple[str, Pattern], ...] = tuple(
             r"|(?:prioriti[sz]e|favou?r|prefer|minimi[sz]e|care about|optimi[sz]e for|focus on|emphasis on"
             r"|for|about|on) (?:the |min(?:imum|imal)? |small )?(?:size|footprint|disk (?:space|usage)"
             r"|file size)|(?:save|saving|saves) (?:\w+ )?(?:disk|space|storage)"
+            r"|(?:the )?smaller the better|(?:disk(?: space)?|space|storage) is (?:\w+ )?(?:tight|limited|scarce"
+            r"|low|precious)"
+            r"|(?:short|low|tight) (?:on|of) (?:disk|space|storage)|(?:little|limited|not much) (?:disk|space|storage)"
             r"|most compact|compact|smallest[ -]?possible"
             r"|make (?:it|this|that|them) (?:really |very |super |quite )?(?:tiny|small|little)"
             r"|tiny (?:version|gguf|build)|teeny|priority:? ?size)\b",
@@ -412,6 +416,7 @@ def _device(plain: str) -> str | None:
 
 _LONE_PRIORITY = Pattern(
     r"(?:^|[,;:] ?)(?:for )?(?:best |max )?(?P<alone>quality|speed|size)(?: first| please)?(?= ?(?:[,;:.!]|$))"
+    r"|\b(?P<does>quality|speed|size) (?:does|is)(?=[\s.!]*$)"
     r"|\b(?:matters(?: \w+)?|important(?: \w+)?|main thing|priority) (?:is"
     r"|here is) (?:the )?(?P<stated>quality|speed|size)\b"
 )

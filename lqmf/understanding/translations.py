@@ -60,10 +60,12 @@ _NOUNS = {
     "file": "bestand datei fichier archivo fichero arquivo ficheiro",
     "history": "geschiedenis verlauf historique historial cronologia historico storico",
     "statistics": "statistieken statistik statistiken statistiques estadisticas statistiche estatisticas",
-    "failed": """mislukte mislukt gefaald rates ratees fehlgeschlagene fehlgeschlagenen fehlgeschlagen gescheiterte gescheiterten echoue echoues
+    "failed": """mislukte mislukt gefaald rates ratees fehlgeschlagene fehlgeschlagenen fehlgeschlagen
+        gescheiterte gescheiterten echoue echoues
         echouees fallidos fallidas fallaron falliti fallite fallido falhou falharam falhos falhas
         falhados""",
-    "successful": """geslaagde geslaagd gelukt gelungene erfolgreiche erfolgreichen reussis reussies exitosos exitosas riusciti riuscite bem-sucedidos
+    "successful": """geslaagde geslaagd gelukt gelungene erfolgreiche erfolgreichen reussis reussies exitosos
+        exitosas riusciti riuscite bem-sucedidos
         bem-sucedidas""",
     "memory": "geheugen speicher arbeitsspeicher memoire memoria",
     "ram": "hauptspeicher",
