@@ -137,6 +137,8 @@ def _assent(state: Dialogue, sentence: Sentence) -> Decision | None:
         return None
     if _WHY.match(front):
         return _why(state)
+    if state.last is None and sentence.rule and sentence.rule.intent == "resume":
+        return None
     if _YES.match(front) and not (sentence.rule and sentence.rule.intent not in ("resume", "chat")):
         return _yes(state, front)
     if _NO.match(front) and not (sentence.rule and sentence.rule.intent == "cancel"):

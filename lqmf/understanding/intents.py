@@ -187,11 +187,14 @@ def classify(plain: str) -> Rule | None:
     """The rule that says what a sentence asks for; None where only its values or the dialogue can tell."""
     text = without_courtesy(without_denied(plain))
     rule = _whole(text)
+    if _LEAVES_LAST.search(text):
+        return _first(COMMANDS[:1], "exit")
     if rule is None or rule.intent in _WEAK:
         return _of_a_clause(text) or rule
     return rule
 
 
+_LEAVES_LAST = Pattern(r"^[^<]*[.,;!] *(?:so |and |ok |now )*(?:exit|quit|bye(?: bye)?|goodbye)[\s.!]*$")
 _WEAK = frozenset({"explain", "unknown", "help", "doctor", "stats"})
 _CLAUSE = Pattern(r"(?<=[a-z]{2})[.:;!?,]+ +(?:and |so |then |but |just )*")
 
@@ -239,7 +242,12 @@ _PURPOSE = Rule(
         r"|definition)s? (?:of|in|behind"
         r"|to)\b|what does (?:an? |the )?[\w -]{2,25} (?:do|mean)\??$|what (?:is|are) (?:an? )?[\w-]+(?: card"
         r"| format)?\??$"
-        r"|i (?:do not|never|can not) (?:really |quite )?(?:get|understand|know|see)\b)"
+        r"|i (?:do not|never|can not) (?:really |quite )?(?:get|understand|understood|know|knew|see)\b"
+        rf"|(?:can|do|does|will|would|is|are) (?:an? )?(?:{uncaptured(METHOD)}|{TYPE.pattern})(?: (?:models?"
+        rf"|files?|quants?))? (?!or\b)"
+        r"|how much (?:smaller|faster|slower|worse|better|bigger|quality|accuracy|precision) (?!.*\b(?:would|will"
+        r"|it)\b)"
+        r"|[\w -]{2,30} explained\b)"
     ),
 )
 
@@ -266,6 +274,8 @@ def _whole(text: str) -> Rule | None:
     first_words = _leading(front)
     if first_words:
         return first_words
+    if front.startswith("why ") and DOMAIN.search(front) and not re.search(X, front):
+        return _PURPOSE
     if _PURPOSE.matches(front) and DOMAIN.search(front) and not re.search(X, front) and not _MINE_WORDS.search(front):
         return _PURPOSE
     if _COMPARES_KINDS.search(front) and not re.search(X, front) and not _MINE_WORDS.search(front):
@@ -324,7 +334,8 @@ def _knowledge(front: str) -> Rule | None:
 
 
 _MINE_WORDS = Pattern(
-    r"\b(?:my|i have|have i|do i have|did i|average|percentage|are there|do we have|have we|got any|how often did"
-    r"|i made|we made|failed|runs?(?! out)|jobs?|experiments?|worked|so far"
-    r"|succeeded|history|statistics|success rate)\b"
+    r"\b(?:my|i have|have i|do i have|did i|average|percentage|total number|are there|do we have|have we|got any"
+    r"|how often did"
+    r"|i made|we made|failed|runs(?! (?:out|on|faster|slower|in))|jobs?|experiments?|worked|so far"
+    r"|not work|not succeed|succeeded|history|statistics|success rate)\b"
 )

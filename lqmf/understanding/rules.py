@@ -117,6 +117,12 @@ COMMANDS = _rules(
         r"|i am (?:lost|stuck|new(?: (?:here|to (?:this|lqmf)))?|confused|a beginner|clueless)"
         r"|(?:where|how) (?:do|should|can) i (?:start|begin)(?: from)?"
         r"|i (?:do not know|have no (?:idea|clue)) .{0,40}|what now|getting started|how to|instructions|manual"
+        r"|how (?:do|can|should) (?:i|we) get (?:started|going)|what am i supposed to \w+(?: here| now)?"
+        r"|(?:give me |show me |tell me )?(?:a |the )?(?:list of )?(?:the )?(?:things|stuff|what) (?:that )?(?:you"
+        r"|i|lqmf|this)(?: \w+)?"
+        r" can (?:do|ask|say)(?: \w+)?|what (?:sort|kind|kinds|sorts|type|types) of (?:things|questions|commands"
+        r"|stuff) .{0,30}"
+        r"|(?:explain|show|tell)(?: me)? how (?:to|do i|i) (?:use|work with|operate) (?:this|lqmf|it|the)(?: \w+)?|halp"
         r"|what (?:do|should|can) i (?:do|type|say|enter|write)(?: (?:now|here|next|first))?|tutorial|guide(?: me)?"
         r"|(?:some |a little |a bit of )?help(?: \w+)?|(?:please )?assist(?: me)?|(?:a )?list of (?:the )?commands"
         r"|(?:introduce|explain) (?:yourself|this (?:tool|program)|the commands))[\s?!.]*$",
@@ -136,6 +142,18 @@ COMMANDS = _rules(
         r"(?: (?:with|in|on))? (?:my|the|this|here)\b"
         r"|\b(?:setup|set-up|install(?:ation)?|environment) (?:is |seems |looks )?(?:broken|wrong|not working|ok"
         r"|okay|fine)"
+        r"|\bwhy (?:is|does|can) not\b.{0,12}\b(?:gpu|cuda|graphics card|llama\.cpp|torch)\b"
+        r"|\b(?:which|what) (?:gpus?|graphics cards?|hardware|cpus?) (?:do you (?:see|detect|find|use)"
+        r"|is (?:detected|found|used|seen)"
+        r"|can you (?:see|use))\b|\b(?:which|what) (?:tools?|packages?|dependencies|librar\w+|software) (?:is|are"
+        r"|do)\b[^<]{0,20}"
+        r"\b(?:missing|installed|needed|need)\b|\bis (?:my|this) (?:computer|pc|machine|laptop|hardware|system"
+        r"|setup) (?:good|ok|fast"
+        r"|powerful|strong|big) enough(?: (?:for (?:this|it|lqmf|that)|to (?:run|use) (?:this|lqmf|it)))?[\s?]*$"
+        r"|^how (?:much|many) (?:free |total |gpu |system )*(?:v?ram|memory|disk space|cores|gpus?|cpus?)"
+        r" (?:do (?:i|we) have|have i got|does (?:my|this|the) \w+ have|is (?:free|available|there|left"
+        r"|installed))[^<]*$"
+        r"|\bis (?:py)?torch|\bis [\w.-]+ installed\b"
         r"|\bwhy (?:is|does|can)\b.{0,12}\b(?:gpu|cuda|graphics card|llama\.cpp|torch)\b.{0,12}\bnot\b"
         r".{0,12}\b(?:found|detected|seen|work\w*|recogni[sz]ed|used|available)\b"
         r"|\b(?:run (?:the |a )?(?:doctor|diagnos\w+|health check|self[ -]?test|system check)|(?:check"
@@ -181,7 +199,9 @@ COMMANDS = _rules(
     (
         "hf_status",
         "asks about the Hugging Face account",
-        r"^hf (?:status|whoami|who am i|account|user|me)\b|^whoami$"
+        rf"^(?:is|are) (?:the |my )?{_HF}(?: account)? (?:connected|login|set up|linked|working|ok|authenticated"
+        rf"|logged ?in)\b"
+        r"|^hf (?:status|whoami|who am i|account|user|me)\b|^whoami$"
         r"|\b(?:am i|are we|is (?:my|the)(?: \w+)?|i am|check (?:if|whether) (?:i am)?|whether i am|if i am"
         r"|still) (?:\w+ )?(?:logged ?in|login|connected|authenticated|signed ?in)\b"
         rf"|\bwho am i\b(?! talking| speaking)|\bmy {_HF} (?:user ?)?name\b|\b{_HF} user ?name\b"
@@ -194,13 +214,14 @@ COMMANDS = _rules(
         rf"|\b(?:do i have|is there|have i (?:got|set)) an? (?:{_HF} )?token\b"
         rf"|\b(?:show|check|verify)(?: me)? (?:my |the )?(?:{_HF}) (?:account|login|token|status|user|auth\w*"
         rf"|connection)"
-        rf"|\blogin status\b|\blogin (?:on|to|at|with) {_HF}\?$"
+        rf"|\blogin status\b|(?<= )login (?:on|to|at|with) {_HF}\?$"
         rf"|\bam i .*\b{_HF}\b.*\?$",
     ),
     (
         "hf_login",
         "logging in",
         r"^(?:hf )?login\b|(?<!need a )(?<!needs a )(?<!require a )(?<!requires a )(?<!require )\blogin\b(?! status)"
+        rf"|\bset ?up (?:my |the |a )?{_HF}(?: account| access| token)?\b|\blink (?:my )?{_HF}"
         r"|\b(?:connect|authenticate|auth)(?: me| my account| myself)?(?: with| to| at| on| against)?(?: the"
         rf"| my)? {_HF}\b"
         r"|\b(?:set|add|enter|save|store|use|update|change|give you|here is|provide|register|paste) (?:my "
@@ -217,14 +238,15 @@ COMMANDS = _rules(
     (
         "config",
         "about a setting",
-        r"^(?:config|configuration|settings?|configure|preferences)\b(?! file)"
+        r"^(?:config|configuration|settings?|configure|preferences)\b(?! file)|\b(?:change|edit|adjust|modify"
+        r"|set) (?:a|some|one|another) settings?\b"
         r"|\b(?:show|list|see|print|display|edit|change|open|view)(?: me)? "
         + _MINE
         + r"(?:current )?(?:config|configuration|settings|preferences)\b"
         r"|\bwhat (?:are|is) (?:my|the) (?:current )?(?:settings|config\w*)"
         r"|\b(?:set|change|switch|turn|put|raise|lower|increase|decrease|enable|disable|update|make|adjust"
         r"|bump|reset|move|limit|cap|show|get|what is|what are|tell me|which|see|read|print|display"
-        r"|how (?:many|much|high)|is|where (?:is|are))\b.{0,30}?"
+        r"|how (?:many|much|high)|is|where (?:is|are)|what value|which value)\b.{0,30}?"
         + _SETTING
         + r"|^"
         + _SETTING
@@ -251,6 +273,10 @@ COMMANDS = _rules(
         rf"|with) (?:the |my )?)?(?:claude|anthropic|openai|gemini|ollama|chatgpt|{_LLM})(?: (?:connection|api"
         r"|key|is|works?|provider|status|working|reachable|responds?|link|again|now|then))*[\s?.!]*$"
         r"|\b(?:llm|provider|ai) (?:status|connection|state)\b"
+        rf"|^(?:are|is) (?:you|this) (?:an? )?(?:{_PROVIDER}|llm|ai|language model|gpt)\b(?![^<]*\b(?:fit|run)\b)"
+        rf"|^(?:do|have) (?:you|we|i) (?:have|got|use) (?:an? |any )?(?:{_LLM}|{_PROVIDER})(?: \w+)?[\s?]*$"
+        rf"|\b(?:does|is|do) (?:the |my )?(?:{_PROVIDER})(?: api)? (?:key|connection|account|token)s? (?:work|ok"
+        rf"|valid|set|function)\w*"
         r"|^(?:are|is) (?:you|we|it|lqmf)(?: \w+)? (?:using|on|running on|powered by|talking to|connected to"
         r"|asking)\b[^<]*"
         rf"(?:{_PROVIDER}|{_LLM})"
@@ -315,7 +341,8 @@ COMMANDS = _rules(
         r"|work|(?:where )?(?:we|i|you|it) (?:left|stopped|broke|were|was))\b"
         r"|^(?:continue|carry on|keep going|pick up where .*)[\s.!]*$"
         r"|\bpick (?:it |that |things )?up (?:again|where)\b"
-        r"|\b(?:left|broke) off\b",
+        r"|\b(?:left|broke) off\b|\b(?:interrupted|unfinished|paused|stopped) (?:job|run|task|work|download)\b.*"
+        r"\b(?:continued|resumed|finished|picked up|completed)\b",
     ),
 )
 
@@ -657,7 +684,12 @@ OUTCOMES = _rules(
         r"|\b(?:average|overall|in total|mean|aggregate|summar(?:y|i[sz]e))\b[^.;]*(?:runs?|jobs?|models?"
         r"|times?|size|quantiz\w*|experiments?|numbers|compression|activity|work|everything|results?)\b"
         r"|\boverall\b[^.;]*\b(?:doing|performance|numbers|results)\b"
-        r"|\bhow (?:am i|are (?:we|my|things)|is (?:it|my))\b[^.;]*\b(?:doing|going|runs|statistics|overall"
+        r"|\bhow (?:long|much time) (?:do|does|did) (?:my|the|a|our|these) (?:\w+ )?(?:quantiz\w+|runs?|jobs?"
+        r"|conversions?)"
+        r" (?:usually |typically |normally )?take\b(?![^<]*<)|\bhow (?:successful|productive|efficient) (?:am|are"
+        r"|was|were|have)\b"
+        r"|\btotal (?:number|count|amount|size|time)\b|(?!how (?:is it|are (?:things|you)) (?:going|doing)[\s?!.]*$)"
+        r"\bhow (?:am i|are (?:we|my|things)|is (?:it|my))\b[^.;]*\b(?:doing|going|runs|statistics|overall"
         r"|performing|numbers)\b"
         r"|\b(?:the|my|some|all|give me) (?:the )?numbers\b",
     ),
@@ -709,6 +741,8 @@ OUTCOMES = _rules(
         rf"|^(?:what|anything) (?:is )?(?:available|stored|saved|here|there|local\w*)(?: (?:locally|here"
         rf"|on disk))?[\s?.!]*$"
         rf"|^(?:what|which) (?:[\w-]+ )?{_THINGS} (?:are there|exist|are available|are stored)\b"
+        r"|^(?:which|what) (?:ones?|of (?:them|these|those|mine)) (?:is|are|were) (?:broken|failed|bad|good|ok"
+        r"|fine|successful)\b"
         rf"|^(?:got|have) any\b[^<]*{_THINGS}|\bdo (?:i|we) have\b[^<]*\b{_THINGS}\b"
         r"|\bdid (?:anything|any|something)\b[^.;]*\b(?:fail|succeed|work|break|crash)",
     ),
