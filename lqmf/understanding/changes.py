@@ -129,8 +129,17 @@ _ASKS_VALUE = Pattern(
 )
 
 
+_ASKS_PROVIDER = Pattern(
+    r"(?:and )?(?:which (?:one )?(?:is|are|do|does)|is it|does it|are you)(?: \w+)? (?:active|used|using|use"
+    r"|current|working|work"
+    r"|connected|reachable|on|set|selected|available)(?: now)?[\s?]*$"
+)
+
+
 def _other_provider(state: Dialogue, sentence: Sentence, intent: str | None) -> Decision | None:
     last = state.last
+    if last is not None and last.intent in ("llm_switch", "llm_status") and _ASKS_PROVIDER.match(sentence.front):
+        return decided("llm_status", {}, 0.8, "asks about the provider")
     found = PROVIDER.search(without_refused(sentence.plain))
     if (
         last is None
@@ -251,6 +260,8 @@ def _reads_as_fragment(sentence: Sentence, intent: str, last_is_request: bool) -
         return told and bool(any(asks_on.match(text) for text in (sentence.plain, sentence.front)))
     if not last_is_request:
         return False
+    if intent == "delete":
+        return bool(_drops(sentence)) and not named(sentence)
     if intent == "config" and sentence.said.keys() == {"cpu_fallback"} and not _SETS.match(sentence.plain):
         return True
     if intent == "config":
@@ -268,7 +279,8 @@ _STARTS_NOW = Pattern(
     r"|(?:make|create|produce|build|give|get)(?: me| us)? (?:a|an|one|the|another|two)\b)"
 )
 _ASKS_ON = Pattern(
-    r"^(?:(?:ok|okay|hmm|so|but|and|then|now),? )*(?:what about|how about|what if|and|in|at|with|for|on"
+    r"^(?:[^,;<]{3,30}[,;] )?(?:(?:ok|okay|hmm|so|but|and|then|now),? )*(?:what about|how about|what if|and|in|at"
+    r"|with|for|on"
     r"|(?:(?:can|could|would|will) (?:you|we|i)|let us) (?:do|use|make|go|try|take|have|get))\b"
 )
 _ASKS_ON_WITH = Pattern(

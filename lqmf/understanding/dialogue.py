@@ -94,7 +94,8 @@ _YES = Pattern(
     r"|that works|works for me|exactly that|exactly like that|let us|so be it|by all means))"
     r"(?:[\s,.!]+(?:yes|please|go|ahead|do|it|that|then|now|and|start|run|proceed|sure|ok|i am|thanks"
     r"|thank you|so|go for it|delete it|delete|really|with|this|the|plan|job|sounds good|good|great"
-    r"|exactly|like|launch|execute|make it so|kick it off|get going|by all means|of course|as planned|away|right"
+    r"|exactly|like|launch|execute|make it so|make it|run it|start it|kick it off|get going|by all means|of course"
+    r"|as planned|away|right"
     r"|quantize it|quantization|let us go|do it|build it|confirm"
     r"|fine))*[\s.!]*$"
 )

@@ -111,6 +111,9 @@ _DENIED_THING = Pattern(
 )
 
 
+_ORPHAN = Pattern(r"^ *(?:i|we|you|please)? *[,;:.!-]+")  # what a denial leaves of its own clause
+
+
 def head(plain: str) -> str:
     """The sentence without greetings and courtesies around it."""
     stripped = _FILLER.sub("", without_courtesy(plain))
@@ -130,7 +133,7 @@ def without_courtesy(plain: str) -> str:
 def without_denied(plain: str) -> str:
     """The sentence without what is not to be done ("don't quantize, just list", "not the stats, the history")."""
     rest = _NOT_DONE.sub(" ", _DENIED_THING.sub(" ", plain))
-    rest = " ".join(rest.strip(" ,.;:!-").split()) if rest != plain else plain
+    rest = " ".join(_ORPHAN.sub("", rest).strip(" ,.;:!-").split()) if rest != plain else plain
     return rest or plain
 
 
@@ -285,9 +288,9 @@ def _whole(text: str) -> Rule | None:
         or _first(QUESTIONS[:1], front)
         or (_PLAIN_WHAT if _PLAIN_WHAT.matches(front) and DOMAIN.search(front) else None)
         or _first(QUESTIONS[1:], text if _is_of_models(text) else "")
-        or _first(OUTCOMES[:3], text)
+        or _first(OUTCOMES[:4], text)
         or _knowledge(front)
-        or _first(OUTCOMES[3:], text)
+        or _first(OUTCOMES[4:], text)
         or _first((_SIZED_QUESTION, _MODEL_QUESTION), front)
         or _first((_OPEN_QUESTION,), front)
         or _first(QUANTIZING, text)
@@ -305,7 +308,7 @@ def _is_of_models(text: str) -> bool:
     return re.search(THING, text) is not None or DOMAIN.search(text) is not None or _PLANS.search(text) is not None
 
 
-_PLANS = Pattern(r"\b(?:plan|preflight|dry[ -]?run|estimates?)\b")
+_PLANS = Pattern(r"\b(?:size|footprint|plan|preflight|dry[ -]?run|estimates?)\b")
 
 
 def _leading(front: str) -> Rule | None:

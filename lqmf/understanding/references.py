@@ -73,6 +73,8 @@ def _compared(state: Dialogue, sentence: Sentence, named: tuple[str, ...], point
     ):
         last_names = tuple(state.last.slots.get("names", ())) if state.last else ()
         everyone = last_names or state.names[-2:]
+    if not everyone and len(state.names) > 1 and re.search(r"\bwhich\b", sentence.plain):
+        everyone = state.names[-2:]
     if (
         len(everyone) == 1
         and not IT_WORD.search(sentence.plain)

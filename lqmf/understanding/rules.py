@@ -46,7 +46,7 @@ DOMAIN = Pattern(
     r"\b(?:perplexity|ppl|kl|kld|divergence|imatrix|importance matri\w+|calibrat\w*|quant\w*|dequant\w*"
     r"|\d+[ -]?bits?|bits?|bpw|k[ -]?quants?|i[ -]?quants?|context|kv|cache"
     r"|v?ram|q?lora|adapters?|safetensors|group ?size|outliers?|fp\d+|bf16"
-    r"|bfloat16|float\d*|precision|tokens?|tokenizers?|receipts?|manifests?"
+    r"|bfloat16|k_[sml]|suffix|float\d*|precision|tokens?|tokenizers?|receipts?|manifests?"
     r"|artifacts?|offload\w*|top-?1"
     r"|agreement|inference|flash attention|parameters?|weights|gated"
     r"|revisions?|temperature|embeddings?|attention|throughput|latency|gpus?"
@@ -339,6 +339,9 @@ COMMANDS = _rules(
         r"|again )*(?:interrupted|unfinished|stopped|killed|paused|broken|aborted|failed|crashed"
         r"|half[ -]?(?:done|finished)|incomplete|previous|cancelled|canceled|last|download|job|jobs|run|task"
         r"|work|(?:where )?(?:we|i|you|it) (?:left|stopped|broke|were|was))\b"
+        r"|\b(?:continue|resume|finish|complete|restart)\b.*\b(?:was|were|got|is|been) (?:interrupted|stopped"
+        r"|cut off|killed|aborted"
+        r"|paused|broken)\b"
         r"|^(?:continue|carry on|keep going|pick up where .*)[\s.!]*$"
         r"|\bpick (?:it |that |things )?up (?:again|where)\b"
         r"|\b(?:left|broke) off\b|\b(?:interrupted|unfinished|paused|stopped) (?:job|run|task|work|download)\b.*"
@@ -385,7 +388,8 @@ ACTIONS = _rules(
         "names a report",
         r"^report\b"
         r"|\b(?:make|create|write|generate|build|give|produce|export|render|draw|get|show|want|need|prepare"
-        r"|compile|i would like|put together|do|send)\b(?! .*\bmodel card)[^.;]{0,30}\b(?:reports?|charts?"
+        r"|compile|i would like|put together|do|send|include|put|add)\b(?! .*\bmodel card)[^.;]{0,30}\b(?:reports?"
+        r"|charts?"
         r"|plots?|graphs?|dashboards?|web ?page|overview page)\b"
         r"|\b(?:html|pdf) (?:report|page|file|summary|overview)\b"
         r"|\breport (?:on|of|about|for)\b|\b(?:plot|chart|visuali[sz]e|graph)\b",
@@ -448,6 +452,7 @@ ACTIONS = _rules(
         rf"|\b(?:which|what)(?: one| of (?:them|these|those|the two|{N} (?:and|or) {N}))? (?:is|was|are|has"
         r"|performs|does|scores"
         rf"|runs|one)\b[^.;]*{N}[^.;]*{X}|{N} (?:against|vs\.?|versus) "
+        rf"|\b(?:is|are|was) {N} (?:nearly |almost |just )?as (?:good|fast|small|big|accurate|\w+) as"
         rf"|\b(?:is|are) {N} (?:any )?(?:better|worse|faster|slower|smaller|bigger|more \w+) than"
         rf"|\b(?:put|set|place|line up|hold|weigh|pit|rank|match)\b[^.;]*(?:{THING})[^.;]*(?:side by side"
         r"|next to|against|beside)|\bside[ -]by[ -]side\b"
@@ -574,6 +579,7 @@ QUESTIONS = _rules(
         r"|do)\b[^.;]*\b(?:should|would|best|use|recommend\w*|suggest|pick|choose|go (?:for|with)|fits?|better"
         r"|suits?|right|good|optimal|ideal|advise|take|sensible|make sense|appropriate"
         rf"|works?)\b[^.;]*(?:\b(?:for|on|with|in|to|of)\b|{THING})"
+        r"|\bwhat (?:would|will) (?:the|its|it is) (?:\w+ )?(?:size|footprint|memory|file)\b(?![^.;]*<n)"
         r"|\bwhat (?:is|are|will be|would be) (?:the |its )?(?:\w+ )?(?:size|footprint|requirements?|disk usage"
         r"|memory usage)"
         rf" (?:of|for)\b[^.;]*(?:{MODELISH})|\boptions for\b[^.;]*(?:{MODELISH})"
@@ -610,6 +616,7 @@ KNOWLEDGE = _rules(
         r"|understand))|i am (?:curious|wondering)|difference|differences|meaning|give me (?:a |an "
         r"|the )?(?:short |quick "
         r"|brief )?(?:explanation|definition|introduction|overview|primer)|what|compare|comparison|describe"
+        r"|know (?:what|how|why|more|about)|learn (?:what|how|why|more|about)|find out (?:what|how|why)"
         r"|talk me through|walk me through|help me understand|please explain|explain)\b"
         r"|\b(?:vs\.?|versus)\b"
         r"|\b(?:explain|meaning of|stands? for|what (?:is|does|are))\b|\?\s*$",
@@ -617,6 +624,11 @@ KNOWLEDGE = _rules(
 )
 
 OUTCOMES = _rules(
+    (
+        "history",
+        "asks for the past of something",
+        rf"\bhistory (?:of|for) (?:the )?(?:{N})",
+    ),
     (
         "benchmark",
         "asks for speed",
@@ -646,6 +658,8 @@ OUTCOMES = _rules(
         rf"|about) (?:the )?(?:{X}|{IT})"
         rf"|\b(?:when|how|where|by whom|from what|with what)\b[^.;]*(?:{N}|{IT})[^.;]*\b(?:made|built|created"
         r"|quantized|produced|stored|saved|located|come from)\b"
+        rf"|\b(?:what|which|with what)\b[^.;]*{N}[^.;]*\b(?:made|built|created|quantized|produced) (?:with|from|by"
+        rf"|of|at|on)\b"
         rf"|\bhow (?:big|large|heavy|much space)\b[^.;]*{N}"
         rf"|\bwhat size\b[^.;]*{N}|^show \S*[\d_-]\S*$"
         r"|\bshow (?:me )?(?:job|run|experiment|artifact|model) ",
@@ -698,7 +712,7 @@ OUTCOMES = _rules(
         "asks for the past",
         r"^(?:history|log|journal|timeline)\b|\bhistory\b"
         r"|\bwhat (?:did|have|was|were|has)\b[^.;]*\b(?:i|we|you)\b[^.;]*\b(?:do|done|ask(?:ed)?|type[d]?|say"
-        r"|said|run|tried|try|doing|did|happened|work(?:ed)?)\b"
+        r"|said|run|tried|try|doing|did|happened|work(?:ed|ing)?)\b"
         r"|\b(?:past|previous|earlier|recent|last|latest|yesterday'?s?) (?:\w+ )?(?:commands?|activit(?:y|ies)"
         r"|requests?|sessions?|turns?|conversations?|actions|steps|things)\b"
         r"|\bwhat happened\b(?! (?:to|if|when))|\bwhat (?:i|we) (?:\w+ )?(?:asked|typed|did|said|ran|told"

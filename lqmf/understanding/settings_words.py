@@ -40,7 +40,7 @@ def _setting_value(sentence: Sentence, rest: str, end: int) -> str | None:
     if value and value[value.lastindex or 1] not in ("please", "now", "setting", "on", "off", "for", "in", "the"):
         return _as_typed(sentence, value[value.lastindex or 1])
     before = re.search(r"KEY", rest)
-    word = re.search(r"KEY (?:on|at|for) (debug|info|warning|error|json|sqlite|\d+)\b", rest)
+    word = re.search(r"KEY +(?:on|at|for) (debug|info|warning|error|json|sqlite|\d+)\b", rest)
     if word:
         return word[1]
     if re.search(r"\b(?:enable|turn on|switch on|activate|on)\b", rest):

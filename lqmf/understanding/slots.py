@@ -324,7 +324,8 @@ _PRIORITIES: tuple[tuple[str, Pattern], ...] = tuple(
             r"|(?:prioriti[sz]e|favou?r|prefer|minimi[sz]e|care about|optimi[sz]e for|focus on|emphasis on"
             r"|for|about|on) (?:the |min(?:imum|imal)? |small )?(?:size|footprint|disk (?:space|usage)"
             r"|file size)|(?:save|saving|saves) (?:\w+ )?(?:disk|space|storage)"
-            r"|(?:the )?smaller the better|(?:disk(?: space)?|space|storage) is (?:\w+ )?(?:tight|limited|scarce"
+            r"|(?:the )?smaller the better|(?:shrink|compress|reduce|squeeze)\b[^.;]{0,40}\bas (?:far|much"
+            r"|hard) as (?:possible|you can)|(?:disk(?: space)?|space|storage) is (?:\w+ )?(?:tight|limited|scarce"
             r"|low|precious)"
             r"|(?:short|low|tight) (?:on|of) (?:disk|space|storage)|(?:little|limited|not much) (?:disk|space|storage)"
             r"|most compact|compact|smallest[ -]?possible"
@@ -352,7 +353,8 @@ _STATUS: tuple[tuple[str, Pattern], ...] = (
         "ok",
         Pattern(
             r"\b(?:successful(?:ly)?|succeeded|success(?:es)?|passed|worked|completed|went (?:well|fine|ok|through"
-            r"|right)|ok ones|good ones|that work|status:? ?(?:ok|done)|finished|green ones|fine ones)\b"
+            r"|right)|ok ones|good ones|that work|status:? ?(?:ok|done)|finished|(?:is|are|were|was) (?:ok|okay"
+            r"|fine|good)|green ones|fine ones)\b"
         ),
     ),
 )

@@ -37,6 +37,7 @@ _VERBS = {
         abbreche brich""",
     "help": "hulp hilfe hilf aide aidez ayuda ayudame aiuto aiutami ajuda ajude pomoc",
     "exit": "beenden ende tschuss quitter salir salida esci uscire sair afsluiten adios",
+    "chat": "chatten chatte chatter chattare chatear",
     "talk": """sprich rede reden sprechen parle parler discute discuter habla hablar charla charlar parla parlare
         fala falar praat""",
     "start": "starten starte lancer lance demarre iniciar inicia avvia start",
@@ -200,6 +201,13 @@ PHRASES: tuple[tuple[Pattern, str], ...] = tuple(
         (r"\b(?:melde mich|connecte[- ]moi|connectez[- ]moi|einloggen|anmelden)\b", "login"),
         (r"\b(?:iniciar sesion|inicia sesion|accedi a|fazer login|effettua il login)\b", "login"),
         (r"\b(?:abmelden|deconnecte[- ]moi|cerrar sesion|cierra sesion|disconnettimi|ausloggen)\b", "logout"),
+        (
+            r"\bquanta memoria (?:serve|occorre|ci vuole)\b|\bcuanta memoria (?:necesita|hace falta)\b",
+            "how much memory would",
+        ),
+        (r"^past (?=<)", "fits "),
+        (r"(?<=modelli) ho\b|(?<=esperimenti) ho\b", " i have"),
+        (r"\blass mich\b|\blaat me\b|\blaisse[- ]moi\b|\bdejame\b|\blasciami\b|\bdeixa[- ]me\b", "let me"),
         (r"\bausprobieren\b", "test"),
         (
             r"\b(?:auf wiedersehen|au revoir|hasta (?:luego|la vista|pronto|manana)|arrivederci|tchau|ate logo"

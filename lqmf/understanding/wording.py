@@ -65,6 +65,11 @@ _LEADS_INTO = Pattern(
 _CONTRACTIONS: tuple[tuple[Pattern, str], ...] = tuple(
     (Pattern(pattern), replacement)
     for pattern, replacement in (
+        (
+            r"\bits (quality|perplexity|accuracy|speed|throughput|size|integrity|details|checksums?|performance"
+            r"|latency)\b",
+            r"\1 of it",
+        ),
         (r"\b(do|does|did|is|are|was|wo|would|should|could|have|has|must|need)n'?t\b", r"\1 not"),
         (r"\bwo not\b", "will not"),
         (r"\bcan(?:'?t|not)\b", "can not"),
