@@ -156,6 +156,11 @@ _MAY_I = Rule(
     "asks whether it can be done",
     Pattern(rf"\b(?:can|could|may) (?:i|we|one) (?:\w+ )?(?!squeeze\b[^.;]*\d)(?:{QUANTIZE_VERB})\b.*{M}"),
 )
+_MAY_FIT = Rule(
+    "plan",
+    "asks whether it will do",
+    Pattern(rf"\b(?:can|could|may) (?:i|we|one) (?:\w+ )?(?:squeeze|fit|cram)\b.*{M}.*\d"),
+)
 _YES_OR_NO = (
     r"^(?:is|are|was|does|do(?! (?:not|the|it|that|this|a|an|so)\b| <)|did|has|will|would|should|might|could"
     r"|can)\b(?! (?:you|it be possible to|we (?:have|get|make))\b)"
@@ -164,7 +169,7 @@ _SIZED_QUESTION = Rule(
     "plan",
     "asks whether it will do",
     Pattern(
-        rf"{_YES_OR_NO}(?=.*{M}).*\b(?:big|large|heavy|small|slow|fast|fit\w*|run\w*|memory|v?ram|gpus?"
+        rf"{_YES_OR_NO}(?=.*{M}).*\b(?:worth|big|large|heavy|small|slow|fast|fit\w*|run\w*|memory|v?ram|gpus?"
         r"|cards?|cpus?|laptop|pc|machine"
         r"|computer|raspberry|\d+ ?(?:gb|gigs?|gib))\b"
     ),
@@ -225,11 +230,14 @@ _COMMANDING = Pattern(
 )
 
 
-_ORDERED_LATER = Pattern(
-    rf"[:;.!] (?:(?:so|then|please|and|now|just|ok|could you|can you),? )*(?:{QUANTIZE_VERB}) (?:[^.;?]*{M}"
-    rf"|it\b)(?![^.;]*\?)"
+_QUANTIZE_LATER = Rule(
+    "quantize",
+    "'quantize' leads a clause",
+    Pattern(
+        rf"[:;.!] (?:(?:so|then|please|and|now|just|ok|could you|can you),? )*(?:{QUANTIZE_VERB}) (?:[^.;?]*{M}"
+        rf"|it\b)(?![^.;]*\?)"
+    ),
 )
-_QUANTIZE_LATER = Rule("quantize", "'quantize' leads a clause", Pattern(""))
 _AT_ALL = Rule(
     "preflight",
     "asks whether it can be done",
@@ -260,28 +268,32 @@ _COMPARES_KINDS = Pattern(
 )
 
 
+def _asks_to_know(front: str) -> bool:
+    """A question whose words alone show that it is about terms: before the actions that these terms may name."""
+    if re.search(X, front):
+        return False
+    if front.startswith("why ") and DOMAIN.search(front):
+        return True
+    if _MINE_WORDS.search(front):
+        return False
+    return (_PURPOSE.matches(front) and DOMAIN.search(front) is not None) or _COMPARES_KINDS.search(front) is not None
+
+
 def _whole(text: str) -> Rule | None:
     """The first rule that fits, read over the whole text."""
     front = head(text)
     command = _first(COMMANDS, front)
     if command and not _is_about_a_model(command, front):
         return command
-    if _MAY_I.matches(text):
-        return _MAY_I
-    if _AT_ALL.matches(text):
-        return _AT_ALL
-    if _ORDERED_LATER.search(text):
-        return _QUANTIZE_LATER
+    asked = _first((_MAY_FIT, _MAY_I, _AT_ALL, _QUANTIZE_LATER), text)
+    if asked:
+        return asked
     if _LEADING_QUANTIZE.matches(front) and not _is_sweep(front) and not _wants_plan(front):
         return _LEADING_QUANTIZE
     first_words = _leading(front)
     if first_words:
         return first_words
-    if front.startswith("why ") and DOMAIN.search(front) and not re.search(X, front):
-        return _PURPOSE
-    if _PURPOSE.matches(front) and DOMAIN.search(front) and not re.search(X, front) and not _MINE_WORDS.search(front):
-        return _PURPOSE
-    if _COMPARES_KINDS.search(front) and not re.search(X, front) and not _MINE_WORDS.search(front):
+    if _asks_to_know(front):
         return _PURPOSE
     return (
         _first(ACTIONS, text)

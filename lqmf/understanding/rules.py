@@ -498,7 +498,7 @@ ACTIONS = _rules(
         r"|chat session|interactive session)\b|\bsay (?:hi|hello|something) to\b"
         r"|\bchat (?:to|using|via)\b"
         rf"|\b(?:let|have) {THING} (?:answer|speak|talk|reply|say)\b"
-        rf"|\bprompt {THING}",
+        rf"|\bprompt {THING}|\b(?:with|to) {THING} (?:chat|talk|speak)\b",
     ),
 )
 
@@ -526,7 +526,8 @@ QUESTIONS = _rules(
         rf"|the tool)[^.;]{{0,12}}\b(?:support|handle|know(?! about| of)"
         r"|work with|accept|cope with|understand|deal with)\b"
         rf"[^.;]*(?:{MODELISH})"
-        rf"|\b(?:does|do|will|would)\b[^.;]*(?:{MODELISH})[^.;]{{0,20}}\b(?:work|support|need a (?:token"
+        rf"|\b(?:does|do|will|would)\b[^.;]*(?:{MODELISH})[^.;]{{0,20}}\b(?:work|support|need (?:a |an "
+        rf"|to )?(?:trust\w*|remote code|custom code|accept\w*|token"
         r"|licen[cs]e|login)|require|have a (?:tokenizer|chat template|licen[cs]e)|go|play)\b"
         r"|\b(?:possible|feasible|able|doable|allowed|ok|okay|legal) to (?:quantize|convert|compress|shrink"
         r"|use|download|turn)\b"
@@ -739,7 +740,8 @@ OUTCOMES = _rules(
         r"|have (?:i|we|you)|are there|exist\w*|fail\w*|succe\w*|worked|work|did (?:not )?work|broke|crashed"
         r"|are (?:on|in|here|available|stored|finished|done|ready|quantized)|is there|did (?:i|we)|were|went"
         r"|made|i have|completed|available|on disk|passed|got through|ended|are mine|lie|already)\b"
-        rf"|\b(?:do i have|have i got|are there|is there)\b[^.;]*\b(?:{_THINGS}|failed|gguf|gptq|bitsandbytes"
+        rf"|\b(?:do i have|have i got|are there|is there(?! (?:any )?support))\b[^.;]*\b(?:{_THINGS}|failed|gguf"
+        rf"|gptq|bitsandbytes"
         r"|anything quantized)\b"
         r"|\bwhat (?:have|did) (?:i|we|you)(?: already| ever| all)? (?:quantized?|made|make|built|build"
         r"|produced?|created?|converted?)\b"

@@ -256,7 +256,7 @@ _BITS = Pattern(
     r"|\b(?:make (?:it|that|this)|use|take|try) ([2-8])(?= (?:and|please|then|instead|now)\b|[,.!?]|$)"
 )
 _LISTED = Pattern(
-    r"(\d(?:\.\d)?)(?:[ -]?bits?)?(?:, (?:and |or )?| or | and | vs\.? | versus "
+    r"(?<![\w.])(\d(?:\.\d)?)(?:[ -]?bits?)?(?:, (?:and |or )?| or | and | vs\.? | versus "
     r"|/)(?:\d(?:\.\d)?(?:[ -]?bits?)?(?:, (?:and |or )?| or | and ))*\d(?:\.\d)?[ -]?bits?\b"
 )
 _CHOICE = Pattern(r" *(?:,|or|and|vs\.?|versus|/|, or|, and) *")
@@ -353,7 +353,8 @@ _STATUS: tuple[tuple[str, Pattern], ...] = (
         "ok",
         Pattern(
             r"\b(?:successful(?:ly)?|succeeded|success(?:es)?|passed|worked|completed|went (?:well|fine|ok|through"
-            r"|right)|ok ones|good ones|that work|status:? ?(?:ok|done)|finished|(?:is|are|were|was) (?:ok|okay"
+            r"|right)|ok ones|good ones|that work|status:? ?(?:ok|done)|finished|(?<=^list )ok|ok (?=runs|jobs"
+            r"|models|experiments)|(?:is|are|were|was) (?:ok|okay"
             r"|fine|good)|green ones|fine ones)\b"
         ),
     ),

@@ -79,7 +79,7 @@ _MEMORABLE = {
 
 def corrected(word: str) -> str:
     """The keyword that was meant, or the word itself."""
-    if len(word) < 4 or word in KEYWORDS or word in ENGLISH or not word.isascii():
+    if not 4 <= len(word) <= 20 or word in KEYWORDS or word in ENGLISH or not word.isascii():
         return word
     return _nearest(word)
 
