@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from lqmf.understanding.intents import without_denied
+from lqmf.understanding.courtesy import without_denied
 from lqmf.understanding.lexicon import ALWAYS_BY_NAME, is_value
 from lqmf.understanding.models import MARK
 from lqmf.understanding.patterns import Pattern
@@ -84,7 +84,7 @@ def _compared(state: Dialogue, sentence: Sentence, named: tuple[str, ...], point
     ):
         everyone = (
             (state.names[-1], *named)
-            if re.match(r"^(?:compare|now compare|and compare) (?:with|to|against)\b", sentence.front)
+            if re.match(r"^(?:now |and )?compared? (?:with|to|against)\b", sentence.front)
             else everyone
         )
     return {"names": list(everyone)} if everyone else {}

@@ -122,7 +122,8 @@ COMMANDS = _rules(
         r"|i|lqmf|this)(?: \w+)?"
         r" can (?:do|ask|say)(?: \w+)?|what (?:sort|kind|kinds|sorts|type|types) of (?:things|questions|commands"
         r"|stuff) .{0,30}"
-        r"|(?:explain|show|tell)(?: me)? how (?:to|do i|i) (?:use|work with|operate) (?:this|lqmf|it|the)(?: \w+)?|halp"
+        r"|(?:explain|show|tell|remind|teach)(?: me)? how (?:to|do i|i) (?:use|work with|operate) (?:this|lqmf|it"
+        r"|the)(?: \w+)?|halp"
         r"|what (?:do|should|can) i (?:do|type|say|enter|write)(?: (?:now|here|next|first))?|tutorial|guide(?: me)?"
         r"|(?:some |a little |a bit of )?help(?: \w+)?|(?:please )?assist(?: me)?|(?:a )?list of (?:the )?commands"
         r"|(?:introduce|explain) (?:yourself|this (?:tool|program)|the commands))[\s?!.]*$",
@@ -258,7 +259,10 @@ COMMANDS = _rules(
     (
         "llm_status",
         "asks about the LLM provider",
-        r"^llm(?: (?:status|test|info|provider|providers|state|check|ping|list))?[\s?]*$"
+        r"^(?:which|what) (?:llms?|providers?|ais?|assistants?) (?:are there|exist|are available|can i use"
+        r"|are supported"
+        r"|do you (?:know|support|have))[\s?]*$|^llm(?: (?:status|test|info|provider|providers|state|check|ping"
+        r"|list))?[\s?]*$"
         r"|^llm (?:status|test)\b"
         rf"|\b(?:which|what|whose) (?:\w+ )?{_LLM}s?\b(?! .*\bfor\b)(?: (?:is|are|am|do|does|did|you|we|i|it"
         rf"|lqmf|currently|being|now|right|the)){{0,4}}(?: (?:active|using|used|use|configured|set|on|in use"
@@ -443,7 +447,7 @@ ACTIONS = _rules(
     (
         "compare",
         "asks to compare",
-        r"^compare\b|\bcompar(?:e|ing|es|ison)\b"
+        r"^compare\b|\bcompar(?:e|ing|es|ed|ison)\b"
         rf"|\b(?:{N}|{IT})(?: (?:vs\.?|versus|against|or|and) )(?:{THING})[\s?]*$"
         rf"|\b(?:difference|diff|differences)\b[^.;]*{N}[^.;]*{X}"
         rf"|{N}[^.;]*{X}[^;]*\b(?:better|best|faster|fastest|smaller|smallest|worse|wins?|higher|lower|bigger|larger)\b"
@@ -585,6 +589,8 @@ QUESTIONS = _rules(
         r"|memory usage)"
         rf" (?:of|for)\b[^.;]*(?:{MODELISH})|\boptions for\b[^.;]*(?:{MODELISH})"
         r"|\b(?:simulate|preview|pretend|rehearse|sketch)\b[^.;]*(?:quantiz\w*|plan|conver\w*)"
+        r"|\b(?:which|what) (?:\w+ )?(?:quant\w*|types?|bits|method|precision|format|settings?|version)\b[^.;]*"
+        rf"(?:{MODELISH})[^.;]*\b(?:would|should|do) (?:you|i|we)\b"
         r"|\bwhat should i (?:use|pick|choose|take|do|go)\b[^.;]*"
         r"|\b(?:best|right|optimal|ideal|good|recommended|sensible|suitable) (?:\w+ )?(?:quant\w*|types?|bits?"
         r"|methods?|precision|settings?|choice|option|way|level|setup)\b[^.;]*(?:\b(?:for|to|of|on)\b)"
@@ -731,7 +737,8 @@ OUTCOMES = _rules(
         r"^(?:list|ls|dir)\b|\b(?:list|enumerate|catalog(?:ue)?|inventory)\b"
         r"|\b(?:show|display|give|print|see|view|tell|get|find|name|let us see|look at|browse|fetch)(?: me"
         r"| us)? (?:(?:all|the|my|every|only|just|a|list|of|our|me|what|which|any|of my|everything|existing"
-        r"|available|saved|stored|finished|quantized|\d+[ -]?bits?|recent|latest|last|local|gguf|gptq"
+        r"|available|saved|stored|finished|quantized|\d+[ -]?bits?|recent|most|latest|last|two|three|five|ten|\d+"
+        r"|top|local|gguf|gptq"
         r"|bitsandbytes|bnb|type|failed|failing|successful|succeeded|completed|unsuccessful|broken|old|new"
         rf"|past|previous|cpu|gpu|{M}|that|i have) )*(?:{_THINGS}|quantized|everything|what i have|failures?"
         r"|successes|made|got)\b"

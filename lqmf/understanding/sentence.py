@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from lqmf.understanding.intents import classify, head, without_denied
+from lqmf.understanding.courtesy import head, without_denied
+from lqmf.understanding.intents import classify
 from lqmf.understanding.models import MARK, Entity
 from lqmf.understanding.patterns import Pattern, words
 from lqmf.understanding.rules import Rule
