@@ -5,7 +5,6 @@ Everything is made on first use, so that a command pays only for what it needs.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from functools import cached_property, partial
 from pathlib import Path
@@ -96,13 +95,12 @@ class App:
     def memory(self) -> MemoryAgent:
         from lqmf.agents.memory_agent import MemoryAgent
         from lqmf.store.open import may_have_running, open_store
-        from lqmf.utils.huggingface_auth import redact
 
         backend, folder = self.settings.values.storage_backend, self.workspace.store
         return MemoryAgent(
             partial(open_store, backend, folder),
             self.workspace.artifacts,
-            redact=redact,
+            redact=self.redact,
             notify=self.notify,
             may_have_running=partial(may_have_running, backend, folder),
         )
@@ -141,7 +139,7 @@ class App:
         from lqmf.jobs.journal import EventLog
         from lqmf.pipeline import Pipeline
 
-        self.bus.subscribe(EventLog(self.workspace.logs))
+        self.bus.subscribe(EventLog(self.workspace.logs, self.redact))
         self.bus.subscribe(self.memory.on_event)
         return Pipeline(
             self.workspace,
@@ -164,17 +162,13 @@ class App:
     def runner(self) -> Runner:
         from lqmf.jobs.runner import LocalRunner
 
-        environment = dict(os.environ)
-        if folder := self.settings.values.llama_cpp_dir:
-            environment["LQMF_LLAMA_CPP_DIR"] = folder
-        return LocalRunner(environment)
+        return LocalRunner()
 
     @cached_property
     def hub(self) -> HubClient:
         from lqmf.hub.client import HubClient
 
-        endpoint = os.environ.get("HF_ENDPOINT") or self.settings.dotenv.get("HF_ENDPOINT")
-        return HubClient(endpoint=endpoint, token_provider=self._token, retry=self._retry)
+        return HubClient(token_provider=self._token, retry=self._retry)
 
     @cached_property
     def _retry(self) -> RetryPolicy:
@@ -183,12 +177,23 @@ class App:
         return RetryPolicy(max_retries=self.settings.values.max_retries)
 
     def _token(self) -> str | None:
-        """The token of the settings (.env and the environment), else the one that huggingface_hub keeps."""
-        from lqmf.settings import secret
         from lqmf.utils import huggingface_auth
 
-        said = secret(self.settings, "hf_token") or secret(self.settings, "huggingface_token")
-        return said or huggingface_auth.token()[0]
+        return huggingface_auth.token(self.tokens())[0]
+
+    def tokens(self) -> dict[str, str | None]:
+        """Hugging Face tokens of the settings (.env and the environment), by the variable's name."""
+        from lqmf.settings import secret
+
+        return {name.upper(): secret(self.settings, name) for name in ("hf_token", "huggingface_token")}
+
+    def redact(self, text: str) -> str:
+        """`text` with every secret that the settings hold, or that looks like one, masked."""
+        from lqmf.settings import SECRETS, secret
+        from lqmf.utils import huggingface_auth
+
+        held = (secret(self.settings, name) for name in SECRETS)
+        return huggingface_auth.redact(text, secrets=[value for value in held if value])
 
     @cached_property
     def models(self) -> Models:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import difflib
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,8 +41,13 @@ def discover(folder: Path, on_broken: Tell | None = None) -> list[Artifact]:
 def find(name: str, artifacts: Sequence[Artifact]) -> Artifact:
     """The artifact that `name` means: a path, else its exact name, else the only one whose name holds it (in any case
     of letters). Raises AmbiguousName for several, NotFound for none, and what reading a foreign file raises."""
-    if name.startswith(("./", "../", "/", "~")) or name == "." or name.lower().endswith(".gguf"):
-        path = Path(name).expanduser().absolute()
+    if (
+        name.startswith(("./", "../", "/", "~"))
+        or name == "."
+        or name.lower().endswith(".gguf")
+        or Path(name).is_absolute()
+    ):
+        path = Path(os.path.expanduser(name)).absolute()  # an unknown ~user stays as it is
         if path.exists():
             return _at_path(path, artifacts)
     for matches in _tries(name, artifacts):
@@ -55,6 +61,18 @@ def find(name: str, artifacts: Sequence[Artifact]) -> Artifact:
 def receipt_path(path: Path) -> Path:
     """Where the receipt of the artifact at `path` is kept: in its folder, or beside a foreign file."""
     return path / RECEIPT if path.is_dir() else path.with_name(f"{path.stem}.{RECEIPT}")
+
+
+def paths(artifact: Artifact) -> list[Path]:
+    """All that belongs to an artifact on disk: its folder, or a foreign file with its other shards and its receipt."""
+    path = Path(artifact.path)
+    if path.is_dir():
+        return [path]
+    try:
+        files = shards(path)
+    except LqmfError:  # damaged, or a shard is missing: then only this one is known to belong
+        files = [path]
+    return [file for file in (*files, receipt_path(path)) if file.exists()]
 
 
 def foreign(path: Path) -> Artifact:

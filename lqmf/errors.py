@@ -37,11 +37,14 @@ Foreign errors are translated once, at the boundary, by type. Errors cross the w
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from lqmf.records import Question
+
+FULL = tuple(getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name))
 
 
 class LqmfError(Exception):
@@ -205,6 +208,13 @@ class MeasurementError(LqmfError):
 
 class StoreError(LqmfError):
     code = "store"
+
+
+def of_system(error: OSError, details: str = "") -> LqmfError:
+    """What the system refused, as one of ours; `details` says where to read more."""
+    if error.errno in FULL:
+        return DiskFull("The disk is full.", "`lqmf disk` shows what can be removed; then `lqmf resume`.")
+    return LqmfError(f"The system refused: {error}.", details or "`lqmf doctor` checks the workspace.")
 
 
 def _tree(root: type[LqmfError]) -> dict[str, type[LqmfError]]:

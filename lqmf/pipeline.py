@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from lqmf import artifacts as shelf
 from lqmf import workspace
-from lqmf.agents.planner_agent import PlannerAgent, Request, artifact_name, with_download
+from lqmf.agents.planner_agent import PlannerAgent, Request, artifact_name
 from lqmf.errors import GatedModel, JobCancelled, LqmfError, NeedsInput, NotFound, Unauthorized, UsageError
 from lqmf.events import Bus, Emit, JobStarted, Notice
-from lqmf.jobs.journal import new_id
+from lqmf.jobs.journal import hold, new_id
 from lqmf.records import (
     Artifact,
     Decision,
@@ -87,6 +87,14 @@ class Models:
     login: Callable[[str], Any]
 
 
+class _AnotherModel(Exception):
+    """The user named another model while the plan was made: its metadata is needed first."""
+
+    def __init__(self, slots: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.slots = slots
+
+
 class Pipeline:
     """The agents of one workspace, in order."""
 
@@ -141,9 +149,14 @@ class Pipeline:
     async def plan(self, decision: Decision, ask: Ask) -> list[Planned]:
         """The plans for what was said, every open question answered. Raises LqmfError."""
         slots = await self._with_model(dict(decision.slots), ask)
-        info = await self._inspect(self._models.resolve(str(slots["model"])), ask)
-        self._memory.remember_model(info)
-        return [await self._plan_one({**slots, "type": name}, info, decision.intent, ask) for name in _types(slots)]
+        while True:
+            info = await self._inspect(self._models.resolve(str(slots["model"])), ask)
+            self._memory.remember_model(info)
+            try:
+                types = _types(slots)
+                return [await self._plan_one({**slots, "type": name}, info, decision.intent, ask) for name in types]
+            except _AnotherModel as change:
+                slots = dict(change.slots)
 
     async def _with_model(self, slots: dict[str, Any], ask: Ask) -> dict[str, Any]:
         if slots.get("model"):
@@ -172,9 +185,20 @@ class Pipeline:
         return Planned(self._planner.plan(request, new_id()), info)
 
     def _corrected(self, request: Request, line: str, intent: str) -> Request:
-        """A line that is no answer may still change the wish: "no, 8 bits"."""
+        """A line that is no answer may still change the wish: "no, 8 bits". Raises _AnotherModel."""
         decision = self._understanding.decide(Utterance(line))
-        return dataclasses.replace(request, slots=decision.slots) if decision.intent == intent else request
+        if decision.intent != intent:
+            return request
+        changed = {name for name, value in decision.slots.items() if request.slots.get(name) != value}
+        slots = {**request.slots, **decision.slots}
+        if changed & {"bits", "method"} and "type" not in decision.slots:
+            changed.add("type")
+            slots.pop("type", None)
+        if "model" in changed:
+            raise _AnotherModel(slots)
+        return dataclasses.replace(
+            request, slots=slots, asked=request.asked - changed, advised=request.advised - changed
+        )
 
     async def _inspect(self, ref: ModelRef, ask: Ask) -> ModelInfo:
         """The model's metadata; a closed door offers to log in, and then goes on."""
@@ -216,6 +240,11 @@ class Pipeline:
         return Quantized(tuple(jobs), tuple(made))
 
     async def _carry_out(self, job: str, planned: Planned, attempt: int) -> Artifact:
+        """One job of ours alone: a second process that takes it up is refused before it touches anything."""
+        with hold(self._place.logs / f"{job}.job.lock"):
+            return self._fresh(await self._execute(job, planned, attempt))
+
+    async def _execute(self, job: str, planned: Planned, attempt: int) -> Artifact:
         from lqmf.agents.executor_agent import Work
 
         plan = planned.plan
@@ -238,9 +267,10 @@ class Pipeline:
             test=self._test_published,
             published=self._published,
             replan=self._planner.on_cpu,
+            missing=self._models.missing,
             first_attempt=attempt,
         )
-        return self._fresh(await self._executor.execute(work))
+        return await self._executor.execute(work)
 
     def _published(self, artifact: Artifact, manifest: Manifest) -> None:
         self._memory.remember_artifact(artifact, manifest)
@@ -293,12 +323,10 @@ class Pipeline:
         source = self._models.stored(manifest.model, manifest.commit)
         if source is None:
             return None, f"its source, {manifest.model.id}, is not on this machine"
-        params = {
-            "source": str(source),
-            "scratch": str(scratch),
-            "name": workspace.safe_name(manifest.model.id),
-            "allow_remote_code": bool(manifest.plan.get("allow_remote_code")),
-        }
+        if changed := await asyncio.to_thread(_changed, manifest, source):
+            return None, f"its source has changed since: {changed} is another file now"
+        # What a manifest says is no permission: a model's own Python is not run to measure an artifact.
+        params = {"source": str(source), "scratch": str(scratch), "name": workspace.safe_name(manifest.model.id)}
         result = await self._runner.run(Task(job, "convert", params, log), self._bus.publish)
         return Path(result["base"]), None
 
@@ -313,6 +341,7 @@ class Pipeline:
             job=what.job,
             log=what.log,
             emit=emit,
+            device=what.device,
         )
         document = self._feedback.benchmark_document(what.artifact, receipt)
         path = self._place.benchmarks / f"{what.artifact.name}-{what.job}.json"
@@ -358,7 +387,8 @@ class Pipeline:
 
     def delete(self, artifact: Artifact) -> None:
         """Hide an artifact in one step, then remove it; its record stays. Raises LqmfError."""
-        workspace.remove(Path(artifact.path))
+        for path in shelf.paths(artifact):
+            workspace.remove(path)
         with contextlib.suppress(NotFound):  # a file that someone dropped there was never recorded
             self._memory.forget(artifact.name)
 
@@ -377,14 +407,15 @@ class Pipeline:
         row = self._memory.job(job) if job else self._last_unfinished()
         if row["kind"] != "quantize":
             raise UsageError(f"{row['id']} was a {row['kind']}, which is done anew.", f"`lqmf test {row['title']}`")
+        if row in self._memory.running_jobs():
+            raise UsageError(f"{row['id']} is running, in process {row['owner_pid']}.", "`lqmf cancel` ends it.")
         plan = from_json(QuantizationPlan, row["plan"])
         attempt = int(row["attempts"] or 1) + 1
         if artifact := self._made_by(plan.id):
             await self._finish_test(row["id"], artifact, plan.test, attempt)
         else:
-            info = await self._inspect(plan.model, ask)
-            estimate = plan.estimate and with_download(plan.estimate, self._models.missing(info))
-            plan = dataclasses.replace(plan, estimate=estimate)
+            pinned = dataclasses.replace(plan.model, revision=plan.commit or plan.model.revision)
+            info = dataclasses.replace(await self._inspect(pinned, ask), ref=plan.model)
             artifact = await self._carry_out(row["id"], Planned(plan, info), attempt)
         return Quantized((row["id"],), (self._fresh(artifact),))
 
@@ -415,13 +446,21 @@ class Pipeline:
         result = await self._runner.run(Task(job, "generate", params, self._executor.log(job)), self._bus.publish)
         return str(result["text"])
 
-    def notice(self, text: str) -> None:
-        """A sentence for people, through the bus."""
-        self._bus.publish(Notice(text=text))
-
 
 def _manifest(artifact: Artifact) -> Manifest:
     return from_json(Manifest, workspace.read_json(Path(artifact.path) / workspace.MANIFEST))
+
+
+def _changed(manifest: Manifest, source: Path) -> str | None:
+    """The first file of a local source that is not what the manifest says; a commit of the Hub does not change."""
+    if manifest.model.kind == "hub":
+        return None
+    known = manifest.source_sha256.items()
+    return next((name for name, told in known if not _is(source / name, told)), None)
+
+
+def _is(file: Path, sha256: str) -> bool:
+    return file.is_file() and workspace.sha256(file) == sha256
 
 
 def _types(slots: Mapping[str, Any]) -> list[str | None]:

@@ -204,6 +204,11 @@ class Estimate:
     seconds: float | None = None
     download_bytes: int = 0
 
+    def with_download(self, download_bytes: int) -> Estimate:
+        """The same work with so much still to be fetched: the files stay beside what is made."""
+        work = self.disk_peak_bytes - self.download_bytes
+        return dataclasses.replace(self, download_bytes=download_bytes, disk_peak_bytes=work + download_bytes)
+
 
 @dataclass(frozen=True)
 class QuantizationPlan:

@@ -47,7 +47,6 @@ class Settings(BaseSettings):
     gpu_memory_limit: float = Field(8.0, gt=0, description="GB of GPU memory that plans may use")
     cpu_fallback: bool = Field(False, description="plan again on the CPU when the GPU runs out of memory")
     keep_16bit: bool = Field(False, description="keep the 16-bit GGUF that a quantization makes on the way")
-    llama_cpp_dir: str = Field("", description="a llama.cpp checkout to take the converter from")
     api_host: str = Field("127.0.0.1", description="address that the API server listens on")
     api_port: int = Field(8000, ge=1, le=65535, description="port that the API server listens on")
     api_reload: bool = Field(False, description="restart the API server when its code changes")
@@ -83,13 +82,6 @@ class Loaded:
         self.values = values
         self.origins = dict(origins)
         self.root = root
-
-    @property
-    def dotenv(self) -> dict[str, str | None]:
-        """All that .env says, others' variables included."""
-        from dotenv import dotenv_values
-
-        return dotenv_values(self.root / DOTENV)
 
     def describe(self, key: str) -> dict[str, Any]:
         """One setting as `config get` shows it; secrets only say whether they are set."""

@@ -41,7 +41,7 @@ class Workspace:
 
     def relocated(self, folders: Mapping[str, str]) -> Workspace:
         """The same workspace with some folders elsewhere; relative ones count from the root."""
-        moved = {name: self.root / Path(folder).expanduser() for name, folder in folders.items()}
+        moved = {name: self.root / os.path.expanduser(folder) for name, folder in folders.items()}
         return dataclasses.replace(self, **moved)
 
 
@@ -61,9 +61,9 @@ def at(root: Path) -> Workspace:
 def find_root(explicit: str | None, start: Path, environment: Mapping[str, str]) -> tuple[Path, str]:
     """Where the workspace is, and why: --workspace, LQMF_HOME, the nearest config.json upward that is ours, ~/.lqmf."""
     if explicit:
-        return Path(explicit).expanduser().absolute(), "--workspace"
+        return Path(os.path.expanduser(explicit)).absolute(), "--workspace"
     if environment.get("LQMF_HOME"):
-        return Path(environment["LQMF_HOME"]).expanduser().absolute(), "LQMF_HOME"
+        return Path(os.path.expanduser(environment["LQMF_HOME"])).absolute(), "LQMF_HOME"
     for folder in (start, *start.parents):
         if _is_ours(folder / "config.json"):
             return folder, "config.json"

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import dataclasses
 import datetime
-import errno
 import platform
 import shutil
 import time
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from lqmf import __version__, workspace
-from lqmf.errors import DiskFull, GpuOutOfMemory, JobCancelled, LqmfError, OutOfMemory, RateLimited
+from lqmf.errors import DiskFull, GpuOutOfMemory, JobCancelled, JobError, LqmfError, OutOfMemory, RateLimited, of_system
 from lqmf.events import AttemptFailed, Bus, Emit, JobFinished, JobStarted, Notice, StageFinished, StageStarted
 from lqmf.jobs.runner import Runner
 from lqmf.quantization.base import Built
@@ -36,9 +35,10 @@ from lqmf.records import (
     from_json,
     to_json,
 )
+from lqmf.units import file_size, memory_size
 from lqmf.workspace import Workspace
 
-FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 60.0
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, PATIENCE_SECONDS = 1.0, 60.0, 300.0
 MANIFEST_VERSION = 1
 
 Fetch = Callable[[ModelInfo, Emit, str], Awaitable[Path]]
@@ -55,6 +55,7 @@ class ToTest:
     base_reason: str | None
     depth: str
     job_seconds: float
+    device: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,15 @@ class Work:
     test: Callable[[ToTest, Emit], Awaitable[Receipt]]
     published: Callable[[Artifact, Manifest], None]
     replan: Callable[[QuantizationPlan, str], QuantizationPlan]
+    missing: Callable[[ModelInfo], int]  # bytes still to download
     first_attempt: int = 1
+
+
+@dataclass
+class _Count:
+    """The number of the attempt that runs, across retries and the fall-back to the CPU."""
+
+    attempt: int
 
 
 class ExecutorAgent:
@@ -120,33 +129,34 @@ class ExecutorAgent:
             finish("failed", error)
             raise
         except OSError as error:
-            told = _of_system(error)
+            told = of_system(error)
             finish("failed", told)
             raise told from error
+        except BaseException as error:
+            finish("failed", LqmfError(f"LQMF made a mistake: {type(error).__name__}: {error}", "`lqmf resume`"))
+            raise
         finish("done")
 
     # ------------------------------------------------------------ attempts
 
     async def _with_cpu_fallback(self, work: Work) -> Artifact:
+        count = _Count(work.first_attempt - 1)
         try:
-            return await self._with_retries(work)
+            return await self._with_retries(work, count)
         except GpuOutOfMemory as error:
             if not work.plan.cpu_fallback or work.plan.device == "cpu":
                 raise
-            self._failed(work.job, work.first_attempt, error, 0.0)
+            self._failed(work.job, count.attempt, error, 0.0)
             plan = work.replan(work.plan, "the GPU ran out of memory in the attempt before")
-            return await self._with_retries(dataclasses.replace(work, plan=plan, first_attempt=work.first_attempt + 1))
+            return await self._with_retries(dataclasses.replace(work, plan=plan), count)
 
-    async def _with_retries(self, work: Work) -> Artifact:
+    async def _with_retries(self, work: Work, count: _Count) -> Artifact:
         from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
-
-        def number(state: RetryCallState) -> int:
-            return work.first_attempt + state.attempt_number - 1
 
         def tell(state: RetryCallState) -> None:
             error = state.outcome.exception() if state.outcome else None
             if isinstance(error, LqmfError):
-                self._failed(work.job, number(state), error, state.upcoming_sleep)
+                self._failed(work.job, count.attempt, error, state.upcoming_sleep)
 
         async for attempt in AsyncRetrying(
             retry=retry_if_exception(_may_heal),
@@ -156,25 +166,29 @@ class ExecutorAgent:
             reraise=True,
         ):
             with attempt:
-                return await self._attempt(work, number(attempt.retry_state))
+                count.attempt += 1
+                return await self._attempt(work, count)
         raise AssertionError("an attempt returns or raises")
 
     def _failed(self, job: str, attempt: int, error: LqmfError, wait_seconds: float) -> None:
         told = error.to_json()
         self._bus.publish(AttemptFailed(job=job, attempt=attempt, error=told, retry_in_seconds=wait_seconds))
 
-    async def _attempt(self, work: Work, number: int) -> Artifact:
+    async def _attempt(self, work: Work, count: _Count) -> Artifact:
         started = time.monotonic()
-        title = f"{work.plan.model.id} as {work.plan.type or work.plan.method}"
-        self._bus.publish(JobStarted(job=work.job, kind="quantize", title=title, attempt=number))
-        self.check_room(work.plan)
+        self._started(work, count)
+        self.check_room(work)
         async with self._stage(work.job, "download"):
             source = await self._fetch(work.info, self._bus.publish, work.job)
         with workspace.scratch(self._place.artifacts, work.job) as scratch:
             artifact, base = await self._make(work, source, scratch)
-            await self.measure(work, artifact, base, time.monotonic() - started)
-            self._keep(work.plan, base)
+            base = self._keep(work.plan, base)
+            await self._measure(work, count, artifact, base, time.monotonic() - started)
         return artifact
+
+    def _started(self, work: Work, count: _Count) -> None:
+        title = f"{work.plan.model.id} as {work.plan.type or work.plan.method}"
+        self._bus.publish(JobStarted(job=work.job, kind="quantize", title=title, attempt=count.attempt))
 
     # ------------------------------------------------------------ stages
 
@@ -185,13 +199,15 @@ class ExecutorAgent:
             result = await self._runner.run(Task(work.job, "quantize", params, self.log(work.job)), self._bus.publish)
             built = from_json(Built, result)
             async with self._stage(work.job, "publish"):
-                artifact = await asyncio.to_thread(self._publish, work, built, source, out)
+                artifact = await _to_its_end(asyncio.to_thread(self._publish, work, built, source, out))
         finally:
             shutil.rmtree(out, ignore_errors=True)
         return artifact, Path(built.base) if built.base else None
 
     def _publish(self, work: Work, built: Built, source: Path, out: Path) -> Artifact:
-        """Write manifest, receipt and card, then make the folder visible."""
+        """Write manifest, receipt and card, then make the folder visible. Raises JobError when weights are missing."""
+        if absent := [name for name in built.files if not (out / name).is_file()]:
+            raise JobError(f"The quantization left no {', '.join(absent)}.", "`lqmf resume` makes it again.")
         waiting = to_json(Receipt(reasons={"*": "not measured yet"}))
         workspace.write_json(out / workspace.RECEIPT, waiting)
         draft = self._manifest(work, built, source, out)
@@ -227,46 +243,58 @@ class ExecutorAgent:
             run={"context": work.plan.context, "device": work.plan.device},
         )
 
-    async def measure(self, work: Work, artifact: Artifact, base: Path | None, job_seconds: float) -> None:
+    async def _measure(
+        self, work: Work, count: _Count, artifact: Artifact, base: Path | None, job_seconds: float
+    ) -> None:
         """Test a published artifact; its receipt and card are rewritten. Raises LqmfError; the artifact stays."""
         if work.plan.test == "none":
             return
         reason = None if base else "no 16-bit source was kept"
-        what = ToTest(work.job, self.log(work.job), artifact, base, reason, work.plan.test, job_seconds)
+        plan = work.plan
+        what = ToTest(work.job, self.log(work.job), artifact, base, reason, plan.test, job_seconds, plan.device)
         async with self._stage(work.job, "test"):
-            await work.test(what, self._bus.publish)
+            try:
+                await work.test(what, self._bus.publish)
+            except GpuOutOfMemory as error:
+                if not plan.cpu_fallback:
+                    raise
+                self._failed(work.job, count.attempt, error, 0.0)
+                count.attempt += 1
+                self._started(work, count)
+                await work.test(dataclasses.replace(what, device="cpu"), self._bus.publish)
 
-    def _keep(self, plan: QuantizationPlan, base: Path | None) -> None:
+    def _keep(self, plan: QuantizationPlan, base: Path | None) -> Path | None:
+        """Where the 16-bit file is from now on: with the models when it is to be kept, else where it was."""
         if base is None or not plan.keep_16bit:
-            return
-        target = (
-            self._place.models / "16bit" / f"{workspace.safe_name(plan.model.id)}-{plan.commit or 'local'}{base.suffix}"
-        )
+            return base
+        name = f"{workspace.safe_name(plan.model.id)}-{plan.commit or 'local'}{base.suffix}"
+        target = self._place.models / "16bit" / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(base, target)
         self._bus.publish(Notice(text=f"The 16-bit file is kept: {target}"))
+        return target
 
     # ------------------------------------------------------------ room, logs
 
-    def check_room(self, plan: QuantizationPlan) -> None:
-        """Raises DiskFull or OutOfMemory when the plan's estimate does not fit what is free now."""
+    def check_room(self, work: Work) -> None:
+        """Raises DiskFull or OutOfMemory when what is still to be done does not fit what is free now."""
         import psutil
 
-        if plan.estimate is None:
+        if work.plan.estimate is None:
             return
+        estimate = work.plan.estimate.with_download(work.missing(work.info))
         self._place.artifacts.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(self._place.artifacts).free
-        if plan.estimate.disk_peak_bytes > free:
+        if estimate.disk_peak_bytes > free:
             raise DiskFull(
-                f"This needs {plan.estimate.disk_peak_bytes / 1e9:.1f} GB of disk on the way, and "
-                f"{free / 1e9:.1f} GB are free in {self._place.artifacts}.",
+                f"This needs {file_size(estimate.disk_peak_bytes)} of disk on the way, and "
+                f"{file_size(free)} are free in {self._place.artifacts}.",
                 "`lqmf disk` shows what can be removed.",
             )
         available = psutil.virtual_memory().available
-        if plan.estimate.ram_peak_bytes > available:
+        if estimate.ram_peak_bytes > available:
             raise OutOfMemory(
-                f"This needs {plan.estimate.ram_peak_bytes / 2**30:.1f} GiB of memory, and "
-                f"{available / 2**30:.1f} GiB are free.",
+                f"This needs {memory_size(estimate.ram_peak_bytes)} of memory, and {memory_size(available)} are free.",
                 "Close other programs, or take a smaller model.",
             )
 
@@ -286,7 +314,20 @@ def _entries(folder: Path, *names: str) -> tuple[FileEntry, ...]:
     return tuple(from_json(FileEntry, entry) for entry in workspace.file_entries(folder, names or None))
 
 
+async def _to_its_end(work: Awaitable[Artifact]) -> Artifact:
+    """What has begun to become visible is finished, even when the job is cancelled meanwhile."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
+
+
 def _may_heal(error: BaseException) -> bool:
+    """Whether another attempt is worth it; a server that wants to be left alone for long is not waited for."""
+    if isinstance(error, RateLimited) and (error.retry_after_seconds or 0) > PATIENCE_SECONDS:
+        return False
     return isinstance(error, LqmfError) and error.transient
 
 
@@ -298,12 +339,6 @@ def _waiting_time(state: Any) -> float:
     if isinstance(error, RateLimited) and error.retry_after_seconds is not None:
         return float(error.retry_after_seconds)
     return float(wait_exponential_jitter(FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS)(state))
-
-
-def _of_system(error: OSError) -> LqmfError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskFull("The disk is full.", "`lqmf disk` shows what can be removed; then `lqmf resume`.")
-    return LqmfError(f"The system refused: {error}.", "`lqmf doctor` checks the workspace.")
 
 
 def _artifact(path: Path, manifest: Manifest, plan: QuantizationPlan) -> Artifact:

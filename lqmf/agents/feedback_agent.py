@@ -16,7 +16,7 @@ from statistics import fmean
 from typing import Any
 
 import lqmf
-from lqmf.errors import JobCancelled, JobError, MeasurementError, ModelError, ResourceError
+from lqmf.errors import GpuOutOfMemory, JobCancelled, JobError, MeasurementError, ModelError, ResourceError
 from lqmf.events import Emit, Notice
 from lqmf.records import Artifact, Check, Hardware, Receipt, Task, from_json, to_json
 
@@ -102,7 +102,7 @@ class FeedbackAgent:
         try:
             probed = await self._run(what.task("probe", depth=what.depth, budget_seconds=limit), what.emit)
         except (ModelError, JobError, ResourceError) as error:
-            if isinstance(error, JobCancelled):
+            if isinstance(error, JobCancelled | GpuOutOfMemory):  # the latter is worth another try, on the CPU
                 raise
             what.emit(Notice(text=f"{what.artifact.name} does not run: {error}", level="warning"))
             failed = to_json(Check("loads", False, error.message))
@@ -122,7 +122,7 @@ class FeedbackAgent:
         try:
             return await self._run(task, what.emit)
         except (ModelError, JobError, ResourceError, MeasurementError) as error:
-            if isinstance(error, JobCancelled):
+            if isinstance(error, JobCancelled | GpuOutOfMemory):  # the latter is worth another try, on the CPU
                 raise
             what.emit(Notice(text=f"Quality could not be measured: {error}", level="warning"))
             return _unmeasured(error.message)

@@ -110,13 +110,17 @@ class MemoryAgent:
     # ------------------------------------------------------------ what happened
 
     def on_event(self, event: events.Event) -> None:
-        """Record a job's progress; a subscriber of the bus. A store that fails is told of once, and stops no job."""
+        """Record a job's progress; a subscriber of the bus."""
+        self._tolerantly(lambda: self._record(event))
+
+    def _tolerantly(self, write: Callable[[], None]) -> None:
+        """Write a record. A store that fails is told of once; it stops no job, and hides nothing that went wrong in it."""
         try:
-            self._record(event)
+            write()
         except StoreError as error:
             if not self._complained:
                 self._complained = True
-                self._notify(f"This job is not being recorded. {error.message} {error.remedy}")
+                self._notify(f"This is not being recorded. {error.message} {error.remedy}")
 
     def _record(self, event: events.Event) -> None:
         match event:
@@ -164,20 +168,20 @@ class MemoryAgent:
 
     def start_job(self, job: Job) -> None:
         """Record a job as this process's own, before its first event."""
-        self._put("jobs", job_rows.job_row(job, owners.this_process()))
+        self._tolerantly(lambda: self._put("jobs", job_rows.job_row(job, owners.this_process())))
 
     def remember_turn(self, session: str, text: str, decision: Decision, status: str) -> None:
         """Record one line of the dialogue, what it was understood as, and how it ended."""
         row = {"session": session, "at": self._clock(), "text": text, "status": status, **to_json(decision)}
-        self._put("turns", row)
+        self._tolerantly(lambda: self._put("turns", row))
 
     def remember_model(self, info: ModelInfo) -> None:
         """Record what is known of a model; a second time replaces the first."""
-        self._put("models", model_row(info, self._clock()))
+        self._tolerantly(lambda: self._put("models", model_row(info, self._clock())))
 
     def remember_plan(self, plan: QuantizationPlan) -> None:
         """Record a plan, with its choices and their reasons."""
-        self._put("plans", plan_row(to_json(plan), self._clock()))
+        self._tolerantly(lambda: self._put("plans", plan_row(to_json(plan), self._clock())))
 
     def remember_artifact(self, artifact: Artifact, manifest: Manifest | None = None) -> None:
         """Record an artifact. A deleted one of the same name keeps its record, under its name and time of deletion."""

@@ -194,7 +194,7 @@ class PlannerAgent:
             cpu_fallback=fallback,
             test=test,
             choices=choices,
-            estimate=with_download(backend.estimate(info, plan, request.hardware), request.download_bytes),
+            estimate=backend.estimate(info, plan, request.hardware).with_download(request.download_bytes),
         )
 
     def _draft(self, backend: Backend, request: Request, name: str, identifier: str) -> QuantizationPlan:
@@ -375,12 +375,6 @@ class PlannerAgent:
             "quick": "speed, memory and loss, in at most two minutes or a fifth of the job's time",
             "comprehensive": "every window of the evaluation text",
         }[test]
-
-
-def with_download(estimate: Estimate, download_bytes: int) -> Estimate:
-    """The estimate of a plan whose model must still be fetched: its files stay beside what is made."""
-    work = estimate.disk_peak_bytes - estimate.download_bytes
-    return dataclasses.replace(estimate, download_bytes=download_bytes, disk_peak_bytes=work + download_bytes)
 
 
 def kv_cache_bytes(config: Mapping[str, Any], context: int, bytes_per_value: int = 2) -> int:

@@ -14,7 +14,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lqmf.errors import LqmfError
@@ -54,7 +53,7 @@ def fix(app: App) -> None:
     """Fetch the llama.cpp converter, if it is absent. Raises LqmfError."""
     from lqmf.quantization.gguf import toolchain
 
-    toolchain.ensure(_checkout(app))
+    toolchain.ensure()
 
 
 # ---------------------------------------------------------------- machine and versions
@@ -121,16 +120,11 @@ def _reinstall() -> str:
 # ---------------------------------------------------------------- toolchain and workspace
 
 
-def _checkout(app: App) -> Path | None:
-    folder = app.settings.values.llama_cpp_dir
-    return Path(folder).expanduser() if folder else None
-
-
 def _toolchain(app: App) -> Check:
     from lqmf.quantization.gguf import toolchain
 
     try:
-        found = toolchain.find(_checkout(app))
+        found = toolchain.find()
     except LqmfError as error:
         return Check("converter", "missing", error.message, error.remedy)
     if found is None:

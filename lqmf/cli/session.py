@@ -94,6 +94,7 @@ class Session:
         inner = Session(Screen(json=True), self.options)
         inner._app = self.app
         outcome = await inner.run(invocation, text)
+        self._app = inner._app
         return Outcome(outcome.data, None, outcome.exit_code)
 
     async def _run(self, invocation: Invocation, text: str) -> Outcome:

@@ -6,6 +6,7 @@ familiar name (the alias table is handed in) or a Hub id, `org/name[@revision]`.
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections.abc import Callable
@@ -67,7 +68,7 @@ def is_repo_id(text: str) -> bool:
 
 def _local(text: str) -> ModelRef:
     try:
-        folder = Path(text).expanduser().resolve()
+        folder = Path(os.path.expanduser(text)).resolve()
         found = folder.is_dir()
     except (OSError, RuntimeError, ValueError):  # a loop of links, an unknown ~user, a name too long
         folder, found = Path(text), False

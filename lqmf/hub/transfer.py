@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -17,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
-from lqmf.errors import ConnectionBroken, DiskFull, IntegrityError, LqmfError, TransferError
+from lqmf.errors import FULL, ConnectionBroken, DiskFull, IntegrityError, LqmfError, TransferError
 from lqmf.hub import translate
 from lqmf.hub.client import HubClient
 from lqmf.hub.journal import Partial
@@ -30,7 +29,6 @@ from lqmf.records import RemoteFile
 if TYPE_CHECKING:
     import httpx2
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _REDIRECTS = 10
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
@@ -220,7 +218,7 @@ class FileTransfer:
 
 def disk_error(error: OSError, what: object) -> LqmfError:
     """DiskFull for a full disk, quota or file size limit; TransferError for another fault of the disk."""
-    if error.errno in _FULL:
+    if error.errno in FULL:
         return DiskFull(
             f"The disk is full: {what} could not be written ({os.strerror(error.errno or 0)}).",
             "Free some space (lqmf disk), then run the same command again: it goes on where it stopped.",

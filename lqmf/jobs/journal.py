@@ -9,7 +9,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -63,17 +63,20 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 class EventLog:
-    """Writes every event of a job to `logs/<job>.jsonl`, one JSON object a line."""
+    """Writes every event of a job to `logs/<job>.jsonl`, one JSON object a line, redacted. A full disk stops no job."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, redact: Callable[[str], str]) -> None:
         self._folder = folder
+        self._redact = redact
 
     def __call__(self, event: Event) -> None:
         if not event.job:
             return
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with (self._folder / f"{event.job}.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(event.to_json(), ensure_ascii=False) + "\n")
+        line = self._redact(json.dumps(event.to_json(), ensure_ascii=False)) + "\n"
+        with contextlib.suppress(OSError):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with (self._folder / f"{event.job}.jsonl").open("a", encoding="utf-8") as file:
+                file.write(line)
 
 
 def tail(path: Path, lines: int = 5) -> str:

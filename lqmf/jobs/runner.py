@@ -69,6 +69,8 @@ class LocalRunner:
             process.stdin.write(json.dumps(to_json(task)).encode() + b"\n")
             await process.stdin.drain()
         async for line in process.stdout:
+            if not line.endswith(b"\n"):
+                break  # torn: the worker died in the middle of it
             document = json.loads(line)
             if "event" in document:
                 emit(dataclasses.replace(events.from_json(document), job=task.job))

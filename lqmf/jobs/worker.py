@@ -7,7 +7,6 @@ to the job's log before any library is loaded. Knows no model, no store, no term
 
 from __future__ import annotations
 
-import errno
 import importlib
 import json
 import os
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from lqmf import records
-from lqmf.errors import DiskFull, LqmfError, OutOfMemory
+from lqmf.errors import LqmfError, OutOfMemory, of_system
 from lqmf.events import Event
 from lqmf.jobs.journal import hold
 
@@ -90,8 +89,8 @@ def explain(error: BaseException, log: str) -> LqmfError:
         return error
     if isinstance(error, MemoryError):
         return OutOfMemory("There was not enough memory.", "Close other programs, or choose a smaller type.")
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskFull("The disk is full.", "`lqmf disk` shows what can be removed.")
+    if isinstance(error, OSError):
+        return of_system(error, f"Details are in {log}.")
     return LqmfError(f"The worker failed: {type(error).__name__}: {error}", f"Details are in {log}.")
 
 

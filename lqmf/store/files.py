@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import sqlite3
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
-from lqmf.errors import StoreError
-
-FULL = (errno.ENOSPC, errno.EDQUOT) if hasattr(errno, "EDQUOT") else (errno.ENOSPC,)
+from lqmf.errors import FULL, StoreError
 
 
 def set_aside(path: Path, companions: tuple[str, ...] = ()) -> Path:

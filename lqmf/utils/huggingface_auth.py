@@ -11,7 +11,7 @@ import re
 import stat
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +30,14 @@ _SECRETS = re.compile(
 )
 
 
-def token() -> tuple[str | None, str]:
+def token(said: Mapping[str, str | None] | None = None) -> tuple[str | None, str]:
     """The token in use and where it comes from: an environment variable's name, "cache", "hf cli" or "none".
 
     Order: HF_TOKEN, HUGGINGFACE_TOKEN, the token that huggingface_hub keeps as active, then the one that the hf
-    command stored (only when it stored exactly one).
+    command stored (only when it stored exactly one). `said` holds the first two where they are set in `.env` too.
     """
     for name in _ENVIRONMENT:
-        if value := os.environ.get(name, "").strip():
+        if value := ((said or {}).get(name) or os.environ.get(name, "")).strip():
             return value, name
     from huggingface_hub import get_token
     from huggingface_hub.utils import get_stored_tokens  # type: ignore[attr-defined]
@@ -48,12 +48,12 @@ def token() -> tuple[str | None, str]:
     return (stored[0], "hf cli") if len(stored) == 1 else (None, "none")
 
 
-def status(*, endpoint: str | None = None) -> dict[str, Any]:
+def status(*, endpoint: str | None = None, said: Mapping[str, str | None] | None = None) -> dict[str, Any]:
     """Who is logged in: `{"logged_in", "source", "user", "fullname", "type", "plan", "orgs", "token_role"}`.
 
     Asks the Hub (whoami). Without a token nothing is asked. Raises Unauthorized, RateLimited, Offline and the like.
     """
-    value, source = token()
+    value, source = token(said)
     if value is None:
         return {"logged_in": False, "source": source}
     return {"logged_in": True, "source": source, **_account(_whoami(value, endpoint))}

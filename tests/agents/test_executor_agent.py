@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from lqmf.errors import (
     WorkerDied,
 )
 from lqmf.hardware import detect
-from lqmf.hub.metadata import describe_folder
+from lqmf.hub.describe import describe_folder
 from lqmf.jobs.runner import LocalRunner
 from lqmf.quantization.registry import backends
 from lqmf.records import Estimate, ModelRef, Receipt
@@ -60,7 +61,9 @@ class Scene:
         info = describe_folder(ModelRef("demo", "demo"), DEMO)
         slots = {"type": "Q4_K_M", "cpu_fallback": True}
         plan = PLANNER.plan(Request(slots, info, detect()), "plan-1")
-        self.work = Work("job-1", plan, info, artifact_name(plan), self.test, self.publish, PLANNER.on_cpu)
+        self.work = Work(
+            "job-1", plan, info, artifact_name(plan), self.test, self.publish, PLANNER.on_cpu, lambda _info: 0
+        )
 
     async def fetch(self, info, emit, job):
         if self.fetch_fails:
@@ -197,3 +200,63 @@ def test_the_16_bit_file_is_kept_when_asked(tmp_path):
     scene = Scene(tmp_path)
     scene.run(plan=dataclasses.replace(scene.work.plan, keep_16bit=True))
     assert [p.suffix for p in (tmp_path / "models" / "16bit").iterdir()] == [".gguf"]
+
+
+def test_a_cancel_in_the_middle_of_publishing_leaves_a_whole_artifact_or_none(tmp_path, monkeypatch):
+    scene = Scene(tmp_path)
+    hashing = workspace.sha256
+
+    def slow_hash(path):
+        time.sleep(0.2)  # the window that a large model's hashing leaves open
+        return hashing(path)
+
+    monkeypatch.setattr(workspace, "sha256", slow_hash)
+
+    async def cancel_at_publish() -> None:
+        running = asyncio.create_task(scene.agent.execute(scene.work))
+        while not any(e.stage == "publish" for e in scene.of(events.StageStarted)):
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        running.cancel()
+        await running
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(cancel_at_publish())
+    for name in scene.visible:
+        folder = tmp_path / "quantized-models" / name
+        manifest = workspace.read_json(folder / "manifest.json")
+        assert any(e["path"].endswith(".gguf") for e in manifest["files"])
+        assert all(hashing(folder / e["path"]) == e["sha256"] for e in manifest["files"])
+
+
+def test_a_server_that_wants_to_be_left_alone_for_a_day_is_not_waited_for(tmp_path):
+    scene = Scene(tmp_path, fetch_fails=[RateLimited("429", "", retry_after_seconds=86_400.0)])
+    with pytest.raises(RateLimited):
+        scene.run()
+    assert len(scene.of(events.JobStarted)) == 1
+
+
+def test_attempts_are_numbered_through_retries_and_the_fall_back(tmp_path):
+    broken, full = ConnectionBroken("cut", ""), GpuOutOfMemory("full", "")
+    scene = Scene(tmp_path, runner=ScriptedRunner(full), fetch_fails=[broken])
+    scene.run(plan=dataclasses.replace(scene.work.plan, device="gpu"))
+    assert [e.attempt for e in scene.of(events.JobStarted)] == [1, 2, 3]
+    assert [(e.attempt, e.error["code"]) for e in scene.of(events.AttemptFailed)] == [
+        (1, "connection_broken"),
+        (2, "gpu_out_of_memory"),
+    ]
+
+
+def test_a_gpu_that_is_full_in_the_test_alone_is_tested_again_on_the_cpu(tmp_path):
+    scene = Scene(tmp_path)
+    devices = []
+
+    async def full_once(what, emit):
+        devices.append(what.device)
+        if len(devices) == 1:
+            raise GpuOutOfMemory("full", "")
+        return Receipt()
+
+    scene.run(plan=dataclasses.replace(scene.work.plan, device="gpu"), test=full_once)
+    assert devices == ["gpu", "cpu"]
+    assert len(scene.visible) == 1

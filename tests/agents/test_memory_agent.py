@@ -409,6 +409,6 @@ def test_a_store_that_fails_is_told_of_once_and_stops_no_job(tmp_path: Path) -> 
     bus.subscribe(agent.on_event)
     bus.publish(events.JobStarted(job="j", kind="quantize", title="t"))
     bus.publish(events.JobFinished(job="j", status="done", seconds=1.0))
-    assert heard == ["This job is not being recorded. The disk is full. `lqmf disk`"]
+    assert heard == ["This is not being recorded. The disk is full. `lqmf disk`"]
     with pytest.raises(StoreError):
         agent.list_records()

@@ -9,7 +9,6 @@ Knows nothing about jobs or plans: `convert.py` starts it.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import runpy
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from lqmf.errors import (
+    FULL,
     DiskFull,
     IncompleteModel,
     LqmfError,
@@ -184,7 +184,7 @@ def translate(error: BaseException) -> LqmfError:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if isinstance(error, MemoryError):
         return OutOfMemory("Converting the model to GGUF ran out of memory.", "Close other programs and try again.")
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    if isinstance(error, OSError) and error.errno in FULL:
         return DiskFull(
             "The disk filled up while the model was converted to GGUF.", "Run `lqmf disk` to see what to free."
         )

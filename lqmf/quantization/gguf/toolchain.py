@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lqmf.errors import DiskFull, LqmfError, ToolchainError
+from lqmf.errors import FULL, DiskFull, LqmfError, ToolchainError
 
 PACKAGE = "llama-cpp-python"
 CHECKOUT_VARIABLE = "LQMF_LLAMA_CPP_DIR"
@@ -208,7 +208,7 @@ def _extract(archive: Path, into: Path) -> None:
 
 
 def _storage_error(error: OSError, home: Path) -> LqmfError:
-    if error.errno == 28:  # ENOSPC
+    if error.errno in FULL:
         return DiskFull(f"No room for the llama.cpp converter in {home.parent}.", "Free 100 MB and try again.")
     return ToolchainError(
         f"The llama.cpp converter cannot be kept in {home.parent}: {error.strerror or error}.",
