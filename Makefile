@@ -14,7 +14,7 @@ demo: .venv/.core ## set up, then quantize, measure and ask the bundled model
 	$(BIN)/lqmf demo
 
 test: .venv/.dev ## set up, then run every test
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: .venv/.dev ## linters and types
 	$(BIN)/ruff check .

@@ -114,7 +114,7 @@ class MemoryAgent:
         self._tolerantly(lambda: self._record(event))
 
     def _tolerantly(self, write: Callable[[], None]) -> None:
-        """Write a record. A store that fails is told of once; it stops no job, and hides nothing that went wrong in it."""
+        """Write a record. A store that fails is told of once; it stops no job and hides no error."""
         try:
             write()
         except StoreError as error:
