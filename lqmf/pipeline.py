@@ -178,6 +178,7 @@ class Pipeline:
                 request = history.pop() if history else request
                 continue
             if reply.kind == "other":
+                history.append(request)
                 request = self._corrected(request, str(reply.value), intent)
                 continue
             history.append(request)
@@ -432,8 +433,9 @@ class Pipeline:
         return next((a for a in made if _manifest(a).plan.get("id") == plan), None)
 
     def _last_unfinished(self) -> dict[str, Any]:
+        made = self._memory.list_records(status="ok")
         for row in self._memory.list_records(status="failed"):
-            if row["job_kind"] == "quantize":
+            if row["job_kind"] == "quantize" and not any(_supersedes(artifact, row) for artifact in made):
                 return self._memory.job(row["id"])
         raise NotFound("There is nothing to resume.", "`lqmf list` shows what was done.")
 
@@ -461,6 +463,12 @@ def _changed(manifest: Manifest, source: Path) -> str | None:
 
 def _is(file: Path, sha256: str) -> bool:
     return file.is_file() and workspace.sha256(file) == sha256
+
+
+def _supersedes(artifact: Mapping[str, Any], job: Mapping[str, Any]) -> bool:
+    """Whether what an unfinished job was to make has been made since."""
+    same = all(artifact[name] == job[name] for name in ("model", "method", "type"))
+    return bool(same and artifact["at"] > job["at"])
 
 
 def _types(slots: Mapping[str, Any]) -> list[str | None]:

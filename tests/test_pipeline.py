@@ -71,6 +71,18 @@ def test_back_takes_the_last_answer_back(app):
     assert asked == ["type", "cpu_fallback", "type", "cpu_fallback"]
 
 
+def test_back_takes_a_correction_back_too(app):
+    [plan], _ = plans(app, "quantize demo to 4 bits", "no, 5 bits", "back", "Q4_1")
+    assert plan.type == "Q4_1"
+
+
+def test_a_contradiction_settled_by_the_recommendation_is_not_called_the_users_answer(app):
+    [plan], asked = plans(app, "quantize demo to Q8_0 in 4 bits", "yes")
+    assert (plan.type, plan.bits, asked) == ("Q8_0", 8, ["bits"])
+    sources = {choice.name: choice.source for choice in plan.choices}
+    assert (sources["type"], sources["bits"]) == ("rules", "rules")
+
+
 def test_no_to_what_everything_hangs_on_changes_nothing(app, tmp_path):
     with pytest.raises(JobCancelled):
         plans(app, "quantize demo to Q4_K_M for gpu", "no")

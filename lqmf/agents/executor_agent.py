@@ -105,9 +105,18 @@ class ExecutorAgent:
     async def execute(self, work: Work) -> Artifact:
         """Do the job and return its artifact. Raises LqmfError; a cancelled job leaves only what can be resumed."""
         with self.recorded(work.job) as result:
-            artifact = await self._with_cpu_fallback(work)
-            result["artifact"] = artifact.name
-        return artifact
+
+            def published(artifact: Artifact, manifest: Manifest) -> None:
+                result["artifact"] = artifact.name
+                work.published(artifact, manifest)
+
+            try:
+                return await self._with_cpu_fallback(dataclasses.replace(work, published=published))
+            except asyncio.CancelledError:
+                if name := result.get("artifact"):
+                    text = f"{name} is made, but not measured: `test {name}` does that."
+                    self._bus.publish(Notice(job=work.job, text=text))
+                raise
 
     @contextlib.contextmanager
     def recorded(self, job: str) -> Iterator[dict[str, Any]]:

@@ -122,7 +122,7 @@ class PlannerAgent:
         ordered = [advised, *(n for n in names if n != advised)]
         return Question(
             id="type",
-            text=f"Which {backend.title} type?" if slots.get("bits") else "How many bits, and which type?",
+            text=f"Which {backend.title} type?",
             options=tuple(self._option(backend, request, name) for name in ordered),
             default=advised,
             reason=reason,
@@ -179,12 +179,12 @@ class PlannerAgent:
             Choice("method", backend.name, *self._why_method(request, backend)),
             Choice("type", name, why_type, from_type),
             Choice(
-                "bits", kind.bits, f"{name} stores {kind.bits_per_weight:.2f} bits per weight", _said(slots, "bits")
+                "bits", kind.bits, f"{name} stores {kind.bits_per_weight:.2f} bits per weight", _said(request, "bits")
             ),
-            Choice("device", device, why_device, _said(slots, "device")),
-            Choice("context", context, self._why_context(request), _said(slots, "context")),
-            Choice("cpu_fallback", fallback, self._why_fallback(fallback, device), _said(slots, "cpu_fallback")),
-            Choice("test", test, self._why_test(test), _said(slots, "test")),
+            Choice("device", device, why_device, _said(request, "device")),
+            Choice("context", context, self._why_context(request), _said(request, "context")),
+            Choice("cpu_fallback", fallback, self._why_fallback(fallback, device), _said(request, "cpu_fallback")),
+            Choice("test", test, self._why_test(test), _said(request, "test")),
         )
         plan = self._draft(backend, request, name, identifier)
         return dataclasses.replace(
@@ -239,7 +239,7 @@ class PlannerAgent:
         if name == "auto":
             raise NotBuilt("This version cannot choose the type of each tensor by itself yet.", "Say `Q4_K_M`.")
         if name not in backend.types:
-            known = ", ".join(backend.types)
+            known = ", ".join(t.name for t in backend.types.values() if not t.needs_imatrix)
             raise UsageError(f"{backend.title} has no type {name}.", f"It has: {known}.")
         if backend.types[name].needs_imatrix:
             raise NotBuilt(
@@ -263,6 +263,8 @@ class PlannerAgent:
         slots = request.slots
         if "type" in request.advised:
             return slots["type"], self._recommend(backend, request, self._offered(backend, request))[1], "rules"
+        if "bits" in request.advised:
+            return slots["type"], "you named bits and a type that disagree; the type is the more exact", "rules"
         if name := slots.get("type"):
             return name, "your answer" if request.asked & {"type", "bits"} else "as you said", "user"
         if target := slots.get("target_size_gb"):
@@ -324,7 +326,7 @@ class PlannerAgent:
             return min(free, self._gpu_memory_limit_bytes), "GPU memory (gpu_memory_limit)"
         if request.slots.get("device") == "gpu":
             return self._gpu_memory_limit_bytes, "GPU memory (gpu_memory_limit)"
-        return int(request.hardware.ram_available_bytes * RAM_SHARE), "free memory"
+        return int(request.hardware.ram_available_bytes * RAM_SHARE), f"memory ({RAM_SHARE:.0%} of what is free)"
 
     def _needs(self, backend: Backend, request: Request, name: str) -> int:
         context = request.slots.get("context") or DEFAULT_CONTEXT
@@ -406,8 +408,8 @@ def _parameters(info: ModelInfo) -> str:
     return f"{millions / 1000:.1f} billion parameters, " if millions >= 1000 else f"{millions:.1f} million parameters, "
 
 
-def _said(slots: Mapping[str, Any], name: str) -> Source:
-    return "user" if slots.get(name) is not None else "rules"
+def _said(request: Request, name: str) -> Source:
+    return "user" if request.slots.get(name) is not None and name not in request.advised else "rules"
 
 
 def _width(kind: QuantType) -> float:

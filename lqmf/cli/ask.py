@@ -114,7 +114,8 @@ class Feed:
 
 
 class Replayed:
-    """A question takes the next line only if that line answers it; otherwise its default. The end cancels."""
+    """A question takes the next line only if that line answers it, or corrects the wish ("5 bits"); otherwise its
+    default. The end cancels."""
 
     interactive = False
 
@@ -129,11 +130,14 @@ class Replayed:
     async def __call__(self, question: Question) -> Reply:
         """The next line's answer, the default, or a cancel."""
         from lqmf.cli.views.questions import prompt, question_view, reason_view
-        from lqmf.understanding.answers import Reply
+        from lqmf.understanding.answers import Reply, changes
 
         self._screen.show(question_view(question))
         while (line := self._next_line()) is not None:
             reply = read_answer(question, line)
+            if reply.kind == "other" and changes(question, line):
+                self._screen.echo(prompt(question) + line)
+                return Reply("other", line)
             if reply.kind == "other":
                 self._feed.give_back(line)
                 return self._default(question)

@@ -79,6 +79,14 @@ def answer(question: Question, line: str) -> Reply:
     return _chosen(question, wording, text)
 
 
+def changes(question: Question, line: str) -> bool:
+    """Does a line that answers no option still say something of the wish ("5 bits", "for cpu", "smaller")?"""
+    wording = read(line)
+    if question.kind != "plan" or wording.entities or len(wording.plain.split()) > 8:
+        return False
+    return bool(extract(wording.plain)) and not _asks_for_something_else(wording)
+
+
 def _confirmation(text: str) -> Reply:
     if _NO.match(text):
         return Reply("value", False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from lqmf.cli.render import Screen
 from lqmf.errors import NeedsInput
 from lqmf.records import Option, Question
 from lqmf.understanding.answers import Reply
+from tests.commands import lqmf
 
 BITS = Question(
     "type",
@@ -196,3 +198,11 @@ def test_lines_pasted_at_once_answer_questions_where_they_do() -> None:
     assert ask(person, BITS) == Reply("value", "Q8_0")
     assert ask(person, BITS) == Reply("value", "Q4_K_M")
     assert pasted.take() == "stats"
+
+
+def test_in_a_replay_too_a_line_may_correct_the_wish(tmp_path: Path) -> None:
+    """ "5 bits" is no option of the list, and no new turn either: the list for 5 bits is asked about next."""
+    done = lqmf(tmp_path, stdin="plan demo\nquantize demo\n5 bits\ncancel\nexit\n")
+    assert "the default was taken" not in done.stdout
+    assert "Q5_K_M" in done.stdout.split("5 bits")[-1]
+    assert not (tmp_path / "quantized-models").exists()

@@ -9,6 +9,7 @@ from lqmf.cli.views.tables import cell, facts, table
 from lqmf.records import Estimate, QuantizationPlan
 from lqmf.units import duration, file_size, memory_size
 
+MEASURING = {"none": "", "quick": ", then two minutes of measuring at most", "comprehensive": ", then measuring all"}
 WHOSE = {"user": "you", "rules": "advice", "provider": "helper", "settings": "settings"}
 
 
@@ -24,11 +25,11 @@ def plan_view(plan: QuantizationPlan) -> RenderableType:
         )
     parts: list[RenderableType] = [Text("Plan", style="bold"), rows]
     if plan.estimate:
-        parts.append(_estimate(plan.estimate))
+        parts.append(_estimate(plan.estimate, MEASURING[plan.test]))
     return Group(*parts)
 
 
-def _estimate(estimate: Estimate) -> RenderableType:
+def _estimate(estimate: Estimate, measuring: str) -> RenderableType:
     rows = [
         ("result", file_size(estimate.size_bytes)),
         ("download", file_size(estimate.download_bytes) if estimate.download_bytes else "nothing"),
@@ -36,5 +37,5 @@ def _estimate(estimate: Estimate) -> RenderableType:
         ("memory on the way", memory_size(estimate.ram_peak_bytes)),
     ]
     if estimate.seconds is not None:
-        rows.append(("time", f"about {duration(estimate.seconds)}"))
+        rows.append(("time", f"about {duration(estimate.seconds)}{measuring}"))
     return facts(rows)
