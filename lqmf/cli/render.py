@@ -154,10 +154,27 @@ class Screen:
 
 
 def write(stream: IO[str], text: str) -> None:
-    """Write and flush; what the stream's encoding lacks becomes a question mark."""
+    """Write and flush; what the stream's encoding lacks becomes a question mark.
+
+    Where the reader of a pipe went away, this text and all later ones go nowhere: the work itself goes on.
+    """
+    try:
+        _put(stream, text)
+        stream.flush()
+    except BrokenPipeError:
+        lead_nowhere(stream)
+
+
+def _put(stream: IO[str], text: str) -> None:
     try:
         stream.write(text)
     except UnicodeEncodeError:
         encoding = getattr(stream, "encoding", None) or "ascii"
         stream.write(text.encode(encoding, "replace").decode(encoding))
-    stream.flush()
+
+
+def lead_nowhere(stream: IO[str]) -> None:
+    """Have `stream` write to the null device from now on, what it still holds included."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

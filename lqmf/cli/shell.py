@@ -13,7 +13,7 @@ import sys
 from collections.abc import Coroutine, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lqmf.cli.render import Screen
+from lqmf.cli.render import Screen, lead_nowhere
 from lqmf.errors import LqmfError, UsageError
 from lqmf.records import Outcome
 
@@ -32,8 +32,8 @@ def run(arguments: Sequence[str]) -> int:
     _forgiving_streams()
     try:
         return _run(list(arguments))
-    except BrokenPipeError:  # the reader of our output went away: nothing is wrong, and nothing more can be said
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader of a help text went away: nothing is wrong, and nothing more can be said
+        lead_nowhere(sys.stdout)
         return 0
     except KeyboardInterrupt:
         return CANCELLED

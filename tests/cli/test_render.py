@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import unicodedata
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.table import Table
 
-from lqmf.cli.render import Lines, Screen, clean
+from lqmf.cli.render import Lines, Screen, clean, write
 
 HOSTILE = "\x1b[31mred\x1b[0m \x1b]0;title\x07 bell\x07 back\x08 over\rwrite \x9b31m \u202etxt.exe \x7f nul\x00"
 
@@ -74,3 +75,11 @@ def test_an_error_in_a_transcript_stands_where_it_happened(capsys: pytest.Captur
 def test_no_colours_where_nobody_watches(capsys: pytest.CaptureFixture[str]) -> None:
     Screen().error("It failed.", "Try again.")
     assert "\x1b" not in capsys.readouterr().err
+
+
+def test_a_reader_that_went_away_stops_the_drawing_and_nothing_else() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as stream:
+        write(stream, "a first line\n")
+        write(stream, "a second line\n")

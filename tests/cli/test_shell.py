@@ -249,6 +249,12 @@ def test_a_reader_that_goes_away_is_no_fault(tmp_path: Path) -> None:
     assert told.stderr == ""
 
 
+def test_the_exit_code_is_that_of_the_work_whoever_stopped_reading(tmp_path: Path) -> None:
+    piped = f"{sys.executable} -m lqmf --workspace {tmp_path} verify nothing 2>&1 | true; exit ${{PIPESTATUS[0]}}"
+    told = subprocess.run(["bash", "-c", piped], capture_output=True, text=True, env=environment(tmp_path))
+    assert (told.returncode, told.stderr) == (1, "")
+
+
 def test_bytes_that_are_no_text_and_terminals_that_know_no_marks_are_no_fault(tmp_path: Path) -> None:
     told = subprocess.run(
         command(tmp_path),
