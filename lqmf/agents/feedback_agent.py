@@ -16,7 +16,19 @@ from statistics import fmean
 from typing import Any
 
 import lqmf
-from lqmf.errors import GpuOutOfMemory, JobCancelled, JobError, MeasurementError, ModelError, ResourceError
+from lqmf.errors import (
+    GpuOutOfMemory,
+    IncompleteModel,
+    JobCancelled,
+    JobError,
+    LqmfError,
+    MeasurementError,
+    ModelError,
+    NotBuilt,
+    NotFound,
+    ResourceError,
+    UnsupportedModel,
+)
 from lqmf.events import Emit, Notice
 from lqmf.records import Artifact, Check, Hardware, Receipt, Task, from_json, to_json
 
@@ -84,8 +96,9 @@ class FeedbackAgent:
         """Run `artifact`, compare it with `base` (its 16-bit source; None: `base_reason` says why not), and give the
         receipt. `depth` quick stays within `budget_seconds`; comprehensive reads the whole text.
 
-        An artifact that does not load, or that kills its process, gets a receipt that says so. Raises JobCancelled, and
-        UsageError or NotFound when there is nothing that could be tested.
+        An artifact that kills its process, finds no room or is unknown to the engine gets a receipt that says so.
+        Raises JobCancelled; ModelError or NotFound for damaged or missing files, which say nothing about the artifact
+        that they once were; UsageError when there is nothing that could be tested.
         """
         what = _Test(artifact, depth, device, job, log, emit)
         started = time.monotonic()
@@ -101,9 +114,11 @@ class FeedbackAgent:
         limit = budget_seconds * PROBE_SHARE if what.quick else None
         try:
             probed = await self._run(what.task("probe", depth=what.depth, budget_seconds=limit), what.emit)
-        except (ModelError, JobError, ResourceError) as error:
+        except (ModelError, NotFound, NotBuilt, JobError, ResourceError) as error:
             if isinstance(error, JobCancelled | GpuOutOfMemory):  # the latter is worth another try, on the CPU
                 raise
+            if isinstance(error, ModelError | NotFound | NotBuilt) and not isinstance(error, UnsupportedModel):
+                raise _damaged(what.artifact, error) from error
             what.emit(Notice(text=f"{what.artifact.name} does not run: {error}", level="warning"))
             failed = to_json(Check("loads", False, error.message))
             return {"checks": [failed], "reasons": dict.fromkeys(OBSERVED, error.message)}
@@ -159,6 +174,19 @@ class FeedbackAgent:
             "response_tokens": _lengths([int(sample["tokens"]) for sample in receipt.samples]),
             "receipt": to_json(receipt),
         }
+
+
+def _damaged(artifact: Artifact, error: LqmfError) -> LqmfError:
+    """`error`, from loading `artifact`, with what to do about it."""
+    name = artifact.name
+    remedy = f"`lqmf verify {name}` says which file differs; `lqmf delete {name}`, then quantize it again."
+    if artifact.foreign:
+        remedy = f"Get the file again; `lqmf delete {name}` removes this one."
+    if not isinstance(error, NotBuilt):
+        return type(error)(error.message, remedy, **error.details)
+    if artifact.method != "gguf":  # an engine for it is what is missing
+        return error
+    return IncompleteModel(f"{artifact.path} holds no weights any more.", remedy)
 
 
 def _unmeasured(reason: str) -> dict[str, Any]:

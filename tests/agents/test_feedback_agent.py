@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -12,7 +13,18 @@ import pytest
 
 from lqmf import artifacts
 from lqmf.agents.feedback_agent import QUICK_WINDOWS, FeedbackAgent
-from lqmf.errors import JobCancelled, LqmfError, MeasurementError, ModelError, NotBuilt, OutOfMemory, WorkerDied
+from lqmf.errors import (
+    IncompleteModel,
+    JobCancelled,
+    LqmfError,
+    MeasurementError,
+    ModelError,
+    NotBuilt,
+    NotFound,
+    OutOfMemory,
+    UnsupportedModel,
+    WorkerDied,
+)
 from lqmf.events import Emit, Event, Notice, StageFinished
 from lqmf.jobs.runner import LocalRunner
 from lqmf.records import Artifact, Divergence, Gpu, Hardware, Receipt, Task, from_json, to_json
@@ -83,7 +95,7 @@ def test_a_quick_test_shares_out_its_time_and_a_comprehensive_one_has_no_limit()
     assert probe["budget_seconds"] is divergence["budget_seconds"] is divergence["max_windows"] is None
 
 
-@pytest.mark.parametrize("error", [WorkerDied("killed"), OutOfMemory("no room"), ModelError("damaged")])
+@pytest.mark.parametrize("error", [WorkerDied("killed"), OutOfMemory("no room"), UnsupportedModel("new")])
 def test_an_artifact_that_does_not_run_gets_a_receipt_that_says_so(error):
     heard: list[Event] = []
     script = Scripted(probe=error)
@@ -93,6 +105,28 @@ def test_an_artifact_that_does_not_run_gets_a_receipt_that_says_so(error):
     assert receipt.kl_divergence is receipt.tokens_per_second is None
     assert "could not be run" in receipt.reasons["kl_divergence"]
     assert [event.level for event in heard if isinstance(event, Notice)] == ["warning"]
+
+
+@pytest.mark.parametrize("foreign", [False, True])
+@pytest.mark.parametrize("error", [ModelError("damaged"), IncompleteModel("cut short"), NotFound("gone", nearest=[])])
+def test_damaged_or_missing_files_are_an_error_and_no_receipt(error, foreign):
+    with pytest.raises(type(error), match=error.message) as caught:
+        run_test(Scripted(probe=error).run, artifact=dataclasses.replace(ARTIFACT, foreign=foreign))
+    assert caught.value.exit_code == 1
+    assert "lqmf delete a" in caught.value.remedy
+    assert ("lqmf verify a" in caught.value.remedy) is not foreign
+    assert caught.value.details == error.details
+
+
+@pytest.mark.parametrize("cut", [100, 1 << 20, None])
+def test_a_real_file_that_is_cut_short_or_gone_is_an_error_and_no_receipt(tmp_path, cut):
+    if cut:
+        (tmp_path / "m.gguf").write_bytes(demo_gguf("Q4_K_M").read_bytes()[:cut])
+    damaged = dataclasses.replace(ARTIFACT, path=str(tmp_path))
+    with pytest.raises(ModelError if cut else IncompleteModel) as caught:
+        run_test(LocalRunner().run, artifact=damaged, log=str(tmp_path / "log"))
+    assert caught.value.exit_code == 1
+    assert "lqmf verify a" in caught.value.remedy
 
 
 @pytest.mark.parametrize("error", [WorkerDied("killed"), OutOfMemory("no room"), MeasurementError("NaN")])
