@@ -1,7 +1,8 @@
 """The shelf: which artifacts lie on disk, and which of them a name means. Reads folders; measures and changes nothing.
 
 An artifact is a visible folder with a manifest. Besides these, GGUF files that someone dropped there are found too,
-alone or in a folder of their own: they are `foreign`, known only by what their header says.
+alone, in a folder of their own, or one folder deeper (organisation/model/file): they are `foreign`, known only by what
+their header says. A folder whose manifest cannot be read is `damaged`, so that it can be seen and deleted.
 """
 
 from __future__ import annotations
@@ -25,22 +26,24 @@ Tell = Callable[[str], None]
 
 
 def discover(folder: Path, on_broken: Tell | None = None) -> list[Artifact]:
-    """Every artifact in `folder`, newest first; hidden entries are not looked at. What cannot be read is left out, and
-    told to `on_broken` as a sentence."""
-    entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    """Every artifact in `folder`, newest first, damaged ones last; hidden entries are not looked at. `on_broken` is
+    told, as a sentence, of a manifest that cannot be read and of a foreign file that is left out."""
     found: list[Artifact] = []
-    for entry in (e for e in entries if not e.name.startswith(".")):
+    for path in _candidates(folder):
+        has_manifest = _has_manifest(path)
         try:
-            found += _read_entry(entry)
+            found.append(made(path) if has_manifest else foreign(path))
         except (LqmfError, OSError) as error:
+            found += [_damaged(path)] if has_manifest else []
             if on_broken:
-                on_broken(f"{entry.name} is left out: {error}")
+                on_broken(f"{path.name} is {'damaged' if has_manifest else 'left out'}: {error}")
     return sorted(found, key=lambda artifact: artifact.created_at, reverse=True)
 
 
 def find(name: str, artifacts: Sequence[Artifact]) -> Artifact:
-    """The artifact that `name` means: a path, else its exact name, else the only one whose name holds it (in any case
-    of letters). Raises AmbiguousName for several, NotFound for none, and what reading a foreign file raises."""
+    """The artifact that `name` means: a path, else its exact name, else a foreign one's file, else the only one whose
+    name holds it (in any case of letters). Raises AmbiguousName for several, NotFound for none, and what reading a
+    foreign file raises."""
     if (
         name.startswith(("./", "../", "/", "~"))
         or name == "."
@@ -101,14 +104,38 @@ def foreign(path: Path) -> Artifact:
 # ---------------------------------------------------------------- reading
 
 
-def _read_entry(entry: Path) -> Iterator[Artifact]:
-    if (entry / MANIFEST).is_file():
-        yield made(entry)
-    elif entry.is_dir():
-        for file in model_files(entry):
-            yield foreign(entry if len(model_files(entry)) == 1 else file)
-    elif entry in model_files(entry.parent) and is_gguf(entry):
-        yield foreign(entry)
+def _candidates(folder: Path) -> Iterator[Path]:
+    """What may be an artifact: folders with a manifest, GGUF files, and folders with nothing but one of these."""
+    for entry in _visible(folder):
+        if _has_manifest(entry):
+            yield entry
+        elif entry.is_dir():
+            below = [sub for sub in _visible(entry) if sub.is_dir()]
+            yield from _dropped(entry, alone=not any(_has_manifest(sub) or model_files(sub) for sub in below))
+            for sub in below:
+                yield from () if _has_manifest(sub) else _dropped(sub)
+        elif entry in model_files(folder) and is_gguf(entry):
+            yield entry
+
+
+def _dropped(folder: Path, alone: bool = True) -> list[Path]:
+    """The foreign models in `folder`: itself for a single one, unless others lie below it (`alone` is False)."""
+    files = model_files(folder)
+    return [folder] if alone and len(files) == 1 else files
+
+
+def _has_manifest(folder: Path) -> bool:
+    return os.path.isfile(folder / MANIFEST)  # False, not an error, where a folder may not be looked into
+
+
+def _visible(folder: Path) -> list[Path]:
+    return sorted(entry for entry in folder.glob("*") if not entry.name.startswith("."))
+
+
+def _damaged(folder: Path) -> Artifact:
+    """What can be said of a folder whose manifest cannot be read. It has no date, so that it is never the newest."""
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return Artifact(folder.name, str(folder), "unknown", 0, "damaged", size, None, None, foreign=True)
 
 
 def made(folder: Path) -> Artifact:
@@ -133,7 +160,7 @@ def made(folder: Path) -> Artifact:
         )
     except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise UsageError(
-            f"{folder / MANIFEST} is not a manifest: {error!r}.", f"lqmf rebuild {folder.name}, or remove the folder."
+            f"{folder / MANIFEST} is not a manifest: {error!r}.", f"`lqmf delete {folder.name}` removes it."
         ) from error
 
 
@@ -165,7 +192,14 @@ def _tries(name: str, artifacts: Sequence[Artifact]) -> Iterator[list[Artifact]]
     lowered = name.lower()
     yield [a for a in artifacts if a.name == name]
     yield [a for a in artifacts if a.name.lower() == lowered]
+    if lowered.endswith(".gguf"):
+        yield [a for a in artifacts if a.foreign and lowered in _file_names(Path(a.path))]
     yield [a for a in artifacts if lowered and lowered in a.name.lower()]
+
+
+def _file_names(path: Path) -> list[str]:
+    """The names, in small letters, of the models at `path`, a file or a folder."""
+    return [file.name.lower() for file in (model_files(path) if path.is_dir() else [path])]
 
 
 def _unknown(name: str, artifacts: Sequence[Artifact]) -> NotFound:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lqmf import artifacts
+from lqmf import artifacts, workspace
 from lqmf.errors import AmbiguousName, NotFound, UsageError
 from lqmf.records import Artifact
 from tests.inference.gguf_writer import SMALL
@@ -84,14 +84,58 @@ def test_a_folder_of_several_foreign_files_is_several_artifacts(tmp_path):
 @pytest.mark.parametrize(
     "manifest", ["", "{", "[]", "null", '{"name": 1}', '{"plan": {}}', '{"files": 7, "plan": null}', "\x00\xff"]
 )
-def test_a_broken_manifest_is_told_and_the_others_are_found(tmp_path, manifest):
+def test_a_broken_manifest_is_told_and_its_folder_is_listed_last_as_damaged(tmp_path, manifest):
     make(tmp_path, "whole")
     broken = make(tmp_path, "broken")
     (broken / "manifest.json").write_text(manifest, encoding="latin-1")
     told: list[str] = []
-    assert [artifact.name for artifact in artifacts.discover(tmp_path, told.append)] == ["whole"]
+    whole, damaged = artifacts.discover(tmp_path, told.append)
+    assert (whole.name, damaged.name, damaged.type, damaged.method) == ("whole", "broken", "damaged", "unknown")
+    assert damaged.foreign
+    assert damaged.size_bytes == sum(file.stat().st_size for file in broken.iterdir())
     assert len(told) == 1
-    assert told[0].startswith("broken is left out:")
+    assert told[0].startswith("broken is damaged:")
+    with pytest.raises(UsageError):
+        artifacts.made(broken)
+
+
+def test_a_damaged_artifact_is_found_by_name_part_and_path_and_can_be_deleted(tmp_path):
+    broken = make(tmp_path, "org_broken")
+    (broken / "manifest.json").write_text("{")
+    shelf = artifacts.discover(tmp_path)
+    assert {artifacts.find(name, shelf).path for name in ("org_broken", "brok", str(broken))} == {str(broken)}
+    assert artifacts.paths(shelf[0]) == [broken]
+
+
+def test_a_foreign_model_one_folder_deeper_is_found(tmp_path):
+    """As LM Studio keeps them: organisation/model/file."""
+    for name in ("org/one/x.gguf", "org/two/a.gguf", "org/two/b.gguf", "org/.hidden/h.gguf", "org/one/deeper/d.gguf"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(SMALL)
+    (tmp_path / "org" / "cut.gguf").write_bytes(SMALL[:90])
+    told: list[str] = []
+    shelf = artifacts.discover(tmp_path, told.append)
+    assert {artifact.name for artifact in shelf} == {"one", "a", "b"}
+    assert [sentence.split()[0] for sentence in told] == ["cut.gguf"]
+    assert artifacts.find("x.gguf", shelf).path == str(tmp_path / "org" / "one")
+
+
+def test_a_folder_with_more_models_below_it_is_not_one_artifact(tmp_path):
+    """So that deleting the file in it does not delete the others."""
+    for name in ("org/x.gguf", "org/model/y.gguf"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(SMALL)
+    shelf = artifacts.discover(tmp_path)
+    assert {artifact.name for artifact in shelf} == {"x", "model"}
+    assert artifacts.paths(artifacts.find("x", shelf)) == [tmp_path / "org" / "x.gguf"]
+
+
+def test_a_foreign_file_goes_together_with_its_receipt(tmp_path):
+    for name in ("theirs.gguf", "theirs.receipt.json", "other.gguf", "other.receipt.json"):
+        (tmp_path / name).write_bytes(SMALL if name.endswith(".gguf") else b"{}")
+    for path in artifacts.paths(artifacts.find("theirs.gguf", artifacts.discover(tmp_path))):
+        workspace.remove(path)
+    assert {path.name for path in tmp_path.iterdir()} == {"other.gguf", "other.receipt.json"}
 
 
 def test_a_broken_foreign_file_is_told(tmp_path):
@@ -116,6 +160,14 @@ def test_a_foreign_file_keeps_its_receipt_beside_it_until_it_is_another_file(tmp
     assert found.receipt == {"size_bytes": len(SMALL), "perplexity": 9.5}
     file.write_bytes(SMALL + b"\0" * 32)
     assert artifacts.discover(tmp_path)[0].receipt is None
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is closed to this user")
+def test_a_folder_that_may_not_be_looked_into_hides_no_other(tmp_path):
+    make(tmp_path, "whole")
+    make(tmp_path, "closed").chmod(0)
+    assert [artifact.name for artifact in artifacts.discover(tmp_path)] == ["whole"]
+    (tmp_path / "closed").chmod(0o700)
 
 
 def test_no_folder_is_an_empty_shelf(tmp_path):
