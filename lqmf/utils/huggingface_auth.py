@@ -6,16 +6,17 @@ Knows huggingface_hub's own store and the environment; knows no models. No token
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import stat
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lqmf.errors import LqmfError, Unauthorized, UsageError
+from lqmf.errors import ConnectionBroken, HubUnavailable, LqmfError, Offline, Unauthorized, UsageError
 
 _ENVIRONMENT = ("HF_TOKEN", "HUGGINGFACE_TOKEN")
 _HOW = "Make a token at https://huggingface.co/settings/tokens, then: lqmf hf login"
@@ -59,6 +60,15 @@ def status(*, endpoint: str | None = None, said: Mapping[str, str | None] | None
     return {"logged_in": True, "source": source, **_account(_whoami(value, endpoint))}
 
 
+def status_as_known(*, endpoint: str | None = None, said: Mapping[str, str | None] | None = None) -> dict[str, Any]:
+    """What `status` gives; where the Hub cannot be reached, `{"logged_in": None, "source", "reason"}` for a token that
+    could not be checked. Raises Unauthorized, RateLimited and the like."""
+    try:
+        return status(endpoint=endpoint, said=said)
+    except (Offline, ConnectionBroken, HubUnavailable) as error:
+        return {"logged_in": None, "source": token(said)[1], "reason": f"could not be checked: {error.message}"}
+
+
 def login(value: str, *, endpoint: str | None = None) -> dict[str, Any]:
     """Verify `value` with the Hub, then keep it in huggingface_hub's own store, readable by its owner only.
 
@@ -80,7 +90,7 @@ def logout() -> dict[str, Any]:
     import huggingface_hub
 
     had = _token_path().exists() or token()[1] in ("cache", "hf cli")
-    with contextlib.suppress(OSError):  # its way of saying that the environment still holds one; told below
+    with contextlib.suppress(OSError), _silent():  # an error if the environment still holds one; told below
         huggingface_hub.logout()
     still = next((name for name in _ENVIRONMENT if os.environ.get(name, "").strip()), None)
     return {"logged_out": had, **({"still_set": still} if still else {})}
@@ -94,6 +104,17 @@ def redact(text: str, *, secrets: Iterable[str] = ()) -> str:
     for value in (*_current_secrets(), *(secret for secret in secrets if secret)):
         text = text.replace(value, "***")
     return _SECRETS.sub(lambda m: (m["bearer"] or m["query"] or m["named"] or "") + "***", text)
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Without the lines that huggingface_hub logs to the screen: what it did is told by us."""
+    logger = logging.getLogger("huggingface_hub._login")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def _current_secrets() -> list[str]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from lqmf.cli.views.accounts import account_view
 from lqmf.errors import Offline, RateLimited, Unauthorized, UsageError
 from lqmf.utils import huggingface_auth as auth
 from tests.hub.server import LocalHub
@@ -98,6 +101,33 @@ def test_the_hubs_troubles_are_told_as_what_they_are(hub_with_users: LocalHub, m
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(Offline):
         auth.status(endpoint=hub_with_users.url)
+
+
+def test_without_a_network_the_token_is_told_as_not_checked(
+    hub_with_users: LocalHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert auth.status_as_known(endpoint="http://127.0.0.1:9") == {"logged_in": False, "source": "none"}
+    said = {"HF_TOKEN": "hf_adastoken123"}
+    assert auth.status_as_known(endpoint=hub_with_users.url, said=said)["user"] == "ada"
+    known = auth.status_as_known(endpoint="http://127.0.0.1:9", said=said)
+    assert (known["logged_in"], known["source"]) == (None, "HF_TOKEN")
+    assert known["reason"].startswith("could not be checked: ")
+    assert "adastoken" not in known["reason"]
+    with pytest.raises(Unauthorized):
+        auth.status_as_known(endpoint=hub_with_users.url, said={"HF_TOKEN": "hf_wrongtoken123"})
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert auth.status_as_known(endpoint=hub_with_users.url, said=said)["logged_in"] is None
+    console = Console(width=200, file=io.StringIO(), record=True)
+    console.print(account_view(known))
+    assert "A token from HF_TOKEN; could not be checked" in console.export_text()
+
+
+def test_logging_out_without_a_login_says_nothing_of_its_own(
+    hf_home: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert auth.logout() == {"logged_out": False}
+    assert caplog.text == ""
+    assert capfd.readouterr() == ("", "")
 
 
 SECRETS = [

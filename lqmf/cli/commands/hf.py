@@ -59,7 +59,8 @@ async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
         done = await asyncio.to_thread(huggingface_auth.logout)
         return Outcome(done, logout_view(done))
     if decision.intent == "hf_status":
-        account = await asyncio.to_thread(huggingface_auth.status, endpoint=app.hub.base_url(), said=app.tokens())
+        known, endpoint = huggingface_auth.status_as_known, app.hub.base_url()
+        account = await asyncio.to_thread(known, endpoint=endpoint, said=app.tokens())
         return Outcome(account, account_view(account))
     return await _login(ask, app.hub.base_url())
 

@@ -15,6 +15,9 @@ ORIGINS = {"cache": "huggingface_hub's own store", "hf cli": "the hf command's s
 
 def account_view(account: Mapping[str, Any]) -> RenderableType:
     """Who is logged in, and where the token comes from."""
+    origin = ORIGINS.get(account["source"], account["source"])
+    if account["logged_in"] is None:
+        return notice_view(f"A token from {origin}; {account['reason']}", warning=True)
     if not account["logged_in"]:
         return notice_view("Not logged in to Hugging Face. Open models need no login; `hf login` does it.")
     rows = facts(
@@ -22,10 +25,7 @@ def account_view(account: Mapping[str, Any]) -> RenderableType:
             ("  name", account.get("fullname")),
             ("  plan", account.get("plan")),
             ("  organisations", ", ".join(account.get("orgs") or ()) or None),
-            (
-                "  token",
-                f"{cell(account.get('token_role'))} access, from {ORIGINS.get(account['source'], account['source'])}",
-            ),
+            ("  token", f"{cell(account.get('token_role'))} access, from {origin}"),
         ]
     )
     parts: list[RenderableType] = [done_view(f"Logged in to Hugging Face as {cell(account.get('user'))}."), rows]
