@@ -41,7 +41,7 @@ def candidates(words: list[str], word: str, session: Session) -> Iterator[str]:
     if not words:
         yield from beginning(word, registry.builtin_names())
     elif registry.exists(words[0]):
-        yield from beginning(word, _options(words[0]) if word.startswith("-") else _subcommands(words))
+        yield from beginning(word, _options(words[0]) if word.startswith("-") else _following(words))
     if not word.startswith("-"):
         yield from beginning(word, (*_known(session), *_types(), *SPOKEN))
 
@@ -58,10 +58,18 @@ def _command(name: str) -> Any:
 
 
 def _options(name: str) -> list[str]:
-    return [option for param in _command(name).params for option in param.opts if option.startswith("--")]
+    params = [param for param in _command(name).params if not getattr(param, "hidden", False)]
+    return [option for param in params for option in param.opts if option.startswith("--")]
 
 
-def _subcommands(words: list[str]) -> list[str]:
+def _following(words: list[str]) -> list[str]:
+    """What may come after `words`, a command's name and more: its subcommands, names of settings or of commands."""
+    if words == ["help"]:
+        return registry.names()
+    if words in (["config", "get"], ["config", "set"]):
+        from lqmf.settings import Settings
+
+        return list(Settings.model_fields)
     return list(getattr(_command(words[0]), "commands", {})) if len(words) == 1 else []
 
 

@@ -60,6 +60,7 @@ class Screen:
         self._color = color and not os.environ.get("NO_COLOR")
         self._consoles: dict[str, Console] = {}
         self._progress: ProgressView | None = None
+        self.worked = False  # whether a job told of itself; who wants to know of one turn sets it back before
 
     @property
     def people(self) -> IO[str]:
@@ -90,6 +91,7 @@ class Screen:
 
     def progress(self, event: Event) -> None:
         """Take an event of a job: a subscriber of the bus."""
+        self.worked = True
         if self._progress is None:
             from lqmf.cli.progress import ProgressView
 

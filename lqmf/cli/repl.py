@@ -6,12 +6,15 @@ Knows the terminal: history, completion, the bottom line, Ctrl-C and Ctrl-D. Kno
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from prompt_toolkit import PromptSession
+from prompt_toolkit.application import get_app_session
 from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.history import FileHistory, InMemoryHistory
+from prompt_toolkit.input.typeahead import clear_typeahead
 
 from lqmf.cli import interrupted
 from lqmf.cli.ask import Feed, Recommended, Terminal
@@ -22,11 +25,23 @@ if TYPE_CHECKING:
     from prompt_toolkit.history import History
 
     from lqmf.cli.session import Session
+    from lqmf.records import Question
+    from lqmf.understanding.answers import Reply
 
 PROMPT = "lqmf> "
 BANNER = "LQMF {version}. Say what to quantize, or `help`; `demo` shows it all. Ctrl-D leaves."
 LEAVING = "Ctrl-D leaves."
 HISTORY = "history"
+
+
+class Person(Terminal):
+    """A person whose yes and whose secrets count only when typed after the question was seen."""
+
+    async def __call__(self, question: Question) -> Reply:
+        """What the person chose."""
+        if question.kind != "plan":
+            forget_typed()
+        return await super().__call__(question)
 
 
 async def chat(options: Mapping[str, Any]) -> int:
@@ -35,7 +50,7 @@ async def chat(options: Mapping[str, Any]) -> int:
 
     screen = Screen(color=not options.get("no_color"))
     pasted = Feed(iter(()))
-    asking = Terminal(screen, read_line, pasted)
+    asking = Person(screen, read_line, pasted)
     session = Session(screen, options, Recommended(asking) if options.get("yes") else asking)
     with contextlib.closing(session):
         _greet(session)
@@ -74,10 +89,24 @@ async def _turns(session: Session, pasted: Feed) -> None:
     while not session.finished and (line := pasted.take()) is not None:
         if several:
             session.screen.echo(PROMPT + line)
+        session.screen.worked = False
         await interruptible(session.line(line), session)
+        if session.screen.worked:
+            forget_typed()
         if session.interrupted:
             while pasted.take() is not None:
                 pass
+
+
+def forget_typed() -> None:
+    """Drop keys that were pressed while a job ran: they were not meant for what is asked next."""
+    clear_typeahead(get_app_session().input)
+    if sys.platform == "win32" or not sys.stdin.isatty():
+        return
+    import termios
+
+    with contextlib.suppress(termios.error):
+        termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
 
 
 def _prompt_session(session: Session) -> PromptSession[str]:

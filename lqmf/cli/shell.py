@@ -14,7 +14,7 @@ from collections.abc import Coroutine, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lqmf.cli.render import Screen, lead_nowhere
-from lqmf.errors import LqmfError, UsageError
+from lqmf.errors import LqmfError, NotBuilt, UsageError
 from lqmf.records import Outcome
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 COMPLETE = "_LQMF_COMPLETE"
 CANCELLED = 130
+LATER = {"mcp": "be a server of the Model Context Protocol", "api": "serve its own work over an API"}
 Options = dict[str, Any]
 
 
@@ -90,12 +91,31 @@ def read(arguments: list[str]) -> Invocation:
         return tree.read(arguments, as_sentence=True)
     if invocation.decision is not None and session.is_spoken(invocation.decision):
         return tree.read(arguments, as_sentence=True)
+    _refuse_later(invocation.sentence)
     return invocation
 
 
 def _may_be_said(arguments: list[str]) -> bool:
-    """Whether words that are no right command may be a sentence: several, and none an option."""
-    return len(arguments) > 1 and not any(word.startswith("-") for word in arguments)
+    """Whether words that are no right command may be a sentence: several, none an option, and understood as one."""
+    from lqmf.cli import tree
+
+    if len(arguments) < 2 or any(word.startswith("-") for word in arguments):
+        return False
+    if len(arguments) == 2 and hasattr(tree.leaf(arguments[0]), "commands"):  # `hf bogus`: no such subcommand
+        return False
+    from lqmf.agents.enhanced_decision_agent import EnhancedDecisionAgent
+    from lqmf.records import Utterance
+
+    return EnhancedDecisionAgent().decide(Utterance(" ".join(arguments))).intent != "unknown"
+
+
+def _refuse_later(sentence: str | None) -> None:
+    """Raises NotBuilt for the name of a command that this version lacks, which would make a poor sentence."""
+    words = (sentence or "").lower().split()
+    if len(words) in (1, 2) and words[0] in LATER:
+        from lqmf.cli.spoken import INSTEAD
+
+        raise NotBuilt(f"This version cannot {LATER[words[0]]} yet.", INSTEAD)
 
 
 def _carry_out(invocation: Invocation, arguments: list[str]) -> int:
@@ -128,13 +148,13 @@ def _one_turn(invocation: Invocation, text: str) -> int:
 
 def _ask(screen: Screen) -> Ask:
     """A person can be asked where both ends are a terminal and no program waits for the one document."""
-    from lqmf.cli.ask import Nobody, Terminal
+    from lqmf.cli.ask import Nobody
 
     if screen.json or not sys.stdin.isatty():
         return Nobody(screen)
-    from lqmf.cli.repl import read_line
+    from lqmf.cli.repl import Person, read_line
 
-    return Terminal(screen, read_line)
+    return Person(screen, read_line)
 
 
 def _chat(options: Options) -> int:

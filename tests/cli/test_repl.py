@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import select
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prompt_toolkit.application import create_app_session
 from prompt_toolkit.document import Document
-from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.input import PipeInput, create_pipe_input
+from prompt_toolkit.input.typeahead import get_typeahead, store_typeahead
+from prompt_toolkit.key_binding import KeyPress
 from prompt_toolkit.output import DummyOutput
 
+from lqmf import events
 from lqmf.cli import repl
+from lqmf.cli.ask import Feed
 from lqmf.cli.completion import ChatCompleter, candidates
 from lqmf.cli.render import Screen
 from lqmf.cli.session import Session
 from lqmf.cli.toolbar import Toolbar
+from lqmf.records import Outcome, Question
 
 CTRL_C, CTRL_D, ENTER = "\x03", "\x04", "\r"
 PASTE = "\x1b[200~{}\x1b[201~"
@@ -74,7 +83,7 @@ def test_lines_pasted_at_once_are_turns_of_their_own_and_answer_questions(chat: 
 
 def test_a_question_is_answered_at_its_own_prompt(chat: Chat) -> None:
     told = chat("quantize demo" + ENTER + "why?" + ENTER + CTRL_C + "stats" + ENTER + CTRL_D)[1]
-    assert "How many bits, and which type?" in told
+    assert "type?" in told
     assert "the usual balance of size and quality" in told
     assert "Cancelled; nothing was changed." in told
 
@@ -89,6 +98,55 @@ def test_what_was_typed_is_kept_for_the_next_chat_readable_by_its_owner_alone(ch
 def test_a_workspace_that_cannot_be_written_still_gives_a_chat(home: Path, chat: Chat) -> None:
     (home / "mcp").write_text("a file where a folder should be")
     assert chat("help" + ENTER + CTRL_D)[0] == 0
+
+
+def typed_ahead(pipe: PipeInput) -> list[KeyPress]:
+    """What was typed and not yet read; it is left there."""
+    keys = get_typeahead(pipe)
+    store_typeahead(pipe, keys)
+    return keys
+
+
+@pytest.mark.parametrize(("kind", "kept"), [("confirm", 0), ("secret", 0), ("plan", 3)])
+def test_a_yes_typed_ahead_answers_no_question_that_matters(kind: Any, kept: int) -> None:
+    left = []
+
+    async def nobody_answers(prompt: str, *, secret: bool) -> str | None:
+        left.append(len(typed_ahead(pipe)))
+        return None
+
+    with create_pipe_input() as pipe, create_app_session(input=pipe, output=DummyOutput()):
+        store_typeahead(pipe, [KeyPress(key) for key in "yes"])
+        asyncio.run(repl.Person(Screen(), nobody_answers)(Question("q", "Delete it?", kind=kind)))
+    assert left == [kept]
+
+
+@pytest.mark.parametrize(("works", "kept"), [(True, 0), (False, 3)])
+def test_what_is_typed_while_a_job_runs_is_no_next_turn(
+    talk: Session, monkeypatch: pytest.MonkeyPatch, works: bool, kept: int
+) -> None:
+    async def line(text: str) -> Outcome:
+        store_typeahead(pipe, [KeyPress(key) for key in "yes"])
+        if works:
+            talk.app.bus.publish(events.Notice(text="at work"))
+        return Outcome(None)
+
+    monkeypatch.setattr(talk, "line", line)
+    with create_pipe_input() as pipe, create_app_session(input=pipe, output=DummyOutput()):
+        asyncio.run(repl._turns(talk, Feed(iter(["stats"]))))
+        assert len(typed_ahead(pipe)) == kept
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no terminals of this kind")
+def test_what_waits_at_the_terminal_is_dropped_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    person, terminal = os.openpty()
+    with create_pipe_input() as pipe, create_app_session(input=pipe), os.fdopen(terminal) as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        os.write(person, b"yes\n")
+        assert select.select([terminal], [], [], 5)[0]
+        repl.forget_typed()
+        assert not select.select([terminal], [], [], 0)[0]
+    os.close(person)
 
 
 # ---------------------------------------------------------------- completion and the bottom line
@@ -111,6 +169,9 @@ def talk(home: Path, make_artifact: Callable[..., Path]) -> Session:
         ("show me de", "demo_gguf_4bit_Q4_K_M"),
         ("quantize demo to iq4", "IQ4_XS"),
         ("quantize org/", "org/m"),
+        ("config get log", "log_level"),
+        ("config set ", "max_retries"),
+        ("help qu", "quantize"),
     ],
 )
 def test_tab_offers_commands_options_artifacts_models_and_types(talk: Session, before: str, offered: str) -> None:
@@ -120,6 +181,12 @@ def test_tab_offers_commands_options_artifacts_models_and_types(talk: Session, b
 
 def test_tab_offers_nothing_that_does_not_begin_like_the_word(talk: Session) -> None:
     assert all(name.lower().startswith("q") for name in candidates([], "q", talk))
+
+
+def test_tab_offers_no_hidden_option(talk: Session) -> None:
+    offered = list(candidates(["test"], "--", talk))
+    assert "--quick" in offered
+    assert "--base" not in offered
 
 
 def test_the_bottom_line_shows_device_free_memory_and_the_last_job(talk: Session) -> None:
