@@ -88,6 +88,14 @@ def test_a_question_is_answered_at_its_own_prompt(chat: Chat) -> None:
     assert "Cancelled; nothing was changed." in told
 
 
+def test_looking_at_what_can_be_tested_tests_nothing(chat: Chat, make_artifact: Callable[..., Path]) -> None:
+    make_artifact("demo_gguf_4bit_Q4_K_M")
+    told = chat("test list" + ENTER + ENTER + CTRL_D)[1]
+    order = ["made", "2026-01-04", "Test one of them?", "Nothing was tested."]
+    positions = [told.index(said) for said in order]
+    assert positions == sorted(positions)
+
+
 def test_what_was_typed_is_kept_for_the_next_chat_readable_by_its_owner_alone(chat: Chat, home: Path) -> None:
     chat("stats" + ENTER + CTRL_D)
     file = home / "mcp" / repl.HISTORY

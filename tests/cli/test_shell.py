@@ -222,6 +222,13 @@ def test_a_fault_of_our_own_is_a_sentence_and_the_traceback_is_in_the_log(
     assert "Traceback" in run("stats", "--verbose").err
 
 
+def test_a_bad_value_of_a_setting_is_named_and_no_file_is_blamed(run: Run, home: Path) -> None:
+    error = run("config", "set", "max_retries", "many", "--json").document["error"]
+    assert error["message"].startswith("many is no value for max_retries: input should be a valid integer")
+    assert "config set max_retries" in error["remedy"]
+    assert not (home / "config.json").exists()
+
+
 def test_version_is_told_before_or_after_other_options(
     run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

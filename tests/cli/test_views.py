@@ -216,6 +216,12 @@ def test_a_failed_job_says_why_in_the_list() -> None:
     assert "job 20260131-140500-abcdef: The disk is full" in text_of("list")
 
 
+def test_a_narrow_list_keeps_its_names() -> None:
+    rows = records.list_view([{**ROW, "name": "demo_gguf_4bit_Q4_K_M"}])
+    assert any("demo_gguf_4bit_Q4_K_M" in line for line in drawn(rows, 50))
+    assert "2026-01-31 14:05" in "".join(drawn(rows, 80))
+
+
 def test_only_what_lacks_is_told_in_the_verdict() -> None:
     assert "Something is missing: converter." in text_of("checkup")
     healthy = " ".join(drawn(checkup.checkup_view([Check("GPU", "note", "none")]), 80))

@@ -8,6 +8,7 @@ import typer
 
 from lqmf.cli import options
 from lqmf.cli.command import Ask, Command
+from lqmf.errors import SettingsError
 from lqmf.records import Decision, Outcome
 
 if TYPE_CHECKING:
@@ -85,13 +86,31 @@ def _get(app: App, key: str | None) -> Outcome:
 
 def _set(app: App, key: str, value: str) -> Outcome:
     from lqmf.cli.views.messages import done_view
+    from lqmf.cli.views.tables import cell
     from lqmf.settings import load, write_config
 
-    written = write_config(app.root, key.lower(), value)
+    try:
+        written = write_config(app.root, key.lower(), value)
+    except SettingsError as error:
+        raise _in_words(error, key.lower(), value) from error
     origin = load(app.root, app.options).describe(key.lower())["source"]
-    view = f"{key.lower()} is {written!r} in {app.root / 'config.json'}."
+    view = f"{key.lower()} is {cell(written)} in {app.root / 'config.json'}."
     if origin not in ("config.json", "default"):
         view += f" The value from {origin} still comes first."
     return Outcome(
         {"key": key.lower(), "value": written, "source": "config.json", "in_use_from": origin}, done_view(view)
     )
+
+
+def _in_words(error: SettingsError, key: str, value: str) -> SettingsError:
+    """What is wrong with a value just given, by its own name: no file is to be corrected, for nothing was written."""
+    from pydantic import ValidationError
+
+    cause = error.__cause__
+    if not isinstance(cause, ValidationError):
+        return error
+    first = cause.errors()[0]
+    if str(first["loc"][0]).lower() != key:
+        return error
+    why = first["msg"][:1].lower() + first["msg"][1:]
+    return SettingsError(f"{value} is no value for {key}: {why}.", f"Type `config set {key}` with such a value.")

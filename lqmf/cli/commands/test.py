@@ -28,6 +28,7 @@ COMMAND = Command(
     names_artifacts=True,
 )
 LISTING = ("list", "discover")
+NONE = "none"
 
 
 def cli(
@@ -57,8 +58,10 @@ async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
     artifacts = app.pipeline.artifacts()
     if not artifacts or not ask.interactive or decision.slots.get("action") == "discover":
         return _listing(artifacts)
-    picked = await ask(_which(artifacts))
-    if picked.kind != "value":
+    if decision.slots.get("action"):
+        ask.show(_listing(artifacts).view)
+    picked = await ask(_which(artifacts, looking=bool(decision.slots.get("action"))))
+    if picked.kind != "value" or picked.value == NONE:
         return Outcome({"status": "cancelled"}, "Nothing was tested.")
     return await _test(app, Decision("test", {**decision.slots, "name": picked.value}), ask)
 
@@ -78,8 +81,11 @@ def _listing(artifacts: list[Artifact]) -> Outcome:
     return Outcome({"artifacts": [to_json(artifact) for artifact in artifacts]}, artifacts_view(artifacts))
 
 
-def _which(artifacts: list[Artifact]) -> Question:
+def _which(artifacts: list[Artifact], *, looking: bool) -> Question:
+    """The question; who only came to look has none as the answer that Enter gives."""
     from lqmf.units import file_size
 
     options_ = tuple(Option(a.name, f"{a.name}  {file_size(a.size_bytes)}") for a in artifacts)
+    if looking:
+        return Question("name", "Test one of them? Enter: none.", options_, NONE, "A test takes a minute or more.")
     return Question("name", "Which one shall be tested?", options_, artifacts[0].name, "It is the newest.")

@@ -11,7 +11,7 @@ from rich.text import Text
 from lqmf.cli.render import clean
 from lqmf.cli.views.messages import notice_view
 from lqmf.cli.views.receipts import receipt_view
-from lqmf.cli.views.tables import cell, facts, small, table, when
+from lqmf.cli.views.tables import Narrowing, cell, facts, small, table, when
 from lqmf.records import Artifact, from_json
 from lqmf.units import duration, file_size
 
@@ -31,11 +31,22 @@ def list_view(records: Sequence[Record], status: str | None = None) -> Renderabl
     if not records:
         nothing = {"failed": "Nothing failed.", "ok": "Nothing was made yet. `quantize demo` makes a first one."}
         return notice_view(nothing.get(status or "", "Nothing was done yet. `quantize demo` makes a first one."))
-    rows = table("name", "status", "size", "KL", "when", right=("size", "KL"), keep=("status", "size", "KL", "when"))
+    return Narrowing(lambda left_out: _rows(records, left_out), {"when": 70, "KL": 60})
+
+
+def _rows(records: Sequence[Record], left_out: frozenset[str]) -> RenderableType:
+    names = [name for name in ("name", "status", "size", "KL", "when") if name not in left_out]
+    rows = table(*names, right=("size", "KL"), keep=("status", "size", "KL", "when"))
     for record in records:
         kl = ((record.get("receipt") or {}).get("kl_divergence") or {}).get("mean")
-        size = file_size(record["size_bytes"]) if record.get("size_bytes") else "-"
-        rows.add_row(_title(record), _status(_state(record)), size, small(kl), when(record.get("created_at")))
+        cells: dict[str, str | Text] = {
+            "name": _title(record),
+            "status": _status(_state(record)),
+            "size": file_size(record["size_bytes"]) if record.get("size_bytes") else "-",
+            "KL": small(kl),
+            "when": when(record.get("created_at")),
+        }
+        rows.add_row(*(cells[name] for name in names))
     return rows
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -27,6 +27,18 @@ def table(*columns: str, title: str = "", right: Sequence[str] = (), keep: Seque
             header_style="dim",
         )
     return made
+
+
+class Narrowing:
+    """A table that leaves out columns where the terminal is narrow: `make(left_out)` draws it, `widths` says which
+    columns need how many columns of the terminal."""
+
+    def __init__(self, make: Callable[[frozenset[str]], RenderableType], widths: Mapping[str, int]) -> None:
+        self._make = make
+        self._widths = widths
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self._make(frozenset(name for name, width in self._widths.items() if options.max_width < width))
 
 
 def facts(rows: Sequence[tuple[str, Any]], title: str = "") -> RenderableType:
