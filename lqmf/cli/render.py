@@ -150,7 +150,7 @@ class Screen:
         console = self.console(stream)
         width = min(console.width, MAX_WIDTH)
         with console.capture() as captured:
-            console.print(_Cleaned(view), width=width)
+            console.print(_Cleaned(view), width=width, crop=console.is_terminal)
         lines = [line.rstrip() for line in captured.get().split("\n")]
         write(stream, "\n".join(lines))
 

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from lqmf.agents.benchmark_agent import BenchmarkAgent
 from lqmf.cli.checkup import Check
-from lqmf.cli.render import clean
+from lqmf.cli.render import Screen, clean
 from lqmf.cli.views import (
     accounts,
     artifacts,
@@ -167,7 +167,8 @@ VIEWS: dict[str, Callable[[], Any]] = {
 
 
 def drawn(view: Any, width: int) -> list[str]:
-    console = Console(file=io.StringIO(), width=width, markup=False, highlight=False, emoji=False)
+    plain = {"markup": False, "highlight": False, "emoji": False}
+    console = Console(file=io.StringIO(), force_terminal=True, color_system=None, width=width, **plain)  # type: ignore[arg-type]
     console.print(view)
     return console.file.getvalue().splitlines()  # type: ignore[attr-defined]
 
@@ -226,3 +227,10 @@ def test_only_what_lacks_is_told_in_the_verdict() -> None:
     assert "Something is missing: converter." in text_of("checkup")
     healthy = " ".join(drawn(checkup.checkup_view([Check("GPU", "note", "none")]), 80))
     assert "Everything needed is here." in healthy
+
+
+def test_no_path_and_no_command_is_folded_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    Screen().show(artifacts.made_view([artifact(LONG)]))
+    told = capsys.readouterr().out.splitlines()
+    assert f"  in  /home/somebody/.lqmf/quantized-models/{LONG}" in told
+    assert any(line.startswith("· Next: ") and line.endswith("`compare` with another.") for line in told)

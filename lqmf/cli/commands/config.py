@@ -85,7 +85,7 @@ def _get(app: App, key: str | None) -> Outcome:
 
 
 def _set(app: App, key: str, value: str) -> Outcome:
-    from lqmf.cli.views.messages import done_view
+    from lqmf.cli.views.messages import Unfolded, done_view
     from lqmf.cli.views.tables import cell
     from lqmf.settings import load, write_config
 
@@ -98,7 +98,8 @@ def _set(app: App, key: str, value: str) -> Outcome:
     if origin not in ("config.json", "default"):
         view += f" The value from {origin} still comes first."
     return Outcome(
-        {"key": key.lower(), "value": written, "source": "config.json", "in_use_from": origin}, done_view(view)
+        {"key": key.lower(), "value": written, "source": "config.json", "in_use_from": origin},
+        Unfolded(done_view(view)),
     )
 
 

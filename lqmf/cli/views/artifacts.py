@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from lqmf.cli.render import clean
-from lqmf.cli.views.messages import done_view, error_view, notice_view
+from lqmf.cli.views.messages import Unfolded, done_view, error_view, notice_view
 from lqmf.cli.views.receipts import receipt_view
 from lqmf.cli.views.tables import facts, small, table, when
 from lqmf.records import Artifact
@@ -21,13 +21,14 @@ def made_view(artifacts: Sequence[Artifact]) -> RenderableType:
     """What a job made: where it lies, how good it is, and what can be done next."""
     parts: list[RenderableType] = []
     for artifact in artifacts:
-        parts += [done_view(f"Made {artifact.name}"), facts([("  in", artifact.path)])]
+        parts += [done_view(f"Made {artifact.name}"), Unfolded(facts([("  in", artifact.path)]))]
         if artifact.receipt and artifact.receipt.get("checks"):
             parts.append(receipt_view(artifact, artifact.receipt))
         else:
             parts.append(facts([("  size", _size(artifact))]))
     newest = artifacts[-1].name if artifacts else ""
-    parts.append(notice_view(f"Next: `test {newest} --comprehensive`, `show {newest}`, `compare` with another."))
+    following = f"Next: `test {newest} --comprehensive`, `show {newest}`, `compare` with another."
+    parts.append(Unfolded(notice_view(following)))
     return Group(*parts)
 
 

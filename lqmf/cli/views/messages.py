@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
+
+UNFOLDED = 10_000  # columns
 
 
 def error_view(what: str, remedy: str = "") -> RenderableType:
@@ -29,6 +31,19 @@ def done_view(text: str) -> RenderableType:
 def stage_view(title: str, took: str) -> RenderableType:
     """A stage of a job that is behind us, with what it took."""
     return _marked("✓", "green", Text.assemble(title, (f"  {took}", "dim")))
+
+
+class Unfolded:
+    """A view that is folded at a terminal's edge, and nowhere else: a path or a command in a pipe stays whole."""
+
+    def __init__(self, view: RenderableType) -> None:
+        self._view = view
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if options.is_terminal:
+            yield self._view
+        else:
+            yield from console.render(self._view, options.update(width=UNFOLDED))
 
 
 def _marked(mark: str, style: str, text: Text) -> RenderableType:

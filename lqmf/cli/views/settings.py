@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from lqmf.cli.views.messages import notice_view
+from lqmf.cli.views.messages import Unfolded, notice_view
 from lqmf.cli.views.tables import cell, table
 
 
@@ -24,4 +24,4 @@ def settings_view(described: Sequence[Mapping[str, Any]], root: Path) -> Rendera
             Text(source, style="dim" if source == "default" else "cyan"),
             setting["description"],
         )
-    return Group(rows, notice_view(f"The workspace is {root}."))
+    return Group(rows, Unfolded(notice_view(f"The workspace is {root}.")))
