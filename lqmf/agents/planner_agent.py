@@ -289,9 +289,9 @@ class PlannerAgent:
         fitting = [n for n in order if self._needs(backend, request, n) <= budget]
         if not fitting:
             smallest = min(names, key=lambda n: self._estimate(backend, request, n).size_bytes)
-            return smallest, f"the smallest; even it may not fit the {memory_size(budget)} of {whose}"
+            return smallest, f"the smallest; even it may not fit {memory_size(budget)} {whose}"
         need = self._needs(backend, request, fitting[0])
-        return fitting[0], f"{wish}; needs about {memory_size(need)} of the {memory_size(budget)} of {whose}"
+        return fitting[0], f"{wish}; needs about {memory_size(need)} of {memory_size(budget)} {whose}"
 
     def _order(self, backend: Backend, request: Request, names: list[str]) -> tuple[list[str], str]:
         wish = request.slots.get("priority")
@@ -320,13 +320,13 @@ class PlannerAgent:
 
     def _budget(self, request: Request) -> tuple[int, str]:
         if said := request.slots.get("memory_gb"):
-            return int(said * GIB), "memory that you named"
+            return int(said * GIB), "memory, as you said"
         if self._device(request)[0] == "gpu" and request.hardware.gpus:
             free = max(gpu.memory_free_bytes for gpu in request.hardware.gpus)
             return min(free, self._gpu_memory_limit_bytes), "GPU memory (gpu_memory_limit)"
         if request.slots.get("device") == "gpu":
             return self._gpu_memory_limit_bytes, "GPU memory (gpu_memory_limit)"
-        return int(request.hardware.ram_available_bytes * RAM_SHARE), f"memory ({RAM_SHARE:.0%} of what is free)"
+        return int(request.hardware.ram_available_bytes * RAM_SHARE), "usable memory"
 
     def _needs(self, backend: Backend, request: Request, name: str) -> int:
         context = request.slots.get("context") or DEFAULT_CONTEXT
