@@ -7,6 +7,7 @@ their header says. A folder whose manifest cannot be read is `damaged`, so that 
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import difflib
 import json
@@ -142,26 +143,30 @@ def made(folder: Path) -> Artifact:
     """The artifact in a folder with a manifest. Raises NotFound, and UsageError when the manifest is not sound."""
     document = read_json(folder / MANIFEST)
     try:
-        manifest = from_json(Manifest, document)
-        plan = manifest.plan
-        size = sum(file.size_bytes for file in manifest.files if file.path.endswith(WEIGHTS))
-        return Artifact(
-            name=folder.name,
-            path=str(folder),
-            method=str(plan["method"]),
-            bits=int(plan["bits"]),
-            type=str(plan["type"]),
-            size_bytes=size,
-            source_size_bytes=manifest.source_size_bytes,
-            compression_ratio=manifest.source_size_bytes / size if size else None,
-            model=manifest.model.id,
-            created_at=manifest.created_at,
-            receipt=_receipt(receipt_path(folder)),
-        )
+        described = describe(folder, from_json(Manifest, document))
     except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise UsageError(
             f"{folder / MANIFEST} is not a manifest: {error!r}.", f"`lqmf delete {folder.name}` removes it."
         ) from error
+    return dataclasses.replace(described, receipt=_receipt(receipt_path(folder)))
+
+
+def describe(folder: Path, manifest: Manifest) -> Artifact:
+    """The artifact that `manifest` makes of `folder`, without its receipt. Raises KeyError, TypeError and the like."""
+    plan = manifest.plan
+    size = sum(file.size_bytes for file in manifest.files if file.path.endswith(WEIGHTS))
+    return Artifact(
+        name=folder.name,
+        path=str(folder),
+        method=str(plan["method"]),
+        bits=int(plan["bits"]),
+        type=str(plan["type"]),
+        size_bytes=size,
+        source_size_bytes=manifest.source_size_bytes,
+        compression_ratio=manifest.source_size_bytes / size if size else None,
+        model=manifest.model.id,
+        created_at=manifest.created_at,
+    )
 
 
 def _receipt(path: Path) -> dict[str, Any] | None:

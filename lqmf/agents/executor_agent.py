@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lqmf import __version__, workspace
+from lqmf import __version__, artifacts, workspace
 from lqmf.errors import DiskFull, GpuOutOfMemory, JobCancelled, JobError, LqmfError, OutOfMemory, RateLimited, of_system
 from lqmf.events import AttemptFailed, Bus, Emit, JobFinished, JobStarted, Notice, StageFinished, StageStarted
 from lqmf.jobs.runner import Runner
@@ -224,13 +224,13 @@ class ExecutorAgent:
 
         def stamp(name: str) -> None:
             named = dataclasses.replace(draft, name=name)
-            card = self._card(_artifact(out.with_name(name), named, work.plan), named, waiting)
+            card = self._card(artifacts.describe(out.with_name(name), named), named, waiting)
             workspace.write_text(out / workspace.CARD, card)
             finished["manifest"] = dataclasses.replace(named, files=(*draft.files, *_entries(out, workspace.CARD)))
             workspace.write_json(out / workspace.MANIFEST, to_json(finished["manifest"]))
 
         path = workspace.publish(out, workspace.safe_name(work.name), stamp)
-        artifact = _artifact(path, finished["manifest"], work.plan)
+        artifact = artifacts.describe(path, finished["manifest"])
         if self._save_plans:
             workspace.write_json(self._place.configs / f"{path.name}.json", to_json(work.plan))
         work.published(artifact, finished["manifest"])
@@ -348,19 +348,3 @@ def _waiting_time(state: Any) -> float:
     if isinstance(error, RateLimited) and error.retry_after_seconds is not None:
         return float(error.retry_after_seconds)
     return float(wait_exponential_jitter(FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS)(state))
-
-
-def _artifact(path: Path, manifest: Manifest, plan: QuantizationPlan) -> Artifact:
-    size = sum(f.size_bytes for f in manifest.files if f.path.endswith((".gguf", ".safetensors")))
-    return Artifact(
-        name=path.name,
-        path=str(path),
-        method=plan.method,
-        bits=plan.bits,
-        type=plan.type,
-        size_bytes=size,
-        source_size_bytes=manifest.source_size_bytes,
-        compression_ratio=manifest.source_size_bytes / size if size else None,
-        model=manifest.model.id,
-        created_at=manifest.created_at,
-    )

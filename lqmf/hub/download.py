@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["TransferOptions", "clean_orphans", "fetch", "find_local", "inspect_or_find", "missing_bytes"]
 
 _SPARE_BYTES = 1 << 20  # for journals and folders
-_ORPHAN_DAYS = 7.0
 _SECONDS_BETWEEN_EVENTS = 0.1
 _SECONDS_BETWEEN_LOOKS = 0.2
 
@@ -56,6 +55,7 @@ async def fetch(
     ready = await asyncio.to_thread(snapshots.present, info, dest_root)
     if ready is None:
         _refuse_network(info, hub)
+        await asyncio.to_thread(clean_orphans, dest_root, keep=snapshots.partial_folder(dest_root, info))
         async with _locked(snapshots.model_folder(dest_root, info.ref.id), emit, job):
             ready = await asyncio.to_thread(snapshots.present, info, dest_root)
             if ready is None:
@@ -183,7 +183,6 @@ class _Snapshot:
         import httpx2
 
         try:
-            snapshots.clean_model(self.folder.parent, older_than_days=_ORPHAN_DAYS, keep=self.folder)
             self.folder.mkdir(parents=True, exist_ok=True)
             client = httpx2.AsyncClient(timeout=self.options.timeout_seconds)
             async with client as http, asyncio.TaskGroup() as group:

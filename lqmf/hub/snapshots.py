@@ -140,19 +140,19 @@ def hashes(folder: Path) -> dict[str, str]:
         return {}
 
 
-def clean_orphans(dest_root: Path, *, older_than_days: float = 7.0) -> int:
-    """Remove partial downloads that nobody touched for so long; gives the bytes freed. One in use stays."""
+def clean_orphans(dest_root: Path, *, older_than_days: float = 7.0, keep: Path | None = None) -> int:
+    """Remove partial downloads that nobody touched for so long; gives the bytes freed. One in use stays, and `keep`."""
     from filelock import FileLock, Timeout
 
     freed = 0
     for model in {folder.parent for folder in dest_root.glob("*/.partial-*")}:
         with contextlib.suppress(Timeout), FileLock(model / LOCK, timeout=0):
-            freed += clean_model(model, older_than_days=older_than_days)
+            freed += _clean_model(model, older_than_days, keep)
     return freed
 
 
-def clean_model(model: Path, *, older_than_days: float, keep: Path | None = None) -> int:
-    """The same for one model's folder, whose lock the caller holds; `keep` stays."""
+def _clean_model(model: Path, older_than_days: float, keep: Path | None) -> int:
+    """The same for one model's folder, whose lock the caller holds."""
     freed, before = 0, time.time() - older_than_days * 86400
     for folder in model.glob(".partial-*"):
         files = [path for path in folder.rglob("*") if path.is_file()]

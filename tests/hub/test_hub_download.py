@@ -268,15 +268,20 @@ def test_what_is_offline_and_not_here_says_what_is_missing(
 def test_old_partials_of_other_commits_are_removed_and_fresh_ones_kept(
     hub: LocalHub, client: HubClient, models_dir: Path
 ) -> None:
-    for name, days in (("org--name/.partial-old", 9), ("org--name/.partial-new", 1), ("org--other/.partial-old", 9)):
+    def leave(name: str, days: int) -> None:
         folder = models_dir / name
         folder.mkdir(parents=True)
         (folder / "x.part").write_bytes(b"12345")
         for path in (folder / "x.part", folder):
             os.utime(path, (time.time() - days * 86400,) * 2)
+
+    for name, days in (("org--name/.partial-old", 9), ("org--name/.partial-new", 1), ("org--other/.partial-old", 9)):
+        leave(name, days)
     hub.add_repo("org/name", small_model())
     get(look(client), models_dir, client)
     assert sorted(p.name for p in (models_dir / "org--name").glob(".partial*")) == [".partial-new"]
+    assert not (models_dir / "org--other" / ".partial-old").exists(), "any download removes what others left"
+    leave("org--other/.partial-old", 9)
     assert clean_orphans(models_dir) == 5
     assert not (models_dir / "org--other" / ".partial-old").exists()
     assert (models_dir / "org--name" / ".partial-new").exists()
