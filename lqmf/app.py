@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lqmf import workspace
-from lqmf.errors import LqmfError
+from lqmf.errors import LqmfError, StoreError
 from lqmf.events import Bus, Emit, Notice
 from lqmf.records import Hardware, ModelInfo, ModelRef
 
@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from lqmf.agents.feedback_agent import FeedbackAgent
     from lqmf.agents.memory_agent import MemoryAgent
     from lqmf.agents.planner_agent import PlannerAgent
+    from lqmf.fit.gather import Gatherer
     from lqmf.hub.client import HubClient
     from lqmf.hub.retry import RetryPolicy
     from lqmf.jobs.runner import Runner
-    from lqmf.pipeline import Models, Pipeline
+    from lqmf.pipeline import Pipeline
+    from lqmf.planning import Models, Planning
     from lqmf.quantization.base import Backend
     from lqmf.settings import Loaded
 
@@ -92,6 +94,38 @@ class App:
         )
 
     @cached_property
+    def planning(self) -> Planning:
+        from lqmf.planning import Planning
+
+        return Planning(
+            self.workspace.artifacts,
+            self.models,
+            self.hardware,
+            self.backends(),
+            self.understanding,
+            self.planner,
+            self.memory,
+            self._gatherer,
+        )
+
+    @cached_property
+    def _gatherer(self) -> Gatherer:
+        from lqmf.fit.gather import Gatherer
+        from lqmf.hardware import cpu_name
+        from lqmf.hub.skeleton import skeleton
+        from lqmf.quantization.gguf.toolchain import cache_dir
+
+        place = partial(skeleton, hub=self.hub, root=cache_dir() / "skeletons", models=self.workspace.models)
+        return Gatherer(place, self._history, cpu_name(), self.bus.publish)
+
+    def _history(self) -> list[dict[str, Any]]:
+        """What was predicted and measured before; nothing where the store cannot be read."""
+        try:
+            return self.memory.predictions()
+        except StoreError:
+            return []
+
+    @cached_property
     def memory(self) -> MemoryAgent:
         from lqmf.agents.memory_agent import MemoryAgent
         from lqmf.store.open import may_have_running, open_store
@@ -145,10 +179,9 @@ class App:
             self.workspace,
             self.bus,
             self.models,
-            self.hardware,
             self.runner,
             self.understanding,
-            self.planner,
+            self.planning,
             self.executor,
             self.feedback,
             self.benchmark,
@@ -197,9 +230,10 @@ class App:
 
     @cached_property
     def models(self) -> Models:
-        from lqmf.hub import download, metadata
+        from lqmf.hub import download, metadata, snapshots
+        from lqmf.hub.published import published_ggufs
         from lqmf.hub.refs import parse_ref
-        from lqmf.pipeline import Models
+        from lqmf.planning import Models
         from lqmf.understanding.models import canonical
         from lqmf.utils import huggingface_auth
 
@@ -220,6 +254,8 @@ class App:
             fetch=fetch,
             missing=partial(download.missing_bytes, dest_root=place),
             stored=partial(_stored, place),
+            present=partial(snapshots.present, dest_root=place),
+            published=partial(published_ggufs, hub=self.hub),
             login=partial(huggingface_auth.login, endpoint=self.hub.base_url()),
         )
 

@@ -22,6 +22,7 @@ LqmfError                      exit 1
 │   ├── Unauthorized           401: a token is missing or wrong
 │   └── IntegrityError         right size, wrong bytes; or a wrong ETag
 ├── ResourceError
+│   ├── DoesNotFit             foreseen: what was wished does not fit the memory or the disk
 │   ├── DiskFull
 │   ├── OutOfMemory
 │   └── GpuOutOfMemory         the executor re-plans on the CPU where `cpu_fallback` allows
@@ -171,6 +172,10 @@ class IntegrityError(TransferError):
 
 class ResourceError(LqmfError):
     code = "resource"
+
+
+class DoesNotFit(ResourceError):
+    code = "does_not_fit"
 
 
 class DiskFull(ResourceError):

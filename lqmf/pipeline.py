@@ -17,18 +17,19 @@ from typing import TYPE_CHECKING, Any
 
 from lqmf import artifacts as shelf
 from lqmf import workspace
-from lqmf.agents.planner_agent import PlannerAgent, Request, artifact_name
-from lqmf.errors import GatedModel, JobCancelled, LqmfError, NeedsInput, NotFound, Unauthorized, UsageError
+from lqmf.agents.planner_agent import artifact_name
+from lqmf.errors import LqmfError, NotFound, UsageError
 from lqmf.events import Bus, Emit, JobStarted, Notice
+from lqmf.fit import predictions
 from lqmf.jobs.journal import hold, new_id
+from lqmf.planning import Ask, Models, Planned, Planning, accepted
+from lqmf.preflight import Preflight
 from lqmf.records import (
     Artifact,
     Decision,
-    Hardware,
     Job,
     Manifest,
     ModelInfo,
-    ModelRef,
     Option,
     Outcome,
     QuantizationPlan,
@@ -46,21 +47,13 @@ if TYPE_CHECKING:
     from lqmf.agents.executor_agent import ExecutorAgent, ToTest
     from lqmf.agents.feedback_agent import FeedbackAgent
     from lqmf.agents.memory_agent import MemoryAgent
+    from lqmf.fit.classes import SizeClass
     from lqmf.jobs.runner import Runner
-    from lqmf.understanding.answers import Reply
+    from lqmf.utils.memory_optimizer import Solution
 
-Ask = Callable[[Question], Awaitable["Reply"]]
 Act = Callable[[Decision], Awaitable[Outcome]]
 DEMO_PROMPT = "A list is a mutable sequence,"
 DEMO_DECISION = Decision("quantize", {"model": "demo", "method": "gguf", "bits": 4, "type": "Q4_K_M", "device": "cpu"})
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A plan, and the metadata that it was made from."""
-
-    plan: QuantizationPlan
-    info: ModelInfo
 
 
 @dataclass(frozen=True)
@@ -71,30 +64,6 @@ class Quantized:
     artifacts: tuple[Artifact, ...]
 
 
-@dataclass(frozen=True)
-class Models:
-    """Where models come from: `resolve` reads what was typed, `inspect` fetches metadata, `fetch` the files.
-
-    `missing` counts the bytes still to download; `stored` gives the folder of a model that is on this machine at that
-    commit, without a network, or None; `login` takes a token.
-    """
-
-    resolve: Callable[[str], ModelRef]
-    inspect: Callable[[ModelRef], Awaitable[ModelInfo]]
-    fetch: Callable[[ModelInfo, Emit, str], Awaitable[Path]]
-    missing: Callable[[ModelInfo], int]
-    stored: Callable[[ModelRef, str | None], Path | None]
-    login: Callable[[str], Any]
-
-
-class _AnotherModel(Exception):
-    """The user named another model while the plan was made: its metadata is needed first."""
-
-    def __init__(self, slots: Mapping[str, Any]) -> None:
-        super().__init__()
-        self.slots = slots
-
-
 class Pipeline:
     """The agents of one workspace, in order."""
 
@@ -103,10 +72,9 @@ class Pipeline:
         place: workspace.Workspace,
         bus: Bus,
         models: Models,
-        hardware: Callable[[], Hardware],
         runner: Runner,
         understanding: EnhancedDecisionAgent,
-        planner: PlannerAgent,
+        planning: Planning,
         executor: ExecutorAgent,
         feedback: FeedbackAgent,
         benchmark: BenchmarkAgent,
@@ -116,10 +84,9 @@ class Pipeline:
         self._place = place
         self._bus = bus
         self._models = models
-        self._hardware = hardware
         self._runner = runner
         self._understanding = understanding
-        self._planner = planner
+        self._planning = planning
         self._executor = executor
         self._feedback = feedback
         self._benchmark = benchmark
@@ -148,83 +115,15 @@ class Pipeline:
 
     async def plan(self, decision: Decision, ask: Ask) -> list[Planned]:
         """The plans for what was said, every open question answered. Raises LqmfError."""
-        slots = await self._with_model(dict(decision.slots), ask)
-        while True:
-            info = await self._inspect(self._models.resolve(str(slots["model"])), ask)
-            self._memory.remember_model(info)
-            try:
-                types = _types(slots)
-                return [await self._plan_one({**slots, "type": name}, info, decision.intent, ask) for name in types]
-            except _AnotherModel as change:
-                slots = dict(change.slots)
+        return await self._planning.plan(decision, ask)
 
-    async def _with_model(self, slots: dict[str, Any], ask: Ask) -> dict[str, Any]:
-        if slots.get("model"):
-            return slots
-        question = Question(
-            id="model",
-            text="Which model? A Hub id (org/name), a folder (./model), a familiar name, or demo.",
-            reason="Everything else depends on it.",
-        )
-        return {**slots, "model": _accepted(await ask(question))}
+    async def classes(self, decision: Decision) -> dict[SizeClass, Solution]:
+        """What size of model fits, when none was named. Raises LqmfError."""
+        return await asyncio.to_thread(self._planning.classes, decision)
 
-    async def _plan_one(self, slots: Mapping[str, Any], info: ModelInfo, intent: str, ask: Ask) -> Planned:
-        history: list[Request] = []
-        said = {name: value for name, value in slots.items() if value is not None}
-        request = Request(said, info, self._hardware(), download_bytes=self._models.missing(info))
-        while question := self._planner.next_question(request):
-            reply = await ask(question)
-            if reply.kind == "back":
-                request = history.pop() if history else request
-                continue
-            if reply.kind == "other":
-                history.append(request)
-                request = self._corrected(request, str(reply.value), intent)
-                continue
-            history.append(request)
-            request = _answered(request, question, _accepted(reply))
-        return Planned(self._planner.plan(request, new_id()), info)
-
-    def _corrected(self, request: Request, line: str, intent: str) -> Request:
-        """A line that is no answer may still change the wish: "no, 8 bits". Raises _AnotherModel."""
-        decision = self._understanding.decide(Utterance(line))
-        if decision.intent != intent:
-            return request
-        changed = {name for name, value in decision.slots.items() if request.slots.get(name) != value}
-        slots = {**request.slots, **decision.slots}
-        if changed & {"bits", "method"} and "type" not in decision.slots:
-            changed.add("type")
-            slots.pop("type", None)
-        if "model" in changed:
-            raise _AnotherModel(slots)
-        return dataclasses.replace(
-            request, slots=slots, asked=request.asked - changed, advised=request.advised - changed
-        )
-
-    async def _inspect(self, ref: ModelRef, ask: Ask) -> ModelInfo:
-        """The model's metadata; a closed door offers to log in, and then goes on."""
-        try:
-            info = await self._models.inspect(ref)
-            if info.access in ("open", "granted"):
-                return info
-            closed: LqmfError = GatedModel(
-                f"{ref.id} is {info.access}, and no token with access is here.",
-                f"Accept its licence at https://huggingface.co/{ref.id}, then `lqmf hf login`.",
-            )
-        except (GatedModel, Unauthorized) as error:
-            closed = error
-        await self._log_in(closed, ask)
-        return await self._models.inspect(ref)
-
-    async def _log_in(self, closed: LqmfError, ask: Ask) -> None:
-        text = f"{closed.message} Paste a Hugging Face token to log in (nothing is shown):"
-        try:
-            reply = await ask(Question(id="hf_token", text=text, kind="secret", reason=closed.remedy))
-        except NeedsInput:
-            raise closed from None
-        if reply.kind != "value" or not reply.value:
-            raise closed
-        await asyncio.to_thread(self._models.login, str(reply.value))
+    async def preflight(self, decision: Decision, ask: Ask) -> Preflight:
+        """What can be said before a byte of weights is fetched. Raises LqmfError for a model that cannot be found."""
+        return await self._planning.preflight(decision, ask)
 
     # ------------------------------------------------------------ quantize
 
@@ -234,21 +133,21 @@ class Pipeline:
         jobs, made = [], []
         for one in planned:
             announce(one)
+            await self._planning.refuse_doomed(one, ask)
             self._memory.remember_plan(one.plan)
             job = new_id()
             jobs.append(job)
-            made.append(await self._carry_out(job, one, 1))
+            made.append(await self._carry_out(job, one.plan, one.info, 1))
         return Quantized(tuple(jobs), tuple(made))
 
-    async def _carry_out(self, job: str, planned: Planned, attempt: int) -> Artifact:
+    async def _carry_out(self, job: str, plan: QuantizationPlan, info: ModelInfo, attempt: int) -> Artifact:
         """One job of ours alone: a second process that takes it up is refused before it touches anything."""
         with hold(self._place.logs / f"{job}.job.lock"):
-            return self._fresh(await self._execute(job, planned, attempt))
+            return self._fresh(await self._execute(job, plan, info, attempt))
 
-    async def _execute(self, job: str, planned: Planned, attempt: int) -> Artifact:
+    async def _execute(self, job: str, plan: QuantizationPlan, info: ModelInfo, attempt: int) -> Artifact:
         from lqmf.agents.executor_agent import Work
 
-        plan = planned.plan
         self._memory.start_job(
             Job(
                 id=job,
@@ -263,11 +162,11 @@ class Pipeline:
         work = Work(
             job=job,
             plan=plan,
-            info=planned.info,
+            info=info,
             name=artifact_name(plan),
             test=self._test_published,
             published=self._published,
-            replan=self._planner.on_cpu,
+            replan=self._planning.on_cpu,
             missing=self._models.missing,
             first_attempt=attempt,
         )
@@ -306,7 +205,7 @@ class Pipeline:
             default="quick",
             reason="The figures are the same; the error bars shrink with the number of tokens.",
         )
-        return str(_accepted(await ask(question)))
+        return str(accepted(await ask(question)))
 
     async def _measure_against_source(self, job: str, artifact: Artifact, depth: str) -> Receipt:
         from lqmf.agents.executor_agent import ToTest
@@ -314,7 +213,9 @@ class Pipeline:
         log = self._executor.log(job)
         with workspace.scratch(self._place.artifacts, job) as scratch:
             base, reason = await self._base(job, log, artifact, scratch)
-            return await self._test_published(ToTest(job, log, artifact, base, reason, depth, 0.0), self._bus.publish)
+            told = {} if artifact.foreign else _manifest(artifact).plan.get("prediction") or {}
+            what = ToTest(job, log, artifact, base, reason, depth, 0.0, predicted=told)
+            return await self._test_published(what, self._bus.publish)
 
     async def _base(self, job: str, log: str, artifact: Artifact, scratch: Path) -> tuple[Path | None, str | None]:
         """The source as a 16-bit GGUF, or why there is none to compare with."""
@@ -343,6 +244,8 @@ class Pipeline:
             log=what.log,
             emit=emit,
             device=what.device,
+            predicted=what.predicted,
+            making=what.making,
         )
         document = self._feedback.benchmark_document(what.artifact, receipt)
         path = self._place.benchmarks / f"{what.artifact.name}-{what.job}.json"
@@ -352,8 +255,19 @@ class Pipeline:
         else:
             self._attach(what.artifact, receipt)
         self._memory.remember_receipt(what.artifact.name, receipt, str(path))
+        self._learn(what, receipt)
         self._understanding.note_artifact(what.artifact.name)
         return receipt
+
+    def _learn(self, what: ToTest, receipt: Receipt) -> None:
+        """Keep what was predicted beside what was measured, once for each artifact that was made."""
+        if not what.making or not receipt.prediction:
+            return
+        plan = from_json(QuantizationPlan, _manifest(what.artifact).plan)
+        machine = (receipt.measured_on or {}).get("cpu") or ""
+        raw, architecture = plan.uncorrected, what.architecture
+        rows = predictions.rows(receipt, plan, architecture=architecture, machine=machine, uncorrected=raw)
+        self._memory.remember_predictions(what.job, what.artifact.name, rows)
 
     def _attach(self, artifact: Artifact, receipt: Receipt) -> None:
         told = to_json(receipt)
@@ -416,8 +330,8 @@ class Pipeline:
             await self._finish_test(row["id"], artifact, plan.test, attempt)
         else:
             pinned = dataclasses.replace(plan.model, revision=plan.commit or plan.model.revision)
-            info = dataclasses.replace(await self._inspect(pinned, ask), ref=plan.model)
-            artifact = await self._carry_out(row["id"], Planned(plan, info), attempt)
+            info = dataclasses.replace(await self._planning.inspect(pinned, ask), ref=plan.model)
+            artifact = await self._carry_out(row["id"], plan, info, attempt)
         return Quantized((row["id"],), (self._fresh(artifact),))
 
     async def _finish_test(self, job: str, artifact: Artifact, depth: str, attempt: int) -> None:
@@ -469,28 +383,3 @@ def _supersedes(artifact: Mapping[str, Any], job: Mapping[str, Any]) -> bool:
     """Whether what an unfinished job was to make has been made since."""
     same = all(artifact[name] == job[name] for name in ("model", "method", "type"))
     return bool(same and artifact["at"] > job["at"])
-
-
-def _types(slots: Mapping[str, Any]) -> list[str | None]:
-    """The types asked for: none said, one, or a list ("Q4_K_M,Q8_0")."""
-    said = slots.get("type")
-    if not said:
-        return [None]
-    return [part.strip() for part in said.split(",")] if isinstance(said, str) else list(said)
-
-
-def _accepted(reply: Reply) -> Any:
-    """The value of an answer. Raises JobCancelled when the user backs out."""
-    if reply.kind != "value":
-        raise JobCancelled("Cancelled; nothing was changed.", "")
-    return reply.value
-
-
-def _answered(request: Request, question: Question, value: Any) -> Request:
-    """The request with an answer in it. Raises JobCancelled for a no to what everything hangs on."""
-    if question.id in ("start", "cpu_fallback") and value is False:
-        raise JobCancelled("Nothing was started.", "")
-    changes = value if isinstance(value, Mapping) else {question.id: value}
-    advised = request.advised | {question.id} if value == question.default else request.advised
-    slots, asked = {**request.slots, **changes}, request.asked | {question.id}
-    return dataclasses.replace(request, slots=slots, asked=asked, advised=advised)

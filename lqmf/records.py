@@ -172,6 +172,101 @@ class ModelInfo:
     license: str | None = None
 
 
+# ---------------------------------------------------------------- fit
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a model is run: what a plan was fitted for, what a manifest keeps, what an engine is opened with.
+
+    `context` in tokens, for each of `parallel` chats; `k_type` and `v_type` are llama.cpp's names for the cached keys
+    and values ("f16", "q8_0", "q4_0"); `gpu_layers` counts from the end, the output head as one more (llama.cpp's
+    n_gpu_layers); `ubatch` is the number of prompt tokens computed at once.
+    """
+
+    context: int
+    parallel: int = 1
+    k_type: str = "f16"
+    v_type: str = "f16"
+    gpu_layers: int = 0
+    ubatch: int = 512
+
+    @property
+    def cells(self) -> int:
+        """Tokens that the cache holds, of all chats."""
+        return self.context * self.parallel
+
+    @property
+    def cache(self) -> str:
+        """The cache's type: "q8_0", or of keys and of values, "q8_0/q4_0"."""
+        return self.k_type if self.k_type == self.v_type else f"{self.k_type}/{self.v_type}"
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """The memory that running takes, in bytes, by what it is and where it lies."""
+
+    weights_ram: int
+    cache_ram: int
+    compute_ram: int
+    program_ram: int  # interpreter, libraries
+    weights_gpu: int = 0
+    cache_gpu: int = 0
+    compute_gpu: int = 0
+    program_gpu: int = 0  # the driver's context, its libraries
+
+    @property
+    def ram(self) -> int:
+        return self.weights_ram + self.cache_ram + self.compute_ram + self.program_ram
+
+    @property
+    def gpu(self) -> int:
+        return self.weights_gpu + self.cache_gpu + self.compute_gpu + self.program_gpu
+
+    @property
+    def total(self) -> int:
+        return self.ram + self.gpu
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Expected KL divergence from the source in nats a token, and what that expectation rests on."""
+
+    kl_nats: float
+    origin: str
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Expected tokens a second, of one chat on an empty context: reading a prompt, and writing."""
+
+    prompt: float
+    generation: float
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to run a model: what to make of it, and how to run that. `read_bytes` is what one token reads of the
+    weights: what orders speeds where none was measured."""
+
+    method: str
+    type: str
+    bits: int
+    run: Run
+    file_bytes: int
+    memory: Footprint
+    loss: Loss
+    read_bytes: int
+    speed: Speed | None = None
+
+    @property
+    def id(self) -> str:
+        """What names it in a list of candidates: "gguf:Q4_K_M:8192:q8_0/q8_0:33:512"."""
+        run = self.run
+        cache = f"{run.k_type}/{run.v_type}"
+        return f"{self.method}:{self.type}:{run.context}:{cache}:{run.gpu_layers}:{run.ubatch}"
+
+
 # ---------------------------------------------------------------- plan
 
 
@@ -232,6 +327,10 @@ class QuantizationPlan:
     test: Literal["none", "quick", "comprehensive"] = "quick"
     choices: tuple[Choice, ...] = ()
     estimate: Estimate | None = None
+    run: Run | None = None  # how the result is to be run
+    prediction: Mapping[str, float] = field(default_factory=dict)  # what a test here will find, by quantity
+    uncorrected: Mapping[str, float] = field(default_factory=dict)  # the same before what was learnt was applied
+    candidates: tuple[Candidate, ...] = ()  # what there was to choose between, the best first
 
 
 # ---------------------------------------------------------------- job

@@ -14,7 +14,8 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lqmf.records import Artifact, Manifest, Receipt, to_json
+from lqmf import run_lines
+from lqmf.records import Artifact, Manifest, Receipt, Run, to_json
 from lqmf.units import file_size
 
 LIBRARIES = {"gguf": "gguf", "gptq": "transformers", "bnb": "transformers"}
@@ -188,11 +189,11 @@ model = AutoModelForCausalLM.from_pretrained(folder, device_map="auto")"""
         return f"With transformers:\n\n{fence('python', code)}\n\nWith LQMF:\n\n{_lqmf(name)}"
     file = next((plain(entry.path) for entry in manifest.files if entry.path.endswith(".gguf")), f"{name}.gguf")
     here = shlex.quote(f"./{file}")
-    short = re.sub(r"[^a-z0-9._-]+", "-", name.lower())
-    modelfile = shlex.quote(f"FROM ./{file}")
+    found = run_lines.of_manifest(manifest)
+    lines = run_lines.ready(name, found[0] if found else Run(context=4096), f"./{file}")
     ways = {
-        "llama.cpp": f"llama-cli -m {here} -cnv\nllama-server -m {here}",
-        "Ollama": f"echo {modelfile} > Modelfile\nollama create {short} -f Modelfile\nollama run {short}",
+        "llama.cpp": f"llama-cli -m {here} -cnv\n{lines['llama_server']}",
+        "Ollama": f"printf %s {shlex.quote(lines['modelfile'])} > Modelfile\n{lines['ollama']}",
         "LM Studio": f"lms import {here}",
     }
     shown = [f"With {way}, in this folder:\n\n{fence('sh', commands)}" for way, commands in ways.items()]

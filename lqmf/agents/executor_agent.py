@@ -14,7 +14,7 @@ import platform
 import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,9 @@ class ToTest:
     depth: str
     job_seconds: float
     device: str = "auto"
+    predicted: Mapping[str, float] = field(default_factory=dict)  # by the plan, of this artifact on this machine
+    making: Mapping[str, float] = field(default_factory=dict)  # what was measured when it was made
+    architecture: str | None = None
 
 
 @dataclass(frozen=True)
@@ -190,9 +193,11 @@ class ExecutorAgent:
         async with self._stage(work.job, "download"):
             source = await self._fetch(work.info, self._bus.publish, work.job)
         with workspace.scratch(self._place.artifacts, work.job) as scratch:
+            making_since = time.monotonic()
             artifact, base = await self._make(work, source, scratch)
+            making = {"quantize_seconds": time.monotonic() - making_since}
             base = self._keep(work.plan, base)
-            await self._measure(work, count, artifact, base, time.monotonic() - started)
+            await self._measure(work, count, artifact, base, time.monotonic() - started, making)
         return artifact
 
     def _started(self, work: Work, count: _Count) -> None:
@@ -249,18 +254,28 @@ class ExecutorAgent:
             created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             source_size_bytes=work.info.weights_bytes,
             license=work.info.license,
-            run={"context": work.plan.context, "device": work.plan.device},
+            run={"device": work.plan.device, **(to_json(work.plan.run) if work.plan.run else {})},
         )
 
     async def _measure(
-        self, work: Work, count: _Count, artifact: Artifact, base: Path | None, job_seconds: float
+        self,
+        work: Work,
+        count: _Count,
+        artifact: Artifact,
+        base: Path | None,
+        job_seconds: float,
+        making: Mapping[str, float],
     ) -> None:
         """Test a published artifact; its receipt and card are rewritten. Raises LqmfError; the artifact stays."""
         if work.plan.test == "none":
             return
         reason = None if base else "no 16-bit source was kept"
         plan = work.plan
-        what = ToTest(work.job, self.log(work.job), artifact, base, reason, plan.test, job_seconds, plan.device)
+        log, told = self.log(work.job), plan.prediction
+        architecture = work.info.architecture
+        what = ToTest(
+            work.job, log, artifact, base, reason, plan.test, job_seconds, plan.device, told, making, architecture
+        )
         async with self._stage(work.job, "test"):
             try:
                 await work.test(what, self._bus.publish)

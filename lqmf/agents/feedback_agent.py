@@ -30,6 +30,7 @@ from lqmf.errors import (
     UnsupportedModel,
 )
 from lqmf.events import Emit, Notice
+from lqmf.fit.predictions import compare, observed
 from lqmf.records import Artifact, Check, Hardware, Receipt, Task, from_json, to_json
 
 EVALUATION_TEXT = Path(lqmf.__file__).parent / "assets" / "text" / "evaluation.txt"
@@ -92,9 +93,14 @@ class FeedbackAgent:
         log: str,
         emit: Emit,
         device: str = "auto",
+        predicted: Mapping[str, float] | None = None,
+        making: Mapping[str, float | None] | None = None,
     ) -> Receipt:
         """Run `artifact`, compare it with `base` (its 16-bit source; None: `base_reason` says why not), and give the
         receipt. `depth` quick stays within `budget_seconds`; comprehensive reads the whole text.
+
+        `predicted` is what its plan expected, by the names of `lqmf.fit.predictions`; the receipt's `prediction` has it
+        beside what was measured here, and beside `making`: what was measured when it was made ("quantize_seconds").
 
         An artifact that kills its process, finds no room or is unknown to the engine gets a receipt that says so.
         Raises JobCancelled; ModelError or NotFound for damaged or missing files, which say nothing about the artifact
@@ -108,7 +114,9 @@ class FeedbackAgent:
         else:
             left = budget_seconds - (time.monotonic() - started)
             compared = await self._compare(what, base, base_reason, left)
-        return self._receipt(probed, compared)
+        receipt = self._receipt(probed, compared)
+        beside = compare(predicted or {}, {**observed(receipt), **(making or {})})
+        return dataclasses.replace(receipt, prediction=beside)
 
     async def _probe(self, what: _Test, budget_seconds: float) -> dict[str, Any]:
         limit = budget_seconds * PROBE_SHARE if what.quick else None

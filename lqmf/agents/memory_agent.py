@@ -6,6 +6,7 @@ All text is redacted before it is stored.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -200,6 +201,13 @@ class MemoryAgent:
         if self._store.get("artifacts", name):
             self._change("artifacts", name, {"receipt": document})
 
+    def remember_predictions(self, job: str, artifact: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Record what was predicted and measured, one row a quantity (`lqmf.fit.predictions.rows`). The rows outlive
+        the artifact."""
+        about = {"job": job, "artifact": artifact, "at": self._clock()}
+        for row in rows:
+            self._tolerantly(functools.partial(self._put, "predictions", {**row, **about}))
+
     def forget(self, name: str) -> None:
         """Mark an artifact as deleted; its record stays. Raises NotFound."""
         row = self._store.get("artifacts", name)
@@ -263,6 +271,14 @@ class MemoryAgent:
 
         artifacts = queries.artifacts(self._store)
         return summary(self._store.find("jobs"), artifacts, self._store.find("measurements"))
+
+    def predictions(self, quantity: str | None = None) -> list[Row]:
+        """What was predicted and what was measured (of one quantity, or of all), newest first, deleted artifacts' too.
+
+        Columns: at, job, artifact, model, architecture, method, type, device, machine, quantity, predicted,
+        uncorrected and measured, the last three in the quantity's unit.
+        """
+        return self._store.find("predictions", {"quantity": quantity} if quantity else None)
 
     def artifact_names(self) -> list[str]:
         """Names of the artifacts that were not deleted, newest first."""

@@ -1,7 +1,7 @@
 """The PlannerAgent: from what was said to a complete plan, asking only for what is missing and matters.
 
-Pure: knows the slots, the model's metadata, the machine and the backends' promises; reads no file, asks nobody
-itself. `next_question` says what to ask; `plan` builds the plan, each field with its reason.
+Pure: knows the slots, the model's metadata and needs, the machine and the backends' promises; reads no file, asks
+nobody itself. `next_question` says what to ask; `plan` builds the plan, each field with its reason.
 """
 
 from __future__ import annotations
@@ -12,29 +12,31 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Literal, Protocol, cast
 
-from lqmf.errors import ModelError, NotBuilt, UnsupportedModel, UsageError
-from lqmf.quantization.base import Backend, QuantType
+from lqmf.agents import planner_reasons as why
+from lqmf.errors import DoesNotFit, ModelError, NotBuilt, UnsupportedModel, UsageError
+from lqmf.fit import budget, words
+from lqmf.fit.fitting import Fitting
+from lqmf.fit.needs import Needs
+from lqmf.quantization.base import Backend
 from lqmf.records import (
+    Candidate,
     Choice,
     Estimate,
     Hardware,
     ModelInfo,
-    ModelRef,
     Option,
     QuantizationPlan,
     Question,
-    Source,
 )
 from lqmf.units import GIB, file_size, memory_size
+from lqmf.utils.memory_optimizer import Machine, Solution, Wish
+from lqmf.utils.quantization_compatibility import TITLES
 
 METHOD_OF_TYPE = {"nf4": "bnb", "fp4": "bnb", "int8": "bnb", "int4": "bnb"}
-METHOD_TITLES = {"gptq": "GPTQ", "bnb": "bitsandbytes", "gguf": "GGUF"}
-LADDER = ("Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0", "Q3_K_M", "Q2_K")  # what most people choose between, best advice first
-BY_QUALITY = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
-BY_SIZE = ("Q3_K_M", "Q4_K_M")  # Q2_K without an importance matrix loses too much to be advised
-DEFAULT_CONTEXT = 4096
-OVERHEAD_BYTES = 512 << 20  # program, compute buffers
-RAM_SHARE = 0.7  # of the free memory: the rest is for everything else
+LADDER = ("Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0", "Q3_K_M", "Q2_K")  # what most people choose between
+QUANTIZED_BITS = 8  # what has more is not quantized, and nobody is offered it unasked
+SHORTEST_CONTEXT = 512
+ELSEWHERE = "For a larger machine, say its memory: `--memory 24GB`."
 START_QUESTION_BYTES = 1_000_000_000  # downloads above this are worth a question
 
 
@@ -52,6 +54,7 @@ class Request:
     slots: Mapping[str, Any]
     info: ModelInfo
     hardware: Hardware
+    fit: Fitting
     asked: frozenset[str] = frozenset()
     advised: frozenset[str] = frozenset()
     download_bytes: int = 0
@@ -77,11 +80,23 @@ class PlannerAgent:
 
     # ------------------------------------------------------------ what to ask
 
+    def refuse(self, slots: Mapping[str, Any], info: ModelInfo, hardware: Hardware) -> Backend:
+        """The backend that will do it. Raises LqmfError for what cannot be done at all, whatever the memory."""
+        backend = self._backend(slots)
+        verdict = backend.available()
+        if verdict.answer == "no":
+            raise NotBuilt(verdict.reason, verdict.remedy)
+        verdict = backend.check(info, hardware, slots.get("type"))
+        if verdict.answer == "no":
+            raise UnsupportedModel(verdict.reason, verdict.remedy)
+        if info.weights_format == "none":
+            raise ModelError(f"{why.display(info.ref)} holds no weights.", "Name a repository with safetensors files.")
+        return backend
+
     def next_question(self, request: Request) -> Question | None:
         """The next thing that only the user can say, or None. Raises LqmfError for what cannot be done at all."""
-        backend = self._backend(request)
-        self._refuse_unusable(backend, request)
-        for ask in (self._contradiction, self._type_question, self._no_gpu, self._start_question):
+        backend = self.refuse(request.slots, request.info, request.hardware)
+        for ask in (self._contradiction, self._fit_question, self._type_question, self._no_gpu, self._start_question):
             question = ask(backend, request)
             if question and question.id not in request.asked:
                 return self._advised(question, request)
@@ -115,24 +130,67 @@ class PlannerAgent:
         slots = request.slots
         if slots.get("type") or slots.get("target_size_gb") or len(backend.types) < 2:
             return None
-        names = self._offered(backend, request)
-        if len(names) < 2:
+        solution = self._solve(backend, request)
+        advised, context = _best(solution).type, _best(solution).run.context
+        usual = [name for name in LADDER if slots.get("bits") is None] or sorted(self._types(backend, request))
+        makeable = request.fit.needs[backend.name].weights
+        known = {name for name in self._types(backend, request) if name in makeable}
+        names = dict.fromkeys([advised, *(c.type for c in solution.best), *usual])
+        offered = [name for name in names if name in known]
+        if len(offered) < 2:
             return None
-        advised, reason = self._recommend(backend, request, names)
-        ordered = [advised, *(n for n in names if n != advised)]
         return Question(
             id="type",
             text=f"Which {backend.title} type?",
-            options=tuple(self._option(backend, request, name) for name in ordered),
+            options=tuple(self._option(backend, request, name, context) for name in offered),
             default=advised,
-            reason=reason,
+            reason=" ".join(solution.why),
         )
 
-    def _option(self, backend: Backend, request: Request, name: str) -> Option:
-        size = self._estimate(backend, request, name).size_bytes
-        kind = backend.types[name]
-        label = f"{name}: {kind.bits_per_weight:.2f} bits/weight, {file_size(size)}. {kind.summary}"
+    def _option(self, backend: Backend, request: Request, name: str, context: int) -> Option:
+        wish = dataclasses.replace(self._wish(backend, request), types=frozenset({name}), context=context)
+        solution = request.fit.solve(self._machine(request), wish)
+        candidate = _best(solution)
+        cache = "" if candidate.run.cache == "f16" else f" with a {candidate.run.cache} cache"
+        misfit = "" if solution.recommended else ", which does not fit"
+        need = f"runs in {words.memory(candidate.memory)}{cache}{misfit}"
+        label = f"{name}: {file_size(candidate.file_bytes)}, {need}. {backend.types[name].summary}"
         return Option(name, label.strip())
+
+    def _fit_question(self, backend: Backend, request: Request) -> Question | None:
+        """Asked when what is wished does not fit; what does is offered. Raises DoesNotFit when nothing would."""
+        solution = self._solve(backend, request)
+        if solution.recommended or "fit" in request.asked:
+            return None
+        text = why.misfit(_best(solution), self._machine(request))
+        others = self._alternatives(backend, request)
+        if not others:
+            raise DoesNotFit(text, " ".join([*solution.ways_out, ELSEWHERE]))
+        anyway = Option({"fit": "anyway"}, "make it all the same, for a larger machine")
+        return Question(
+            id="fit",
+            text=f"{text} What instead?",
+            options=(*others, anyway),
+            default=others[0].value,
+            reason=" ".join(solution.ways_out) or ELSEWHERE,
+        )
+
+    def _alternatives(self, backend: Backend, request: Request) -> list[Option]:
+        """What fits when one thing that was said is let go: the type, the cache, the length of the context."""
+        slots, machine, wish = request.slots, self._machine(request), self._wish(backend, request)
+        found = []
+        if slots.get("type") or slots.get("bits"):
+            free = {**slots, "type": None, "bits": None}
+            wider = self._types(backend, dataclasses.replace(request, slots=free))
+            if other := request.fit.solve(machine, dataclasses.replace(wish, types=wider)).recommended:
+                found.append(_instead("type", other, other.type, type=other.type, bits=other.bits))
+        if wish.cache and (other := request.fit.solve(machine, dataclasses.replace(wish, cache=None)).recommended):
+            found.append(_instead("kv_type", other, f"a KV cache in {other.run.cache}", kv_type=other.run.cache))
+        for context in _shorter(wish.context):
+            if other := request.fit.solve(machine, dataclasses.replace(wish, context=context)).recommended:
+                found.append(_instead("context", other, f"{context} tokens of context", context=context))
+                break
+        return found
 
     def _no_gpu(self, backend: Backend, request: Request) -> Question | None:
         wants_gpu = request.slots.get("device") == "gpu" and not request.hardware.gpus
@@ -164,38 +222,77 @@ class PlannerAgent:
 
     def plan(self, request: Request, identifier: str) -> QuantizationPlan:
         """The complete plan; what is still open takes its recommended value. Raises LqmfError."""
-        backend = self._backend(request)
-        name, why_type, from_type = self._type(backend, request)
-        device, why_device = self._device(request)
-        slots, info = request.slots, request.info
-        kind = backend.types[name]
-        context = slots.get("context") or min(info.context_length or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
-        fallback = bool(slots.get("cpu_fallback", self._cpu_fallback))
-        test = slots.get("test", "quick")
-        choices = (
-            Choice(
-                "model", _display(info.ref), f"{_parameters(info)}{info.architecture or 'unknown architecture'}", "user"
-            ),
-            Choice("method", backend.name, *self._why_method(request, backend)),
-            Choice("type", name, why_type, from_type),
-            Choice(
-                "bits", kind.bits, f"{name} stores {kind.bits_per_weight:.2f} bits per weight", _said(request, "bits")
-            ),
-            Choice("device", device, why_device, _said(request, "device")),
-            Choice("context", context, self._why_context(request), _said(request, "context")),
-            Choice("cpu_fallback", fallback, self._why_fallback(fallback, device), _said(request, "cpu_fallback")),
-            Choice("test", test, self._why_test(test), _said(request, "test")),
-        )
-        plan = self._draft(backend, request, name, identifier)
-        return dataclasses.replace(
-            plan,
+        backend = self.refuse(request.slots, request.info, request.hardware)
+        solution = self._solve(backend, request)
+        chosen = _best(solution)
+        device, _ = self._device(request)
+        draft = dataclasses.replace(
+            self._draft(backend, request, chosen.type, identifier),
             device=device,
-            context=context,
-            cpu_fallback=fallback,
-            test=test,
-            choices=choices,
-            estimate=backend.estimate(info, plan, request.hardware).with_download(request.download_bytes),
+            context=chosen.run.context,
+            cpu_fallback=bool(request.slots.get("cpu_fallback", self._cpu_fallback)),
+            test=request.slots.get("test", "quick"),
+            run=chosen.run,
+            candidates=solution.best,
         )
+        expected = request.fit.prediction(chosen, on_gpu=device == "gpu")
+        estimate = self._estimate(backend, request, draft)
+        if estimate.seconds is not None:
+            expected["quantize_seconds"] = estimate.seconds
+        learnt = request.fit.corrected(expected, backend.name, device)
+        return dataclasses.replace(
+            draft,
+            choices=self._choices(backend, request, draft, solution),
+            estimate=dataclasses.replace(estimate, seconds=learnt.get("quantize_seconds")),
+            prediction=learnt,
+            uncorrected=expected,
+        )
+
+    def _estimate(self, backend: Backend, request: Request, plan: QuantizationPlan) -> Estimate:
+        needs = request.fit.needs[backend.name]
+        return backend.estimate(request.info, plan, request.hardware, needs).with_download(request.download_bytes)
+
+    def solution(self, request: Request) -> Solution:
+        """All that there is to choose between, for what was said. Raises LqmfError."""
+        return self._solve(self.refuse(request.slots, request.info, request.hardware), request)
+
+    def general(self, slots: Mapping[str, Any], hardware: Hardware, fit: Fitting) -> Solution:
+        """The same of a model that nobody named, whose `fit` stands for its size."""
+        types = frozenset({slots["type"]}) if slots.get("type") else None
+        longest = next(iter(fit.needs.values())).trained_context
+        return fit.solve(self._there(slots, hardware, fit), budget.wish(slots, longest, types))
+
+    def _choices(
+        self, backend: Backend, request: Request, plan: QuantizationPlan, solution: Solution
+    ) -> tuple[Choice, ...]:
+        kind, chosen = backend.types[plan.type], _best(solution)
+        size = f"{why.parameters(request.info)}{request.info.architecture or 'unknown architecture'}"
+        fallback = why.fallback(plan.cpu_fallback, plan.device)
+        width = f"{kind.name} stores {kind.bits_per_weight:.2f} bits per weight"
+        return (
+            Choice("model", why.display(request.info.ref), size, "user"),
+            Choice("method", backend.name, *why.method(request, backend)),
+            Choice("type", plan.type, *why.type(request, solution)),
+            Choice("bits", kind.bits, width, why.whose(request, "bits")),
+            Choice("device", plan.device, self._device(request)[1], why.whose(request, "device")),
+            Choice("context", chosen.run.context, why.context(request, chosen), why.whose(request, "context")),
+            Choice("kv_cache", chosen.run.cache, why.cache(request, chosen), why.whose(request, "kv_type")),
+            Choice("memory", memory_size(chosen.memory.total), self._why_memory(request, solution), "rules"),
+            *self._where(request, chosen),
+            Choice("cpu_fallback", plan.cpu_fallback, fallback, why.whose(request, "cpu_fallback")),
+            Choice("test", plan.test, why.test(plan.test), why.whose(request, "test")),
+        )
+
+    def _where(self, request: Request, chosen: Candidate) -> list[Choice]:
+        """The choices that only some plans have: layers on a GPU, several chats at once."""
+        found = []
+        if self._machine(request).gpu_bytes:
+            layers = request.fit.needs[chosen.method].layers + 1
+            share = "all of them" if chosen.run.gpu_layers >= layers else f"of {layers}; the rest runs from RAM"
+            found.append(Choice("gpu_layers", chosen.run.gpu_layers, f"{share}: {words.memory(chosen.memory)}"))
+        if chosen.run.parallel > 1:
+            found.append(Choice("parallel", chosen.run.parallel, "chats at once, as you said", "user"))
+        return found
 
     def _draft(self, backend: Backend, request: Request, name: str, identifier: str) -> QuantizationPlan:
         slots, memory = request.slots, request.slots.get("memory_gb")
@@ -216,21 +313,23 @@ class PlannerAgent:
         )
 
     def on_cpu(self, plan: QuantizationPlan, why: str) -> QuantizationPlan:
-        """The same plan for the CPU, after the GPU ran out of memory."""
-        others = tuple(c for c in plan.choices if c.name != "device")
-        return dataclasses.replace(plan, device="cpu", choices=(*others, Choice("device", "cpu", why, "rules")))
+        """The same plan for the CPU, after the GPU ran out of memory. Nothing was predicted of that."""
+        others = tuple(c for c in plan.choices if c.name not in ("device", "gpu_layers", "memory"))
+        run = dataclasses.replace(plan.run, gpu_layers=0) if plan.run else None
+        choices = (*others, Choice("device", "cpu", why, "rules"))
+        return dataclasses.replace(plan, device="cpu", choices=choices, run=run, prediction={})
 
     # ------------------------------------------------------------ single choices
 
-    def _backend(self, request: Request) -> Backend:
-        method = request.slots.get("method") or METHOD_OF_TYPE.get(request.slots.get("type", ""), "gguf")
-        if request.slots.get("format") == "safetensors" and method == "gguf":
+    def _backend(self, slots: Mapping[str, Any]) -> Backend:
+        method = slots.get("method") or METHOD_OF_TYPE.get(slots.get("type") or "", "gguf")
+        if slots.get("format") == "safetensors" and method == "gguf":
             raise NotBuilt("Only GGUF files can be made by this version, not safetensors.", "Say `in gguf format`.")
         if method not in self._backends:
-            title, names = METHOD_TITLES.get(method, method), ", ".join(sorted(self._backends))
+            title, names = TITLES.get(method, method), ", ".join(sorted(self._backends))
             raise NotBuilt(f"This version cannot quantize with {title} yet; it can make: {names}.", "Say `with gguf`.")
         backend = self._backends[method]
-        self._check_type(backend, request.slots.get("type"))
+        self._check_type(backend, slots.get("type"))
         return backend
 
     def _check_type(self, backend: Backend, name: str | None) -> None:
@@ -247,147 +346,100 @@ class PlannerAgent:
                 f"Say `{backend.default_type(max(backend.types[name].bits, 2))}` instead.",
             )
 
-    def _refuse_unusable(self, backend: Backend, request: Request) -> None:
-        verdict = backend.available()
-        if verdict.answer == "no":
-            raise NotBuilt(verdict.reason, verdict.remedy)
-        verdict = backend.check(request.info, request.hardware, request.slots.get("type"))
-        if verdict.answer == "no":
-            raise UnsupportedModel(verdict.reason, verdict.remedy)
-        if request.info.weights_format == "none":
-            raise ModelError(
-                f"{_display(request.info.ref)} holds no weights.", "Name a repository with safetensors files."
-            )
-
-    def _type(self, backend: Backend, request: Request) -> tuple[str, str, Source]:
+    def _types(self, backend: Backend, request: Request) -> frozenset[str]:
+        """What may be chosen: the one said, those of the bits said, else all that quantize any model; without those
+        that fit this model only with a "but", where others are left."""
         slots = request.slots
-        if "type" in request.advised:
-            return slots["type"], self._recommend(backend, request, self._offered(backend, request))[1], "rules"
-        if "bits" in request.advised:
-            return slots["type"], "you named bits and a type that disagree; the type is the more exact", "rules"
         if name := slots.get("type"):
-            return name, "your answer" if request.asked & {"type", "bits"} else "as you said", "user"
-        if target := slots.get("target_size_gb"):
-            return (*self._largest_within(backend, request, int(target * 1e9)), "rules")
-        return (*self._recommend(backend, request, self._offered(backend, request)), "rules")
-
-    def _offered(self, backend: Backend, request: Request) -> list[str]:
-        """What to choose between, the usual one first; without those that fit this model only with a "but"."""
-        bits = request.slots.get("bits")
-        usable = [t for t in backend.types.values() if not t.needs_imatrix]
-        if bits is None:
-            names = [name for name in LADDER if name in backend.types] or [t.name for t in usable]
+            return frozenset({name})
+        usable = {t.name for t in backend.types.values() if not t.needs_imatrix}
+        if (bits := slots.get("bits")) is not None:
+            names = {n for n in usable if backend.types[n].bits == bits} | {backend.default_type(bits)}
         else:
-            first = backend.default_type(bits)
-            names = [first, *(t.name for t in usable if t.bits == bits and t.name != first)]
-        plain = [n for n in names if backend.check(request.info, request.hardware, n).answer == "yes"]
-        return plain or names
+            names = {n for n in usable if backend.types[n].bits <= QUANTIZED_BITS}
+        answers = {n: backend.check(request.info, request.hardware, n).answer for n in names}
+        general = {n for n in names if backend.types[n].general}
+        choices = (
+            {n for n in general if answers[n] == "yes"},
+            {n for n in general if answers[n] == "but"},
+            {n for n in names if answers[n] != "no"},
+        )
+        return frozenset(next((chosen for chosen in choices if chosen), names))
 
-    def _recommend(self, backend: Backend, request: Request, names: list[str]) -> tuple[str, str]:
-        order, wish = self._order(backend, request, names)
-        budget, whose = self._budget(request)
-        fitting = [n for n in order if self._needs(backend, request, n) <= budget]
-        if not fitting:
-            smallest = min(names, key=lambda n: self._estimate(backend, request, n).size_bytes)
-            return smallest, f"the smallest; even it may not fit {memory_size(budget)} {whose}"
-        need = self._needs(backend, request, fitting[0])
-        return fitting[0], f"{wish}; needs about {memory_size(need)} of {memory_size(budget)} {whose}"
+    def _wish(self, backend: Backend, request: Request) -> Wish:
+        return budget.wish(request.slots, request.info.context_length, self._types(backend, request))
 
-    def _order(self, backend: Backend, request: Request, names: list[str]) -> tuple[list[str], str]:
-        wish = request.slots.get("priority")
-        table = {"quality": (BY_QUALITY, "you want the best quality"), "size": (BY_SIZE, "you want it small")}
-        ladder, why = table.get(wish or "", (LADDER, "the usual balance of size and quality"))
-        if request.slots.get("bits") is not None:
-            return names, f"the recommended {request.slots['bits']}-bit type"
-        known = [n for n in ladder if n in names]
-        smaller = sorted((n for n in names if n not in known), key=lambda n: -_width(backend.types[n]))
-        return known + smaller, why
+    def _machine(self, request: Request) -> Machine:
+        return self._there(request.slots, request.hardware, request.fit)
 
-    def _largest_within(self, backend: Backend, request: Request, target_bytes: int) -> tuple[str, str]:
-        everything = [t.name for t in backend.types.values() if not t.needs_imatrix]
-        names = self._offered(backend, request) if request.slots.get("bits") else everything
-        sizes = {name: self._estimate(backend, request, name).size_bytes for name in names}
-        fitting = [name for name in names if sizes[name] <= target_bytes]
-        if not fitting:
-            smallest = min(sizes, key=lambda n: sizes[n])
-            raise UsageError(
-                f"No type makes this model as small as {file_size(target_bytes)}; "
-                f"the smallest, {smallest}, gives {file_size(sizes[smallest])}.",
-                f"Say `at most {sizes[smallest] / 1e6 + 1:.0f} MB`, or take a smaller model.",
-            )
-        best = max(fitting, key=lambda n: sizes[n])
-        return best, f"the largest within {file_size(target_bytes)}: {file_size(sizes[best])}"
+    def _there(self, slots: Mapping[str, Any], hardware: Hardware, fit: Fitting) -> Machine:
+        limit = self._gpu_memory_limit_bytes
+        return budget.machine(slots, hardware, gpu_limit_bytes=limit, program_ram=fit.program_ram)
 
-    def _budget(self, request: Request) -> tuple[int, str]:
-        if said := request.slots.get("memory_gb"):
-            return int(said * GIB), "memory, as you said"
-        if self._device(request)[0] == "gpu" and request.hardware.gpus:
-            free = max(gpu.memory_free_bytes for gpu in request.hardware.gpus)
-            return min(free, self._gpu_memory_limit_bytes), "GPU memory (gpu_memory_limit)"
-        if request.slots.get("device") == "gpu":
-            return self._gpu_memory_limit_bytes, "GPU memory (gpu_memory_limit)"
-        return int(request.hardware.ram_available_bytes * RAM_SHARE), "usable memory"
+    def _solve(self, backend: Backend, request: Request) -> Solution:
+        """Raises UsageError when no type makes a file as small as wished or the model has no such cache,
+        UnsupportedModel when no type fits the model."""
+        if "type" in request.advised:  # the rules' own advice, taken: then all the rest was to choose from too
+            free = {name: value for name, value in request.slots.items() if name != "type"}
+            solution = self._solve(backend, dataclasses.replace(request, slots=free, advised=frozenset()))
+            if _best(solution).type == request.slots["type"]:
+                return solution
+        wish = self._wish(backend, request)
+        solution = request.fit.solve(self._machine(request), wish)
+        if solution.least is None and wish.cache and not _keeps(request.fit.needs[backend.name], *wish.cache):
+            name = request.slots["kv_type"]
+            raise UsageError(f"llama.cpp has no cache in {name} for this model.", "Say `--kv-type f16`.")
+        if solution.least is None and wish.file_bytes:
+            raise self._too_large(backend, request, wish.file_bytes)
+        if solution.least is None:
+            raise UnsupportedModel("No type of this method fits this model's tensors.", "Choose another type or model.")
+        return solution
 
-    def _needs(self, backend: Backend, request: Request, name: str) -> int:
-        context = request.slots.get("context") or DEFAULT_CONTEXT
-        size = self._estimate(backend, request, name).size_bytes
-        return size + kv_cache_bytes(request.info.config, context) + OVERHEAD_BYTES
-
-    def _estimate(self, backend: Backend, request: Request, name: str) -> Estimate:
-        return backend.estimate(request.info, self._draft(backend, request, name, ""), request.hardware)
+    def _too_large(self, backend: Backend, request: Request, target_bytes: int) -> UsageError:
+        weights = request.fit.needs[backend.name].weights
+        sizes = {name: weights[name].file_bytes for name in self._types(backend, request) if name in weights}
+        smallest = min(sizes, key=lambda name: sizes[name])
+        return UsageError(
+            f"No type makes this model as small as {file_size(target_bytes)}; "
+            f"the smallest, {smallest}, gives {file_size(sizes[smallest])}.",
+            f"Say `at most {sizes[smallest] / 1e6 + 1:.0f} MB`, or take a smaller model.",
+        )
 
     def _device(self, request: Request) -> tuple[Literal["cpu", "gpu"], str]:
         said = request.slots.get("device")
         if said == "gpu" and not request.hardware.gpus:
-            return "cpu", "you said gpu, but there is none here"
+            return "cpu", "made and measured here, where there is no GPU; planned for one"
         if said:
             return said, "as you said"
         if request.hardware.gpus:
             return "gpu", f"{request.hardware.gpus[0].name} is there"
         return "cpu", "there is no GPU here"
 
-    # ------------------------------------------------------------ reasons
-
-    def _why_method(self, request: Request, backend: Backend) -> tuple[str, Source]:
-        if request.slots.get("method"):
-            return "as you said", "user"
-        if request.slots.get("type") and "type" not in request.asked:
-            return f"{request.slots['type']} is a {backend.title} type", "rules"
-        return f"{backend.title} runs on every machine, with or without a GPU", "rules"
-
-    def _why_context(self, request: Request) -> str:
-        limit = request.info.context_length
-        said = request.slots.get("context")
-        if said and limit and said > limit:
-            return f"as you said, but the model was trained for {limit} tokens"
-        return (
-            "as you said"
-            if said
-            else f"a usual default; the model was trained for {limit or 'an unknown number of'} tokens"
-        )
-
-    def _why_fallback(self, fallback: bool, device: str) -> str:
-        if device == "cpu":
-            return "it runs on the CPU anyway"
-        return "tried again on the CPU if the GPU runs out of memory" if fallback else "a full GPU ends the job"
-
-    def _why_test(self, test: str) -> str:
-        return {
-            "none": "no receipt will be made",
-            "quick": "speed, memory and loss, in at most two minutes or a fifth of the job's time",
-            "comprehensive": "every window of the evaluation text",
-        }[test]
+    def _why_memory(self, request: Request, solution: Solution) -> str:
+        if solution.recommended is None:
+            return why.misfit(_best(solution), self._machine(request))
+        return solution.why[-1]
 
 
-def kv_cache_bytes(config: Mapping[str, Any], context: int, bytes_per_value: int = 2) -> int:
-    """K and V for `context` tokens: 2 x layers x KV heads x head size x tokens x bytes per value."""
-    text = config.get("text_config") or config
-    layers = text.get("num_hidden_layers") or text.get("n_layer") or text.get("num_layers") or 0
-    heads = text.get("num_attention_heads") or text.get("n_head") or text.get("num_heads") or 1
-    width = text.get("hidden_size") or text.get("n_embd") or text.get("d_model") or 0
-    kv_heads = text.get("num_key_value_heads") or heads
-    head = text.get("head_dim") or width // heads
-    return int(2 * layers * kv_heads * head * context * bytes_per_value)
+def _best(solution: Solution) -> Candidate:
+    """The recommended candidate, or where none fits the one that needs least."""
+    chosen = solution.recommended or solution.least
+    assert chosen is not None, "an empty solution was refused before"
+    return chosen
+
+
+def _instead(name: str, fitting: Candidate, label: str, **slots: Any) -> Option:
+    """What fits when the slot `name` is let go; the answer's `fit` says which it was."""
+    return Option({**slots, "fit": name}, f"{label}: {words.memory(fitting.memory)}")
+
+
+def _shorter(context: int | None) -> list[int]:
+    """Contexts below `context`, halved again and again."""
+    lengths = []
+    while context and context // 2 >= SHORTEST_CONTEXT:
+        context //= 2
+        lengths.append(context)
+    return lengths
 
 
 def artifact_name(plan: QuantizationPlan) -> str:
@@ -397,20 +449,6 @@ def artifact_name(plan: QuantizationPlan) -> str:
     return f"{base.replace('/', '_')}_{plan.method}_{plan.bits}bit{shown}"
 
 
-def _display(ref: ModelRef) -> str:
-    return f"{ref.id}@{ref.revision}" if ref.revision else ref.id
-
-
-def _parameters(info: ModelInfo) -> str:
-    if not info.parameters:
-        return ""
-    millions = info.parameters / 1e6
-    return f"{millions / 1000:.1f} billion parameters, " if millions >= 1000 else f"{millions:.1f} million parameters, "
-
-
-def _said(request: Request, name: str) -> Source:
-    return "user" if request.slots.get(name) is not None and name not in request.advised else "rules"
-
-
-def _width(kind: QuantType) -> float:
-    return kind.bits_per_weight
+def _keeps(needs: Needs, k_type: str, v_type: str) -> bool:
+    """Whether the model can have a cache of these types."""
+    return {k_type, v_type} <= set(needs.cache_types) and (k_type == v_type or needs.mixed_cache)

@@ -16,11 +16,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from lqmf.errors import LqmfError
+from lqmf.errors import LqmfError, of_system
 from lqmf.units import file_size, memory_size
 
 if TYPE_CHECKING:
     from lqmf.app import App
+    from lqmf.fit.calibration import Calibration
 
 State = Literal["ok", "note", "warning", "missing"]
 PACKAGES = ("torch", "transformers", "huggingface_hub", "safetensors")
@@ -45,8 +46,8 @@ class Check:
 
 def examine(app: App, *, online: bool = False) -> list[Check]:
     """Every check, in the order in which they are shown. Asks the network only where `online`."""
-    found = [*_machine(app), *_versions(), _llama_cpp(), _toolchain(app), *_workspace(app), _hugging_face(online)]
-    return [*found, _helper(app)]
+    found = [*_machine(app), *_versions(), _llama_cpp(), _calibration(), _toolchain(app), *_workspace(app)]
+    return [*found, _hugging_face(online), _helper(app)]
 
 
 def fix(app: App) -> None:
@@ -54,6 +55,22 @@ def fix(app: App) -> None:
     from lqmf.quantization.gguf import toolchain
 
     toolchain.ensure()
+
+
+async def calibrate(app: App) -> Calibration:
+    """Measure this machine in a worker, and keep what was found. Raises LqmfError."""
+    from lqmf.fit import calibration
+    from lqmf.jobs.journal import new_id
+    from lqmf.records import Task, from_json
+
+    job = new_id()
+    result = await app.runner.run(Task(job, "calibrate", {}, app.executor.log(job)), app.bus.publish)
+    measured = from_json(calibration.Calibration, result["calibration"])
+    try:
+        calibration.save(measured)
+    except OSError as error:
+        raise of_system(error, "LQMF_CACHE_DIR names another folder for what LQMF keeps.") from error
+    return measured
 
 
 # ---------------------------------------------------------------- machine and versions
@@ -111,6 +128,16 @@ def _llama_cpp() -> Check:
         return Check(name, "missing", f"{version} does not load: {last}", _reinstall())
     gpu = "with GPU support" if tried.stdout.strip() == "1" else "for the CPU"
     return Check(name, "ok", f"{version}, built {gpu}")
+
+
+def _calibration() -> Check:
+    from lqmf.fit import calibration
+
+    known = calibration.load()
+    if known is None:
+        return Check("calibration", "note", "how fast models run here is not known", "`lqmf doctor --calibrate`")
+    gpu = ", its GPU too" if known.gpu else ""
+    return Check("calibration", "ok", f"{known.machine}{gpu}: reads {known.memory_bytes_per_second / 1e9:.0f} GB/s")
 
 
 def _reinstall() -> str:

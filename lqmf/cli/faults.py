@@ -49,7 +49,7 @@ def usage(error: TyperException) -> UsageError:
     """A mistake on the command line, as typer found it, in our words and with where to read on."""
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "lqmf"
-    message = error.format_message().rstrip(".")
+    message = error.format_message().removeprefix("Value error, ").rstrip(".")
     return UsageError(f"{message}.", f"`{command} --help` shows how it is used.")
 
 

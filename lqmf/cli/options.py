@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from lqmf.errors import LqmfError
+from lqmf.errors import LqmfError, UsageError
+from lqmf.fit.needs import CACHE_TYPES
 from lqmf.records import Decision
 from lqmf.units import GB, GIB, parse_file_size, parse_memory, parse_tokens
 
@@ -86,6 +87,21 @@ def memory_gb(text: str) -> float:
     return _plain(parse_memory(text) / GIB)
 
 
+def cache_types(text: str) -> str:
+    """The types of a KV cache: one for keys and values, or two with a slash between. Raises UsageError."""
+    names = [part.strip().lower() for part in text.split("/")]
+    if len(names) > 2 or any(name not in CACHE_TYPES for name in names):
+        raise UsageError(f"'{text}' is no type of a KV cache.", f"Write one of {', '.join(CACHE_TYPES)}, or q8_0/q4_0.")
+    return "/".join(dict.fromkeys(names))
+
+
+def chats(text: str) -> int:
+    """How many chats at once. Raises UsageError for what is no whole number from 1."""
+    if not re.fullmatch(r"0*[1-9]\d{0,5}", text.strip()):
+        raise UsageError(f"'{text}' is no number of chats.", "Write a whole number, 1 or more.")
+    return int(text)
+
+
 def file_gb(text: str) -> float:
     """A file's size in GB, powers of 1000."""
     return _plain(parse_file_size(text) / GB)
@@ -150,6 +166,20 @@ Memory = Annotated[
     float | None,
     typer.Option("--memory", metavar="SIZE", help="Memory it must run in, like 8GB.", parser=parsed(memory_gb)),
 ]
+Ram = Annotated[
+    float | None,
+    typer.Option("--ram", metavar="SIZE", help="RAM beside a GPU's memory, like 16GB.", parser=parsed(memory_gb)),
+]
+KvType = Annotated[
+    str | None,
+    typer.Option(
+        "--kv-type",
+        metavar="TYPE",
+        help="Type of the KV cache: f16, q8_0, q4_0, or K/V apart: q8_0/q4_0.",
+        parser=parsed(cache_types),
+    ),
+]
+Parallel = Annotated[int | None, typer.Option("--parallel", metavar="N", help="Chats at once.", parser=parsed(chats))]
 ContextLength = Annotated[
     int | None,
     typer.Option("--context", metavar="N", help="Tokens of context, like 4096 or 16k.", parser=parsed(parse_tokens)),

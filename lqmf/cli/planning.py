@@ -13,9 +13,6 @@ from lqmf.errors import NotBuilt
 MISSING = {
     "imatrix": "--imatrix: importance matrices",
     "calibration": "--calibration: calibrating on a text",
-    "ram": "--ram: sharing a model between GPU and RAM",
-    "kv_type": "--kv-type: quantized KV caches",
-    "parallel": "--parallel: several requests at once",
 }
 
 

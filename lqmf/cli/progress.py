@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lqmf.cli.render import Screen
 
 TITLES = {
-    "resolve": "Looking at the model",
+    "fit": "Working out what it needs",
     "download": "Downloading",
     "convert": "Converting to 16-bit GGUF",
     "quantize": "Quantizing",
@@ -26,6 +26,9 @@ TITLES = {
     "test": "Measuring",
     "toolchain": "Fetching the llama.cpp converter",
 }
+
+
+SHORT = ("fit",)  # stages that are worth a bar, but no line of their own
 
 
 class ProgressView:
@@ -75,7 +78,8 @@ class ProgressView:
 
     def _start(self, stage: str, title: str) -> None:
         if not self._live:
-            self.say(title)
+            if stage not in SHORT:
+                self.say(title)
             return
         if self._bars is None:
             self._bars = _bars(self._screen, self._stream)

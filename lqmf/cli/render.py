@@ -91,7 +91,7 @@ class Screen:
 
     def progress(self, event: Event) -> None:
         """Take an event of a job: a subscriber of the bus."""
-        self.worked = True
+        self.worked = self.worked or bool(event.job)  # looking at a model is no job
         if self._progress is None:
             from lqmf.cli.progress import ProgressView
 

@@ -10,7 +10,6 @@ from lqmf.records import Decision, Outcome
 
 # intent -> what this version cannot do yet. A row goes when its command file comes.
 NOT_BUILT = {
-    "preflight": "say beforehand whether a model can be quantized",
     "benchmark": "run benchmarks of its own",
     "rebuild": "make an artifact again from its manifest",
     "report": "write reports",

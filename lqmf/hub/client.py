@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lqmf.errors import LqmfError, Offline, UnsafeFormat
 from lqmf.hub import translate
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import ModelInfo as HubModelInfo
     from huggingface_hub.hf_api import RepoFile
-    from huggingface_hub.utils import SafetensorsRepoMetadata  # type: ignore[attr-defined]
 
 T = TypeVar("T")
 
@@ -88,12 +87,26 @@ class HubClient:
             self.subject(model, commit),
         )
 
-    async def safetensors_metadata(self, model: str, commit: str) -> SafetensorsRepoMetadata:
-        """The headers of a model's safetensors files, read by ranges."""
-        return await self._ask(
-            lambda api: api.get_safetensors_metadata(model, revision=commit, timeout=self.timeout_seconds),
-            self.subject(model, commit),
-        )
+    async def most_downloaded(self, tags: Sequence[str], limit: int, about: str) -> list[Mapping[str, Any]]:
+        """Public models that have all of `tags`, by downloads, at most `limit`: the query of `HfApi.list_models`.
+
+        Asked here, since `list_models` tries again for half a minute when there is no network. `about` is the model
+        that an error names.
+        """
+
+        def read(_api: HfApi) -> list[Mapping[str, Any]]:
+            from huggingface_hub.utils import get_session, hf_raise_for_status  # type: ignore[attr-defined]
+
+            query: dict[str, str | int | list[str]] = {"filter": list(tags), "sort": "downloads", "limit": limit}
+            url = f"{self.base_url()}/api/models"
+            response = get_session().get(url, params=query, headers=self.headers(), timeout=self.timeout_seconds)
+            hf_raise_for_status(response)
+            told = response.json()
+            if not isinstance(told, list) or not all(isinstance(entry, dict) for entry in told):
+                raise ValueError("no list of models")
+            return told[:limit]
+
+        return await self._ask(read, self.subject(about))
 
     async def read_small(self, model: str, path: str, commit: str, limit_bytes: int = 32 << 20) -> bytes:
         """A small file's bytes. Raises UnsafeFormat when there are more than `limit_bytes`."""

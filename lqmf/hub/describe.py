@@ -41,9 +41,18 @@ def describe_folder(ref: ModelRef, folder: Path, *, commit: str | None = None, l
     allowed = [folder.resolve(), *([links.resolve()] if links else _blobs_beside(folder))]
     files = {path: _on_disk(folder, path, allowed) for path in choice.paths}
     info = assemble(ref, commit, small[selection.CONFIG], small, choice, files)
+    return counted(info, folder)
+
+
+def counted(info: ModelInfo, folder: Path) -> ModelInfo:
+    """`info` with the number of parameters and their dtype, read off the weights' headers in `folder` where the Hub has
+    not told them. Raises UnsafeFormat, IncompleteModel."""
+    if info.parameters:
+        return info
     counts: Counter[str] = Counter()
-    for path in choice.weights:
-        counts += safetensors_header.read(folder / path).elements
+    for file in info.files:
+        if file.path.endswith(".safetensors"):
+            counts += safetensors_header.read(folder / file.path).elements
     return replace(info, parameters=counts.total() or None, dtype=most_common(counts) or info.dtype)
 
 

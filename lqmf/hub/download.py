@@ -51,12 +51,12 @@ async def fetch(
     Raises UnsafeFormat, GatedModel, IncompleteModel, DiskFull and the transfer errors; what was fetched until then is
     kept and counts at the next call, after a cancellation or a kill too.
     """
-    _refuse(info)
+    refuse(info)
     ready = await asyncio.to_thread(snapshots.present, info, dest_root)
     if ready is None:
-        _refuse_network(info, hub)
+        refuse_network(info, hub)
         await asyncio.to_thread(clean_orphans, dest_root, keep=snapshots.partial_folder(dest_root, info))
-        async with _locked(snapshots.model_folder(dest_root, info.ref.id), emit, job):
+        async with locked(snapshots.model_folder(dest_root, info.ref.id), emit, job):
             ready = await asyncio.to_thread(snapshots.present, info, dest_root)
             if ready is None:
                 _check_disk(info, dest_root)
@@ -79,7 +79,8 @@ async def inspect_or_find(ref: ModelRef, dest_root: Path, *, hub: HubClient) -> 
         return found
 
 
-def _refuse(info: ModelInfo) -> None:
+def refuse(info: ModelInfo) -> None:
+    """Raises UnsafeFormat for pickled weights or a path that leads out, IncompleteModel where there are no weights."""
     if info.weights_format == "pickle":
         raise selection.pickle_refused(info.ref.id)
     if info.weights_format == "none":
@@ -90,7 +91,8 @@ def _refuse(info: ModelInfo) -> None:
     selection.refuse_unsafe_paths(file.path for file in info.files)
 
 
-def _refuse_network(info: ModelInfo, hub: HubClient) -> None:
+def refuse_network(info: ModelInfo, hub: HubClient) -> None:
+    """Raises Offline where the user forbade the network, GatedModel where the files may not be read."""
     subject = hub.subject(info.ref.id, info.ref.revision)
     if hub.is_offline():
         raise translate.offline(subject)
@@ -111,7 +113,7 @@ def _check_disk(info: ModelInfo, dest_root: Path) -> None:
 
 
 @asynccontextmanager
-async def _locked(folder: Path, emit: Emit, job: str) -> AsyncIterator[None]:
+async def locked(folder: Path, emit: Emit, job: str) -> AsyncIterator[None]:
     """One process at a time fetches a model; the system frees the lock of one that was killed."""
     from filelock import FileLock, Timeout
 
@@ -187,7 +189,7 @@ class _Snapshot:
             client = httpx2.AsyncClient(timeout=self.options.timeout_seconds)
             async with client as http, asyncio.TaskGroup() as group:
                 tasks = {f.path: group.create_task(self._file(f, http)) for f in self.info.files}
-            self._check_formats()
+            check_formats(self.folder, self.info)
             self._drop_leftovers()
             return snapshots.publish(self.info, self.dest_root, {path: task.result() for path, task in tasks.items()})
         except ExceptionGroup as errors:
@@ -243,19 +245,21 @@ class _Snapshot:
         text = f"{error.message} Trying again in {seconds:.0f} s."
         self.emit(Notice(job=self.job, level="warning", text=text))
 
-    def _check_formats(self) -> None:
-        for file in self.info.files:
-            path = self.folder / file.path
-            if path.suffix == ".safetensors":
-                safetensors_header.read(path)
-            if path.suffix in (".json", ".model") and describe.looks_like_a_link(path.read_bytes()[:2048]):
-                raise describe.link_refused(file.path)
-
     def _drop_leftovers(self) -> None:
         wanted = {self.folder / file.path for file in self.info.files}
         for path in self.folder.rglob("*"):
             if path.is_file() and path not in wanted:
                 path.unlink()
+
+
+def check_formats(folder: Path, info: ModelInfo) -> None:
+    """Raises UnsafeFormat or IncompleteModel where a file of `info` in `folder` is not of the format of its name."""
+    for file in info.files:
+        path = folder / file.path
+        if path.suffix == ".safetensors":
+            safetensors_header.read(path)
+        if path.suffix in (".json", ".model") and describe.looks_like_a_link(path.read_bytes()[:2048]):
+            raise describe.link_refused(file.path)
 
 
 def worst(errors: ExceptionGroup[Exception]) -> Exception:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from lqmf.errors import GatedModel, IncompleteModel, IntegrityError, TransferError
+from lqmf.errors import GatedModel, IntegrityError
 from lqmf.hub import describe, selection
 from lqmf.hub.client import HubClient
 from lqmf.hub.refs import is_commit, printable
@@ -63,7 +63,7 @@ class _Inspection:
             raise describe.no_config(self.ref.id)
         info = describe.assemble(self.ref, commit, _or_hub_config(small, told), small, choice, files)
         info = replace(info, access=access, license=_license(told))
-        return await self._with_parameters(info, told)
+        return _with_parameters(info, told)
 
     async def _tree(self, commit: str) -> list[RemoteFile]:
         """The file list of a mirror whose model information has no sizes."""
@@ -74,7 +74,7 @@ class _Inspection:
         wanted = [selection.CONFIG, selection.TOKENIZER_CONFIG, selection.index_of(files)]
         paths = [path for path in wanted if path and path in files]
         bodies = await asyncio.gather(*(self.hub.read_small(self.ref.id, p, commit) for p in paths))
-        small = {p: describe.parse_json(p, _verified(files[p], body)) for p, body in zip(paths, bodies, strict=True)}
+        small = {p: describe.parse_json(p, verified(files[p], body)) for p, body in zip(paths, bodies, strict=True)}
         return small
 
     async def _refuse_links(self, weights: list[RemoteFile], commit: str) -> None:
@@ -85,23 +85,11 @@ class _Inspection:
                 if body[8:9] != b"{":
                     raise describe.link_refused(file.path)
 
-    async def _with_parameters(self, info: ModelInfo, told: HubModelInfo) -> ModelInfo:
-        counts: Mapping[str, int] = told.safetensors.parameters if told.safetensors else {}
-        readable = info.access in ("open", "granted") and info.weights_format == "safetensors"
-        if not counts and readable:
-            counts = await self._counted(info.commit or "")
-        if not counts:
-            return info
-        return replace(info, parameters=sum(counts.values()), dtype=describe.most_common(counts))
 
-    async def _counted(self, commit: str) -> Mapping[str, int]:
-        from huggingface_hub.errors import NotASafetensorsRepoError, SafetensorsParsingError
-
-        try:
-            told = await self.hub.safetensors_metadata(self.ref.id, commit)
-            return {str(dtype): count for dtype, count in told.parameter_count.items()}
-        except (NotASafetensorsRepoError, SafetensorsParsingError, TransferError, IncompleteModel):
-            return {}  # not known before the download; the size in bytes is
+def _with_parameters(info: ModelInfo, told: HubModelInfo) -> ModelInfo:
+    """What the Hub counted; where it has not, the headers say it later (`describe.counted`)."""
+    counts: Mapping[str, int] = told.safetensors.parameters if told.safetensors else {}
+    return replace(info, parameters=sum(counts.values()), dtype=describe.most_common(counts)) if counts else info
 
 
 def _commit(told: HubModelInfo) -> str:
@@ -123,7 +111,8 @@ def _listed(told: HubModelInfo) -> list[RemoteFile]:
     return files if sized and all(file.sha256 or file.git_oid for file in files) else []
 
 
-def _verified(file: RemoteFile, body: bytes) -> bytes:
+def verified(file: RemoteFile, body: bytes) -> bytes:
+    """`body`, which is `file`'s by its hash. Raises IntegrityError where it is not."""
     oid = hashlib.sha1(b"blob %d\0" % len(body) + body, usedforsecurity=False).hexdigest()
     right = hashlib.sha256(body).hexdigest() == file.sha256 if file.sha256 else file.git_oid in (None, oid)
     if not right:

@@ -10,22 +10,57 @@ import json
 import math
 import struct
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lqmf.errors import IncompleteModel, UnsafeFormat
+from lqmf.hub import selection
 from lqmf.hub.refs import printable
 
 _MAX_HEADER_BYTES = 100 << 20  # the format's own limit
+_MAX_DIMENSIONS = 64  # torch's
+_BITS = {
+    "BOOL": 8, "U8": 8, "I8": 8, "U16": 16, "I16": 16, "U32": 32, "I32": 32, "U64": 64, "I64": 64,
+    "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8,
+    "F16": 16, "BF16": 16, "F32": 32, "F64": 64, "C64": 64,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TensorShape:
+    """A tensor as the header names it: `dtype` in the format's spelling ("BF16"), `shape` as torch gives it."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def elements(self) -> int:
+        """How many numbers it holds."""
+        return math.prod(self.shape)
+
+    @property
+    def size_bytes(self) -> int:
+        """What it takes in the file."""
+        return self.elements * _BITS[self.dtype] // 8
 
 
 @dataclass(frozen=True)
 class Header:
-    """`elements` counts parameters by dtype ("BF16"); `end` is the file's length in bytes as the header says it."""
+    """`tensors` in the order of the header; `end` is the file's length in bytes as the header says it."""
 
-    elements: Counter[str]
+    tensors: tuple[TensorShape, ...]
     end: int
+
+    @property
+    def elements(self) -> Counter[str]:
+        """Parameters by dtype."""
+        counted: Counter[str] = Counter()
+        for tensor in self.tensors:
+            counted[tensor.dtype] += tensor.elements
+        return counted
 
 
 def read(path: Path) -> Header:
@@ -35,46 +70,80 @@ def read(path: Path) -> Header:
     """
     size = path.stat().st_size
     with path.open("rb") as file:
-        start = file.read(8)
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-        if not 2 <= length <= min(_MAX_HEADER_BYTES, size - 8):
-            raise _not_one(path)
-        header = _parse(file.read(length), path)
-    counted = _count(header, path)
-    end = 8 + length + max((entry["data_offsets"][1] for entry in header.values()), default=0)
+        raw = file.read(length(file.read(8), path.name, size) - 8)
+    return parse(raw, path.name, size)
+
+
+def tensors(folder: Path) -> tuple[TensorShape, ...]:
+    """All tensors of the model in `folder`, from the headers of its shards alone.
+
+    Raises IncompleteModel where a shard is missing or no weights are there, UnsafeFormat as `read` does.
+    """
+    names = [path.name for path in folder.iterdir() if path.is_file()]
+    index = selection.index_of(names)
+    weights = selection.choose(names, _object((folder / index).read_bytes()) or {} if index else None).weights
+    if not weights:
+        raise IncompleteModel(
+            f"{folder} has no weights in safetensors files.", "Name the folder that holds the *.safetensors files."
+        )
+    return tuple(tensor for name in weights for tensor in read(folder / name).tensors)
+
+
+def length(start: bytes, name: str, size: int) -> int:
+    """Bytes of the whole header, these first eight counted, of the file `name` of `size` bytes. Raises UnsafeFormat."""
+    said: int = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+    if not 2 <= said <= min(_MAX_HEADER_BYTES, size - 8):
+        raise _not_one(name)
+    return 8 + said
+
+
+def parse(raw: bytes, name: str, size: int) -> Header:
+    """The header whose JSON is `raw`, of the file `name` of `size` bytes. Raises UnsafeFormat, IncompleteModel."""
+    header = _object(raw)
+    if header is None:
+        raise _not_one(name)
+    header.pop("__metadata__", None)
+    try:
+        found = [(_shape(tensor, entry), entry["data_offsets"]) for tensor, entry in header.items()]
+        filled = _filled(found)
+    except (LookupError, TypeError, ValueError):
+        raise _not_one(name) from None
+    end = 8 + len(raw) + filled
     if end > size:
         raise IncompleteModel(
-            f"{printable(path.name)} is cut short: {size} bytes of {end}.", "Fetch or copy the file again."
+            f"{printable(name)} is cut short: {size} bytes of {end}.", "Fetch or copy the file again."
         )
-    return Header(counted, end)
+    return Header(tuple(tensor for tensor, _ in found), end)
 
 
-def _parse(raw: bytes, path: Path) -> dict[str, Any]:
+def _object(raw: bytes) -> dict[str, Any] | None:
     try:
-        header = json.loads(raw)
+        content = json.loads(raw)
     except (ValueError, RecursionError):
-        raise _not_one(path) from None
-    if not isinstance(header, dict):
-        raise _not_one(path)
-    header.pop("__metadata__", None)
-    return header
+        return None
+    return content if isinstance(content, dict) else None
 
 
-def _count(header: dict[str, Any], path: Path) -> Counter[str]:
-    counted: Counter[str] = Counter()
-    try:
-        for entry in header.values():
-            counted[str(entry["dtype"])] += math.prod(int(n) for n in entry["shape"])
-            begin, end = entry["data_offsets"]
-            if not 0 <= begin <= end:
-                raise ValueError
-    except (KeyError, TypeError, ValueError):
-        raise _not_one(path) from None
-    return counted
+def _shape(name: str, entry: Mapping[str, Any]) -> TensorShape:
+    shape = tuple(entry["shape"])
+    whole = all(isinstance(n, int) and n >= 0 for n in shape)
+    if entry["dtype"] not in _BITS or not whole or len(shape) > _MAX_DIMENSIONS:
+        raise ValueError(name)
+    return TensorShape(name, entry["dtype"], shape)
 
 
-def _not_one(path: Path) -> UnsafeFormat:
+def _filled(found: list[tuple[TensorShape, list[int]]]) -> int:
+    """Bytes of weights. The format wants each tensor's bytes right after another's: no gap, no overlap."""
+    at = 0
+    for tensor, (begin, end) in sorted(found, key=lambda pair: (pair[1][0], pair[1][1])):
+        if begin != at or end - begin != tensor.size_bytes:
+            raise ValueError(tensor.name)
+        at = end
+    return at
+
+
+def _not_one(name: str) -> UnsafeFormat:
     return UnsafeFormat(
-        f"{printable(path.name)} is not a safetensors file (a link, a stub or another format).",
+        f"{printable(name)} is not a safetensors file (a link, a stub or another format).",
         "Use another repository of this model, or another copy of the folder.",
     )

@@ -1,4 +1,4 @@
-"""One file from the Hub into its partial: by ranges, several at once, each tried again while it may heal.
+"""What is wanted of one file from the Hub: by ranges, several at once, each tried again while it may heal.
 
 Knows HTTP ranges and redirects; knows nothing of models or snapshots. A file's address is resolved once on the Hub
 (which says the file's etag and size); the bytes then come from wherever that leads, without the token when that is
@@ -13,14 +13,13 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urljoin, urlsplit
 
 from lqmf.errors import FULL, ConnectionBroken, DiskFull, IntegrityError, LqmfError, TransferError
 from lqmf.hub import translate
 from lqmf.hub.client import HubClient
-from lqmf.hub.journal import Partial
-from lqmf.hub.ranges import split
+from lqmf.hub.ranges import Range, split
 from lqmf.hub.refs import printable
 from lqmf.hub.retry import RetryPolicy, is_transient
 from lqmf.hub.translate import Subject
@@ -58,6 +57,26 @@ class _Cursor:
     end: int
 
 
+class Partial(Protocol):
+    """What takes a file's bytes: a journalled file (`journal.Partial`), or its beginning in memory."""
+
+    def missing(self) -> list[Range]:
+        """The ranges that are still wanted."""
+        ...
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Keep `data`, which begins at `offset` of the file."""
+        ...
+
+    def flush(self) -> None:
+        """What was written must last."""
+        ...
+
+    def close(self) -> None:
+        """No more comes until `missing` is asked again. May raise OSError."""
+        ...
+
+
 @dataclass
 class FileTransfer:
     """Fetches what `partial` misses of `file`. `on_bytes` is told of each piece, `on_retry` of each new attempt."""
@@ -77,7 +96,7 @@ class FileTransfer:
     _resolving: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def run(self) -> None:
-        """Raises the transfer errors and DiskFull; whatever arrived by then is proven in the journal."""
+        """Raises the transfer errors and DiskFull; whatever arrived by then was written and flushed."""
         try:
             async with self.slots:
                 await self.options.retry.run(self._ready, on_retry=self.on_retry, worth=is_transient)

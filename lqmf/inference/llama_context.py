@@ -21,11 +21,12 @@ KV_TYPES = {"f32": 0, "f16": 1, "bf16": 30, "q8_0": 8, "q5_1": 7, "q5_0": 6, "q4
 
 @dataclass(frozen=True)
 class ContextOptions:
-    """`kv_type` is the type of the cached keys and values; `gpu` says whether anything at all may run there."""
+    """`k_type` and `v_type` are those of the cached keys and values; `gpu` says whether anything may run there."""
 
     batch: int
     threads: int
-    kv_type: str
+    k_type: str
+    v_type: str
     gpu: bool
 
 
@@ -35,10 +36,11 @@ class Context:
     def __init__(self, lib: Any, model: Any, length: int, outputs: int, options: ContextOptions) -> None:
         self.length, self.outputs = length, outputs
         self._lib = lib
-        self._batch_size = min(options.batch, length)
         self._vocabulary: int = lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(model))
         llama_library.forget_log()
-        self._ctx = lib.llama_init_from_model(model, self._parameters(options))
+        asked = parameters(lib, length, outputs, options)
+        self._batch_size: int = asked.n_batch
+        self._ctx = lib.llama_init_from_model(model, asked)
         if not self._ctx:
             raise llama_library.refusal(f"make room for {length} tokens of context")
         self._memory = lib.llama_get_memory(self._ctx)
@@ -49,19 +51,6 @@ class Context:
     def pointer(self) -> Any:
         """For the sampler, which reads the last logits out of the context itself."""
         return self._ctx
-
-    def _parameters(self, options: ContextOptions) -> Any:
-        parameters = self._lib.llama_context_default_params()
-        parameters.n_ctx = self.length
-        parameters.n_batch = parameters.n_ubatch = self._batch_size
-        parameters.n_outputs_max = min(self.outputs, self._batch_size)
-        parameters.n_threads = parameters.n_threads_batch = options.threads
-        parameters.type_k = parameters.type_v = KV_TYPES[options.kv_type]
-        if options.kv_type not in ("f32", "f16", "bf16"):  # a quantized value cache needs flash attention
-            parameters.flash_attn_type = self._lib.LLAMA_FLASH_ATTN_TYPE_ENABLED
-        parameters.offload_kqv = parameters.op_offload = options.gpu
-        parameters.no_perf = True
-        return parameters
 
     def clear(self) -> None:
         """Forget the sequence."""
@@ -118,6 +107,22 @@ class Context:
 
     def free(self) -> None:
         self._lib.llama_free(self._ctx)
+
+
+def parameters(lib: Any, length: int, outputs: int, options: ContextOptions) -> Any:
+    """What llama.cpp is asked for when `length` tokens of one sequence are to fit."""
+    asked = lib.llama_context_default_params()
+    asked.n_ctx = length
+    asked.n_batch = asked.n_ubatch = min(options.batch, length)
+    asked.n_outputs_max = min(outputs, asked.n_batch)
+    asked.n_threads = asked.n_threads_batch = options.threads
+    asked.type_k, asked.type_v = KV_TYPES[options.k_type], KV_TYPES[options.v_type]
+    if not {options.k_type, options.v_type} <= {"f32", "f16", "bf16"}:  # quantized values need flash attention
+        asked.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_ENABLED
+    asked.offload_kqv = asked.op_offload = options.gpu
+    asked.swa_full = False  # layers with a sliding window keep the window, not the whole context
+    asked.no_perf = True
+    return asked
 
 
 def size_for(length: int, step: int = 256) -> int:

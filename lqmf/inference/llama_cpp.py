@@ -53,14 +53,15 @@ class LlamaCppEngine:
         device: Literal["auto", "cpu", "gpu"] = "cpu",
         gpu_layers: int | None = None,
         threads: int | None = None,
-        kv_type: str = "f16",
+        k_type: str = "f16",
+        v_type: str = "f16",
         batch: int = 512,
     ) -> None:
         self._model: Any = None
         self._contexts: dict[str, Context] = {}
         self._pieces: dict[int, bytes] = {}
         self._lib = llama_library.load()
-        self._options = self._checked_options(device, gpu_layers, threads, kv_type, batch)
+        self._options = self._checked_options(device, gpu_layers, threads, (k_type, v_type), batch)
         self.device = "gpu" if self._options.gpu else "cpu"
         self._load(path, gpu_layers)
         try:
@@ -70,26 +71,28 @@ class LlamaCppEngine:
             raise
 
     def _checked_options(
-        self, device: str, gpu_layers: int | None, threads: int | None, kv_type: str, batch: int
+        self, device: str, gpu_layers: int | None, threads: int | None, cache: tuple[str, str], batch: int
     ) -> ContextOptions:
-        if kv_type not in KV_TYPES:
-            raise UsageError(f"There is no KV type '{kv_type}'.", f"Choose one of {', '.join(KV_TYPES)}.")
+        if unknown := [name for name in cache if name not in KV_TYPES]:
+            raise UsageError(f"There is no KV type '{unknown[0]}'.", f"Choose one of {', '.join(KV_TYPES)}.")
         possible = bool(self._lib.llama_supports_gpu_offload())
-        gpu = device == "gpu" or bool(gpu_layers) or (device == "auto" and possible)
+        wanted = device == "gpu" or (device == "cpu" and bool(gpu_layers))
+        gpu = wanted or (device == "auto" and possible and gpu_layers != 0)
         if gpu and not possible:
             raise UsageError(
                 "The installed llama-cpp-python is a CPU build and cannot use a GPU.",
                 "Use --device cpu, or: CMAKE_ARGS=-DGGML_CUDA=on pip install --force-reinstall llama-cpp-python",
             )
-        return ContextOptions(max(1, batch), threads or llama_library.threads(), kv_type, gpu)
+        return ContextOptions(max(1, batch), threads or llama_library.threads(), *cache, gpu)
 
     def _load(self, path: Path, gpu_layers: int | None) -> None:
         for shard in shards(path):
             if missing := read_header(shard).missing_bytes:
                 raise IncompleteModel(f"{shard.name} is cut short: {missing} bytes are missing.", "Get it again.")
         parameters = self._lib.llama_model_default_params()
-        all_or_none = -1 if self._options.gpu else 0
-        parameters.n_gpu_layers = all_or_none if gpu_layers is None else gpu_layers
+        everything = -1
+        wanted = everything if gpu_layers is None else gpu_layers
+        parameters.n_gpu_layers = wanted if self._options.gpu else 0
         llama_library.forget_log()
         self._model = self._lib.llama_model_load_from_file(str(path).encode(), parameters)
         if not self._model:

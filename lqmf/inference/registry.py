@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +14,7 @@ from typing import Any
 import lqmf.inference
 from lqmf.errors import NotBuilt, NotFound
 from lqmf.inference.local import LocalEngine
+from lqmf.workspace import MANIFEST, read_json
 
 
 def open_engine(path: Path, **options: Any) -> LocalEngine:
@@ -32,6 +33,26 @@ def open_engine(path: Path, **options: Any) -> LocalEngine:
         f"This version runs GGUF files; {path.name} holds {what}.",
         "Quantize to GGUF: lqmf quantize MODEL --method gguf",
     )
+
+
+def open_artifact(path: Path, *, device: str, **options: Any) -> LocalEngine:
+    """The model at `path`, opened as its manifest says it is to be run; `options` that are not None win over that."""
+    run = _run(path)
+    planned = {
+        "context": run.get("context"),
+        "k_type": run.get("k_type"),
+        "v_type": run.get("v_type"),
+        "batch": run.get("ubatch"),
+        "gpu_layers": run.get("gpu_layers") if device != "cpu" else None,
+    }
+    said = {name: value for name, value in options.items() if value is not None}
+    return open_engine(path, device=device, **{k: v for k, v in planned.items() if v is not None} | said)
+
+
+def _run(path: Path) -> Mapping[str, Any]:
+    """What a manifest beside the weights says of running them; nothing where there is none."""
+    manifest = path / MANIFEST
+    return read_json(manifest).get("run") or {} if manifest.is_file() else {}
 
 
 def _engines() -> Iterator[ModuleType]:

@@ -12,18 +12,21 @@ from pathlib import Path
 from typing import Protocol
 
 from lqmf.events import Emit
+from lqmf.fit.needs import Needs
 from lqmf.records import Estimate, Hardware, ModelInfo, QuantizationPlan, Verdict
 
 
 @dataclass(frozen=True)
 class QuantType:
-    """A type that a backend can write. `bits_per_weight` is the nominal size of its main tensors."""
+    """A type that a backend can write. `bits_per_weight` is the nominal size of its main tensors. One that is not
+    `general` is not offered unasked: it is for models trained for it, or its quality is not known as LQMF makes it."""
 
     name: str
     bits: int
     bits_per_weight: float
     needs_imatrix: bool = False
     summary: str = ""
+    general: bool = True
 
 
 @dataclass(frozen=True)
@@ -57,8 +60,19 @@ class Backend(Protocol):
         """Can this model become this, here? From metadata alone."""
         ...
 
-    def estimate(self, model: ModelInfo, plan: QuantizationPlan, hardware: Hardware) -> Estimate:
-        """What carrying out `plan` will cost. From metadata alone."""
+    def estimate(
+        self, model: ModelInfo, plan: QuantizationPlan, hardware: Hardware, needs: Needs | None = None
+    ) -> Estimate:
+        """What carrying out `plan` will cost. From metadata alone; with `needs`, sizes are exact."""
+        ...
+
+    def needs(self, model: ModelInfo, skeleton: Path, contexts: tuple[int, ...], parallel: int) -> Needs:
+        """What running `model` takes as each type that this backend can make of it, for `parallel` chats.
+
+        `skeleton` is a folder with the model's files whose weights may be holes (`lqmf.hub.skeleton`): headers are
+        read, weights never. `contexts` are token counts that must be sampled exactly. May start child processes; kept
+        by content, so that a second call takes milliseconds. Raises LqmfError.
+        """
         ...
 
     def quantize(self, plan: QuantizationPlan, source: Path, out: Path, scratch: Path, emit: Emit) -> Built:

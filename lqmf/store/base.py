@@ -20,6 +20,7 @@ TABLES: Mapping[str, str | None] = {
     "artifacts": "name",
     "measurements": None,
     "turns": None,
+    "predictions": None,
 }
 
 

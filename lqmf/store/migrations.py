@@ -91,6 +91,14 @@ def _measures(db: Database) -> None:
     db.execute(f"UPDATE measurements SET {taken} WHERE receipt IS NOT NULL")
 
 
+def _predictions(db: Database) -> None:
+    _numbered(
+        db, "predictions", at=float, job=str, artifact=str, model=str, architecture=str, method=str, type=str,
+        device=str, machine=str, quantity=str, predicted=float, uncorrected=float, measured=float,
+    )  # fmt: skip
+    db["predictions"].create_index(["quantity"])
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration("The tables that every record goes to.", _tables),
     Migration("`show` and `stats` ask for one job's events, one artifact's measurements: a scan grew slow.", _indexes),
@@ -99,6 +107,7 @@ MIGRATIONS: tuple[Migration, ...] = (
         "The numbers of a receipt that are compared have columns now: inside JSON they cannot be sorted or indexed.",
         _measures,
     ),
+    Migration("What was predicted stands beside what was measured, so that later predictions learn.", _predictions),
 )
 
 

@@ -53,6 +53,11 @@ COLUMNS: Mapping[str, Mapping[str, Kind]] = {
         json="receipt",
     ),
     "turns": _columns(text="session text intent status reason", integer="id", real="at confidence", json="slots"),
+    "predictions": _columns(
+        text="job artifact model architecture method type device machine quantity",
+        integer="id",
+        real="at predicted uncorrected measured",
+    ),
 }
 
 

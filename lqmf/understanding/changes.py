@@ -9,6 +9,7 @@ import re
 from dataclasses import replace
 
 from lqmf.records import Decision
+from lqmf.understanding.fitting import IN_GENERAL, is_of_the_plan, without_replaced
 from lqmf.understanding.lexicon import INTENT_SLOTS, METHOD, ON_ARTIFACTS, PROVIDER, REQUESTS, SETTING, TYPE
 from lqmf.understanding.models import unmark
 from lqmf.understanding.patterns import Pattern
@@ -17,7 +18,7 @@ from lqmf.understanding.requests import decided, plain_values, provider
 from lqmf.understanding.rules import IT_WORD
 from lqmf.understanding.sentence import Sentence
 from lqmf.understanding.settings_words import value_of
-from lqmf.understanding.slots import revise, without_refused
+from lqmf.understanding.slots import ANOTHER_GPU, revise, without_refused
 from lqmf.understanding.state import Dialogue
 
 _SAME = Pattern(
@@ -49,7 +50,7 @@ _ELSE = Pattern(r"\b(?:another|different|something else|some other|new|other) (?
 def continuation(state: Dialogue, sentence: Sentence) -> Decision | None:
     """The line as a change of the last decision: it names no intent of its own, or says "the same"."""
     last = state.last
-    if last is None:
+    if last is None or sentence.rule is IN_GENERAL:
         return None
     front = sentence.plain
     intent = sentence.rule.intent if sentence.rule else None
@@ -230,7 +231,7 @@ def _revision(state: Dialogue, sentence: Sentence, intent: str | None) -> Decisi
         and not _reads_as_fragment(sentence, intent, last_is_request)
     ):
         return None
-    if intent not in REQUESTS:
+    if intent not in REQUESTS or _asks_for_more(request, sentence):
         intent = None
     said = {
         key: value
@@ -257,9 +258,20 @@ def _reads_as_fragment(sentence: Sentence, intent: str, last_is_request: bool) -
     if intent == "explain":
         asks_on = _ASKS_ON if last_is_request else _ASKS_ON_WITH
         told = bool(sentence.said or sentence.models)
-        return told and bool(any(asks_on.match(text) for text in (sentence.plain, sentence.front)))
+        return told and (
+            any(asks_on.match(text) for text in (sentence.plain, sentence.front))
+            or (
+                last_is_request
+                and (is_of_the_plan(sentence.plain) or is_of_the_plan(sentence.front) or _counts(sentence))
+            )
+        )
     if not last_is_request:
         return False
+    if intent in ("test", "show", "chat", "benchmark"):
+        changing = {"priority"} | (
+            {"context", "kv_type", "parallel", "memory_gb", "ram_gb"} if intent == "show" else set()
+        )
+        return bool(sentence.said) and sentence.said.keys() <= changing and not named(sentence)
     if intent == "delete":
         return bool(_drops(sentence)) and not named(sentence)
     if intent == "config" and sentence.said.keys() == {"cpu_fallback"} and not _SETS.match(sentence.plain):
@@ -273,10 +285,24 @@ def _reads_as_fragment(sentence: Sentence, intent: str, last_is_request: bool) -
     return False
 
 
+def _asks_for_more(request: Decision, sentence: Sentence) -> bool:
+    """ "Can we squeeze in 3 users?" asks more of the plan; it does not start it."""
+    running = {"context", "kv_type", "parallel", "memory_gb", "ram_gb", "device"}
+    asks = re.match(r"(?:and |so |but |ok )*(?:can|could|would|will|may|might|should) (?!you\b)", sentence.plain)
+    return request.intent == "plan" and asks is not None and bool(sentence.said) and sentence.said.keys() <= running
+
+
+def _counts(sentence: Sentence) -> bool:
+    """Does a question name amounts ("could the context be 8192?")? These are of the plan, not of what a term means."""
+    amounts = bool(sentence.said.keys() & {"context", "memory_gb", "ram_gb", "parallel"})
+    return amounts and not re.match(r"(?:why|explain|what (?:is|are|does)|how (?:does|do))\b", sentence.front)
+
+
 _SETS = Pattern(r".*_|(?:config|set|show|get|what|change|is)\b")
 _STARTS_NOW = Pattern(
     r"\b(?:do it|do that|go ahead|go for it|start|proceed|build (?:it|that|one|me)|run it"
-    r"|(?:make|create|produce|build|give|get)(?: me| us)? (?:a|an|one|the|another|two)\b)"
+    r"|(?<!\bi )(?<!\bwe )(?:make|create|produce|build|give|get)(?: me| us)? (?:a|an|one|the|another|two)\b"
+    r"(?! (?:kv|k|v|cache|keys?|values?|context)\b))"
 )
 _ASKS_ON = Pattern(
     r"^(?:[^,;<]{3,30}[,;] )?(?:(?:ok|okay|hmm|so|but|and|then|now),? )*(?:what about|how about|what if|and|in|at"
@@ -321,14 +347,21 @@ def _bare_number(state: Dialogue, sentence: Sentence) -> Decision | None:
     found = re.fullmatch(
         r"(?:(?:just|only|hmm+|no|rather|better|actually|sorry|wait|oh|well|please|go for|go with|use|take|make it"
         r"|ok|okay|maybe|then|let us|say|take|try|and|or|what about"
-        r"|how about|at|in|with|to),? )*"
-        r"([2-8])(?: please| then| bits?)?[.!? ]*",
+        r"|how about|at|in|on|with|to|suppose|assume|if|it is|it was|that is|i have|i had),? )*"
+        r"(\d{1,3})(?: please| then| bits?)?[.!? ]*",
         sentence.plain,
     )
     request = state.request
     if not found or request is None or state.last is not request or request.intent not in ("quantize", "plan"):
         return None
-    return decided(request.intent, revise(request.slots, {"bits": int(found[1])}), 0.7, "a number of bits")
+    number = int(found[1])
+    if "memory_gb" in request.slots and (number > 8 or re.search(r"\bon \d", sentence.plain)):
+        return decided(request.intent, {**request.slots, "memory_gb": number}, 0.7, "a number of gigabytes")
+    if not 2 <= number <= 8:
+        return None
+    said = {"bits": number}
+    slots = revise(without_replaced(request.slots, said, sentence.plain), said)
+    return decided(request.intent, slots, 0.7, "a number of bits")
 
 
 def _merged(state: Dialogue, base: Decision, intent: str, sentence: Sentence, reason: str) -> Decision:
@@ -340,7 +373,7 @@ def _merged(state: Dialogue, base: Decision, intent: str, sentence: Sentence, re
     if sentence.models:
         said["model"] = sentence.models[-1]
     said.pop("status", None)
-    return decided(intent, revise(old, plain_values(intent, said)), 0.9, reason)
+    return decided(intent, revise(without_replaced(old, said, sentence.plain), plain_values(intent, said)), 0.9, reason)
 
 
 _SLOT_OF = {
@@ -357,7 +390,9 @@ _DROPPED = Pattern(
 
 
 def _drops(sentence: Sentence) -> frozenset[str]:
-    """Slots that a sentence takes back ("forget the memory limit")."""
+    """Slots that a sentence takes back ("forget the memory limit"), or that end with what they were of (a card's)."""
+    if "memory_gb" not in sentence.said and ANOTHER_GPU.search(sentence.plain):
+        return frozenset({"memory_gb"})
     found = _DROPPED.search(sentence.plain)
     if not found:
         return frozenset()

@@ -96,15 +96,16 @@ _YES = Pattern(
     r"|thank you|so|go for it|delete it|delete|really|with|this|the|plan|job|sounds good|good|great"
     r"|exactly|like|launch|execute|make it so|(?:make|run|start|build|create) (?:it|that|this)(?: one)?"
     r"|kick it off|get going|by all means|of course"
-    r"|as planned|away|right"
+    r"|as planned|away|right|one|anyway|anyhow|all|begin|start it|launch it|very well"
     r"|quantize it|quantization|let us go|do it|build it|confirm"
     r"|fine))*[\s.!]*$"
 )
 _START = Pattern(
     r"\b(?:go ahead|go for it|do it|do that|proceed|start|run (?:it|that)|let us (?:go|do it|start|begin)"
     r"|make it so|build it|launch|execute|begin|kick it off|get going|get started|ship it|let it run"
-    r"|off you go|hit it)\b"
+    r"|off you go|hit it)\b|^go[\s.!]*$"
 )
+_CLAUSE = Pattern(r"[,.;:!]+ +(?=\S)")
 _NO = Pattern(
     r"^(?:no|nope|nah|n|no way|no thanks?(?: you)?|not really|never|negative|rather not|better not|do not"
     r"|i do not want (?:that|it|to)|no please|please no|please do not|certainly not|absolutely not|hell no"
@@ -141,7 +142,9 @@ def _assent(state: Dialogue, sentence: Sentence) -> Decision | None:
         return _why(state)
     if state.last is None and sentence.rule and sentence.rule.intent == "resume":
         return None
-    if _YES.match(front) and not (sentence.rule and sentence.rule.intent not in ("resume", "chat")):
+    told = _CLAUSE.split(sentence.front)[-1]
+    yes = _YES.match(front) or (_YES.match(told) and (_START.search(front) or _START.search(told)))
+    if yes and not (sentence.rule and sentence.rule.intent not in ("resume", "chat")):
         return _yes(state, front)
     if _NO.match(front) and not (sentence.rule and sentence.rule.intent == "cancel"):
         if state.last is not None and state.last.intent in REQUESTS | ON_ARTIFACTS:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from lqmf.understanding.courtesy import head, without_courtesy, without_denied
+from lqmf.understanding.fitting import fitting_rule
 from lqmf.understanding.lexicon import METHOD, TYPE, uncaptured
 from lqmf.understanding.patterns import Pattern
 from lqmf.understanding.rules import (
@@ -15,6 +16,7 @@ from lqmf.understanding.rules import (
     COMMANDS,
     DOMAIN,
     KNOWLEDGE,
+    NOT_THE_CACHE,
     OUTCOMES,
     QUANTIZE_VERB,
     QUANTIZING,
@@ -53,7 +55,7 @@ def _first(rules: tuple[Rule, ...], text: str) -> Rule | None:
     return next((rule for rule in rules if rule.matches(text)), None)
 
 
-_LEADING_QUANTIZE = Rule("quantize", "'quantize' leads", Pattern(rf"^(?:{QUANTIZE_VERB})\b"))
+_LEADING_QUANTIZE = Rule("quantize", "'quantize' leads", Pattern(rf"^(?:{QUANTIZE_VERB})\b{NOT_THE_CACHE}"))
 
 
 _MAY_I = Rule(
@@ -168,8 +170,10 @@ _PURPOSE = Rule(
 )
 
 
+_KIND = rf"(?:{uncaptured(METHOD)}|{TYPE.pattern})"
 _COMPARES_KINDS = Pattern(
-    rf"^how (?:does|do|would)\b.*\bcompare (?:to|with|against)\b.*(?:{uncaptured(METHOD)}|{TYPE.pattern})"
+    rf"^how (?:does|do|would)\b.*\bcompare (?:to|with|against)\b.*{_KIND}"
+    rf"|^(?:what|which)\b[^<]*\b(?:better|faster|smaller|less|more)\b[^<]*{_KIND} (?:or|vs\.?|versus) {_KIND}"
 )
 
 
@@ -177,7 +181,7 @@ def _asks_to_know(front: str) -> bool:
     """A question whose words alone show that it is about terms: before the actions that these terms may name."""
     if re.search(X, front):
         return False
-    if front.startswith("why ") and DOMAIN.search(front):
+    if front.startswith(("why ", "what happens ")) and DOMAIN.search(front):
         return True
     if _MINE_WORDS.search(front):
         return False
@@ -187,7 +191,7 @@ def _asks_to_know(front: str) -> bool:
 def _whole(text: str) -> Rule | None:
     """The first rule that fits, read over the whole text."""
     front = head(text)
-    command = _first(COMMANDS, front)
+    command = fitting_rule(text) or _first(COMMANDS, front)
     if command and not _is_about_a_model(command, front):
         return command
     asked = _first((_MAY_FIT, _MAY_I, _AT_ALL, _QUANTIZE_LATER), text)

@@ -16,8 +16,8 @@ INTENTS = words(
 )
 
 SLOTS = words(
-    """model method bits type device memory_gb context target_size_gb format priority cpu_fallback calibration name
-    names status provider topic key value"""
+    """model method bits type device memory_gb ram_gb context kv_type parallel target_size_gb format priority
+    cpu_fallback calibration name names status provider topic key value"""
 )
 
 # ---------------------------------------------------------------- llama.cpp's types and the others
@@ -141,7 +141,8 @@ SETTING = Pattern(
 # ---------------------------------------------------------------- which slots an intent takes
 
 _BUILD = words(
-    """model method bits type device memory_gb context target_size_gb format priority cpu_fallback calibration"""
+    """model method bits type device memory_gb ram_gb context kv_type parallel target_size_gb format priority
+    cpu_fallback calibration"""
 )
 _NAMED = frozenset({"name", "names", "model"})
 
@@ -149,7 +150,7 @@ INTENT_SLOTS: dict[str, frozenset[str]] = {
     "quantize": _BUILD,
     "plan": _BUILD,
     "sweep": _BUILD,
-    "preflight": words("model method type bits device memory_gb context cpu_fallback"),
+    "preflight": words("model method type bits device memory_gb ram_gb context kv_type parallel cpu_fallback"),
     "finetune": frozenset({"model", "name", "device", "memory_gb"}),
     "chat": _NAMED | {"device", "context"},
     "serve": _NAMED | {"device", "context"},

@@ -39,7 +39,7 @@ _START, _END = r"(?<![\w./@~\\<-])", r"(?![\w/\\]|-\w)"
 _QUOTED = Pattern(r"\"([^\"]{1,200})\"|(?<!\w)'([^']{1,200})'(?!\w)|`([^`]{1,200})`")
 _URL = Pattern(r"(?:https?://)?(?:www\.)?(huggingface\.co|hf\.co)/([\w.-]+/[\w.-]*\w)(?:/(?:tree|blob)/([\w.-]+))?\S*")
 _OTHER_URL = Pattern(r"https?://\S+")
-_PATH = Pattern(r"(?<![\w./~\\<])(?:(?:\.{1,2}|~)?/|~(?=\s|$)|[A-Za-z]:[\\/]|\.\\)[^\s,;\"'|&<>$`()]*", re.ASCII)
+_PATH = Pattern(r"(?<![\w./~\\<])(?!/ )(?:(?:\.{1,2}|~)?/|~(?=\s|$)|[A-Za-z]:[\\/]|\.\\)[^\s,;\"'|&<>$`()]*", re.ASCII)
 _DOT = Pattern(r"(?<=\s)\.(?=\s|$)")
 _FILE = Pattern(
     _START + r"[\w.-]+(?:/[\w.-]+)*\.(?:txt|jsonl?|csv|tsv|parquet|md|html?|pdf|raw|dat)(?:\.gz)?\b", re.I | re.A
@@ -61,7 +61,8 @@ _TAIL = r"(?:[ -](?:instruct|chat|hf|base|mini|medium|v\d+(?:\.\d+)*)(?![\w/])|-
 _PLAIN_SIDES = words(
     """and or cpu gpu yes no he she his her him w n a s quality speed size gguf gptq bnb nf4 fp4 int8 int4 ram vram
     in out input output k km tokens token sec second test compare list show delete on off either true false slow
-    fast small big 24 12 1 2 3 4 5 6 7 8 16 32 t tok models model yes/no client server tcp"""
+    fast small big 24 12 1 2 3 4 5 6 7 8 16 32 t tok models model yes/no client server tcp
+    v q8_0 q5_0 q5_1 q4_0 q4_1 q8 q5 q4 f16 fp16 bf16 f32 fp32"""
 )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lqmf.records import Decision
+from lqmf.understanding.fitting import IN_GENERAL, without_replaced
 from lqmf.understanding.intents import topic
 from lqmf.understanding.lexicon import INTENT_SLOTS, ON_ARTIFACTS, PROVIDER, REQUESTS, is_value
 from lqmf.understanding.models import MARK, unmark
@@ -15,7 +16,7 @@ from lqmf.understanding.references import argument, references
 from lqmf.understanding.rules import IT_WORD
 from lqmf.understanding.sentence import Sentence
 from lqmf.understanding.settings_words import setting
-from lqmf.understanding.slots import Slots, revise
+from lqmf.understanding.slots import Slots, revise, settled
 from lqmf.understanding.state import Dialogue
 
 
@@ -44,6 +45,8 @@ def of_its_own(state: Dialogue, sentence: Sentence) -> Decision | None:
 def _requested(state: Dialogue, sentence: Sentence, intent: str) -> Slots:
     """The values of a request for a model, which "it" may name."""
     said = dict(sentence.said)
+    if sentence.rule is IN_GENERAL:
+        return _machine(state, sentence) | said
     if sentence.models:
         return {**said, "model": sentence.models[-1]}
     said |= _unfamiliar(sentence)
@@ -53,7 +56,17 @@ def _requested(state: Dialogue, sentence: Sentence, intent: str) -> Slots:
         return said
     if intent in ("finetune", "sweep"):
         return said | {key: value for key, value in state.request.slots.items() if key == "model"}
-    return said if state.open else revise(state.request.slots, said)
+    return said if state.open else revise(without_replaced(state.request.slots, said, sentence.plain), said)
+
+
+_SAME_MACHINE = Pattern(r"\b(?:that|the same|such an?) (?:card|gpu|machine|box|computer|laptop|pc|setup|amount)\b")
+
+
+def _machine(state: Dialogue, sentence: Sentence) -> Slots:
+    """What was said of the machine before, where a question about models in general points to it ("on that card")."""
+    if state.request is None or not _SAME_MACHINE.search(sentence.plain):
+        return {}
+    return {key: value for key, value in state.request.slots.items() if key in ("device", "memory_gb", "ram_gb")}
 
 
 def _on_artifact(state: Dialogue, sentence: Sentence, intent: str, reason: str) -> Decision:
@@ -94,7 +107,7 @@ def plain_values(intent: str, said: Mapping[str, Any]) -> Slots:
 
 def decided(intent: str, slots: Mapping[str, Any], confidence: float, reason: str) -> Decision:
     allowed = INTENT_SLOTS.get(intent, frozenset())
-    kept = {key: value for key, value in slots.items() if key in allowed and value is not None and value != []}
+    kept = {key: value for key, value in settled(slots).items() if key in allowed and value is not None and value != []}
     return Decision(intent, kept, confidence, reason)
 
 
@@ -123,16 +136,24 @@ def by_values(state: Dialogue, sentence: Sentence) -> Decision | None:
         telling or said or _WANTED.search(sentence.plain) or MARK.fullmatch(sentence.front.strip(" .!,"))
     ):
         slots = {**said, "model": sentence.models[-1]}
-        return decided("quantize", slots, 0.7, f"a model{_evidence(sentence)}")
+        amounts = {"memory_gb", "ram_gb", "context", "parallel", "kv_type"} & said.keys()
+        asks = not telling and bool(amounts) and "priority" not in said and not _ORDERED.search(sentence.plain)
+        return decided("plan" if asks else "quantize", slots, 0.7, f"a model{_evidence(sentence)}")
     if ("method" in telling and {"bits", "type"} & telling) or (telling and _WANTED.search(sentence.plain)):
         return decided("quantize", said | _unfamiliar(sentence), 0.6, f"says how to quantize{_evidence(sentence)}")
     if telling and len(sentence.plain.split()) <= 6:
         return decided("quantize", said, 0.5, f"says how to quantize{_evidence(sentence)}")
+    if said.keys() & {"memory_gb", "ram_gb"} and state.request is None and not (sentence.models or sentence.names):
+        return decided("plan", said, 0.5, f"says what the machine has{_evidence(sentence)}")
     if sentence.names and len(sentence.plain.split()) <= 2:
         return decided("show", {"name": sentence.names[-1]}, 0.5, "names an artifact")
     return None
 
 
+_ORDERED = Pattern(
+    r"\b(?:make|create|build|produce|generate|give|gimme|get|want|need(?! to know)|like|turn|prepare|convert|for"
+    r"|please|as|into|bring|fetch|deliver|version|download|squash|crush|cram|use|must|should|has to)\b(?!.*\?\s*$)"
+)
 _WANTED = Pattern(
     r"\b(?:make|create|build|produce|generate|give|get|want|need|like|turn|prepare|do|have|into|put|run"
     r"|version|as|bring|fetch|deliver|cook|spit|use|model|download|load|grab)\b"

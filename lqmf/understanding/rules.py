@@ -41,6 +41,8 @@ QUANTIZE_VERB = (
     r"|slim down|downsize|reduce|transcode|lower the precision of|requant"
 )
 
+NOT_THE_CACHE = r"(?! (?:(?:the|its|my|only) )*(?:kv|k|v|keys?|values?|caches?)\b)"  # it is no model to be quantized
+
 DOMAIN = Pattern(
     rf"{uncaptured(METHOD)}|{TYPE.pattern}|"
     r"\b(?:perplexity|ppl|kl|kld|divergence|imatrix|importance matri\w+|calibrat\w*|quant\w*|dequant\w*"
@@ -598,7 +600,7 @@ QUESTIONS = _rules(
         r"|\bwhat (?:would|do) you (?:recommend|suggest|advise|pick|choose|use|propose|do)\b"
         r"|\bhow (?:long|much time|slow|fast|quickly)\b[^.;]*\b(?:would|will|does|take"
         rf"|to)\b[^.;]*(?:quantiz\w*|convert\w*|{M}|take)|\bestimate\b"
-        rf"|\bwhat would\b[^.;]*(?:{THING})[^.;]*\b(?:look like|weigh|need|take|cost|be|require|come to"
+        rf"|\bwhat would\b[^.;]*(?:{THING}|the same)[^.;]*\b(?:look like|weigh|need|take|cost|be|require|come to"
         r"|come out)\b"
         rf"|\bhow (?:would|could|should|will) (?:you|i|we|it)\b[^.;]*(?:{THING})"
         rf"|\b(?:do|does|will|would)\b[^.;]*(?:{THING})[^.;]*\b(?:need|require|take|use|take up|consume|eat"
@@ -652,7 +654,7 @@ OUTCOMES = _rules(
     (
         "show",
         "asks for what is recorded",
-        rf"^show (?:me )?(?:{X})"
+        rf"^(?:please )?show(?: me)?(?: {X}|[\s.!?]*$)"
         r"|\b(?:show|display|print|view|open|see|inspect|describe|detail|details|info|information|look at"
         r"|look up|pull up|bring up|tell me|give me|get|cat|present)\b[^.;]*?(?:details?|info\w*|record\w*"
         rf"|manifest|receipt|facts|summary|everything|about|on|of|for|\b)\s*(?:{N}|{IT})(?![^.;]*\b(?:plan"
@@ -766,6 +768,7 @@ OUTCOMES = _rules(
         rf"|^(?:what|which) (?:[\w-]+ )?{_THINGS} (?:are there|exist|are available|are stored)\b"
         r"|^(?:which|what) (?:ones?|of (?:them|these|those|mine)) (?:is|are|were) (?:broken|failed|bad|good|ok"
         r"|fine|successful)\b"
+        rf"|^which of (?:my|the|our) {_THINGS} (?:is|are) (?:the )?\w+\b"
         rf"|^(?:got|have) any\b[^<]*{_THINGS}|\bdo (?:i|we) have\b[^<]*\b{_THINGS}\b"
         r"|\bdid (?:anything|any|something)\b[^.;]*\b(?:fail|succeed|work|break|crash)",
     ),
@@ -777,7 +780,7 @@ OUTCOMES = _rules(
 )
 
 QUANTIZING = _rules(
-    ("quantize", "a verb of quantizing", rf"\b(?:{QUANTIZE_VERB})\b"),
+    ("quantize", "a verb of quantizing", rf"\b(?:{QUANTIZE_VERB})\b{NOT_THE_CACHE}"),
     (
         "quantize",
         "asks for something smaller",

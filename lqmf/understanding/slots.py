@@ -9,9 +9,11 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from lqmf.understanding.fitting import wish
 from lqmf.understanding.lexicon import METHOD, TYPE, type_bits, type_method, type_name
 from lqmf.understanding.models import MARK, Entity
 from lqmf.understanding.patterns import Pattern
+from lqmf.understanding.running import cache_type, kv_type, parallel
 from lqmf.understanding.wording import Wording
 
 Slots = dict[str, Any]
@@ -37,8 +39,6 @@ _SOURCE = Pattern(
     r"\bfrom (?:the |its |an? )?(?:original )?" + _VALUE + r"(?= to\b)"
     r"|\b(?:from|the|its|original) (?:fp?16|bf16|fp?32)(?: (?:weights|model|checkpoint|original|version))?(?= to\b)"
     r"|\b(?:fp?16|bf16|fp?32) (?:weights|checkpoint|original)\b"
-    r"|\b(?:kv|cache)(?:[ -]cache)?(?: type| in| at| to| of)* i?q\d_\d\b"
-    r"|\bi?q\d_\d (?:kv|cache)\b"
 )
 
 
@@ -70,7 +70,9 @@ _NO_FALLBACK = Pattern(
     + r"[^.;]{0,30}\b(?:is|are) (?:not|never|forbidden|out of the question|unacceptable|no option)(?: \w+)?"
 )
 _FALLBACK = Pattern(
-    _FALLBACK_WORDS
+    r"\b(?:offload|spill|overflow)\w*(?: \w+){0,4}? (?:to|onto|into|in|on) (?:the |my |system |main |normal )*"
+    r"(?:cpu|ram|memory)\b|"
+    + _FALLBACK_WORDS
     + r"(?: \w+){0,4}? (?:cpu|ram)\b(?:[^.;]{0,30}"
     + _TROUBLE
     + r")?|\bcpu "
@@ -106,17 +108,20 @@ def _cpu_fallback(plain: str) -> tuple[bool | None, str]:
 
 # ---------------------------------------------------------------- sizes: of memory, of the file
 
+_GPU_MODEL = (
+    r"(?:(?:rtx|gtx|rx|arc|tesla|quadro) ?-?[a-z]?\d{2,4}\w*(?: ?(?:ti|super|xt|xtx))*"
+    r"|(?<![\w.])(?:\d ?x ?)?(?:a100|h100|h200|v100|p[14]00?|t4|l4|a10g?|l40s?|a[2-6][05]00|titan|quadro|tesla"
+    r"|[67][6-9]00 ?(?:xtx?|gre)|mi\d{2,3}"
+    r"|[1-5]0[5-9]0(?: ?(?:ti|super))?)(?![\w.]))"
+)
 _GPU_NOUN = (
     r"(?:v-?ram|gpus?|graphics?(?:[ -]?cards?)?|video[ -]?(?:cards?|memory|ram)|(?:nvidia|geforce|radeon"
-    r"|cuda|amd gpu|intel arc)\b"
-    r""
-    r"|(?:rtx|gtx|rx|arc|tesla|quadro) ?-?[a-z]?\d{2,4}\w*(?: ?(?:ti|super|xt|xtx))*"
-    r"|(?<![\w.])(?:a100|h100|h200|v100|p100|t4|l4|a10g?|l40s?|a6000"
-    r"|[1-5]0[5-9]0(?: ?(?:ti|super))?)(?![\w.])|cards?)"
+    rf"|cuda|amd gpu|intel arc)\b|{_GPU_MODEL}|cards?)"
 )
+ANOTHER_GPU = Pattern(rf"\b(?:an?|another|two|a new|a used) (?:\w+ ){{0,2}}{_GPU_MODEL}")
 _GPU = Pattern(r"\b" + _GPU_NOUN + r"\b|\bmetal\b|\brocm\b")
 _SIZE = Pattern(
-    r"(?<![\w.<-])(\d+(?:[.,]\d+)?)[ -]?(gi?bs?|gigs?|gigabytes?|gibibytes?|go|g|mi?bs?|megs?|megabytes?"
+    r"(?<![\w.<-])(\d+(?:[.,]\d+)?)[ -]?(gi?bs?|gigs?|gigas?|gigabytes?|gibibytes?|go|g|mi?bs?|megs?|megabytes?"
     r"|mebibytes?|mo|ti?b|terabytes?)"
     r"(?![\w])"
 )
@@ -132,6 +137,10 @@ _AFTER_GPU = Pattern(
 _AFTER_MEMORY = Pattern(
     r"^[ -]?(?:(?:of|on|in|my|the|a|free|system|total|available|main|old|unified|little|apple|m\d|windows"
     r"|linux) )*" + _MEMORY_NOUN + r"\b"
+)
+_AFTER_RAM = Pattern(
+    r"^[ -]?(?:(?:of|on|in|my|the|a|free|total|available|normal|regular|cpu|system|fast|more) )*"
+    r"(?:ram|ddr\d|(?:system|main) memory)\b"
 )
 _AFTER_FILE = Pattern(
     r"^[ -]?(?:(?:of|on|in|my|the|a|gguf|single|max(?:imum)?) )*(?:files?|disk|drive|usb|stick|download"
@@ -149,6 +158,12 @@ _BEFORE_MEMORY = Pattern(
     r"|under|below|at"
     r" most|about|around|to|stay|stays|must|be|should))*[ ,(:=]*$"
 )
+_BEFORE_RAM = Pattern(
+    r"\b(?:ram|(?:system|main) memory)(?:[ ,:=]+(?:of|is|only|just|about|at|limit|to|was|were|has|with"
+    r"|i|we|have|got|there))*[ :=]*$"
+)
+_INTO = Pattern(r"\b(?:fits?|in|into|within|under|only|of)(?: (?:only|just|about|my|the|an?))* *$")
+_OWNED = Pattern(_GPU_NOUN + r"(?: (?:with|has|have|having|of|that|which|only|just|about|an?))+ *$")
 _BEFORE_FILE = Pattern(
     r"\b(?:files?|size[ds]?|download|under|below|at most|max(?:imum)?(?: of)?|no (?:more|bigger|larger"
     r"|greater) than|less than|smaller than"
@@ -163,7 +178,8 @@ _BEFORE_FILE = Pattern(
     r"|to|no|more|just|only|it|:|=))*[ :=]*$"
 )
 _TO_FIT = Pattern(
-    r"\b(?:fits?|fitting|runs?|running|load|have|has|got|with|for|on|only)(?: (?:in|into|on|inside|within|my"
+    r"\b(?:(?:what|how) about"
+    r"|fits?|fitting|runs?|running|load|have|has|got|with|for|on|only|upgrad\w+)(?: (?:in|into|on|inside|within|my"
     r"|the|an?|just|only|about|under|at|most|less|than|it|to|all|of|we|i))*[ :]*$"
 )
 _SHRINK = Pattern(
@@ -175,28 +191,48 @@ _SHRINK = Pattern(
 
 def _sizes(plain: str) -> tuple[Slots, str]:
     slots: Slots = {}
+    machine: int | float | None = None
     for found in _SIZE.finditer(plain):
         number, unit = float(found[1].replace(",", ".")), found[2]
         kind = _kind_of_size(plain[: found.start()], plain[found.end() :])
-        if kind is None or (unit == "g" and kind == "target"):
+        memory = _tidy(number * _memory_unit(unit))
+        if unit == "g" and kind == "target":
             continue
         if kind == "target":
             slots["target_size_gb"] = _tidy(number * _file_unit(unit))
-        elif kind == "gpu" or "device" not in slots:  # beside a GPU's own memory, the machine's is not meant
-            slots["memory_gb"] = _tidy(number * _memory_unit(unit))
-            if kind == "gpu":
-                slots["device"] = "gpu"
+        elif kind == "ram":
+            slots["ram_gb"] = memory
+        elif kind == "gpu":
+            slots |= {"memory_gb": memory, "device": "gpu"}
+        elif "device" not in slots:
+            slots["memory_gb"] = memory
+        machine = memory if kind == "machine" else machine
+    if machine is not None and "device" in slots:  # beside a GPU's own memory, the machine's is RAM
+        slots.setdefault("ram_gb", machine)
+    had = _HAD.search(plain)
+    if had and not slots:
+        slots["memory_gb"] = int(had[1])
     return slots, _SIZE.sub(" ", plain)
 
 
-def _kind_of_size(before: str, after: str) -> str | None:
+_HAD = Pattern(
+    r"\b(?:i|we|if it|card|gpu|laptop|machine|pc)(?: (?:only|just|actually|turn(?:s|ed) out to))*"
+    r" (?:had|have|has|got)(?: only| just)? (\d{1,3})(?: instead| actually| though)?[\s?!.]*$"
+)
+
+
+def _kind_of_size(before: str, after: str) -> str:
     clause = re.split(r"[.;!?]|, (?!\d)", before)[-1]
     if _AFTER_GPU.search(after):
         return "gpu"
+    if _AFTER_RAM.search(after) and not _OWNED.search(before):
+        return "ram"
     if _AFTER_MEMORY.search(after):
-        return "memory"
+        return "memory" if _OWNED.search(before) or _INTO.search(before) else "machine"
     if _BEFORE_GPU.search(before):
         return "gpu"
+    if _BEFORE_RAM.search(before):
+        return "ram"
     if _BEFORE_MEMORY.search(before):
         return "memory"
     if _AFTER_FILE.search(after):
@@ -325,7 +361,8 @@ _PRIORITIES: tuple[tuple[str, Pattern], ...] = tuple(
             r"|for|about|on) (?:the |min(?:imum|imal)? |small )?(?:size|footprint|disk (?:space|usage)"
             r"|file size)|(?:save|saving|saves) (?:\w+ )?(?:disk|space|storage)"
             r"|(?:the )?smaller the better|(?:shrink|compress|reduce|squeeze)\b[^.;]{0,40}\bas (?:far|much"
-            r"|hard) as (?:possible|you can)|(?:disk(?: space)?|space|storage) is (?:\w+ )?(?:tight|limited|scarce"
+            r"|hard) as (?:possible|you can|it (?:goes|gets))"
+            r"|(?:disk(?: space)?|space|storage) is (?:\w+ )?(?:tight|limited|scarce"
             r"|low|precious)"
             r"|(?:short|low|tight) (?:on|of) (?:disk|space|storage)|(?:little|limited|not much) (?:disk|space|storage)"
             r"|most compact|compact|smallest[ -]?possible"
@@ -442,7 +479,7 @@ def _priority(plain: str) -> str | None:
     plain = _UNIMPORTANT.sub(" ", plain)
     found = _first(_PRIORITIES, plain)
     alone = None if found else _LONE_PRIORITY.search(plain)
-    return alone[alone.lastgroup or 0] if alone else found
+    return alone[alone.lastgroup or 0] if alone else found or wish(plain)
 
 
 def _first(table: tuple[tuple[str, Pattern], ...], plain: str) -> str | None:
@@ -465,7 +502,9 @@ def calibration(plain: str, entities: tuple[Entity, ...]) -> tuple[str | None, i
 
 def extract(plain: str) -> Slots:
     """Every value that a piece of a plain sentence gives, but for what is named with a mark."""
-    plain = without_refused(MARK.sub(lambda found: f" {found[0]} ", plain))
+    cache, plain = kv_type(MARK.sub(lambda found: f" {found[0]} ", plain))
+    chats, plain = parallel(plain)
+    plain = without_refused(plain)
     fallback, plain = _cpu_fallback(plain)
     sizes, plain = _sizes(plain)
     context, plain = _context(plain)
@@ -477,6 +516,8 @@ def extract(plain: str) -> Slots:
         "bits": bits if bits is not None or type_ not in ("int8", "int4") else type_bits(type_ or ""),
         "method": method,
         "context": context,
+        "kv_type": cache,
+        "parallel": chats,
         "cpu_fallback": fallback,
         "priority": _priority(plain),
         "format": _format(plain, method),
@@ -502,7 +543,7 @@ def from_flags(wording: Wording) -> Slots:
         reader = _FLAGS.get(name)
         if reader:
             slots |= {key: found for key, found in reader(value).items() if found is not None}
-    return slots
+    return {"device": "gpu"} | slots if {"memory_gb", "ram_gb"} <= slots.keys() else slots
 
 
 def _flag_number(key: str) -> Callable[[str], Slots]:
@@ -542,7 +583,9 @@ _FLAGS: dict[str, Callable[[str], Slots]] = {
     "bits": _flag_number("bits"),
     "device": _flag_word("device", _same("cpu gpu") | {"cuda": "gpu"}),
     "memory": _flag_size("memory_gb", _memory_unit),
-    "ram": _flag_size("memory_gb", _memory_unit),
+    "ram": _flag_size("ram_gb", _memory_unit),
+    "kv-type": lambda value: {"kv_type": cache_type(value)},
+    "parallel": _flag_number("parallel"),
     "context": _flag_number("context"),
     "target-size": _flag_size("target_size_gb", _file_unit),
     "format": _flag_word("format", _same("gguf safetensors")),
@@ -574,6 +617,13 @@ def revise(slots: Mapping[str, Any], said: Mapping[str, Any]) -> Slots:
     if "names" in said:
         merged.pop("name", None)
     return merged
+
+
+def settled(slots: Mapping[str, Any]) -> Mapping[str, Any]:
+    """RAM counts beside a GPU's memory as `ram_gb`; where no GPU is meant, it is the memory."""
+    if "ram_gb" not in slots or slots.get("device") == "gpu":
+        return slots
+    return {key: value for key, value in slots.items() if key != "ram_gb"} | {"memory_gb": slots["ram_gb"]}
 
 
 def _revise_type(slots: Mapping[str, Any], said: Mapping[str, Any], merged: Slots) -> None:

@@ -21,7 +21,7 @@ KEYWORDS = words(
     ollama convert compress shrink squeeze provider documentation manifest show list test help demo exit quit
     plan chat bits instead without please recommend version checksum integrity inference processor convertible
     speed temperature previous download experiments everything discover evaluate format method actually the same
-    better quicker hardware"""
+    better quicker hardware cache fit fits faster"""
 )
 
 # English words one edit away from a keyword; they stay as they are.
@@ -58,27 +58,19 @@ ENGLISH = words(
     differences different differ greedy graphic graphics graphs traffic laptops desktop verity versify notify
     modify verily very every cerify certify listen lets let's tests' format formatted compile compiled compose
     complete completed completely company comparing comparable remote remover recommend recommended recommends
-    sweet sweat greet greets fleet
+    sweet sweat greet greets fleet smartest
     polar resort resorts lemma getter discovery deepspeed gamma command commands commend comment remake remade
-    rename renamed node nodes code codes coder models'"""
+    cached caches cachet fists rename renamed node nodes code codes coder models'"""
 )
 
 _SHORT = frozenset(word for word in KEYWORDS if len(word) < 5)
-_MEMORABLE = {
-    "bitsandbites": "bitsandbytes",
-    "quant": "quantize",
-    "quants": "quants",
-    "quantisation": "quantization",
-    "quantise": "quantize",
-    "quantised": "quantized",
-    "quantising": "quantizing",
-    "quanitze": "quantize",
-    "benchmrak": "benchmark",
-}
+_SHORT_SLIPS = {"rnu": "run", "wil": "will", "wth": "with", "cna": "can", "hwo": "how"}  # too short to be looked up
 
 
 def corrected(word: str) -> str:
     """The keyword that was meant, or the word itself."""
+    if word in _SHORT_SLIPS:
+        return _SHORT_SLIPS[word]
     if not 4 <= len(word) <= 20 or word in KEYWORDS or word in ENGLISH or not word.isascii():
         return word
     return _nearest(word)

@@ -26,6 +26,7 @@ from lqmf.hub.describe import describe_folder
 from lqmf.jobs.runner import LocalRunner
 from lqmf.quantization.registry import backends
 from lqmf.records import Estimate, ModelRef, Receipt
+from tests.fit.shapes import fitting
 
 DEMO = Path(__file__).parents[2] / "lqmf" / "assets" / "demo"
 PLANNER = PlannerAgent(backends(), gpu_memory_limit_gb=8)
@@ -60,7 +61,7 @@ class Scene:
         )
         info = describe_folder(ModelRef("demo", "demo"), DEMO)
         slots = {"type": "Q4_K_M", "cpu_fallback": True}
-        plan = PLANNER.plan(Request(slots, info, detect()), "plan-1")
+        plan = PLANNER.plan(Request(slots, info, detect(), fitting()), "plan-1")
         self.work = Work(
             "job-1", plan, info, artifact_name(plan), self.test, self.publish, PLANNER.on_cpu, lambda _info: 0
         )

@@ -26,6 +26,7 @@ from lqmf.errors import (
     WorkerDied,
 )
 from lqmf.events import Emit, Event, Notice, StageFinished
+from lqmf.fit.predictions import LABELS
 from lqmf.jobs.runner import LocalRunner
 from lqmf.records import Artifact, Divergence, Gpu, Hardware, Receipt, Task, from_json, to_json
 from tests.fixtures_gguf import DEMO, demo_gguf
@@ -75,6 +76,31 @@ def test_both_reports_become_one_receipt():
     assert receipt.measured_on == {"cpu": "A Processor", "gpu": None, "engine": "llama.cpp 1"}
     assert receipt.reasons.keys() == {"gate", "measured_on.gpu", "utilization.gpu", "base"}
     assert from_json(Receipt, json.loads(json.dumps(to_json(receipt)))) == receipt
+
+
+def test_what_was_predicted_stands_beside_what_was_measured():
+    predicted = {
+        "size_bytes": 1000.0, "generation_tokens_per_second": 4.0, "prompt_tokens_per_second": 10.0,
+        "kl_nats": 0.095, "peak_rss_bytes": 5e6, "peak_gpu_bytes": 1e9, "quantize_seconds": 20.0,
+    }  # fmt: skip
+    probed = {**PROBED, "size_bytes": 1001, "peak_memory_bytes": {"rss": 5_500_000, "gpu": None}}
+    script = Scripted(probe=probed, divergence=COMPARED)
+    receipt = run_test(script.run, predicted=predicted, making={"quantize_seconds": 15, "quantize_rss_bytes": 7})
+    assert receipt.prediction == {
+        "size_bytes": {"predicted": 1000.0, "measured": 1001, "error": 0.001, "missed": False},
+        "generation_tokens_per_second": {"predicted": 4.0, "measured": 5.0, "error": 0.25, "missed": True},
+        "prompt_tokens_per_second": {"predicted": 10.0, "measured": 10.0, "error": 0.0, "missed": False},
+        "kl_nats": {"predicted": 0.095, "measured": 0.1, "error": 0.0526, "missed": False},
+        "peak_rss_bytes": {"predicted": 5e6, "measured": 5_500_000, "error": 0.1, "missed": False},
+        "quantize_seconds": {"predicted": 20.0, "measured": 15, "error": -0.25, "missed": True},
+    }
+    assert from_json(Receipt, json.loads(json.dumps(to_json(receipt)))) == receipt
+
+
+def test_what_did_not_run_or_was_not_predicted_is_not_compared():
+    predicted = {"size_bytes": 1000.0, "kl_nats": 0.1}
+    assert run_test(Scripted(probe=WorkerDied("killed")).run, predicted=predicted).prediction == {}
+    assert run_test(Scripted(probe=PROBED, divergence=COMPARED).run).prediction == {}
 
 
 def test_the_card_is_named_only_when_the_model_ran_on_it():
@@ -179,8 +205,13 @@ def test_the_real_demo_gets_a_whole_receipt_from_real_workers(tmp_path):
             job="j",
             log=str(tmp_path / "log"),
             emit=heard.append,
+            predicted=dict.fromkeys(LABELS, 1.0),
         )
     )
+    assert receipt.prediction.keys() == {
+        "size_bytes", "peak_rss_bytes", "prompt_tokens_per_second", "generation_tokens_per_second", "kl_nats",
+    }  # fmt: skip
+    assert receipt.prediction["size_bytes"]["measured"] == demo_gguf("Q4_K_M").stat().st_size
     assert all(check.passed for check in receipt.checks), receipt.checks
     assert receipt.kl_divergence is not None
     assert 0 < receipt.kl_divergence.mean < 0.01

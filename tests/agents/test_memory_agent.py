@@ -265,6 +265,52 @@ def test_stats_put_it_together(agent: MemoryAgent) -> None:
     assert stats["methods"][0]["kl_mean"] == 0.002
 
 
+# ---------------------------------------------------------------- predictions
+
+
+def predicted(quantity: str, value: float, measured: float, **more: Any) -> dict[str, Any]:
+    about = {"model": MODEL.id, "architecture": "LlamaForCausalLM", "method": "gguf", "type": "Q4_K_M"}
+    place = {"device": "cpu", "machine": f"a processor of {SECRET}"}
+    return {
+        **about,
+        **place,
+        "quantity": quantity,
+        "predicted": value,
+        "uncorrected": value,
+        "measured": measured,
+    } | more
+
+
+def test_predictions_stand_beside_measurements_and_outlive_the_artifact(
+    agent: MemoryAgent, backend: Backend, tmp_path: Path
+) -> None:
+    agent.remember_artifact(artifact("a"))
+    agent.remember_predictions("j1", "a", [predicted("size_bytes", 100.0, 101), predicted("kl_nats", 0.004, 0.002)])
+    agent.remember_predictions("j2", "b", [predicted("size_bytes", 50.0, 50, uncorrected=60.0)])
+    agent.forget("a")
+    agent.close()
+    kept = make(backend, tmp_path)
+    assert [(row["job"], row["quantity"]) for row in kept.predictions()] == [
+        ("j2", "size_bytes"), ("j1", "kl_nats"), ("j1", "size_bytes"),
+    ]  # fmt: skip
+    newer, older = kept.predictions("size_bytes")
+    assert (newer["predicted"], newer["uncorrected"], newer["measured"]) == (50.0, 60.0, 50)
+    assert (older["artifact"], older["type"], older["architecture"]) == ("a", "Q4_K_M", "LlamaForCausalLM")
+    assert older["machine"] == "a processor of hf_***"
+    assert 1_800_000_000 < older["at"] < newer["at"]
+    assert kept.predictions("load_seconds") == []
+
+
+def test_predictions_that_cannot_be_kept_are_told_of_once_and_stop_no_job(tmp_path: Path) -> None:
+    def refuse(_heard: Any) -> Store:
+        raise StoreError("The disk is full.", "`lqmf disk`")
+
+    heard: list[str] = []
+    agent = MemoryAgent(refuse, tmp_path, notify=heard.append)
+    agent.remember_predictions("j", "a", [predicted("size_bytes", 100.0, 101), predicted("kl_nats", 0.004, 0.002)])
+    assert heard == ["This is not being recorded. The disk is full. `lqmf disk`"]
+
+
 # ---------------------------------------------------------------- interrupted jobs
 
 START_AND_HANG = """

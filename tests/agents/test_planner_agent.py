@@ -4,10 +4,12 @@ import dataclasses
 
 import pytest
 
-from lqmf.agents.planner_agent import GIB, PlannerAgent, Request, artifact_name, kv_cache_bytes
-from lqmf.errors import NotBuilt, UsageError
+from lqmf.agents.planner_agent import GIB, PlannerAgent, Request, artifact_name
+from lqmf.errors import DoesNotFit, NotBuilt, UsageError
+from lqmf.quantization.gguf.types import TYPES
 from lqmf.quantization.registry import backends
 from lqmf.records import Gpu, Hardware, ModelInfo, ModelRef, RemoteFile
+from tests.fit.shapes import Model, fitting
 
 LAPTOP = Hardware("cpu", 4, 16 * GIB, 12 * GIB)
 CARD = Hardware("cpu", 4, 16 * GIB, 12 * GIB, (Gpu("RTX 3070", 8 * GIB, 7 * GIB),))
@@ -40,12 +42,17 @@ def model(parameters: int = 6_738_415_616) -> ModelInfo:
     )
 
 
+SHAPE = Model(32, 4096, 32, 32, 128, 11008, 32000, 4096)
+LARGE = Model(64, 5120, 40, 8, 128, 27648, 152064, 32768)
+
+
 def planner(**settings) -> PlannerAgent:
     return PlannerAgent(backends(), gpu_memory_limit_gb=8, **settings)
 
 
 def request(hardware: Hardware = LAPTOP, asked: frozenset[str] = frozenset(), **slots) -> Request:
-    return Request(slots, model(), hardware, asked)
+    fit = fitting(SHAPE, parallel=slots.get("parallel", 1))
+    return Request(slots, model(), hardware, fit, asked)
 
 
 def questions(start: Request, agent: PlannerAgent | None = None) -> list[str]:
@@ -78,8 +85,8 @@ def test_nothing_said_offers_the_usual_ladder():
 
 def test_too_little_memory_recommends_a_smaller_type_and_says_so():
     plan = planner().plan(request(memory_gb=4.5), "p")
-    assert plan.type in ("Q3_K_M", "Q2_K")
-    assert "4.5 GB" in next(c.reason for c in plan.choices if c.name == "type")
+    assert TYPES[plan.type].bits_per_weight < TYPES["Q4_K_M"].bits_per_weight
+    assert "4.5 GB" in next(c.reason for c in plan.choices if c.name == "memory")
 
 
 @pytest.mark.parametrize(("wish", "expected"), [("quality", "Q8_0"), ("size", "Q3_K_M"), (None, "Q4_K_M")])
@@ -101,7 +108,7 @@ def test_a_contradiction_is_named_and_asked_about_and_either_answer_settles_it()
     assert "8-bit" in question.text
     assert "Q4_K_M" in question.text
     for option in question.options:
-        again = Request({**start.slots, **option.value}, start.info, LAPTOP, frozenset({"bits"}))
+        again = dataclasses.replace(start, slots={**start.slots, **option.value}, asked=frozenset({"bits"}))
         plan = planner().plan(again, "p")
         assert (plan.type, plan.bits) == (option.value["type"], option.value["bits"])
 
@@ -184,9 +191,87 @@ def test_after_a_full_gpu_the_same_plan_runs_on_the_cpu():
     assert [c.reason for c in again.choices if c.name == "device"] == ["the GPU was full"]
 
 
-def test_the_cache_of_mistral_7b_at_8192_tokens_is_one_gibibyte():
-    mistral = {"hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8}
-    assert kv_cache_bytes(mistral, 8192) == 1024 << 20
+def test_what_was_said_of_running_is_kept_and_reasoned():
+    plan = planner().plan(request(CARD, kv_type="q8_0/q4_0", parallel=2, context=2048, ram_gb=4), "p")
+    run = plan.run
+    assert (run.k_type, run.v_type, run.parallel, run.context) == ("q8_0", "q4_0", 2, 2048)
+    chosen = {c.name: c for c in plan.choices}
+    assert (chosen["kv_cache"].value, chosen["parallel"].value) == ("q8_0/q4_0", 2)
+    assert chosen["gpu_layers"].reason
+    assert plan.candidates[0].run == run
+
+
+def test_a_card_that_is_not_here_is_planned_for_all_the_same():
+    plan = planner().plan(request(memory_gb=8, device="gpu", context=4096), "p")
+    assert (plan.device, plan.type) == ("cpu", "Q4_K_M")
+    assert plan.run.gpu_layers == SHAPE.layers + 1
+    assert plan.candidates[0].memory.gpu <= 8 * GIB - (512 << 20)
+    assert planner().plan(request(ram_gb=32, memory_gb=8), "p").run.gpu_layers
+
+
+def test_a_wish_that_does_not_fit_offers_what_does_and_each_of_it_settles_the_question():
+    start = request(type="Q8_0", memory_gb=6)
+    question = planner().next_question(start)
+    assert question.id == "fit"
+    assert "6.0 GB" in question.text
+    assert question.default == question.options[0].value
+    for option in question.options:
+        again = dataclasses.replace(start, slots={**start.slots, **option.value}, asked=frozenset({"fit"}))
+        assert planner().next_question(again) is None
+    assert [o.value for o in question.options][-1] == {"fit": "anyway"}
+
+
+def test_one_thing_let_go_is_offered_for_each_thing_that_was_said():
+    question = planner().next_question(request(type="Q4_K_M", kv_type="f16", context=4096, memory_gb=5.6))
+    changed = [tuple(option.value) for option in question.options]
+    assert changed == [("type", "bits", "fit"), ("kv_type", "fit"), ("context", "fit"), ("fit",)]
+    assert [option.value["fit"] for option in question.options] == ["type", "kv_type", "context", "anyway"]
+
+
+@pytest.mark.parametrize(("advised", "whose"), [(frozenset({"fit"}), "rules"), (frozenset(), "user")])
+def test_what_was_let_go_since_it_does_not_fit_is_not_called_what_the_user_said(advised, whose):
+    start = request(type="Q4_K_M", kv_type="f16", context=4096, memory_gb=5.6)
+    for option, name in zip(planner().next_question(start).options[:3], ("type", "kv_cache", "context"), strict=True):
+        slots = {**start.slots, **option.value}
+        answered = dataclasses.replace(start, slots=slots, asked=frozenset({"fit"}), advised=advised)
+        choice = next(c for c in planner().plan(answered, "p").choices if c.name == name)
+        assert (choice.reason, choice.source) == ("what you said does not fit", whose)
+
+
+def test_a_type_that_llama_cpp_would_not_make_is_not_offered():
+    start = request()
+    needs = start.fit.needs["gguf"]
+    weights = {name: each for name, each in needs.weights.items() if name != "Q5_K_M"}
+    fit = dataclasses.replace(start.fit, needs={"gguf": dataclasses.replace(needs, weights=weights)})
+    options = planner().next_question(dataclasses.replace(start, fit=fit)).options
+    assert "Q5_K_M" in {o.value for o in planner().next_question(start).options}
+    assert "Q5_K_M" not in {o.value for o in options}
+
+
+@pytest.mark.parametrize("wished", ["q4_0", "q8_0/q4_0"])
+def test_a_cache_that_the_model_cannot_have_is_refused_by_its_name(wished):
+    """Its heads do not fit the blocks."""
+    start = request(kv_type=wished)
+    needs = start.fit.needs["gguf"]
+    samples = tuple(sample for sample in needs.samples if sample.cache_type != "q4_0")
+    fit = dataclasses.replace(start.fit, needs={"gguf": dataclasses.replace(needs, samples=samples)})
+    with pytest.raises(UsageError, match=wished):
+        planner().plan(dataclasses.replace(start, fit=fit), "p")
+
+
+def test_a_type_that_does_not_fit_is_marked_so_among_the_options():
+    labels = {o.value: o.label for o in planner().next_question(request(memory_gb=6)).options}
+    assert "does not fit" in labels["Q8_0"]
+    assert "does not fit" not in labels["Q4_K_M"]
+
+
+def test_where_nothing_would_fit_it_is_refused_with_what_can_be_done_instead():
+    large = dataclasses.replace(request(memory_gb=6, device="cpu"), fit=fitting(LARGE))
+    with pytest.raises(DoesNotFit, match=r"6\.0 GB") as caught:
+        planner().next_question(large)
+    assert "more memory" in caught.value.remedy
+    plan = planner().plan(dataclasses.replace(large, asked=frozenset({"fit"})), "p")  # a plan still says what it needs
+    assert "6.0 GB" in next(c.reason for c in plan.choices if c.name == "memory")
 
 
 def test_artifacts_are_named_as_the_design_says():

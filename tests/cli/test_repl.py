@@ -84,7 +84,7 @@ def test_lines_pasted_at_once_are_turns_of_their_own_and_answer_questions(chat: 
 def test_a_question_is_answered_at_its_own_prompt(chat: Chat) -> None:
     told = chat("quantize demo" + ENTER + "why?" + ENTER + CTRL_C + "stats" + ENTER + CTRL_D)[1]
     assert "type?" in told
-    assert "the usual balance of size and quality" in told
+    assert "the smallest type with little loss" in told
     assert "Cancelled; nothing was changed." in told
 
 
@@ -136,7 +136,7 @@ def test_what_is_typed_while_a_job_runs_is_no_next_turn(
     async def line(text: str) -> Outcome:
         store_typeahead(pipe, [KeyPress(key) for key in "yes"])
         if works:
-            talk.app.bus.publish(events.Notice(text="at work"))
+            talk.app.bus.publish(events.JobStarted(job="job-1", kind="test", title="demo"))
         return Outcome(None)
 
     monkeypatch.setattr(talk, "line", line)

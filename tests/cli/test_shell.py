@@ -31,6 +31,7 @@ DOCUMENTS = [
     (["list"], {"records"}),
     (["list", "--status", "failed", "--limit", "3"], {"records"}),
     (["show", A], {"kind", "name", "measurements"}),
+    (["show"], {"kind", "name", "measurements"}),
     (["stats"], {"jobs", "artifacts", "methods"}),
     (["history"], {"history"}),
     (["verify", A], {"status", "artifact", "files", "unlisted"}),

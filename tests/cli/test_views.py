@@ -234,3 +234,8 @@ def test_no_path_and_no_command_is_folded_where_there_is_no_terminal(capsys: pyt
     told = capsys.readouterr().out.splitlines()
     assert f"  in  /home/somebody/.lqmf/quantized-models/{LONG}" in told
     assert any(line.startswith("· Next: ") and line.endswith("`compare` with another.") for line in told)
+
+
+def test_a_line_to_be_copied_is_one_line_at_any_terminal_and_obeyed_by_none() -> None:
+    line = f"llama-server -m /models/{LONG * 3}/model.gguf -c 8192"
+    assert drawn(messages.Copied(f"{line}\x1b[31m\nollama run it"), 60) == [line, "ollama run it"]

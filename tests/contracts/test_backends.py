@@ -18,10 +18,11 @@ import pytest
 
 from lqmf.errors import LqmfError, UsageError
 from lqmf.events import Event, Progress, StageFinished, StageStarted
+from lqmf.fit.needs import Needs
 from lqmf.jobs.runner import LocalRunner
 from lqmf.quantization.base import Backend
 from lqmf.quantization.registry import backend, backends
-from lqmf.records import Hardware, ModelInfo, ModelRef, QuantizationPlan, Task, to_json
+from lqmf.records import Hardware, ModelInfo, ModelRef, QuantizationPlan, Task, from_json, to_json
 
 DEMO = Path(str(resources.files("lqmf").joinpath("assets/demo")))
 HARDWARE = Hardware("cpu", 2, 24 << 30, 20 << 30)
@@ -109,6 +110,32 @@ def test_an_estimate_is_plausible(each: Backend) -> None:
     assert found.disk_peak_bytes >= found.size_bytes
     assert found.ram_peak_bytes > 0
     assert found.seconds is None or math.isfinite(found.seconds)
+
+
+def test_what_a_model_needs_is_a_whole_table_and_the_same_again(each: Backend) -> None:
+    found = each.needs(MODEL, DEMO, (700,), 2)
+    assert (found.method, found.parallel) == (each.name, 2)
+    assert set(found.weights) <= set(each.types or {""})
+    assert sum(found.layer_shares) == pytest.approx(1)
+    assert found.layers == CONFIG["num_hidden_layers"]
+    for weights in found.weights.values():
+        assert len(weights.layers) == found.layers
+        assert 0 < weights.read_bytes <= weights.file_bytes
+        assert 0 < weights.in_ram(0) <= weights.file_bytes
+    assert 700 in found.contexts
+    assert len(found.contexts) > 1
+    sampled = {(sample.context, sample.cache_type, sample.ubatch) for sample in found.samples}
+    assert len(sampled) == len(found.samples) == len(found.contexts) * len(found.cache_types) * len(found.ubatches)
+    caches = [found.cache_bytes(context, "f16", "f16", 512) for context in found.contexts]
+    assert 0 < caches[0] < caches[-1]
+    assert caches == sorted(caches)
+    assert from_json(Needs, json.loads(json.dumps(to_json(found)))) == found
+    assert each.needs(MODEL, DEMO, (700,), 2) == found
+
+
+def test_an_estimate_agrees_with_the_needs(each: Backend) -> None:
+    found, plan = each.needs(MODEL, DEMO, (), 1), plan_for(each)
+    assert each.estimate(MODEL, plan, HARDWARE, found).size_bytes == found.weights[plan.type].file_bytes
 
 
 def test_a_type_it_does_not_have_is_refused_before_any_work(each: Backend, bench: Bench) -> None:

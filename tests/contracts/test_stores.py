@@ -122,6 +122,19 @@ def test_both_backends_give_the_same_rows(tmp_path: Path) -> None:
     assert rows[0] == rows[1]
 
 
+def test_a_folder_of_a_time_before_predictions_takes_them(reopen: Callable[[], Store], tmp_path: Path) -> None:
+    """Other tables' files alone (JSON), or a whole database (SQLite: an older one's migration is tested there)."""
+    reopen().insert("jobs", {"id": "old"})
+    assert not (tmp_path / "predictions.jsonl").exists()
+    row = {"quantity": "size_bytes", "predicted": 1_000_000.0, "uncorrected": 2e6, "measured": 1_100_000, "model": "m"}
+    later = reopen()
+    assert later.find("predictions") == []
+    assert later.insert("predictions", row) == 1
+    (found,) = reopen().find("predictions", {"quantity": "size_bytes"})
+    assert {name: found[name] for name in row} == row
+    assert found["architecture"] is None
+
+
 def test_rows_without_a_key_are_numbered_and_rise(store: Store, reopen: Callable[[], Store]) -> None:
     first = store.insert("turns", {"text": "a", "id": 99})
     second = reopen().insert("turns", {"text": "b"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import shutil
 import struct
@@ -12,6 +13,7 @@ from typing import Any
 import safetensors
 
 from lqmf.hub.refs import DEMO_FOLDER
+from tests.hub.server import Hollow
 
 
 def weights(count: int, seed: int = 0) -> bytes:
@@ -40,6 +42,52 @@ def small_model(elements: int = 200_000, **config: object) -> dict[str, bytes]:
         "model.safetensors": weights(elements),
         "README.md": b"# not needed",
     }
+
+
+def header(shapes: dict[str, list[int]], dtype: str = "BF16") -> tuple[bytes, int]:
+    """The beginning of a safetensors file of these tensors, two bytes a number, and the length of the whole file."""
+    entries, at = {}, 0
+    for name, shape in shapes.items():
+        end = at + 2 * math.prod(shape)
+        entries[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, end]}
+        at = end
+    raw = json.dumps(entries).encode()
+    return struct.pack("<Q", len(raw)) + raw, 8 + len(raw) + at
+
+
+def hollow(shapes: dict[str, list[int]]) -> Hollow:
+    """A file of these tensors whose weights nobody may ask for."""
+    return Hollow(*header(shapes))
+
+
+def seven_b(tokenizer_bytes: int = 9_000_000) -> dict[str, bytes | Hollow]:
+    """A repository of the shape of Mistral 7B v0.1 (its config.json): 32 layers, 4096 wide, 14.5 GB in three shards."""
+    layer = {
+        "input_layernorm": [4096], "post_attention_layernorm": [4096],
+        "self_attn.q_proj": [4096, 4096], "self_attn.k_proj": [1024, 4096], "self_attn.v_proj": [1024, 4096],
+        "self_attn.o_proj": [4096, 4096], "mlp.gate_proj": [14336, 4096], "mlp.up_proj": [14336, 4096],
+        "mlp.down_proj": [4096, 14336],
+    }  # fmt: skip
+    tensors = {"model.embed_tokens.weight": [32000, 4096], "model.norm.weight": [4096], "lm_head.weight": [32000, 4096]}
+    tensors |= {f"model.layers.{n}.{part}.weight": shape for n in range(32) for part, shape in layer.items()}
+    names = [f"model-{n}-of-00003.safetensors" for n in ("00001", "00002", "00003")]
+    where = {tensor: names[at * 3 // len(tensors)] for at, tensor in enumerate(tensors)}
+    config = {
+        "architectures": ["MistralForCausalLM"], "model_type": "mistral", "hidden_size": 4096, "vocab_size": 32000,
+        "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "intermediate_size": 14336,
+        "max_position_embeddings": 32768, "torch_dtype": "bfloat16",
+    }  # fmt: skip
+    pad = random.Random(7).randbytes(tokenizer_bytes // 2).hex()
+    return {
+        "config.json": json.dumps(config).encode(),
+        "generation_config.json": b"{}",
+        "tokenizer.json": json.dumps({"version": "1.0", "pad": pad}).encode(),
+        "tokenizer.model": b"\n\x0e made up",
+        "tokenizer_config.json": b'{"chat_template": "x"}',
+        "special_tokens_map.json": b"{}",
+        "model.safetensors.index.json": json.dumps({"metadata": {}, "weight_map": where}).encode(),
+        "README.md": b"# not needed",
+    } | {name: hollow({t: tensors[t] for t in tensors if where[t] == name}) for name in names}
 
 
 def sharded_demo(folder: Path, shards: int = 3) -> Path:

@@ -17,7 +17,7 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -25,6 +25,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 LFS_BYTES = 64 << 10  # larger files, and all weights, are kept in LFS
+HOLLOW_BYTES = 64 << 20  # nobody may ask for more of a hollow file at once
 FAULTS = (
     "cut",  # close the connection after `after` bytes of the body (Content-Length says more)
     "truncate",  # an honest Content-Length for a body that ends `missing` bytes early
@@ -50,6 +51,34 @@ class Request:
     cdn: bool
     status: int = 0
     sent: int = 0
+    query: str = ""
+
+
+@dataclass(frozen=True)
+class Hollow:
+    """A file of `size` bytes that begins with `head`, the rest zeros that are never made: weights of any size.
+
+    Its hashes are those of its head and size: no client can check them without fetching it.
+    """
+
+    head: bytes
+    size: int
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, part: slice) -> bytes:
+        start, end, _ = part.indices(self.size)
+        if end - start > HOLLOW_BYTES:
+            raise MemoryError(f"{end - start} bytes of a hollow file were asked for")
+        return self.head[start:end].ljust(end - start, b"\0")
+
+    @property
+    def hashed(self) -> bytes:
+        return self.head + str(self.size).encode()
+
+
+Content = bytes | Path | Hollow
 
 
 @dataclass
@@ -58,15 +87,17 @@ class Repo:
 
     name: str
     commit: str
-    files: dict[str, bytes | Path]
+    files: dict[str, Content]
     gated: bool = False
     private: bool = False
     siblings: list[dict[str, Any]] | None = None  # listed instead of the real ones
     safetensors: dict[str, Any] | None = None
     card: dict[str, Any] = field(default_factory=dict)
+    downloads: int = 0
+    likes: int = 0
     _digests: dict[tuple[str, str], str] = field(default_factory=dict)
 
-    def body(self, path: str) -> bytes:
+    def body(self, path: str) -> bytes | Hollow:
         self.files[path] = body = _bytes(self.files[path])
         return body
 
@@ -75,8 +106,22 @@ class Repo:
         key = (path, name)
         if key not in self._digests:
             body = self.body(path)
-            self._digests[key] = _blob_id(body) if name == "blob" else hashlib.new(name, body).hexdigest()
+            whole = body.hashed if isinstance(body, Hollow) else body
+            self._digests[key] = _blob_id(body) if name == "blob" else hashlib.new(name, whole).hexdigest()
         return self._digests[key]
+
+    @property
+    def tags(self) -> list[str]:
+        """What the Hub derives: `gguf` from the files, and from the card each base with what was done to it.
+
+        The form "base_model:quantized:<id>" is what https://huggingface.co/models?other=base_model:quantized:<id>
+        filters by; where a card does not say the relation, GGUF files make it "quantized", or it is "finetune".
+        """
+        gguf = any(path.endswith(".gguf") for path in self.files)
+        bases = self.card.get("base_model", [])
+        relation = self.card.get("base_model_relation") or ("quantized" if gguf else "finetune")
+        named = [bases] if isinstance(bases, str) else bases
+        return ["gguf"] * gguf + [tag for b in named for tag in (f"base_model:{b}", f"base_model:{relation}:{b}")]
 
 
 @dataclass
@@ -120,7 +165,7 @@ class LocalHub:
     def add_repo(
         self,
         name: str,
-        folder: Path | Mapping[str, bytes],
+        folder: Path | Mapping[str, bytes | Hollow],
         *,
         revision: str = "main",
         gated: bool = False,
@@ -128,15 +173,17 @@ class LocalHub:
         siblings: list[dict[str, Any]] | None = None,
         safetensors: dict[str, Any] | None = None,
         card: dict[str, Any] | None = None,
+        downloads: int = 0,
+        likes: int = 0,
     ) -> Repo:
         """Serve a folder (or a mapping of paths to bytes) as a repository; the same name again moves the revision.
 
         Links in the folder are served as git keeps them: a small file that holds the target's path.
         """
-        files = _folder_files(folder) if isinstance(folder, Path) else dict(folder)
+        files: dict[str, Content] = _folder_files(folder) if isinstance(folder, Path) else {**folder}
         seed = name + "".join(f"{path}{_blob_id(_bytes(body))}" for path, body in sorted(files.items()))
         commit = hashlib.sha1(seed.encode()).hexdigest()
-        repo = Repo(name, commit, files, gated, private, siblings, safetensors, card or {})
+        repo = Repo(name, commit, files, gated, private, siblings, safetensors, card or {}, downloads, likes)
         self.repos.setdefault(name, {}).update({revision: repo, commit: repo})
         return repo
 
@@ -211,6 +258,7 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(self.route.path)
         authorization = self.headers.get("Authorization")
         self.entry = Request(self.command, path, self.headers.get("Range"), bool(authorization), self.server.cdn)
+        self.entry.query = self.route.query
         self.hub.log(self.entry)
         self.user = self.hub.tokens.get((authorization or "").removeprefix("Bearer "))
         self.fault = self.hub.fault(self.command, path)
@@ -228,6 +276,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._begin(307, {"Location": self.path.replace(f"/{old}", f"/{new}", 1), "Content-Length": "0"})
         elif path == "/api/whoami-v2":
             self._whoami()
+        elif path == "/api/models":
+            self._list(parse_qs(self.route.query))
         elif path.startswith("/api/models/"):
             self._api(self.route.path.removeprefix("/api/models/"))
         elif "/resolve/" in path:
@@ -251,6 +301,18 @@ class _Handler(BaseHTTPRequestHandler):
             }
         )
 
+    def _list(self, query: Mapping[str, Sequence[str]]) -> None:
+        """Models that have all the tags of `filter`, those that count most by `sort` first, one page of `limit`.
+
+        Format: `HfApi.list_models` of huggingface_hub 2.4, and https://huggingface.co/docs/hub/api.
+        """
+        shown = [next(iter(revisions.values())) for revisions in self.hub.repos.values()]
+        shown = [r for r in shown if set(query.get("filter", ())) <= set(r.tags)]
+        shown = [r for r in shown if not r.private or self.user in self.hub.granted]
+        for key in query.get("sort", ()):
+            shown.sort(key=lambda repo: int(getattr(repo, key)), reverse=True)
+        self._json([_listed(repo) for repo in shown[: int(query.get("limit", ["1000"])[0])]])
+
     def _api(self, rest: str) -> None:
         name, what, revision = _split_api(rest)
         repo = self._repo(name, revision)
@@ -263,16 +325,12 @@ class _Handler(BaseHTTPRequestHandler):
         config = repo.files.get("config.json")
         self._json(
             {
-                "_id": "0",
+                **_listed(repo),
                 "id": name,
                 "modelId": name,
                 "sha": repo.commit,
-                "private": repo.private,
                 "gated": "manual" if repo.gated else False,
                 "disabled": False,
-                "tags": [],
-                "downloads": 0,
-                "likes": 0,
                 "siblings": siblings,
                 "config": _short_config(config),
                 **({"safetensors": repo.safetensors} if repo.safetensors else {}),
@@ -366,7 +424,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self._write(body)
 
-    def _send_file(self, body: bytes, etag: str, headers: Mapping[str, str]) -> None:
+    def _send_file(self, body: bytes | Hollow, etag: str, headers: Mapping[str, str]) -> None:
         start, end, status = 0, len(body), 200
         if self.entry.range and not self.hub.without_ranges:
             first, _, last = self.entry.range.removeprefix("bytes=").partition("-")
@@ -374,9 +432,10 @@ class _Handler(BaseHTTPRequestHandler):
         if start >= len(body) and self.entry.range:
             self._begin(416, {"Content-Range": f"bytes */{len(body)}", "Content-Length": "0"})
             return
-        part = memoryview(body)[start:end] if not self.fault else body[start:end]
+        whole = not self.fault and isinstance(body, bytes)
+        part: bytes | memoryview = memoryview(body)[start:end] if whole else body[start:end]  # type: ignore[arg-type]
         if self.fault and self.fault.kind == "corrupt" and part:
-            part = part[:-1] + bytes([part[-1] ^ 1])
+            part = bytes(part[:-1]) + bytes([part[-1] ^ 1])
         if self.fault and self.fault.kind == "truncate":
             part = part[: -self.fault.options.get("missing", 1)]
         told = {"ETag": f'"{etag}"', "Accept-Ranges": "bytes", "Content-Length": str(len(part)), **headers}
@@ -423,6 +482,12 @@ def _split_api(rest: str) -> tuple[str, str, str]:
     return unquote(rest), "info", "main"
 
 
+def _listed(repo: Repo) -> dict[str, Any]:
+    """A model in a list."""
+    told = {"_id": "0", "id": repo.name, "modelId": repo.name, "likes": repo.likes, "downloads": repo.downloads}
+    return {**told, "private": repo.private, "tags": repo.tags, "createdAt": "2024-01-01T00:00:00.000Z"}
+
+
 def _sibling(repo: Repo, path: str) -> dict[str, Any]:
     body = repo.body(path)
     entry: dict[str, Any] = {"rfilename": path, "size": len(body), "blobId": repo.digest(path, "blob")}
@@ -439,28 +504,29 @@ def _entry(repo: Repo, path: str) -> dict[str, Any]:
     return entry
 
 
-def _is_lfs(path: str, body: bytes) -> bool:
+def _is_lfs(path: str, body: bytes | Hollow) -> bool:
     return len(body) > LFS_BYTES or (path.endswith((".safetensors", ".bin")) and len(body) > 1024)
 
 
-def _blob_id(body: bytes) -> str:
-    return hashlib.sha1(b"blob %d\0" % len(body) + body).hexdigest()
+def _blob_id(body: bytes | Hollow) -> str:
+    whole = body.hashed if isinstance(body, Hollow) else body
+    return hashlib.sha1(b"blob %d\0" % len(body) + whole).hexdigest()
 
 
-def _bytes(content: bytes | Path) -> bytes:
+def _bytes(content: Content) -> bytes | Hollow:
     return content.read_bytes() if isinstance(content, Path) else content
 
 
-def _short_config(content: bytes | Path | None) -> dict[str, Any]:
+def _short_config(content: Content | None) -> dict[str, Any]:
     """What the API tells of config.json to anybody, for gated models too."""
     try:
-        config = json.loads(_bytes(content)) if content is not None else {}
+        config = json.loads(_bytes(content)[:]) if content is not None else {}
     except ValueError:
         return {}
     return {key: config[key] for key in ("architectures", "model_type") if key in config}
 
 
-def _folder_files(folder: Path) -> dict[str, bytes | Path]:
+def _folder_files(folder: Path) -> dict[str, Content]:
     return {path.relative_to(folder).as_posix(): _content(path) for path in _walk(folder)}
 
 

@@ -20,6 +20,7 @@ from lqmf.errors import (
     Unauthorized,
     UnsafeFormat,
 )
+from lqmf.hub import describe
 from lqmf.hub.client import HubClient
 from lqmf.hub.metadata import inspect
 from lqmf.hub.refs import DEMO_FOLDER
@@ -37,7 +38,8 @@ def look(client: HubClient, ref: ModelRef = ORG) -> ModelInfo:
 
 
 def test_a_hub_model_and_the_same_folder_are_described_alike(hub: LocalHub, client: HubClient) -> None:
-    hub.add_repo("org/name", DEMO_FOLDER, card={"license": "mit"})
+    told = {"parameters": {"BF16": 7344384}, "total": 7344384}
+    hub.add_repo("org/name", DEMO_FOLDER, card={"license": "mit"}, safetensors=told)
     remote = look(client)
     local = look(client, ModelRef("local", "demo", path=str(DEMO_FOLDER)))
     assert (remote.architecture, remote.dtype, remote.parameters) == ("LlamaForCausalLM", "BF16", 7344384)
@@ -65,7 +67,7 @@ def test_shards_are_chosen_whole_with_their_index(hub: LocalHub, client: HubClie
             "model-00003-of-00003.safetensors",
             "model.safetensors.index.json",
         ]
-        assert info.parameters == 7344384
+        assert describe.counted(info, folder).parameters == 7344384
 
 
 def test_only_what_a_quantization_needs_is_chosen(hub: LocalHub, client: HubClient) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import struct
 import subprocess
 import sys
@@ -23,8 +25,9 @@ from lqmf.errors import (
 )
 from lqmf.inference import llama_library
 from lqmf.inference.engine import Sampling
+from lqmf.inference.llama_context import ContextOptions
 from lqmf.inference.llama_cpp import LlamaCppEngine
-from lqmf.inference.registry import open_engine
+from lqmf.inference.registry import open_artifact, open_engine
 from lqmf.quantization.gguf import convert
 from tests.fixtures_gguf import DEMO, EVALUATION, demo_gguf
 from tests.inference.gguf_writer import BOOL, STRING, gguf, text
@@ -96,7 +99,10 @@ def test_a_longer_window_after_a_shorter_one_is_no_trouble(engine):
 
 def test_a_quantized_cache_changes_little():
     window = list(range(200, 328))
-    with LlamaCppEngine(demo_gguf("F16")) as plain, LlamaCppEngine(demo_gguf("F16"), kv_type="q8_0") as small:
+    with (
+        LlamaCppEngine(demo_gguf("F16")) as plain,
+        LlamaCppEngine(demo_gguf("F16"), k_type="q8_0", v_type="q4_0") as small,
+    ):
         (a,), (b,) = plain.logits([window]), small.logits([window])
     assert 0 < np.abs(a - b).max() < 1.0
 
@@ -120,7 +126,7 @@ def test_the_end_token_ends_generation(engine):
     [
         ({"context": 5000}, "2048 tokens"),
         ({"context": -1}, "2048 tokens"),
-        ({"kv_type": "q3"}, "no KV type"),
+        ({"v_type": "q3"}, "no KV type"),
         ({"device": "gpu"}, "CPU build"),
     ],
 )
@@ -290,3 +296,14 @@ def test_importing_the_engines_loads_no_heavy_library():
     code = f"import sys, importlib; {loads}; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_an_artifact_is_opened_as_its_manifest_says_it_is_to_be_run(tmp_path):
+    shutil.copy(demo_gguf("Q4_K_M"), tmp_path / "model.gguf")
+    run = {"context": 768, "k_type": "q8_0", "v_type": "q4_0", "ubatch": 128, "gpu_layers": 9}
+    (tmp_path / "manifest.json").write_text(json.dumps({"run": run}))
+    with open_artifact(tmp_path, device="cpu") as opened:
+        assert opened.context_length == 768
+        assert opened._options == ContextOptions(128, opened._options.threads, "q8_0", "q4_0", gpu=False)
+    with open_artifact(tmp_path, device="cpu", context=512) as opened:
+        assert opened.context_length == 512

@@ -54,7 +54,7 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 def run_gguf(path: Path, windows: list[list[int]]) -> Any:
     """Logits (N, T, V), with the cache in 32 bits so that only the arithmetic differs."""
-    with LlamaCppEngine(path, kv_type="f32", threads=2, context=len(windows[0])) as engine:
+    with LlamaCppEngine(path, k_type="f32", v_type="f32", threads=2, context=len(windows[0])) as engine:
         return np.stack(list(engine.logits(windows)))
 
 

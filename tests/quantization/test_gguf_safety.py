@@ -168,3 +168,16 @@ def test_the_converter_ends_when_its_parent_does() -> None:
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     child.communicate(timeout=60)
     assert child.returncode == 1
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [{"num_hidden_layers": 10**7}, {"vocab_size": 10**12}, {"text_config": {"architectures": None, "n_layer": 10**9}}],
+)
+def test_a_config_with_numbers_that_fill_the_memory_is_refused_before_the_converter_starts(
+    model: Path, numbers: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(convert.child, "run", None)
+    edit(model / "config.json", **numbers)
+    with pytest.raises(UnsupportedModel, match="which no model has"):
+        converted(model)

@@ -16,12 +16,14 @@ from lqmf.understanding.models import HUB_ID, is_path
 SPOKEN = """quantize gpt2 mistral 7b to 4 bit Q4_K_M nf4 on the gpu cpu with 8GB vram 16k context compare test delete it
     no, sorry same don't just list failed config set log_level debug microsoft/phi-2@main gpt2_gguf_4bit_v2 ./a/b.txt
     ~/m calibrate fallback if out of memory and or not without --type --bits --memory 99999999999 k GB ? ;
-    rm -rf / $( ` <m0> <n9> 量化 für"""
+    rm -rf / $( ` <m0> <n9> 量化 für kv cache q8_0 q8_0/q4_0 keys values two users chats at once RAM card best which
+    models fit I can run here smaller --ram 8GB --kv-type"""
 PARTS = "bnb 4bit gguf Q4_K_M fp16 8bit gptq cpu mini 4k instruct int8 nf4 v2 test list 7B safetensors"
 WORDS = st.sampled_from(SPOKEN.split())
 LINES = st.one_of(st.text(max_size=200), st.lists(WORDS, max_size=14).map(" ".join))
 
-NUMBERS = {"bits", "memory_gb", "context", "target_size_gb"}
+NUMBERS = {"bits", "memory_gb", "ram_gb", "context", "parallel", "target_size_gb"}
+CACHE_TYPES = {"f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"}
 CHOICES = {
     "method": {"gguf", "gptq", "bnb"},
     "device": {"cpu", "gpu"},
@@ -40,6 +42,8 @@ def check_slot(key: str, value: Any) -> None:
         assert not isinstance(value, bool)
     elif key in CHOICES:
         assert value in CHOICES[key]
+    elif key == "kv_type":
+        assert 1 <= len(set(value.split("/")) & CACHE_TYPES) == len(value.split("/"))
     elif key == "type":
         assert type_name(value) == value
     elif key == "names":

@@ -12,7 +12,8 @@ from lqmf.records import Decision, Outcome, to_json
 
 if TYPE_CHECKING:
     from lqmf.app import App
-    from lqmf.pipeline import Planned, Quantized
+    from lqmf.pipeline import Quantized
+    from lqmf.planning import Planned
     from lqmf.records import Artifact
 
 COMMAND = Command(
@@ -37,7 +38,10 @@ def cli(
     bits: options.Bits = None,
     device: options.Device = None,
     memory: options.Memory = None,
+    ram: options.Ram = None,
     context: options.ContextLength = None,
+    kv_type: options.KvType = None,
+    parallel: options.Parallel = None,
     target_size: options.TargetSize = None,
     priority: options.Priority = None,
     cpu_fallback: options.Fallback = None,
@@ -45,16 +49,11 @@ def cli(
     test: options.Test = None,
     imatrix: Annotated[bool | None, typer.Option("--imatrix/--no-imatrix", hidden=True)] = None,
     calibration: Annotated[str | None, typer.Option("--calibration", hidden=True)] = None,
-    ram: Annotated[str | None, typer.Option("--ram", hidden=True)] = None,
-    kv_type: Annotated[str | None, typer.Option("--kv-type", hidden=True)] = None,
-    parallel: Annotated[int | None, typer.Option("--parallel", hidden=True)] = None,
 ) -> Decision:
     """Quantize MODEL: plan, download, convert, quantize and measure. What is left open is asked, or with --yes chosen.
 
     The result lies in quantized-models/, with a manifest, a receipt of how good it is, and a model card."""
-    planning.refuse_missing(
-        imatrix=imatrix or None, calibration=calibration, ram=ram, kv_type=kv_type, parallel=parallel
-    )
+    planning.refuse_missing(imatrix=imatrix or None, calibration=calibration)
     return options.typed(
         "quantize",
         model=model,
@@ -63,7 +62,10 @@ def cli(
         bits=planning.whole_bits(bits),
         device=device,
         memory_gb=memory,
+        ram_gb=ram,
         context=context,
+        kv_type=kv_type,
+        parallel=parallel,
         target_size_gb=target_size,
         priority=priority,
         cpu_fallback=cpu_fallback,

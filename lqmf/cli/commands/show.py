@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lqmf.cli import options
 from lqmf.cli.command import Ask, Command
-from lqmf.records import Decision, Outcome
+from lqmf.records import Decision, Manifest, Outcome, from_json
 
 if TYPE_CHECKING:
     from lqmf.app import App
@@ -25,9 +26,13 @@ COMMAND = Command(
 
 def cli(
     name: Annotated[
-        str,
-        typer.Argument(metavar="ID", help="An artifact, a job or a model.", autocompletion=options.artifact_names),
-    ],
+        str | None,
+        typer.Argument(
+            metavar="ID",
+            help="An artifact, a job or a model; the newest artifact if left out.",
+            autocompletion=options.artifact_names,
+        ),
+    ] = None,
 ) -> Decision:
     """Show what is recorded of an artifact, a job or a model; a part of the name will do where it is the only one."""
     return options.typed("show", name=name)
@@ -39,4 +44,17 @@ async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
 
     name = decision.slots.get("name") or decision.slots.get("model") or app.pipeline.find(None).name
     record = app.memory.show(name)
+    if record["kind"] == "artifact" and not record.get("deleted_at"):
+        record = {**record, "run": _ready(Path(record["path"]), record["name"])}
     return Outcome(record, show_view(record))
+
+
+def _ready(folder: Path, name: str) -> dict[str, str] | None:
+    """The lines that run an artifact elsewhere as it was planned for; None for a file that came without a manifest."""
+    from lqmf import run_lines, workspace
+
+    path = folder / workspace.MANIFEST
+    if not path.is_file():
+        return None
+    found = run_lines.of_manifest(from_json(Manifest, workspace.read_json(path)))
+    return run_lines.ready(name, found[0], str(folder / found[1])) if found else None

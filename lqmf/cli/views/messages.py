@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
+from rich.segment import ControlType, Segment
 from rich.table import Table
 from rich.text import Text
+
+from lqmf.cli.render import clean
 
 UNFOLDED = 10_000  # columns
 
@@ -44,6 +47,24 @@ class Unfolded:
             yield self._view
         else:
             yield from console.render(self._view, options.update(width=UNFOLDED))
+
+
+class Copied:
+    """Lines to be copied. A terminal wraps each itself, so that it is still one line when copied: rich neither folds
+    nor crops what it takes for control codes."""
+
+    def __init__(self, text: str) -> None:
+        self._lines = clean(text).split("\n")
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for line in self._lines:
+            yield Segment(line, None, [(ControlType.CARRIAGE_RETURN,)] if options.is_terminal else None)
+            yield Segment.line()
+
+
+def marked_view(mark: str, style: str, text: str) -> RenderableType:
+    """A line behind a mark, its further lines under its first word."""
+    return _marked(mark, style, Text(text))
 
 
 def _marked(mark: str, style: str, text: Text) -> RenderableType:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from rich import box
@@ -13,13 +13,15 @@ from rich.table import Table
 from rich.text import Text
 
 from lqmf.cli.render import clean
-from lqmf.cli.views.tables import NONE, milliseconds, percent, small
+from lqmf.cli.views.tables import NONE, cell, milliseconds, percent, small
+from lqmf.fit import predictions
 from lqmf.records import Artifact
 from lqmf.units import duration, file_size, memory_size
 
 Receipt = Mapping[str, Any]
 Line = tuple[str, str, str]  # what, figure, remark
 SAMPLE_LENGTH = 160
+FORESEEN = ("size_bytes", "peak_rss_bytes", "peak_gpu_bytes", "generation_tokens_per_second")  # told of in any case
 
 
 def receipt_view(artifact: Artifact, receipt: Receipt) -> RenderableType:
@@ -28,7 +30,8 @@ def receipt_view(artifact: Artifact, receipt: Receipt) -> RenderableType:
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(no_wrap=True, style="bold")
     grid.add_column(ratio=1, overflow="fold", style="dim")
-    for group in (size_lines(artifact, receipt), quality_lines(receipt), speed_lines(receipt)):
+    measured = (*speed_lines(receipt), *prediction_lines(receipt))
+    for group in (size_lines(artifact, receipt), quality_lines(receipt), measured):
         for line in group:
             grid.add_row(*line)
         grid.add_row("", "", "")
@@ -88,6 +91,39 @@ def speed_lines(receipt: Receipt) -> Iterator[Line]:
     use = receipt.get("utilization") or {}
     if use.get("cpu") is not None:
         yield "CPU in use", f"{use['cpu']:.0f} %", f"GPU {use['gpu']:.0f} %" if use.get("gpu") is not None else ""
+
+
+def prediction_lines(receipt: Receipt) -> Iterator[Line]:
+    """One line, where something was predicted: each figure that was, by how much the measurement differs, and every
+    miss."""
+    beside = receipt.get("prediction") or {}
+    if not beside:
+        return
+    missed = sum(bool(each["missed"]) for each in beside.values())
+    known = dict.fromkeys((*predictions.LABELS, *beside))  # in this order
+    shown = [name for name in known if name in beside and (name in FORESEEN or beside[name]["missed"])]
+    remark = ", ".join(_foreseen(name, beside[name]) for name in shown)
+    yield "prediction", f"{missed} of {len(beside)} missed" if missed else "met", remark
+
+
+def _foreseen(name: str, each: Mapping[str, Any]) -> str:
+    label = predictions.LABELS.get(name, clean(name))
+    miss = ", missed" if each["missed"] else ""
+    return f"{label} {_amount(name, each['predicted'])} ({predictions.percent(each['error'], '+')}{miss})"
+
+
+def _amount(name: str, value: float) -> str:
+    """A quantity in the unit that its name ends in."""
+    if name == "size_bytes":
+        return file_size(value)
+    units: dict[str, Callable[[float], str]] = {
+        "bytes": memory_size,
+        "second": _rate,
+        "seconds": duration,
+        "nats": small,
+    }
+    write = units.get(name.rsplit("_", 1)[-1])
+    return write(value) if write else cell(value)
 
 
 def check_lines(receipt: Receipt) -> Iterator[Line]:

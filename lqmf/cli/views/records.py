@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from lqmf.cli.render import clean
-from lqmf.cli.views.messages import notice_view
+from lqmf.cli.views.messages import Copied, notice_view
 from lqmf.cli.views.receipts import receipt_view
 from lqmf.cli.views.tables import Narrowing, cell, facts, small, table, when
 from lqmf.records import Artifact, from_json
@@ -75,7 +76,9 @@ def show_view(record: Record) -> RenderableType:
 
 
 def _artifact(record: Record) -> RenderableType:
-    artifact = from_json(Artifact, {k: v for k, v in record.items() if k not in ("kind", "measurements", "jobs")})
+    artifact = from_json(
+        Artifact, {k: v for k, v in record.items() if k not in ("kind", "measurements", "jobs", "run")}
+    )
     rows = facts(
         [
             ("artifact", Text(clean(artifact.name), style="bold")),
@@ -88,9 +91,23 @@ def _artifact(record: Record) -> RenderableType:
     )
     if record.get("deleted_at"):
         return Group(rows, notice_view(f"Deleted on {when(record['deleted_at'])}."))
+    elsewhere = _elsewhere(record.get("run"))
     if artifact.receipt and artifact.receipt.get("checks"):
-        return Group(rows, receipt_view(artifact, artifact.receipt))
-    return Group(rows, notice_view(f"It was not measured yet: `test {artifact.name}`."))
+        return Group(rows, receipt_view(artifact, artifact.receipt), *elsewhere)
+    return Group(rows, notice_view(f"It was not measured yet: `test {artifact.name}`."), *elsewhere)
+
+
+def _elsewhere(lines: Record | None) -> list[RenderableType]:
+    """Lines to copy: what runs it in other programs just as it was planned for."""
+    if not lines:
+        return []
+    script = f"printf %s {shlex.quote(lines['modelfile'])} > Modelfile\n{lines['ollama']}"
+    return [
+        Text("With llama.cpp, as it was planned for:", style="bold"),
+        Copied(lines["llama_server"]),
+        Text("With Ollama:", style="bold"),
+        Copied(script),
+    ]
 
 
 def _job(record: Record) -> RenderableType:

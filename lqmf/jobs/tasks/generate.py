@@ -10,7 +10,7 @@ from typing import Any
 from lqmf.errors import UsageError
 from lqmf.events import Emit
 from lqmf.inference.engine import Engine, Piece, Sampling
-from lqmf.inference.registry import open_engine
+from lqmf.inference.registry import open_artifact
 from lqmf.quality.stage import stage
 from lqmf.records import Task, from_json
 
@@ -24,8 +24,9 @@ def run(task: Task, emit: Emit) -> dict[str, Any]:
     sampling = from_json(Sampling, params.get("sampling") or {})
     text: list[str] = []
     tokens = 0
-    options = {"context": params.get("context"), "device": params.get("device") or "auto"}
-    with stage(emit, "generate", f"Asking {path.name}", "tokens") as report, open_engine(path, **options) as engine:
+    device = params.get("device") or "auto"
+    opened = open_artifact(path, device=device, context=params.get("context"))
+    with stage(emit, "generate", f"Asking {path.name}", "tokens") as report, opened as engine:
         started = time.perf_counter()
         for piece in _pieces(engine, params, sampling):
             tokens += piece.token is not None

@@ -19,7 +19,7 @@ from lqmf.inference.engine import Engine, Sampling
 from lqmf.inference.gguf_files import model_file
 from lqmf.inference.gguf_header import GgufHeader, bits_per_weight, read_header, shards
 from lqmf.inference.local import LocalEngine
-from lqmf.inference.registry import open_engine
+from lqmf.inference.registry import open_artifact
 from lqmf.quality import checks, samples, throughput
 from lqmf.quality.memory import peak_rss_bytes
 from lqmf.quality.samples import Sample
@@ -55,7 +55,7 @@ def run(task: Task, emit: Emit) -> dict[str, Any]:
         report(0, depth.samples + 2, "loading")
         started = time.perf_counter()
         device = params.get("device") or "auto"
-        with open_engine(path, context=params.get("context"), device=device) as engine:
+        with open_artifact(path, device=device, context=params.get("context")) as engine:
             list(engine.generate(_reading(engine, 4), Sampling(max_tokens=1)))
             load_seconds = time.perf_counter() - started
             headers = [read_header(shard) for shard in shards(model_file(path))]

@@ -1,7 +1,7 @@
 """The GGUF backend: a model's files become one GGUF file that llama.cpp, and whatever is built on it, runs.
 
 Two steps: llama.cpp's official converter writes a 16-bit file, libllama quantizes that. `check` and `estimate`
-look at metadata alone.
+look at metadata alone; `needs` asks both tools, in child processes, about the shapes.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from pathlib import Path
 
 from lqmf.errors import LqmfError, UnsupportedModel
 from lqmf.events import Emit
+from lqmf.fit.needs import Needs
 from lqmf.quantization.base import Built, QuantType
-from lqmf.quantization.gguf import check, convert, estimate, quantize, toolchain, types
+from lqmf.quantization.gguf import check, convert, estimate, needs, quantize, toolchain, types
 from lqmf.records import Estimate, Hardware, ModelInfo, ModelRef, QuantizationPlan, Verdict
 
 
@@ -61,9 +62,17 @@ class GgufBackend:
             return Verdict("no", error.message, error.remedy)
         return check.check(model, type, found.architectures() if found else None)
 
-    def estimate(self, model: ModelInfo, plan: QuantizationPlan, hardware: Hardware) -> Estimate:
-        """Size, disk, memory and time of carrying out `plan`; downloading is not counted."""
-        return estimate.estimate(model, plan, hardware)
+    def estimate(
+        self, model: ModelInfo, plan: QuantizationPlan, hardware: Hardware, needs: Needs | None = None
+    ) -> Estimate:
+        """Size, disk, memory and time of carrying out `plan`; downloading is not counted. Sizes are exact where the
+        model's `needs` are given."""
+        return estimate.estimate(model, plan, hardware, needs)
+
+    def needs(self, model: ModelInfo, skeleton: Path, contexts: tuple[int, ...], parallel: int) -> Needs:
+        """What running `model` takes as each type, by llama.cpp's own arithmetic. See `gguf.needs` for errors."""
+        tools = toolchain.ensure(self._checkout)
+        return needs.needs(skeleton, model_name(model.ref), contexts, parallel, tools)
 
     def quantize(self, plan: QuantizationPlan, source: Path, out: Path, scratch: Path, emit: Emit) -> Built:
         """Convert, quantize, and leave `<model>-<TYPE>.gguf` in `out`. See `convert` and `quantize` for errors."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lqmf.quantization.gguf import types
+from lqmf.fit.geometry import text_part
+from lqmf.quantization.gguf import prequantized, types
 from lqmf.quantization.gguf.source import architecture_of
 from lqmf.records import ModelInfo, Verdict
 
@@ -35,12 +36,6 @@ def architecture(model: ModelInfo) -> str | None:
     return architecture_of(model.config) or model.architecture
 
 
-def text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What `config` says of the text model, which may be one part of several."""
-    inner = config.get("text_config")
-    return inner if isinstance(inner, Mapping) else config
-
-
 def is_mixture(config: Mapping[str, Any]) -> bool:
     """Whether `config` describes a mixture of experts."""
     inner = text_part(config)
@@ -66,7 +61,8 @@ def _refusal(model: ModelInfo, type: str | None, architectures: Mapping[str, str
         return Verdict("no", "It has no weights.", _WEIGHTS_REMEDY)
     if not model.has_tokenizer:
         return Verdict("no", "It has no tokenizer, which a GGUF must hold.", "Choose a model that has one.")
-    return _architecture_refusal(architecture(model), architectures)
+    refusal = _architecture_refusal(architecture(model), architectures) or prequantized.unreadable(model.config)
+    return refusal or prequantized.frozen(model.config, type)
 
 
 def _architecture_refusal(name: str | None, architectures: Mapping[str, str] | None) -> Verdict | None:
@@ -91,7 +87,7 @@ def _doubts(model: ModelInfo, type: str | None, architectures: Mapping[str, str]
             "It brings its own Python code, which is not run; if its tokenizer needs that code, conversion is refused."
         )
         doubts.append((reason, ""))
-    if model.config.get("quantization_config"):
+    if prequantized.quantized(model.config):
         doubts.append(("Its weights are quantized already, so quality starts from there.", ""))
     if model.config.get("vision_config") or model.config.get("audio_config"):
         doubts.append(("Only its text part is converted.", ""))

@@ -6,12 +6,7 @@ quantizing.
 
 from __future__ import annotations
 
-import json
-import os
-import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,15 +15,15 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import lqmf
-from lqmf import errors
 from lqmf.errors import LqmfError, OutOfMemory, WorkerDied
 from lqmf.events import Emit, Notice, Progress, StageFinished, StageStarted
+from lqmf.quantization.gguf import child
 from lqmf.quantization.gguf import toolchain as toolchains
-from lqmf.quantization.gguf.source import inspect
+from lqmf.quantization.gguf.source import has_tokenizer, inspect
 from lqmf.quantization.gguf.toolchain import Toolchain
 
-_SECRET = re.compile(r"TOKEN|API_KEY|SECRET|PASSWORD", re.IGNORECASE)
+MATCHED = "The converter does not recognize this tokenizer; "  # how a note on one that was proven begins
+NO_TOKENIZER = "The tokenizer is unknown: "  # how a note on one left out begins
 
 
 @dataclass(frozen=True)
@@ -69,13 +64,15 @@ def convert(
     scratch: Path,
     name: str,
     allow_remote_code: bool = False,
+    header_only: bool = False,
 ) -> Converted:
     """Write `target` from the model in `source`, as `outtype` (f16, bf16 or f32).
 
+    With `header_only` no weight is read or written, and a tokenizer that cannot be had is a note instead of an error.
     Raises IncompleteModel, UnsafeFormat, UnsupportedModel and RemoteCodeRefused for what the model lacks or wants,
     DiskFull, OutOfMemory, WorkerDied.
     """
-    inspect(source, tools)
+    inspect(source, tools, tokenizer=not header_only)
     started = time.monotonic()
     emit(StageStarted(stage="convert", title=f"Converting to {outtype.upper()} GGUF"))
     with _named(source, scratch, name) as folder:
@@ -89,8 +86,10 @@ def convert(
             "memory": str(toolchains.cache_dir() / "pretokenizers" / tools.version),
             "model_name": name,
             "allow_remote_code": allow_remote_code,
+            "header_only": header_only,
+            "has_tokenizer": has_tokenizer(source),
         }
-        notes = _run(request, scratch, emit)
+        notes = _run(request, scratch, emit, quiet=header_only)
     emit(StageFinished(stage="convert", seconds=time.monotonic() - started))
     return Converted(target, notes)
 
@@ -116,47 +115,29 @@ def _named(source: Path, scratch: Path, name: str) -> Iterator[Path]:
         link.parent.rmdir()
 
 
-def _run(request: Mapping[str, Any], scratch: Path, emit: Emit) -> tuple[str, ...]:
-    command = [sys.executable, "-m", "lqmf.quantization.gguf.launcher", json.dumps(request)]
-    child = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=scratch, env=_environment(scratch)
-    )
-    try:
-        assert child.stdout is not None
-        notes, failure = _listen(child.stdout, emit)
-        child.wait()
-    finally:
-        child.kill()
-        child.wait()
-        for pipe in (child.stdin, child.stdout):
-            if pipe is not None:
-                pipe.close()
-    if failure is not None:
-        raise failure
-    if child.returncode != 0:
-        raise _died(child.returncode)
-    return notes
-
-
-def _listen(lines: Any, emit: Emit) -> tuple[tuple[str, ...], LqmfError | None]:
+def _run(request: Mapping[str, Any], scratch: Path, emit: Emit, *, quiet: bool = False) -> tuple[str, ...]:
     notes: list[str] = []
-    for line in lines:
-        message = json.loads(line)
+
+    def hear(message: Mapping[str, Any]) -> None:
         if "done_bytes" in message:
             done, total = message["done_bytes"], message["total_bytes"]
             emit(Progress(stage="convert", done=done, total=total, unit="bytes"))
         elif "pretokenizer" in message:
             notes.append(_proven(message))
             emit(Notice(text=notes[-1]))
-        elif "error" in message:
-            return tuple(notes), errors.from_json(message["error"])
-    return tuple(notes), None
+        elif "no_tokenizer" in message:
+            notes.append(f"{NO_TOKENIZER}{message['no_tokenizer']} Sizes leave the vocabulary out.")
+
+    code = child.run("lqmf.quantization.gguf.launcher", request, scratch, hear, quiet=quiet)
+    if code != 0:
+        raise _died(code)
+    return tuple(dict.fromkeys(notes))
 
 
 def _proven(message: Mapping[str, Any]) -> str:
     text = (
-        f"The converter does not recognize this tokenizer; llama.cpp's pre-tokenizer '{message['pretokenizer']}' "
-        f"gives the same tokens on {message['lines']} varied lines."
+        f"{MATCHED}llama.cpp's pre-tokenizer '{message['pretokenizer']}' gives the same tokens on "
+        f"{message['lines']} varied lines."
     )
     return text if message["specials_agree"] else text + " It differs in the special tokens put around a text."
 
@@ -165,20 +146,6 @@ def _died(code: int) -> LqmfError:
     if code == -signal.SIGKILL:
         return OutOfMemory(
             "The converter was killed, most likely by the system for lack of memory.",
-            "Close other programs, try again.",
+            "Close other programs and try again.",
         )
     return WorkerDied(f"The converter ended unexpectedly ({code}).", "The job's log has its last words.")
-
-
-def _environment(scratch: Path) -> dict[str, str]:
-    """The child's environment: no network, no secrets, no foreign `gguf`, nothing importable from where it stands."""
-    kept = {key: value for key, value in os.environ.items() if not _SECRET.search(key) and key != "NO_LOCAL_GGUF"}
-    package = str(Path(next(iter(lqmf.__path__))).parent)
-    return kept | {
-        "HF_HUB_OFFLINE": "1",
-        "TRANSFORMERS_OFFLINE": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "HF_MODULES_CACHE": str(scratch / "modules"),
-        "PYTHONSAFEPATH": "1",
-        "PYTHONPATH": os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])]),
-    }

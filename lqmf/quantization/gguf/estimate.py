@@ -1,6 +1,7 @@
 """What making a GGUF will cost: size, disk, memory and time, from metadata alone.
 
-The size counts the layers at the type's own mix, and the token embedding and the output at theirs.
+Sizes are those of the model's needs where these are known; else the layers count at the type's own mix, and the token
+embedding and the output at theirs.
 """
 
 from __future__ import annotations
@@ -8,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lqmf.fit.geometry import text_part
+from lqmf.fit.needs import Needs
 from lqmf.quantization.gguf import types
-from lqmf.quantization.gguf.check import is_mixture, text_part
+from lqmf.quantization.gguf.check import is_mixture
 from lqmf.records import Estimate, Hardware, ModelInfo, QuantizationPlan
 
 _DTYPE_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I8": 1, "U8": 1}
@@ -19,7 +22,7 @@ _CONVERT_BYTES_PER_SECOND = 120e6
 _TOKEN_BYTES = 32  # a token's text, score, type and merge in the file
 
 
-def estimate(model: ModelInfo, plan: QuantizationPlan, hardware: Hardware) -> Estimate:
+def estimate(model: ModelInfo, plan: QuantizationPlan, hardware: Hardware, needs: Needs | None = None) -> Estimate:
     """What `plan` will cost. `disk_peak_bytes` counts the 16-bit file beside the result, not a download."""
     layout, kind = types.LAYOUTS[types.known(plan.type).name], types.known(plan.type)
     total = parameters(model)
@@ -29,7 +32,10 @@ def estimate(model: ModelInfo, plan: QuantizationPlan, hardware: Hardware) -> Es
     body = max(0, total - matrix * (1 if tied else 2))
     ends = matrix * layout.output_bits + (0 if tied else matrix * layout.embedding_bits)
     size = int((body * bits + ends) / 8) + vocabulary * _TOKEN_BYTES
-    half = 0 if plan.type in types.OUTTYPES else total * 2 + vocabulary * _TOKEN_BYTES
+    half = total * 2 + vocabulary * _TOKEN_BYTES
+    if needs is not None and kind.name in needs.weights:
+        size, half = needs.weights[kind.name].file_bytes, needs.weights["F16"].file_bytes
+    half = 0 if kind.name in types.OUTTYPES else half
     largest = max(matrix, body // 200) * 4  # in 32-bit floats
     seconds = _IMPORTS_SECONDS + total * 2 / _CONVERT_BYTES_PER_SECOND
     seconds += total / 1e9 * layout.core_seconds / max(1, hardware.cores)

@@ -9,16 +9,16 @@ Knows nothing about jobs or plans: `convert.py` starts it.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import runpy
 import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from lqmf.errors import (
     FULL,
@@ -28,9 +28,8 @@ from lqmf.errors import (
     OutOfMemory,
     UnsupportedModel,
 )
-from lqmf.quantization.gguf import compat, guard, pretokenizer
-
-Send = Callable[[dict[str, Any]], None]
+from lqmf.quantization.gguf import child, compat, guard, pretokenizer
+from lqmf.quantization.gguf.child import Send
 
 _REPORT_EVERY_SECONDS = 0.2
 
@@ -48,12 +47,14 @@ class Request:
     memory: str  # where proven pre-tokenizers are kept
     model_name: str | None = None
     allow_remote_code: bool = False
+    header_only: bool = False  # everything but the weights, with no tokenizer where none can be had
+    has_tokenizer: bool = True
 
 
 def main() -> int:
     """Convert, and tell the outcome as the last JSON line. Exit 0 done, 1 failed."""
-    send = _claim_stdout()
-    _end_with_parent()
+    send = child.claim_stdout()
+    child.end_with_parent()
     request = Request(**json.loads(sys.argv[1]))
     try:
         _convert(request, send)
@@ -77,6 +78,8 @@ def _convert(request: Request, send: Send) -> None:
     _report_bytes(send)
     base.TextModel.get_vocab_base_pre = _with_proven_names(base, request, send)
     _reconcile(base)
+    if request.header_only:
+        _leave_weights_out(base, request, send)
     script = str(Path(request.toolchain) / "convert_hf_to_gguf.py")
     sys.argv = [script, request.model, "--outfile", request.outfile, "--outtype", request.outtype]
     sys.argv += ["--model-name", request.model_name] if request.model_name else []
@@ -137,29 +140,45 @@ def _reconcile(base: Any) -> None:
     base.TextModel.prepare_metadata = stated
 
 
-# ---------------------------------------------------------------- talking to the parent
+# ---------------------------------------------------------------- the header alone
 
 
-def _claim_stdout() -> Send:
-    """Take standard output for JSON lines, and let everything else that prints there print to standard error."""
-    stream: TextIO = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
+def _leave_weights_out(base: Any, request: Request, send: Send) -> None:
+    """Write keys and tensors' shapes, no weight; tensors stay as lazy as the converter makes them."""
+    prepare = base.TextModel.prepare_metadata
 
-    def send(message: dict[str, Any]) -> None:
-        stream.write(json.dumps(message) + "\n")
-        stream.flush()
+    def prepared(model: Any, *args: Any, **kwargs: Any) -> None:
+        set_vocab = model.set_vocab if request.has_tokenizer else _no_tokenizer
+        model.set_vocab = functools.partial(_vocabulary_or_none, model, set_vocab, send)
+        prepare(model, *args, **kwargs)
 
-    return send
+    base.TextModel.prepare_metadata = prepared
+    base.gguf.GGUFWriter.write_tensors_to_file = lambda writer, progress=False: writer.write_ti_data_to_file()
 
 
-def _end_with_parent() -> None:
-    """Leave at once when the parent closes its end of standard input, by intent or by dying."""
+def _no_tokenizer() -> None:
+    """transformers would make an empty one up."""
+    raise IncompleteModel("its files are missing.")
 
-    def wait() -> None:
-        os.read(0, 1)
-        os._exit(1)
 
-    threading.Thread(target=wait, daemon=True).start()
+def _vocabulary_or_none(model: Any, set_vocab: Callable[[], None], send: Send) -> None:
+    """The model's own tokenizer, or the mere size of its vocabulary where that fails for whatever reason."""
+    try:
+        set_vocab()
+    except (Exception, SystemExit) as error:  # tokenizer libraries raise anything
+        size = model.find_hparam(["vocab_size", "n_vocab", "padded_vocab_size"], optional=True)
+        if size is None:
+            raise
+        known = error if isinstance(error, LqmfError) else translate(error)
+        send({"no_tokenizer": known.message})
+        for values in model.gguf_writer.kv_data:
+            for key in [key for key in values if key.startswith("tokenizer.")]:
+                del values[key]
+        model.gguf_writer.add_tokenizer_model("none")
+        model.gguf_writer.add_vocab_size(size)
+
+
+# ---------------------------------------------------------------- what the parent is told
 
 
 def _report_bytes(send: Send) -> None:
@@ -194,7 +213,7 @@ def translate(error: BaseException) -> LqmfError:
         return IncompleteModel(f"The model is incomplete: {reason}", "Download it again.")
     return UnsupportedModel(
         f"llama.cpp's converter could not convert this model: {type(error).__name__}: {reason}",
-        "The job's log has the converter's own words.",
+        "Try another method or another model; the log of a job has the converter's own words.",
     )
 
 

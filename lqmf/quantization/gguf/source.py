@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,17 +13,25 @@ from lqmf.quantization.gguf.toolchain import Toolchain
 
 _AGAIN = "Download the model again."
 _LONGEST_HEADER = 100_000_000  # bytes: the safetensors library's own limit
+_MOST = {r"layers?$": 4096, r"vocab(_size)?$": 1 << 22}  # of what the converter makes lists of, by the key
 
 
-def inspect(source: Path, tools: Toolchain) -> None:
-    """Refuse a folder that cannot or must not be converted.
+def inspect(source: Path, tools: Toolchain, *, tokenizer: bool = True) -> None:
+    """Refuse a folder that cannot or must not be converted; `tokenizer` says whether it must have one.
 
     Raises IncompleteModel, UnsafeFormat, UnsupportedModel."""
     config = _json(source / "config.json")
+    _refuse_absurd(config)
     _refuse_unknown(architecture_of(config), tools)
     _weights(source)
-    if not any((source / file).is_file() for file in ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")):
+    if tokenizer and not has_tokenizer(source):
         raise IncompleteModel(f"{source.name} has no tokenizer.", _AGAIN)
+
+
+def has_tokenizer(source: Path) -> bool:
+    """Whether a tokenizer's files are there."""
+    files = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
+    return any((source / file).is_file() for file in files)
 
 
 def architecture_of(config: Mapping[str, Any]) -> str | None:
@@ -40,6 +49,15 @@ def _refuse_unknown(architecture: str | None, tools: Toolchain) -> None:
             f"llama.cpp's converter ({tools.version}) does not know the architecture {architecture}.",
             "Choose another model, another method, or a newer llama-cpp-python.",
         )
+
+
+def _refuse_absurd(config: Mapping[str, Any]) -> None:
+    """Refuse numbers no model has, with which the converter would fill the memory."""
+    parts = [config, *(part for part in config.values() if isinstance(part, Mapping))]
+    for key, value in (pair for part in parts for pair in part.items()):
+        most = next((limit for end, limit in _MOST.items() if re.search(end, key)), None)
+        if most is not None and isinstance(value, int) and value > most:
+            raise UnsupportedModel(f"config.json says {key} {value:,}, which no model has.", "Choose another model.")
 
 
 def _weights(source: Path) -> None:

@@ -68,8 +68,14 @@ _TABLE: Mapping[str, tuple[int, int, float, float, float, float, bool, str]] = {
     "F32": (0, 32, 32.0, 32.0, 32.0, 0, False, "not quantized: full floats"),
 }
 
+
+def _is_general(name: str, summary: str) -> bool:
+    """3-bit i-types are rated with an importance matrix, which nothing here makes yet."""
+    return _TRAINED not in summary and name != "MXFP4_MOE" and not name.startswith("IQ3")
+
+
 TYPES: Mapping[str, QuantType] = {
-    name: QuantType(name, bits, body, needs_imatrix, summary)
+    name: QuantType(name, bits, body, needs_imatrix, summary, _is_general(name, summary))
     for name, (_, bits, body, _, _, _, needs_imatrix, summary) in _TABLE.items()
 }
 LAYOUTS: Mapping[str, Layout] = {name: Layout(row[0], row[3], row[4], row[5]) for name, row in _TABLE.items()}

@@ -1,0 +1,165 @@
+"""How ways to run a model look: the best side by side, the recommended one marked, and why; or why none fits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+
+from lqmf.cli.render import clean
+from lqmf.cli.views.messages import done_view, error_view, marked_view, notice_view
+from lqmf.cli.views.tables import NONE, Narrowing, cell, small, table
+from lqmf.fit import words
+from lqmf.fit.quality import CLEAR, LITTLE
+from lqmf.records import Candidate
+from lqmf.units import GIB, file_size, memory_size
+
+if TYPE_CHECKING:
+    from lqmf.fit.classes import SizeClass
+    from lqmf.utils.memory_optimizer import Solution
+
+MARK = "★"
+MOST = 5
+NARROWER = ("layers", "file", "loss", "tokens/s")  # the order in which columns go where the terminal is narrow
+HARDLY = 0.012  # nats a token: hardly any loss; Q5_K_M keeps it
+UNCALIBRATED = "Speeds are unknown until `lqmf doctor --calibrate` has measured this machine."
+
+
+def fit_view(solution: Solution, *, beside_plan: bool = False) -> RenderableType:
+    """The best plans as a table, at most five, and last the recommended line; where nothing fits, what would help.
+
+    `beside_plan`: the plan with its reasons is shown already, so the line only says that it fits."""
+    recommended = solution.recommended
+    if recommended is None:
+        return _nothing(solution)
+    shown = list(solution.best[:MOST])
+    columns = _columns(shown, shown.index(recommended) if recommended in shown else None)
+    parts: list[RenderableType] = [
+        Narrowing(lambda left_out: _table(columns, left_out), _widths(columns)),
+        notice_view(f"Loss (KL, nats a token): how far it strays from the original; {recommended.loss.origin}."),
+    ]
+    if not any(candidate.speed for candidate in shown):
+        parts.append(notice_view(UNCALIBRATED))
+    parts.append(done_view(_fits(recommended) if beside_plan else _recommended(solution, recommended)))
+    return Group(*parts, *_ways(solution))
+
+
+def answer_view(model: str, solution: Solution) -> RenderableType:
+    """That `model` fits and how, in one line to begin with; what is said of one that does not is short enough."""
+    chosen = solution.recommended
+    return done_view(f"{clean(model)} fits: {_line(chosen)}.") if chosen else Group()
+
+
+def _fits(chosen: Candidate) -> str:
+    return f"It fits: {_line(chosen)}, in {words.memory(chosen.memory)}."
+
+
+def _recommended(solution: Solution, chosen: Candidate) -> str:
+    return f"Recommended: {_line(chosen)}. {' '.join(solution.why)}".strip()
+
+
+def _nothing(solution: Solution) -> RenderableType:
+    least = solution.least
+    what = f"It does not fit: the least, {_line(least)}, needs {_memory(least)}." if least else "Nothing fits."
+    return Group(error_view(what), *_ways(solution))
+
+
+def _ways(solution: Solution) -> list[RenderableType]:
+    return [Padding(marked_view("→", "cyan", way), (0, 0, 0, 2)) for way in solution.ways_out]
+
+
+def _line(candidate: Candidate) -> str:
+    run = candidate.run
+    chats = f" for each of {run.parallel} chats" if run.parallel > 1 else ""
+    cache = "" if run.cache == "f16" else f", cache in {run.cache}"
+    return f"{candidate.type}, {run.context:,} tokens{chats}{cache}"
+
+
+def _columns(shown: Sequence[Candidate], best: int | None) -> Mapping[str, list[str]]:
+    """The cells by column; layers only where there is a GPU, speeds only where one is known."""
+    gpu = any(candidate.memory.gpu for candidate in shown)
+    columns = {
+        "type": [f"{MARK if i == best else ' '} {cell(c.type or c.method)}" for i, c in enumerate(shown)],
+        "file": [file_size(candidate.file_bytes) for candidate in shown],
+        "context": [_context(candidate) for candidate in shown],
+        "cache": [candidate.run.cache for candidate in shown],
+        "layers": [str(candidate.run.gpu_layers) for candidate in shown] if gpu else [],
+        "GPU + RAM" if gpu else "memory": [_memory(candidate) for candidate in shown],
+        "loss": [_loss(c.loss.kl_nats) for c in shown],
+        "KL": [small(c.loss.kl_nats) if c.loss.kl_nats else "0" for c in shown],
+        "tokens/s": [_speed(candidate) for candidate in shown] if any(c.speed for c in shown) else [],
+    }
+    return {name: cells for name, cells in columns.items() if cells}
+
+
+def _widths(columns: Mapping[str, list[str]]) -> dict[str, int]:
+    """How wide a terminal each column needs that may be left out: so wide that it fits beside those still there."""
+    left, widths = dict(columns), {}
+    for name in NARROWER:
+        widths[name] = 3 * len(left) - 1 + sum(max(map(cell_len, (head, *cells))) for head, cells in left.items())
+        left.pop(name, None)
+    return widths
+
+
+def _table(columns: Mapping[str, list[str]], left_out: Iterable[str]) -> RenderableType:
+    kept = {name: cells for name, cells in columns.items() if name not in left_out}
+    rows = table(*kept, right=[name for name in kept if name not in ("type", "cache", "loss")], keep=list(kept))
+    for row in zip(*kept.values(), strict=True):
+        rows.add_row(*row, style="bold" if row[0].startswith(MARK) else "")
+    return rows
+
+
+def _context(candidate: Candidate) -> str:
+    run = candidate.run
+    return f"{run.context:,}" + (f" x {run.parallel}" if run.parallel > 1 else "")
+
+
+def _memory(candidate: Candidate) -> str:
+    memory = candidate.memory
+    if not memory.gpu:
+        return memory_size(memory.ram)
+    return f"{memory.gpu / GIB:.1f} + {memory.ram / GIB:.1f} GB"
+
+
+def _loss(kl_nats: float) -> str:
+    """A loss in a word, for who does not read the figure beside it."""
+    if not kl_nats:
+        return "none"
+    words = {HARDLY: "hardly any", LITTLE: "little", CLEAR: "clear"}
+    return next((word for most, word in words.items() if kl_nats <= most), "heavy")
+
+
+def _speed(candidate: Candidate) -> str:
+    if candidate.speed is None:
+        return NONE
+    pace = candidate.speed.generation
+    return f"{pace:,.0f}" if pace >= 100 else f"{pace:.1f}"
+
+
+def sizes_view(found: Mapping[SizeClass, Solution]) -> RenderableType:
+    """What size of model fits, a line each, and how; the largest that runs well is marked."""
+    lines = [(size, solution.recommended) for size, solution in found.items()]
+    well = [(size.name, chosen) for size, chosen in lines if chosen and chosen.loss.kl_nats <= LITTLE]
+    whole = [name for name, chosen in well if chosen.memory.gpu and not chosen.memory.cache_ram]
+    best = (whole or [name for name, _ in well] or [""])[-1]
+    paced = any(chosen and chosen.speed for _, chosen in lines)
+    memory = "GPU + RAM" if any(chosen and chosen.memory.gpu for _, chosen in lines) else "memory"
+    columns = ["size", "like", "type", "file", "context", memory, *(["tokens/s"] if paced else [])]
+    rows = table(*columns, right=("file", "context", memory, "tokens/s"), keep=("size", "like", "type"))
+    for size, chosen in lines:
+        mark = MARK if size.name == best else " "
+        told = ["does not fit", *[NONE] * (len(columns) - 3)]
+        if chosen:
+            told = [chosen.type, file_size(chosen.file_bytes), _context(chosen), _memory(chosen), _speed(chosen)]
+        rows.add_row(f"{mark} {size.name}", size.like, *told[: len(columns) - 2], style="" if chosen else "dim")
+    said = error_view("No model of these sizes fits with little loss.", "Say more memory: `--memory 16GB`.")
+    if well:
+        beyond = f"; up to {well[-1][0]} with the rest in RAM" if well[-1][0] != best else ""
+        where = f", as a whole on the GPU{beyond}" if whole else ""
+        said = done_view(
+            f"This way, up to {best} fits with little loss{where}. `plan org/name` has a model's own figures."
+        )
+    return Group(rows, notice_view("By formula, for models of these shapes; a named model is computed exactly."), said)

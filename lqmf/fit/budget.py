@@ -1,0 +1,74 @@
+"""What was said, as the solver takes it: how much of a machine's memory a plan may use, and what is wished for.
+
+Memory is what the user said, else what is free, less what others need. Pure; knows slots and hardware, no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lqmf.records import Gpu, Hardware
+from lqmf.units import GB, GIB, memory_size
+from lqmf.utils.memory_optimizer import Machine, Wish
+
+RAM_SHARE = 0.7  # of the free memory: the rest is for everything else
+# Both together are the 1 GiB that llama.cpp leaves free on a card (its --fit-target).
+GPU_RESERVE_BYTES = 512 << 20  # the desktop and the driver, on a card that is not here to be asked
+GPU_PROGRAM_BYTES = 512 << 20  # a process's own context on a card, cuBLAS and its workspaces
+
+
+def machine(
+    slots: Mapping[str, Any], hardware: Hardware, *, gpu_limit_bytes: int, program_ram: int, share: float = RAM_SHARE
+) -> Machine:
+    """The memory that a plan may use. A card's memory counts where one is wished for or is here."""
+    ram, ram_reason = _ram(slots, hardware, share)
+    if not wants_gpu(slots, hardware):
+        return Machine(ram_bytes=ram, program_ram=program_ram, ram_reason=ram_reason)
+    gpu, gpu_reason = _gpu(slots, hardware.gpus, gpu_limit_bytes)
+    return Machine(ram, max(0, gpu), program_ram, GPU_PROGRAM_BYTES, ram_reason, gpu_reason)
+
+
+def wants_gpu(slots: Mapping[str, Any], hardware: Hardware) -> bool:
+    """Whether a GPU is meant: said, here, or implied by memory said beside RAM."""
+    if device := slots.get("device"):
+        return bool(device == "gpu")
+    return bool(hardware.gpus) or bool(slots.get("memory_gb") and slots.get("ram_gb"))
+
+
+def _ram(slots: Mapping[str, Any], hardware: Hardware, share: float) -> tuple[int, str]:
+    said = slots.get("ram_gb") or (None if wants_gpu(slots, hardware) else slots.get("memory_gb"))
+    if said:
+        return int(said * GIB), f"{memory_size(said * GIB)} of memory, as you said"
+    free = int(hardware.ram_available_bytes * share)
+    return free, f"{memory_size(free)} of memory ({share:.0%} of what is free)"
+
+
+def _gpu(slots: Mapping[str, Any], gpus: tuple[Gpu, ...], limit_bytes: int) -> tuple[int, str]:
+    if said := slots.get("memory_gb"):
+        reserve = memory_size(GPU_RESERVE_BYTES)
+        return int(said * GIB) - GPU_RESERVE_BYTES, f"{memory_size(said * GIB)} on the GPU, less {reserve} for others"
+    if gpus:
+        gpu = max(gpus, key=lambda one: one.memory_free_bytes)
+        usable = min(gpu.memory_free_bytes, limit_bytes)
+        why = "what is free" if usable == gpu.memory_free_bytes else "gpu_memory_limit"
+        return usable, f"{memory_size(usable)} on the GPU ({why})"
+    return limit_bytes - GPU_RESERVE_BYTES, f"{memory_size(limit_bytes)} on a GPU (gpu_memory_limit), less a reserve"
+
+
+def wish(slots: Mapping[str, Any], longest: int | None, types: frozenset[str] | None) -> Wish:
+    """What is wished of a model that was trained for `longest` tokens; `types` are those to choose from (None: all).
+
+    A file's greatest size without a priority means the best quality within it.
+    """
+    context, target = slots.get("context"), slots.get("target_size_gb")
+    keys, _, values = str(slots.get("kv_type") or "").partition("/")
+    return Wish(
+        context=min(context, longest) if context and longest else context,
+        parallel=slots.get("parallel") or 1,
+        priority=slots.get("priority") or ("quality" if target else None),
+        device=slots.get("device"),
+        types=types,
+        cache=(keys, values or keys) if keys else None,
+        file_bytes=int(target * GB) if target else None,
+    )

@@ -1,0 +1,70 @@
+"""One model's fit: its needs, what types are expected to lose, and how fast this machine is, ready to be solved.
+
+Knows no agent and no command; remembers what it solved, since a dialogue asks the same again and again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lqmf.fit.candidates import LossOf, PaceOf
+from lqmf.fit.needs import Needs, Weights
+from lqmf.records import Candidate, Run
+from lqmf.utils.memory_optimizer import Machine, Solution, Wish, solve
+
+PROGRAM_RAM_BYTES = 150 << 20  # Python, the libraries and this program, where no calibration has measured it
+
+Correct = Callable[[str, str, str, float], float]  # quantity, method, device, predicted: what it turned out to be
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """`needs` by method, read in `folder` (whose weights may be holes); `rss` the peak of the process that runs it."""
+
+    needs: Mapping[str, Needs]
+    folder: Path
+    loss: LossOf
+    pace: PaceOf
+    rss: Callable[[Needs, Weights, Run], int]
+    correct: Correct = lambda quantity, method, device, predicted: predicted
+    program_ram: int = PROGRAM_RAM_BYTES
+    offered: frozenset[str] | None = None  # types that may be chosen unasked; None: all
+    _solved: dict[tuple[Machine, Wish], Solution] = field(default_factory=dict, compare=False, repr=False)
+
+    def solve(self, machine: Machine, wish: Wish) -> Solution:
+        """The best ways to run it there."""
+        key = machine, wish
+        if key not in self._solved:
+            needs = {name: self._among(one, wish) for name, one in self.needs.items()}
+            self._solved[key] = solve(needs, machine, wish, self.loss, self.pace)
+        return self._solved[key]
+
+    def _among(self, needs: Needs, wish: Wish) -> Needs:
+        """`needs` of the types that were asked for or may be offered: a way out names no others."""
+        if self.offered is None:
+            return needs
+        kept = self.offered | (wish.types or frozenset())
+        return dataclasses.replace(needs, weights={name: w for name, w in needs.weights.items() if name in kept})
+
+    def prediction(self, chosen: Candidate, *, on_gpu: bool) -> dict[str, float]:
+        """What a test of `chosen` on this machine is expected to find, by the names of `lqmf.fit.predictions`, before
+        any correction. Quality is measured with an f16 cache; without a GPU here everything runs on the CPU."""
+        needs = self.needs[chosen.method]
+        weights = needs.weights[chosen.type]
+        run = chosen.run if on_gpu else dataclasses.replace(chosen.run, gpu_layers=0)
+        expected = {
+            "size_bytes": float(chosen.file_bytes),
+            "peak_rss_bytes": float(self.rss(needs, weights, run)),
+            "kl_nats": self.loss(chosen.method, chosen.type, "f16", "f16").kl_nats,
+        }
+        if speed := self.pace(needs, weights, run):
+            expected["prompt_tokens_per_second"] = speed.prompt
+            expected["generation_tokens_per_second"] = speed.generation
+        return expected
+
+    def corrected(self, prediction: Mapping[str, float], method: str, device: str) -> dict[str, float]:
+        """`prediction` as what was measured before teaches."""
+        return {name: self.correct(name, method, device, value) for name, value in prediction.items()}

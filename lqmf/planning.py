@@ -1,0 +1,354 @@
+"""From a sentence to plans: which model, what it needs, what to ask, and whether it can be done at all.
+
+The planner decides; this is where its questions are asked and where the facts come from that it decides by. Fetches
+metadata, never weights; carries nothing out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import shutil
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lqmf import preflight
+from lqmf.agents.planner_agent import PlannerAgent, Request
+from lqmf.errors import (
+    DiskFull,
+    DoesNotFit,
+    GatedModel,
+    JobCancelled,
+    LqmfError,
+    NeedsInput,
+    OutOfMemory,
+    TransferError,
+    Unauthorized,
+    UnsupportedModel,
+)
+from lqmf.events import Emit
+from lqmf.fit.needs import Needs
+from lqmf.hub import describe
+from lqmf.jobs.journal import new_id
+from lqmf.preflight import Facts, Finding, Preflight, Tokenizer
+from lqmf.quantization.gguf.needs import tokenizer as header_tokenizer
+from lqmf.records import Decision, Hardware, ModelInfo, ModelRef, Option, QuantizationPlan, Question, Utterance
+from lqmf.template_check import Template, template_verdict
+from lqmf.utils.quantization_compatibility import compatibility
+
+if TYPE_CHECKING:
+    from lqmf.agents.enhanced_decision_agent import EnhancedDecisionAgent
+    from lqmf.agents.memory_agent import MemoryAgent
+    from lqmf.fit.classes import SizeClass
+    from lqmf.fit.fitting import Fitting
+    from lqmf.fit.gather import Gatherer
+    from lqmf.hub.published import PublishedGguf
+    from lqmf.quantization.base import Backend
+    from lqmf.understanding.answers import Reply
+    from lqmf.utils.memory_optimizer import Solution
+
+Ask = Callable[[Question], Awaitable["Reply"]]
+READABLE = ("open", "granted")
+DOOMED = {"disk": DiskFull, "memory": OutOfMemory, "tokenizer": UnsupportedModel}  # by the finding that says so
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan, the metadata that it was made from, and all that there was to choose between."""
+
+    plan: QuantizationPlan
+    info: ModelInfo
+    request: Request
+    solution: Solution
+
+
+@dataclass(frozen=True)
+class Models:
+    """Where models come from: `resolve` reads what was typed, `inspect` fetches metadata, `fetch` the files.
+
+    `missing` counts the bytes still to download; `stored` gives the folder of a model that is on this machine at that
+    commit, without a network, or None; `present` the same for what `inspect` found; `published` asks who has a GGUF of
+    it; `login` takes a token.
+    """
+
+    resolve: Callable[[str], ModelRef]
+    inspect: Callable[[ModelRef], Awaitable[ModelInfo]]
+    fetch: Callable[[ModelInfo, Emit, str], Awaitable[Path]]
+    missing: Callable[[ModelInfo], int]
+    stored: Callable[[ModelRef, str | None], Path | None]
+    present: Callable[[ModelInfo], Path | None]
+    published: Callable[[str], Awaitable[tuple[PublishedGguf, ...]]]
+    login: Callable[[str], Any]
+
+
+class _AnotherModel(Exception):
+    """The user named another model while the plan was made: its metadata is needed first."""
+
+    def __init__(self, slots: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.slots = slots
+
+
+class Planning:
+    """Plans and preflights of one workspace, whose artifacts lie in `place`."""
+
+    def __init__(
+        self,
+        place: Path,
+        models: Models,
+        hardware: Callable[[], Hardware],
+        backends: Mapping[str, Backend],
+        understanding: EnhancedDecisionAgent,
+        planner: PlannerAgent,
+        memory: MemoryAgent,
+        fit: Gatherer,
+    ) -> None:
+        self._place = place
+        self._models = models
+        self._hardware = hardware
+        self._backends = backends
+        self._understanding = understanding
+        self._planner = planner
+        self._memory = memory
+        self._fit = fit
+        self.on_cpu = planner.on_cpu
+
+    # ------------------------------------------------------------ plan
+
+    async def plan(self, decision: Decision, ask: Ask) -> list[Planned]:
+        """The plans for what was said, every open question answered. Raises LqmfError."""
+        slots = await self._with_model(decision.slots, ask)
+        while True:
+            info = await self.inspect(self._models.resolve(str(slots["model"])), ask)
+            self._memory.remember_model(info)
+            try:
+                types = _types(slots)
+                return [await self._plan_one({**slots, "type": name}, info, decision.intent, ask) for name in types]
+            except _AnotherModel as change:
+                slots = dict(change.slots)
+
+    async def _with_model(self, slots: Mapping[str, Any], ask: Ask) -> dict[str, Any]:
+        if slots.get("model"):
+            return dict(slots)
+        question = Question(
+            id="model",
+            text="Which model? A Hub id (org/name), a folder (./model), a familiar name, or demo.",
+            reason="Everything else depends on it.",
+        )
+        return {**slots, "model": accepted(await ask(question))}
+
+    async def _plan_one(self, slots: Mapping[str, Any], info: ModelInfo, intent: str, ask: Ask) -> Planned:
+        history: list[Request] = []
+        request = await self._request(_said(slots), info, intent)
+        while question := self._planner.next_question(request):
+            reply = await ask(question)
+            if reply.kind == "back":
+                request = history.pop() if history else request
+                continue
+            history.append(request)
+            if reply.kind == "other":
+                request = self._corrected(request, str(reply.value), intent)
+            else:
+                request = _answered(request, question, accepted(reply))
+            request = dataclasses.replace(request, fit=await self._fitting(request.slots, info, request.hardware))
+        return self._planned(request)
+
+    def _planned(self, request: Request) -> Planned:
+        plan = self._planner.plan(request, new_id())
+        return Planned(plan, request.info, request, self._planner.solution(request))
+
+    async def _request(self, slots: Mapping[str, Any], info: ModelInfo, intent: str) -> Request:
+        """What the planner starts from. Only a job asks what to do when the wish does not fit; a plan just says so."""
+        hardware = self._hardware()
+        fit = await self._fitting(slots, info, hardware)
+        asked = frozenset[str]() if intent == "quantize" else frozenset({"fit"})
+        info = await asyncio.to_thread(describe.counted, info, fit.folder)
+        return Request(slots, info, hardware, fit, asked, download_bytes=self._models.missing(info))
+
+    async def _fitting(self, slots: Mapping[str, Any], info: ModelInfo, hardware: Hardware) -> Fitting:
+        """What the model needs, for the context and the chats that were said. Raises LqmfError, for what cannot be."""
+        backend = self._planner.refuse(slots, info, hardware)
+        return await self._fit(info, backend, slots.get("context"), slots.get("parallel") or 1)
+
+    def _corrected(self, request: Request, line: str, intent: str) -> Request:
+        """A line that is no answer may still change the wish: "no, 8 bits". Raises _AnotherModel."""
+        decision = self._understanding.decide(Utterance(line))
+        if decision.intent != intent:
+            return request
+        changed = {name for name, value in decision.slots.items() if request.slots.get(name) != value}
+        slots = {**request.slots, **decision.slots}
+        if changed & {"bits", "method"} and "type" not in decision.slots:
+            changed.add("type")
+            slots.pop("type", None)
+        if "model" in changed:
+            raise _AnotherModel(slots)
+        again = changed | {"fit"} if changed else changed
+        slots = {name: value for name, value in slots.items() if name != "fit" or not changed}
+        return dataclasses.replace(request, slots=slots, asked=request.asked - again, advised=request.advised - again)
+
+    def classes(self, decision: Decision) -> dict[SizeClass, Solution]:
+        """What size of model fits the machine that was told of, when no model was. Raises LqmfError."""
+        slots = _said(decision.slots)
+        backend = self._backends["gguf"]
+        fits = self._fit.general(backend, slots.get("context"), slots.get("parallel") or 1)
+        hardware = self._hardware()
+        return {size: self._planner.general(slots, hardware, fit) for size, fit in fits.items()}
+
+    # ------------------------------------------------------------ metadata
+
+    async def inspect(self, ref: ModelRef, ask: Ask) -> ModelInfo:
+        """The model's metadata; a closed door offers to log in, and then goes on. Raises LqmfError."""
+        try:
+            info = await self._models.inspect(ref)
+            if info.access in READABLE:
+                return info
+            closed: LqmfError = GatedModel(
+                f"{ref.id} is {info.access}, and no token with access is here.",
+                f"Accept its licence at https://huggingface.co/{ref.id}, then `lqmf hf login`.",
+            )
+        except (GatedModel, Unauthorized) as error:
+            closed = error
+        await self._log_in(closed, ask)
+        return await self._models.inspect(ref)
+
+    async def _log_in(self, closed: LqmfError, ask: Ask) -> None:
+        text = f"{closed.message} Paste a Hugging Face token to log in (nothing is shown):"
+        try:
+            reply = await ask(Question(id="hf_token", text=text, kind="secret", reason=closed.remedy))
+        except NeedsInput:
+            raise closed from None
+        if reply.kind != "value" or not reply.value:
+            raise closed
+        await asyncio.to_thread(self._models.login, str(reply.value))
+
+    # ------------------------------------------------------------ preflight
+
+    async def preflight(self, decision: Decision, ask: Ask) -> Preflight:
+        """What can be said before a byte of weights is fetched. Raises LqmfError for a model that cannot be found."""
+        slots = _said(await self._with_model(decision.slots, ask))
+        slots["type"] = _types(slots)[0]
+        info = await self._models.inspect(self._models.resolve(str(slots["model"])))
+        asked = asyncio.ensure_future(self._published(info.ref))
+        try:
+            facts, error = await self._looked_at(info, slots)
+            published = await asked
+        finally:
+            asked.cancel()
+        return preflight.examine(dataclasses.replace(facts, published=published, fit_error=error))
+
+    async def _looked_at(self, info: ModelInfo, slots: Mapping[str, Any]) -> tuple[Facts, LqmfError | None]:
+        """The facts, and what kept a plan from being made."""
+        planned: Planned | None = None
+        error: LqmfError | None = None
+        if info.access in READABLE:
+            self._memory.remember_model(info)
+            try:
+                planned = self._planned(await self._request(_said(slots), info, "preflight"))
+            except LqmfError as refused:
+                error = refused
+        return await asyncio.to_thread(self._facts, info, planned, slots.get("type")), error
+
+    async def refuse_doomed(self, planned: Planned, ask: Ask) -> None:
+        """Ask before a job that cannot succeed. Raises the error that it would end with, where the answer is no."""
+        facts = await asyncio.to_thread(self._facts, planned.info, planned, None)
+        for finding in preflight.examine(facts).findings:
+            if finding.answer == "no" and finding.name != "fit" and not accepted(await ask(_doomed(finding))):
+                raise DOOMED.get(finding.name, DoesNotFit)(
+                    f"{finding.name}: {finding.detail.rstrip('.')}.", finding.remedy
+                )
+
+    def _facts(self, info: ModelInfo, planned: Planned | None, type: str | None) -> Facts:
+        hardware = planned.request.hardware if planned else self._hardware()
+        fit = planned.request.fit if planned else None
+        needs = fit.needs[planned.plan.method] if planned and fit else None
+        rows = compatibility(
+            self._backends,
+            info,
+            hardware,
+            type=planned.plan.type if planned else type,
+            skeleton=fit.folder if fit else None,
+        )
+        return Facts(
+            info=info,
+            hardware=hardware,
+            tokenizer=_tokenizer(info, needs),
+            template=template_verdict(fit.folder) if fit else _unread_template(info),
+            verdicts={row.method: row.verdict for row in rows},
+            download_bytes=self._models.missing(info),
+            disk_free_bytes=_free(self._place),
+            place=self._place,
+            present=self._models.present(info),
+            plan=planned.plan if planned else None,
+            solution=planned.solution if planned else None,
+        )
+
+    async def _published(self, ref: ModelRef) -> tuple[PublishedGguf, ...] | None:
+        if ref.kind != "hub":
+            return ()
+        try:
+            return await self._models.published(ref.id)
+        except TransferError:
+            return None  # nobody could be asked
+
+
+def accepted(reply: Reply) -> Any:
+    """The value of an answer. Raises JobCancelled when the user backs out."""
+    if reply.kind != "value":
+        raise JobCancelled("Cancelled; nothing was changed.", "")
+    return reply.value
+
+
+def _answered(request: Request, question: Question, value: Any) -> Request:
+    """The request with an answer in it. Raises JobCancelled for a no to what everything hangs on."""
+    if question.id in ("start", "cpu_fallback") and value is False:
+        raise JobCancelled("Nothing was started.", "")
+    changes = value if isinstance(value, Mapping) else {question.id: value}
+    advised = request.advised | {question.id} if value == question.default else request.advised
+    slots, asked = {**request.slots, **changes}, request.asked | {question.id}
+    return dataclasses.replace(request, slots=slots, asked=asked, advised=advised)
+
+
+def _doomed(finding: Finding) -> Question:
+    return Question(
+        id="preflight",
+        text=f"This cannot succeed ({finding.name}): {finding.detail.rstrip('.')}. Start all the same?",
+        options=(Option(True, "yes, start"), Option(False, "no")),
+        default=False,
+        reason=finding.remedy,
+    )
+
+
+def _said(slots: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in slots.items() if value is not None}
+
+
+def _types(slots: Mapping[str, Any]) -> list[str | None]:
+    """The types asked for: none said, one, or a list ("Q4_K_M,Q8_0")."""
+    said = slots.get("type")
+    if not said:
+        return [None]
+    return [part.strip() for part in said.split(",")] if isinstance(said, str) else list(said)
+
+
+def _tokenizer(info: ModelInfo, needs: Needs | None) -> Tokenizer:
+    """What llama.cpp's converter made of the tokenizer, when it wrote the header."""
+    if not info.has_tokenizer:
+        return Tokenizer("none", "there is none")
+    if needs is None or needs.origin == "formula":
+        return Tokenizer("unchecked", "its files could not be read yet")
+    state = header_tokenizer(needs)
+    words = {"known": "llama.cpp's converter knows it", "matched": "llama.cpp has one that gives the same tokens"}
+    return Tokenizer(state, words.get(state) or next(note for note in needs.notes if "okenizer" in note))
+
+
+def _unread_template(info: ModelInfo) -> Template:
+    there = "there is one" if info.has_chat_template else "its files could not be read yet"
+    return Template("unknown", there)
+
+
+def _free(place: Path) -> int:
+    """Bytes free where `place` is, or will be."""
+    there = next(folder for folder in (place, *place.parents) if folder.exists())
+    return shutil.disk_usage(there).free

@@ -1,0 +1,99 @@
+"""A child process that speaks JSON lines and ends with its parent: both ends of the talk.
+
+libllama aborts the process on a failed assertion, and the converter loads torch; neither belongs in the parent. The
+child takes its request as one JSON argument and writes one JSON object a line on what was its standard output;
+whatever its libraries print goes to standard error. Standard input closing means that the parent is gone. Knows
+nothing of models.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+import lqmf
+from lqmf import errors
+
+Send = Callable[[dict[str, Any]], None]
+
+_SECRET = re.compile(r"TOKEN|API_KEY|SECRET|PASSWORD", re.IGNORECASE)
+
+
+# ---------------------------------------------------------------- the parent's end
+
+
+def run(module: str, request: Mapping[str, Any], folder: Path, hear: Send, *, quiet: bool = False) -> int:
+    """The exit code of `python -m module`, standing in `folder`; each object that it sends goes to `hear`.
+
+    `quiet` drops its standard error. Raises the LqmfError that it sends.
+    """
+    child = subprocess.Popen(
+        [sys.executable, "-m", module, json.dumps(request)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL if quiet else None,
+        cwd=folder,
+        env=_environment(folder),
+    )
+    try:
+        assert child.stdout is not None
+        for line in child.stdout:
+            message = json.loads(line) if line.endswith(b"\n") else {}  # a killed child's last line may be half one
+            if "error" in message:
+                raise errors.from_json(message["error"])
+            hear(message)
+        return child.wait()
+    finally:
+        child.kill()
+        child.wait()
+        for pipe in (child.stdin, child.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """The child's environment: no network, no secrets, no foreign `gguf`, nothing importable from where it stands; an
+    abort of libllama ends it at once, without a debugger."""
+    kept = {key: value for key, value in os.environ.items() if not _SECRET.search(key) and key != "NO_LOCAL_GGUF"}
+    package = str(Path(next(iter(lqmf.__path__))).parent)
+    return kept | {
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_MODULES_CACHE": str(folder / "modules"),
+        "GGML_NO_BACKTRACE": "1",
+        "PYTHONSAFEPATH": "1",
+        "PYTHONPATH": os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])]),
+    }
+
+
+# ---------------------------------------------------------------- the child's end
+
+
+def claim_stdout() -> Send:
+    """Take standard output for JSON lines, and let everything else that prints there print to standard error."""
+    stream: TextIO = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def send(message: dict[str, Any]) -> None:
+        stream.write(json.dumps(message) + "\n")
+        stream.flush()
+
+    return send
+
+
+def end_with_parent() -> None:
+    """Leave at once when the parent closes its end of standard input, by intent or by dying."""
+
+    def wait() -> None:
+        os.read(0, 1)
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()

@@ -1,0 +1,114 @@
+"""The header-only GGUF of a model: its keys, its tokenizer and its tensors' shapes, made without reading a weight.
+
+The official converter writes it (its own tensor mapping, from shapes alone), so libllama can be asked about the file
+that a quantization would start from before any weight is here. Kept in LQMF's cache by content. Knows nothing of
+types, contexts or memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lqmf.errors import LqmfError, ResourceError
+from lqmf.inference.gguf_header import GgufHeader, read_header
+from lqmf.quantization.gguf import convert, toolchain
+from lqmf.quantization.gguf.toolchain import Toolchain
+
+_FORMAT = 5  # of what is kept; a new one makes everything kept before it worthless
+_LARGEST_HASHED = 64 << 20  # bytes; larger files beside the weights count by name and size
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The header of a model in the cache: the file ends where its tensors' data would begin."""
+
+    path: Path
+    notes: tuple[str, ...]
+
+    @contextmanager
+    def extended(self) -> Iterator[Path]:
+        """The file at its full apparent size, as libllama wants it: holes where the weights would be, for as long as
+        the caller needs them. Takes as much disk as the header."""
+        with tempfile.TemporaryDirectory(prefix="lqmf-header-") as folder:
+            copy = Path(folder) / "header.gguf"
+            shutil.copyfile(self.path, copy)
+            header = read_header(copy)
+            whole = file_bytes(header, (tensor.size_bytes for tensor in header.tensors))
+            try:
+                os.truncate(copy, whole)
+            except OSError as error:
+                raise ResourceError(
+                    f"{folder} takes no file of {whole / 1e9:.0f} GB, not even one of holes: {error.strerror}.",
+                    "Set TMPDIR to a folder on another disk (ext4, xfs, btrfs, APFS).",
+                ) from error
+            yield copy
+
+
+def file_bytes(header: GgufHeader, sizes: Iterable[int]) -> int:
+    """The size of a file with this header whose tensors have these sizes: each is filled up to the alignment."""
+    alignment = int(header.metadata.get("general.alignment", 32))
+    return header.data_offset + sum(-(-size // alignment) * alignment for size in sizes)
+
+
+def place(source: Path, name: str, tools: Toolchain) -> Path:
+    """The folder in the cache for what follows from the model in `source`, called `name`, alone: its configuration,
+    tokenizer and shapes, and the versions of the tools. Reads no weight."""
+    seen = hashlib.sha256()
+    made_by = (_FORMAT, name, tools.version, str(tools.root), toolchain.installed_version())
+    seen.update(repr(made_by).encode())
+    for path in sorted(file for file in source.iterdir() if file.is_file()):
+        seen.update(f"{path.name}\0{path.stat().st_size}\0".encode())
+        seen.update(_telling(path))
+    return toolchain.cache_dir() / "needs" / seen.hexdigest()[:32]
+
+
+def make(source: Path, name: str, tools: Toolchain, folder: Path) -> Kept:
+    """The header of the model in `source`, kept in `folder`; made now if it is not there yet.
+
+    Raises as `convert.convert` does; never for the tokenizer, which is then noted.
+    """
+    path, told = folder / "header.gguf", folder / "header.json"
+    if (kept := _recall(path, told)) is not None:
+        return kept
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".making-") as scratch:
+        fresh = Path(scratch) / path.name
+        made = convert.convert(
+            source, fresh, "f16", tools, lambda _event: None, scratch=Path(scratch), name=name, header_only=True
+        )
+        os.replace(fresh, path)
+    kept = Kept(path, made.notes)
+    write_whole(told, json.dumps({"notes": kept.notes}))
+    return kept
+
+
+def _recall(path: Path, told: Path) -> Kept | None:
+    """What was kept before; none where it is spoilt or absent."""
+    try:
+        read_header(path)
+        return Kept(path, tuple(json.loads(told.read_text(encoding="utf-8"))["notes"]))
+    except (LqmfError, OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write `text` so that a reader sees all of it or none."""
+    fresh = path.with_suffix(f".{os.getpid()}")
+    fresh.write_text(text, encoding="utf-8")
+    os.replace(fresh, path)
+
+
+def _telling(path: Path) -> bytes:
+    """What of a file decides the header: of weights what says their shapes, of others everything."""
+    if path.suffix == ".safetensors":
+        with path.open("rb") as file:
+            return file.read(min(_LARGEST_HASHED, int.from_bytes(file.read(8), "little")))
+    return path.read_bytes() if path.stat().st_size <= _LARGEST_HASHED else b""

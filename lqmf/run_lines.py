@@ -1,0 +1,76 @@
+"""Ready lines that run a GGUF file elsewhere just as a plan fitted it: llama.cpp's server, and Ollama.
+
+Pure: a `Run` in, text out. Names of options are those of llama.cpp's tools/server/README.md and of Ollama's
+docs/modelfile.mdx, docs/faq.mdx and api/types.go (both of 2026). Lines are quoted for a POSIX shell.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+from lqmf.fit.needs import CACHE_TYPES
+from lqmf.records import Manifest, Run, from_json
+
+
+def of_manifest(manifest: Manifest) -> tuple[Run, str] | None:
+    """How an artifact is to be run, and its GGUF file; None for one that was made before plans said so, or is none, or
+    whose manifest says what no plan does."""
+    file = next((entry.path for entry in manifest.files if entry.path.endswith(".gguf")), None)
+    if file is None or not manifest.run.get("context"):
+        return None
+    run = from_json(Run, manifest.run)
+    counts = (run.context, run.parallel, run.gpu_layers, run.ubatch)
+    known = all(isinstance(count, int) for count in counts) and {run.k_type, run.v_type} <= set(CACHE_TYPES)
+    return (run, file) if known and file.isprintable() else None
+
+
+def ready(name: str, run: Run, gguf: str) -> dict[str, str]:
+    """The lines for the artifact called `name`, by program; `modelfile` is what Ollama's want beside them."""
+    return {"llama_server": llama_server(run, gguf), "modelfile": modelfile(run, gguf), "ollama": ollama(name, run)}
+
+
+def llama_server(run: Run, gguf: str) -> str:
+    """The line that serves `gguf`. `-c` counts the tokens of all chats together; a quantized cache wants flash
+    attention; `-cram 0` leaves out the server's store of past prompts, for which it would take up to 8 GiB more RAM."""
+    words = ["llama-server", "-m", gguf, "-c", run.cells, "-np", run.parallel, "-ngl", run.gpu_layers]
+    words += ["-ctk", run.k_type, "-ctv", run.v_type, "-ub", run.ubatch, "-cram", 0]
+    if _ollama_cache(run) != "f16":
+        words += ["-fa", "on"]
+    return shlex.join(map(str, words))
+
+
+def modelfile(run: Run, gguf: str) -> str:
+    """An Ollama Modelfile for `gguf`, which is absolute or relative to the Modelfile. `num_ctx` is for each chat."""
+    place = gguf if gguf.startswith(("/", "./", "../", "~")) or gguf[1:2] == ":" else f"./{gguf}"
+    settings = {"num_ctx": run.context, "num_gpu": run.gpu_layers, "num_batch": run.ubatch}
+    return "\n".join([f"FROM {place}", *(f"PARAMETER {name} {value}" for name, value in settings.items())]) + "\n"
+
+
+def ollama(name: str, run: Run, modelfile: str = "Modelfile") -> str:
+    """The lines that start Ollama's server as `run` wants it, then make the model called `name` and chat with it. Where
+    its service runs already, the first line's settings belong there.
+
+    What a Modelfile cannot say is the server's environment: chats at once, and one cache type for keys and values
+    (where they differ, the smaller of the two, so that it fits).
+    """
+    environment = {"OLLAMA_NUM_PARALLEL": str(run.parallel)}
+    if (cache := _ollama_cache(run)) != "f16":
+        environment |= {"OLLAMA_FLASH_ATTENTION": "1", "OLLAMA_KV_CACHE_TYPE": cache}
+    called = ollama_name(name)
+    return "\n".join(
+        [
+            " ".join([*(f"{key}={value}" for key, value in environment.items()), "ollama serve &"]),
+            shlex.join(["ollama", "create", called, "-f", modelfile]),
+            shlex.join(["ollama", "run", called]),
+        ]
+    )
+
+
+def ollama_name(name: str) -> str:
+    """`name` as Ollama takes it: letters, digits, `_`, `-` and `.`, at most 80 of them, the first a letter or digit."""
+    return re.sub(r"[^a-z0-9_.-]", "-", name.lower()).lstrip("_.-")[:80] or "model"
+
+
+def _ollama_cache(run: Run) -> str:
+    return max(run.k_type, run.v_type, key=CACHE_TYPES.index)

@@ -1,0 +1,118 @@
+"""Whether a model's chat template renders a small dialogue.
+
+A template is a stranger's program: the sandbox keeps it from files, but not from running for ever or filling the
+memory. So it runs in a child process (`python -m lqmf.template_check`) with little of both. Knows no model.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, cast
+
+from lqmf.errors import UsageError
+from lqmf.quantization.gguf import child
+from lqmf.records import from_json, to_json
+
+_MOST_SECONDS, _MOST_BYTES = 5, 1 << 30  # of the child: processor time, and address space
+_LONGEST = 300  # characters of what a template says of itself
+_QUESTION = "What is a list?"
+_DIALOGUE = (
+    {"role": "user", "content": _QUESTION},
+    {"role": "assistant", "content": "A mutable sequence."},
+    {"role": "user", "content": "And a tuple?"},
+)
+
+
+@dataclass(frozen=True)
+class Template:
+    """Whether the chat template renders a small dialogue."""
+
+    state: Literal["renders", "fails", "none", "unknown"]
+    detail: str = ""
+
+
+_ENDLESS = Template("fails", "The model's chat template takes more time or memory than rendering can.")
+
+
+def template_verdict(folder: Path) -> Template:
+    """Whether the chat template in `folder` renders a small dialogue, in the sandbox that engines use.
+
+    Looked for as transformers does: chat_template.jinja, chat_template.json, then tokenizer_config.json. What is asked
+    is given as text, and where the template drops that, as a list of parts, which those of some image models want.
+    """
+    config = _json(folder / "tokenizer_config.json")
+    template = _template_of(folder, config)
+    if not template:
+        return Template("none")
+    tokens = {name: _token(config.get(f"{name}_token")) for name in ("bos", "eos")}
+    told: list[dict[str, Any]] = []
+    with TemporaryDirectory(prefix="lqmf-template-") as place:
+        file = Path(place) / "request.json"
+        file.write_text(json.dumps({"template": template, "tokens": tokens}), encoding="utf-8")
+        child.run("lqmf.template_check", {"file": str(file)}, Path(place), told.append, quiet=True)
+    return from_json(Template, told[0]) if told else _ENDLESS
+
+
+def _render(template: str, tokens: Mapping[str, str]) -> Template:
+    parts = [{**turn, "content": [{"type": "text", "text": turn["content"]}]} for turn in _DIALOGUE]
+    text = _attempt(template, _DIALOGUE, tokens)
+    if text.state == "renders" or _attempt(template, parts, tokens).state != "renders":
+        return text
+    return Template("renders", "it renders a dialogue, given in parts")
+
+
+def _attempt(template: str, turns: Sequence[Mapping[str, Any]], tokens: Mapping[str, str]) -> Template:
+    from lqmf.inference import chat_template
+
+    try:
+        made = chat_template.render(template, turns, bos=tokens["bos"], eos=tokens["eos"])
+    except UsageError as error:
+        return Template("fails", error.message[:_LONGEST])
+    if _QUESTION not in made:
+        return Template("fails", "The model's chat template leaves out what the user says.")
+    return Template("renders", "it renders a dialogue")
+
+
+def _template_of(folder: Path, config: Mapping[str, Any]) -> str:
+    alone = folder / "chat_template.jinja"
+    if alone.is_file():
+        return alone.read_text(encoding="utf-8", errors="replace")
+    said = _json(folder / "chat_template.json").get("chat_template") or config.get("chat_template")
+    if isinstance(said, list):  # several by name
+        named = {str(entry.get("name")): entry.get("template") for entry in said if isinstance(entry, dict)}
+        said = named.get("default") or next(iter(named.values()), None)
+    return said if isinstance(said, str) else ""
+
+
+def _token(said: object) -> str:
+    """A special token as tokenizer_config.json has it: its text, or an object with its text."""
+    return str(said.get("content") or "") if isinstance(said, dict) else str(said or "")
+
+
+def _json(path: Path) -> Mapping[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return cast("Mapping[str, Any]", content) if isinstance(content, dict) else {}
+
+
+def main() -> int:
+    """The child's end: render what the request's file holds."""
+    send = child.claim_stdout()
+    child.end_with_parent()
+    resource.setrlimit(resource.RLIMIT_CPU, (_MOST_SECONDS, _MOST_SECONDS))
+    resource.setrlimit(resource.RLIMIT_AS, (_MOST_BYTES, _MOST_BYTES))
+    request = json.loads(Path(json.loads(sys.argv[1])["file"]).read_text(encoding="utf-8"))
+    send(to_json(_render(request["template"], request["tokens"])))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

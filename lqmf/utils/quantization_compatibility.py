@@ -1,0 +1,123 @@
+"""Which method can quantize a model here, and what stands in its way: one table, each no with a way out.
+
+Asks every backend's `available` and `check`, and adds what a configuration and the weights' headers alone tell: how
+far weights that are quantized already can be read, and which matrices llama.cpp has to give a larger type. Fetches
+nothing; knows no memory and no disk.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lqmf.fit.geometry import text_part
+from lqmf.hub.safetensors_header import TensorShape, tensors
+from lqmf.quantization.base import Backend
+from lqmf.quantization.gguf.check import is_mixture
+from lqmf.quantization.gguf.prequantized import quantized
+from lqmf.records import Hardware, ModelInfo, Verdict
+from lqmf.units import file_size
+
+TITLES = {"gptq": "GPTQ", "bnb": "bitsandbytes"}  # methods that are no backend here yet
+ENCODERS = ("ForMaskedLM", "ForSequenceClassification", "ForTokenClassification", "EncoderModel", "BertModel")
+
+# What llama.cpp takes for a matrix whose rows a block of 256 does not divide, with bits a weight before and after
+# (`tensor_type_fallback` in its src/llama-quant.cpp); by the beginning of the type's name, longer ones first.
+FALLBACKS: Mapping[str, tuple[str, float, float]] = {
+    "IQ4_XS": ("IQ4_NL", 4.25, 4.5), "IQ3": ("IQ4_NL", 3.44, 4.5), "IQ2": ("IQ4_NL", 2.5, 4.5),
+    "IQ1": ("IQ4_NL", 1.75, 4.5), "Q2_K": ("Q4_0", 2.625, 4.5), "Q3_K": ("Q4_0", 3.4375, 4.5),
+    "Q4_K": ("Q5_0", 4.5, 5.5), "Q5_K": ("Q5_1", 5.5, 6.0), "Q6_K": ("Q8_0", 6.5625, 8.5),
+}  # fmt: skip
+BLOCK = 256
+_NOT_TEXT = re.compile(r"vision|visual|audio|multi_?modal|mm_projector|conv|embed_positions|wpe")  # left as they are
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method's answer."""
+
+    method: str
+    title: str
+    verdict: Verdict
+
+
+def compatibility(
+    backends: Mapping[str, Backend],
+    info: ModelInfo,
+    hardware: Hardware,
+    *,
+    type: str | None = None,
+    skeleton: Path | None = None,
+) -> tuple[Row, ...]:
+    """Every method's answer, those that are installed first. `type` is asked about where it is the method's own;
+    `skeleton` is a folder with the headers of the weights, whose contents may be holes. Raises LqmfError for it."""
+    shapes = tensors(skeleton) if skeleton else ()
+    rows = [Row(name, each.title, _verdict(each, info, hardware, type, shapes)) for name, each in backends.items()]
+    for method in TITLES.keys() - backends.keys():
+        reason = f"This version cannot quantize with {TITLES[method]} yet."
+        rows.append(Row(method, TITLES[method], Verdict("no", reason, "Take gguf: `--method gguf`.")))
+    return tuple(sorted(rows, key=lambda row: (row.method not in backends, row.method)))
+
+
+def _verdict(
+    backend: Backend, info: ModelInfo, hardware: Hardware, type: str | None, shapes: Sequence[TensorShape]
+) -> Verdict:
+    available = backend.available()
+    if available.answer == "no":
+        return available
+    own = type if type in backend.types else None
+    verdict = backend.check(info, hardware, own)
+    if verdict.answer == "no" or backend.name != "gguf":
+        return verdict
+    if own and (cost := fallback(info, own, shapes)):
+        otherwise = backend.check(info, hardware)
+        doubts = [otherwise.reason] if otherwise.answer == "but" else []
+        return Verdict("but", " ".join([*doubts, cost]), otherwise.remedy)
+    return verdict
+
+
+def traits(info: ModelInfo) -> tuple[str, ...]:
+    """What kind of model the configuration describes, in words."""
+    config, inner = info.config, text_part(info.config)
+    found = ["encoder-decoder" if config.get("is_encoder_decoder") else "encoder" if _encodes(info) else "decoder"]
+    if is_mixture(config):
+        experts = inner.get("num_local_experts") or inner.get("n_routed_experts") or inner.get("num_experts")
+        used = inner.get("num_experts_per_tok") or inner.get("experts_per_token") or inner.get("num_experts_per_token")
+        found.append(f"{experts} experts" + (f", {used} of them for each token" if used else ""))
+    if inner.get("tie_word_embeddings", config.get("tie_word_embeddings")):
+        found.append("its output shares the embedding")
+    if method := quantized(config).get("quant_method"):
+        found.append(f"quantized already ({method})")
+    return tuple(found)
+
+
+def _encodes(info: ModelInfo) -> bool:
+    return bool(info.architecture) and str(info.architecture).endswith(ENCODERS)
+
+
+def fallback(info: ModelInfo, type: str, shapes: Sequence[TensorShape]) -> str | None:
+    """Which matrices cannot be of `type` since their rows do not divide into blocks, and what that costs; None where
+    all do, where the type has small blocks, or where the shapes are those of weights that are quantized already. The
+    bytes are those of the type's main tensors."""
+    family = next((name for name in FALLBACKS if type.startswith(name)), None)
+    plain = [] if quantized(info.config) else [shape for shape in shapes if not _NOT_TEXT.search(shape.name)]
+    matrices = [(shape, _row(info, shape)) for shape in plain if len(shape.shape) > 1]
+    misfits = [(shape, row) for shape, row in matrices if row % BLOCK]
+    if family is None or not misfits:
+        return None
+    instead, bits, larger = FALLBACKS[family]
+    weights = sum(shape.elements for shape, _ in misfits)
+    share = weights / sum(shape.elements for shape, _ in matrices)
+    rows = " or ".join(str(row) for row in sorted({row for _, row in misfits}))
+    return (
+        f"{len(misfits)} of {len(matrices)} matrices ({share:.0%} of the weights) have rows of {rows}, which blocks of "
+        f"{BLOCK} do not divide: they become {instead}, about {file_size(weights * (larger - bits) / 8)} more."
+    )
+
+
+def _row(info: ModelInfo, shape: TensorShape) -> int:
+    """The length of a row as a GGUF has it: the last dimension, but the first in GPT-2's transposed layers."""
+    transposed = info.model_type == "gpt2" and ".c_" in shape.name
+    return shape.shape[0 if transposed else -1]
