@@ -1,13 +1,14 @@
 """What was predicted of a model and what it really took: memory by kind, resident memory, tokens a second.
 
-    python bench/fit.py [--sizes 0.1 0.5 1] [--types Q4_K_M Q8_0] [--models llama qwen2 qwen3moe] [--runs 3]
+    python bench/fit.py [--sizes 0.1 0.5 1] [--types Q4_K_M Q8_0] [--models llama qwen2 qwen3moe] [--runs 3] [--once]
 
 Synthetic models of three architectures, and the bundled demo. Predictions come as for a model that is not here:
 `Backend.needs` reads a folder whose weights are holes. Measurements come from llama.cpp's log when the file is loaded,
 and from the task that tests artifacts, in a worker. Its speeds are medians; of several tests the quickest counts, as
 calibrating takes the quickest run: on a machine that others use, the rest is theirs. The machine is calibrated before
-each model, and the median of these calibrations predicts. The synthetic files hold random blocks in the types that
-llama.cpp itself would choose; they and the folders are kept in the temporary folder.
+each model (`--once`: before the first, which is enough for memory), and the median of these calibrations predicts. The
+synthetic files hold random blocks in the types that llama.cpp itself would choose; they and the folders are kept in the
+temporary folder.
 """
 
 from __future__ import annotations
@@ -112,16 +113,21 @@ def main() -> int:
     folder = options.work
     folder.mkdir(parents=True, exist_ok=True)
     print(f"{machine()}\ncontext {CONTEXT}, cache f16, each prediction beside its measurement and the error of it\n")
-    made, calibrations, measured = [], [], []
+    made, calibrations, measured, shown = [], [], [], []
     for model in files(options, folder):
+        if not (calibrations and options.once):
+            calibrations.append(from_json(Calibration, worker("calibrate", {}, folder)["calibration"]))
         made.append(model)
-        calibrations.append(from_json(Calibration, worker("calibrate", {}, folder)["calibration"]))
         measured.append(measure(model[-1], options.runs, folder))
         print(f"{model[0]} {model[1]} measured, load {os.getloadavg()[0]:.1f}", file=sys.stderr, flush=True)
-    known = middle(calibrations)
-    return summarize(
-        [show(model, predict(known, model[2], model[1]), was) for model, was in zip(made, measured, strict=True)]
-    )
+        if options.once:
+            shown.append(show(model, predict(calibrations[0], model[2], model[1]), measured[-1]))
+    if not options.once:
+        known = middle(calibrations)
+        shown = [
+            show(model, predict(known, model[2], model[1]), was) for model, was in zip(made, measured, strict=True)
+        ]
+    return summarize(shown)
 
 
 def parse() -> argparse.Namespace:
@@ -130,6 +136,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--types", nargs="*", default=["Q4_K_M", "Q8_0"])
     parser.add_argument("--models", nargs="*", default=list(MODELS), choices=list(MODELS))
     parser.add_argument("--runs", type=int, default=3, help="tests of each model")
+    parser.add_argument("--once", action="store_true", help="calibrate before the first model only")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "lqmf-bench-fit")
     return parser.parse_args()
 

@@ -5,7 +5,7 @@ Everything is made on first use, so that a command pays only for what it needs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from lqmf.records import Hardware, ModelInfo, ModelRef
 if TYPE_CHECKING:
     from lqmf.agents.benchmark_agent import BenchmarkAgent
     from lqmf.agents.enhanced_decision_agent import EnhancedDecisionAgent
-    from lqmf.agents.executor_agent import ExecutorAgent
+    from lqmf.agents.executor_agent import Arrivals, ExecutorAgent
     from lqmf.agents.feedback_agent import FeedbackAgent
     from lqmf.agents.memory_agent import MemoryAgent
     from lqmf.agents.planner_agent import PlannerAgent
@@ -112,11 +112,15 @@ class App:
     def _gatherer(self) -> Gatherer:
         from lqmf.fit.gather import Gatherer
         from lqmf.hardware import cpu_name
+
+        return Gatherer(self._skeleton, self._history, cpu_name(), self.bus.publish)
+
+    @cached_property
+    def _skeleton(self) -> Callable[[ModelInfo], Awaitable[Path]]:
         from lqmf.hub.skeleton import skeleton
         from lqmf.quantization.gguf.toolchain import cache_dir
 
-        place = partial(skeleton, hub=self.hub, root=cache_dir() / "skeletons", models=self.workspace.models)
-        return Gatherer(place, self._history, cpu_name(), self.bus.publish)
+        return partial(skeleton, hub=self.hub, root=cache_dir() / "skeletons", models=self.workspace.models)
 
     def _history(self) -> list[dict[str, Any]]:
         """What was predicted and measured before; nothing where the store cannot be read."""
@@ -151,8 +155,27 @@ class App:
             self.runner,
             self.models.fetch,
             model_card,
+            arrivals=self._arrivals,
             max_retries=values.max_retries,
             save_plans=values.auto_save_plans,
+        )
+
+    @cached_property
+    def _arrivals(self) -> Arrivals:
+        from lqmf.agents.executor_agent import Arrivals
+        from lqmf.hub import download
+
+        place, options = self.workspace.models, download.TransferOptions(retry=self._retry)
+
+        async def passing(info: ModelInfo, used: Path, emit: Emit, job: str) -> Path:
+            return await download.fetch_passing(info, place, used, hub=self.hub, emit=emit, job=job, options=options)
+
+        return Arrivals(
+            self._skeleton,
+            partial(download.arrivals, dest_root=place),
+            passing,
+            lambda info, used: download.passing_bytes(info, place, used),
+            partial(download.forget_passing, dest_root=place),
         )
 
     @cached_property

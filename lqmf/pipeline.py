@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import hashlib
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import lqmf
 from lqmf import artifacts as shelf
 from lqmf import workspace
 from lqmf.agents.planner_agent import artifact_name
-from lqmf.errors import LqmfError, NotFound, UsageError
+from lqmf.errors import JobError, LqmfError, NotFound, UsageError
 from lqmf.events import Bus, Emit, JobStarted, Notice
 from lqmf.fit import predictions
 from lqmf.jobs.journal import hold, new_id
@@ -30,6 +32,7 @@ from lqmf.records import (
     Job,
     Manifest,
     ModelInfo,
+    ModelRef,
     Option,
     Outcome,
     QuantizationPlan,
@@ -44,7 +47,7 @@ from lqmf.records import (
 if TYPE_CHECKING:
     from lqmf.agents.benchmark_agent import BenchmarkAgent
     from lqmf.agents.enhanced_decision_agent import EnhancedDecisionAgent
-    from lqmf.agents.executor_agent import ExecutorAgent, ToTest
+    from lqmf.agents.executor_agent import ExecutorAgent, ToTest, Work
     from lqmf.agents.feedback_agent import FeedbackAgent
     from lqmf.agents.memory_agent import MemoryAgent
     from lqmf.fit.classes import SizeClass
@@ -128,49 +131,66 @@ class Pipeline:
     # ------------------------------------------------------------ quantize
 
     async def quantize(self, decision: Decision, ask: Ask, announce: Callable[[Planned], None]) -> Quantized:
-        """Plan, then carry out each plan as a job of its own, measured and recorded. Raises LqmfError."""
+        """Plan, then carry out each plan as a job of its own, measured and recorded. Raises LqmfError.
+
+        What the plans have in common is made once, by the first job.
+        """
         planned = await self.plan(decision, ask)
-        jobs, made = [], []
         for one in planned:
             announce(one)
             await self._planning.refuse_doomed(one, ask)
             self._memory.remember_plan(one.plan)
-            job = new_id()
-            jobs.append(job)
-            made.append(await self._carry_out(job, one.plan, one.info, 1))
+        jobs, made = [], []
+        with self._work_folder(planned[0].info.ref, planned[0].info.commit) as folder:
+            for place, one in enumerate(planned):
+                job, ahead = new_id(), tuple(later.plan for later in planned[place + 1 :])
+                jobs.append(job)
+                made.append(await self._carry_out(self._work(job, one.plan, one.info, folder, ahead=ahead)))
         return Quantized(tuple(jobs), tuple(made))
 
-    async def _carry_out(self, job: str, plan: QuantizationPlan, info: ModelInfo, attempt: int) -> Artifact:
-        """One job of ours alone: a second process that takes it up is refused before it touches anything."""
-        with hold(self._place.logs / f"{job}.job.lock"):
-            return self._fresh(await self._execute(job, plan, info, attempt))
+    @contextlib.contextmanager
+    def _work_folder(self, model: ModelRef, commit: str | None) -> Iterator[Path]:
+        """Where jobs on this model keep what they make on the way; one of its own while another process has that."""
+        key = work_key(model, commit)
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(hold(self._place.logs / f"{key}.work.lock"))
+            except JobError:
+                key = f"{key}-{new_id()}"
+            yield stack.enter_context(workspace.work(self._place.artifacts, key))
 
-    async def _execute(self, job: str, plan: QuantizationPlan, info: ModelInfo, attempt: int) -> Artifact:
+    async def _carry_out(self, work: Work) -> Artifact:
+        """One job of ours alone: a second process that takes it up is refused before it touches anything."""
+        with hold(self._place.logs / f"{work.job}.job.lock"):
+            self._memory.start_job(
+                Job(
+                    id=work.job,
+                    kind="quantize",
+                    title=f"{work.plan.model.id} as {work.plan.type or work.plan.method}",
+                    status="running",
+                    plan=to_json(work.plan),
+                    attempts=work.first_attempt,
+                    started_at=time.time(),
+                )
+            )
+            return self._fresh(await self._executor.execute(work))
+
+    def _work(self, job: str, plan: QuantizationPlan, info: ModelInfo, folder: Path, **more: Any) -> Work:
         from lqmf.agents.executor_agent import Work
 
-        self._memory.start_job(
-            Job(
-                id=job,
-                kind="quantize",
-                title=f"{plan.model.id} as {plan.type or plan.method}",
-                status="running",
-                plan=to_json(plan),
-                attempts=attempt,
-                started_at=time.time(),
-            )
-        )
-        work = Work(
+        return Work(
             job=job,
             plan=plan,
             info=info,
             name=artifact_name(plan),
+            folder=folder,
             test=self._test_published,
             published=self._published,
             replan=self._planning.on_cpu,
             missing=self._models.missing,
-            first_attempt=attempt,
+            streams=self._planning.streams(plan),
+            **more,
         )
-        return await self._executor.execute(work)
 
     def _published(self, artifact: Artifact, manifest: Manifest) -> None:
         self._memory.remember_artifact(artifact, manifest)
@@ -211,14 +231,16 @@ class Pipeline:
         from lqmf.agents.executor_agent import ToTest
 
         log = self._executor.log(job)
-        with workspace.scratch(self._place.artifacts, job) as scratch:
-            base, reason = await self._base(job, log, artifact, scratch)
+        with contextlib.ExitStack() as stack:
+            base, reason = await self._base(job, log, artifact, stack)
             told = {} if artifact.foreign else _manifest(artifact).plan.get("prediction") or {}
             what = ToTest(job, log, artifact, base, reason, depth, 0.0, predicted=told)
             return await self._test_published(what, self._bus.publish)
 
-    async def _base(self, job: str, log: str, artifact: Artifact, scratch: Path) -> tuple[Path | None, str | None]:
-        """The source as a 16-bit GGUF, or why there is none to compare with."""
+    async def _base(
+        self, job: str, log: str, artifact: Artifact, stack: contextlib.ExitStack
+    ) -> tuple[Path | None, str | None]:
+        """The source as a GGUF, for as long as `stack` is open, or why there is none to compare with."""
         if artifact.foreign:
             return None, "its source is not known: it was not made by LQMF"
         manifest = _manifest(artifact)
@@ -227,8 +249,10 @@ class Pipeline:
             return None, f"its source, {manifest.model.id}, is not on this machine"
         if changed := await asyncio.to_thread(_changed, manifest, source):
             return None, f"its source has changed since: {changed} is another file now"
+        folder = stack.enter_context(self._work_folder(manifest.model, manifest.commit))
         # What a manifest says is no permission: a model's own Python is not run to measure an artifact.
-        params = {"source": str(source), "scratch": str(scratch), "name": workspace.safe_name(manifest.model.id)}
+        plan = {**manifest.plan, "allow_remote_code": False}
+        params = {"plan": plan, "source": str(source), "work": str(folder)}
         result = await self._runner.run(Task(job, "convert", params, log), self._bus.publish)
         return Path(result["base"]), None
 
@@ -331,7 +355,8 @@ class Pipeline:
         else:
             pinned = dataclasses.replace(plan.model, revision=plan.commit or plan.model.revision)
             info = dataclasses.replace(await self._planning.inspect(pinned, ask), ref=plan.model)
-            artifact = await self._carry_out(row["id"], plan, info, attempt)
+            with self._work_folder(info.ref, info.commit) as folder:
+                artifact = await self._carry_out(self._work(row["id"], plan, info, folder, first_attempt=attempt))
         return Quantized((row["id"],), (self._fresh(artifact),))
 
     async def _finish_test(self, job: str, artifact: Artifact, depth: str, attempt: int) -> None:
@@ -377,6 +402,17 @@ def _changed(manifest: Manifest, source: Path) -> str | None:
 
 def _is(file: Path, sha256: str) -> bool:
     return file.is_file() and workspace.sha256(file) == sha256
+
+
+def work_key(model: ModelRef, commit: str | None) -> str:
+    """What names the work on exactly these files: a commit, or of a local folder its files as they are now."""
+    seen = [model.kind, model.id, commit, lqmf.__version__]
+    if model.kind == "local":
+        seen.append(model.path)
+        for file in sorted(Path(model.path or "").iterdir()):
+            status = file.stat()
+            seen.append(f"{file.name} {status.st_size} {status.st_mtime_ns}")
+    return hashlib.sha256(repr(seen).encode()).hexdigest()[:16]
 
 
 def _supersedes(artifact: Mapping[str, Any], job: Mapping[str, Any]) -> bool:

@@ -36,6 +36,7 @@ from lqmf.preflight import Facts, Finding, Preflight, Tokenizer
 from lqmf.quantization.gguf.needs import tokenizer as header_tokenizer
 from lqmf.records import Decision, Hardware, ModelInfo, ModelRef, Option, QuantizationPlan, Question, Utterance
 from lqmf.template_check import Template, template_verdict
+from lqmf.units import GB, parse_file_size
 from lqmf.utils.quantization_compatibility import compatibility
 
 if TYPE_CHECKING:
@@ -124,8 +125,7 @@ class Planning:
             info = await self.inspect(self._models.resolve(str(slots["model"])), ask)
             self._memory.remember_model(info)
             try:
-                types = _types(slots)
-                return [await self._plan_one({**slots, "type": name}, info, decision.intent, ask) for name in types]
+                return [await self._plan_one(one, info, decision.intent, ask) for one in _each_type(slots)]
             except _AnotherModel as change:
                 slots = dict(change.slots)
 
@@ -153,7 +153,10 @@ class Planning:
             else:
                 request = _answered(request, question, accepted(reply))
             request = dataclasses.replace(request, fit=await self._fitting(request.slots, info, request.hardware))
-        return self._planned(request)
+        planned = self._planned(request)
+        backend = self._backends[planned.plan.method]
+        await asyncio.to_thread(backend.vet, planned.plan, request.info, request.fit.folder)
+        return planned
 
     def _planned(self, request: Request) -> Planned:
         plan = self._planner.plan(request, new_id())
@@ -196,6 +199,10 @@ class Planning:
         hardware = self._hardware()
         return {size: self._planner.general(slots, hardware, fit) for size, fit in fits.items()}
 
+    def streams(self, plan: QuantizationPlan) -> bool:
+        """Whether work on `plan` begins before all weights are there."""
+        return self._backends[plan.method].streams
+
     # ------------------------------------------------------------ metadata
 
     async def inspect(self, ref: ModelRef, ask: Ask) -> ModelInfo:
@@ -228,7 +235,7 @@ class Planning:
     async def preflight(self, decision: Decision, ask: Ask) -> Preflight:
         """What can be said before a byte of weights is fetched. Raises LqmfError for a model that cannot be found."""
         slots = _said(await self._with_model(decision.slots, ask))
-        slots["type"] = _types(slots)[0]
+        slots = _each_type(slots)[0]
         info = await self._models.inspect(self._models.resolve(str(slots["model"])))
         asked = asyncio.ensure_future(self._published(info.ref))
         try:
@@ -248,7 +255,8 @@ class Planning:
                 planned = self._planned(await self._request(_said(slots), info, "preflight"))
             except LqmfError as refused:
                 error = refused
-        return await asyncio.to_thread(self._facts, info, planned, slots.get("type")), error
+        counted = planned.info if planned else info
+        return await asyncio.to_thread(self._facts, counted, planned, slots.get("type")), error
 
     async def refuse_doomed(self, planned: Planned, ask: Ask) -> None:
         """Ask before a job that cannot succeed. Raises the error that it would end with, where the answer is no."""
@@ -321,15 +329,27 @@ def _doomed(finding: Finding) -> Question:
 
 
 def _said(slots: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in slots.items() if value is not None}
+    """What was said; a folder or file that was named so that it is found again from anywhere."""
+    said = {name: value for name, value in slots.items() if value is not None}
+    for name in ("calibration", "adapter"):
+        if name in said and not str(said[name]).startswith("hub:"):
+            said[name] = str(Path(said[name]).expanduser().absolute())
+    return said
 
 
-def _types(slots: Mapping[str, Any]) -> list[str | None]:
-    """The types asked for: none said, one, or a list ("Q4_K_M,Q8_0")."""
+def _each_type(slots: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The slots for each type asked for: none said, one, or a list ("Q4_K_M,Q8_0,auto@4.2GB"). Raises UsageError."""
     said = slots.get("type")
-    if not said:
-        return [None]
-    return [part.strip() for part in said.split(",")] if isinstance(said, str) else list(said)
+    names = [part.strip() for part in said.split(",")] if isinstance(said, str) and said else list(said or [None])
+    return [{**slots, **_type(name)} for name in names]
+
+
+def _type(name: str | None) -> dict[str, Any]:
+    """One type as slots; a mix may name its size."""
+    if name is None or "@" not in name:
+        return {"type": name}
+    kind, _, size = name.partition("@")
+    return {"type": kind, "target_size_gb": parse_file_size(size) / GB}
 
 
 def _tokenizer(info: ModelInfo, needs: Needs | None) -> Tokenizer:
@@ -344,8 +364,10 @@ def _tokenizer(info: ModelInfo, needs: Needs | None) -> Tokenizer:
 
 
 def _unread_template(info: ModelInfo) -> Template:
-    there = "there is one" if info.has_chat_template else "its files could not be read yet"
-    return Template("unknown", there)
+    """What is known of the chat template without reading it: a folder that has none has none."""
+    if info.ref.kind == "hub" and not info.has_chat_template:
+        return Template("unknown", "its files could not be read yet")
+    return Template("unknown", "there is one") if info.has_chat_template else Template("none")
 
 
 def _free(place: Path) -> int:

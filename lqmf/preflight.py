@@ -214,17 +214,18 @@ def _costs(facts: Facts) -> Iterator[Finding]:
     plan = facts.plan
     if plan is None or plan.estimate is None:
         return
-    estimate = plan.estimate.with_download(facts.download_bytes)
-    yield _disk(estimate, facts, keep=plan.keep_16bit)
+    estimate = plan.estimate.with_download(facts.download_bytes, plan.estimate.kept_bytes)
+    yield _disk(estimate, facts, plan)
     yield _memory(estimate, facts.hardware)
     if estimate.seconds is not None:
         took = duration(estimate.seconds)
         yield Finding("time", "yes", f"about {took} to quantize, plus downloading and testing")
 
 
-def _disk(estimate: Estimate, facts: Facts, *, keep: bool) -> Finding:
+def _disk(estimate: Estimate, facts: Facts, plan: QuantizationPlan) -> Finding:
     peak = estimate.disk_peak_bytes
-    end = peak if keep else estimate.size_bytes + estimate.download_bytes
+    source = 0 if plan.discard_source else estimate.download_bytes
+    end = peak if plan.keep_16bit else estimate.size_bytes + source
     free = f"{file_size(facts.disk_free_bytes)} are free in {facts.place}"
     detail = f"{file_size(peak)} on the way, {file_size(end)} at the end; {free}"
     if peak <= facts.disk_free_bytes:

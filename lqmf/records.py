@@ -298,11 +298,15 @@ class Estimate:
     ram_peak_bytes: int
     seconds: float | None = None
     download_bytes: int = 0
+    kept_bytes: int | None = None  # of the download, the most that lies on the disk at once; None: all of it
 
-    def with_download(self, download_bytes: int) -> Estimate:
-        """The same work with so much still to be fetched: the files stay beside what is made."""
-        work = self.disk_peak_bytes - self.download_bytes
-        return dataclasses.replace(self, download_bytes=download_bytes, disk_peak_bytes=work + download_bytes)
+    def with_download(self, download_bytes: int, kept_bytes: int | None = None) -> Estimate:
+        """The same work with so much still to be fetched; the files stay beside what is made, but for what passes."""
+        before = self.download_bytes if self.kept_bytes is None else self.kept_bytes
+        after = download_bytes if kept_bytes is None else min(kept_bytes, download_bytes)
+        peak = self.disk_peak_bytes - before + after
+        kept = None if kept_bytes is None else after
+        return dataclasses.replace(self, download_bytes=download_bytes, kept_bytes=kept, disk_peak_bytes=peak)
 
 
 @dataclass(frozen=True)
@@ -321,7 +325,13 @@ class QuantizationPlan:
     memory_bytes: int | None = None
     priority: str | None = None
     cpu_fallback: bool = False
-    calibration: str | None = None
+    calibration: str | None = None  # a text, or an importance matrix in llama.cpp's GGUF format; None: built-in text
+    imatrix: bool = False  # whether an importance matrix guides the quantization
+    target_bytes: int | None = None  # of the file, where each tensor's type is chosen for that size (type "auto")
+    keep: tuple[str, ...] = ()  # tensors whose type is fixed, as `--keep output=Q8_0` says it
+    base: Literal["F16", "Q8_0"] | None = None  # what is made on the way to calibrate on and to measure against
+    discard_source: bool = False  # each downloaded shard goes once its tensors are done
+    adapter: str | None = None  # a LoRA's folder, merged into the weights on the way
     keep_16bit: bool = False
     allow_remote_code: bool = False
     test: Literal["none", "quick", "comprehensive"] = "quick"
@@ -392,6 +402,8 @@ class Manifest:
     source_size_bytes: int
     license: str | None = None  # the source model's, as the Hub spells it
     run: Mapping[str, Any] = field(default_factory=dict)
+    imatrix: Mapping[str, Any] | None = None  # its text, hash and settings
+    tensors: Mapping[str, str] = field(default_factory=dict)  # each tensor's type
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lqmf.errors import LqmfError, NotFound, UsageError
+from lqmf.errors import LqmfError, ModelError, NotFound, UsageError
 
 HIDDEN = ".building-"  # folders under construction: nothing that starts so is an artifact
 FOREIGN_KEYS = ("model_type", "architectures")  # a config.json with these is a model's, not ours
@@ -203,6 +203,16 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def take(file: Path, target: Path) -> None:
+    """`file` under a second name, or where the disk has no such thing a copy of it. Replaces `target`."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(file, target)
+    except OSError:
+        shutil.copyfile(file, target)
+
+
 def file_entries(folder: Path, names: Iterable[str] | None = None) -> list[dict[str, Any]]:
     """Files of an artifact (all but its manifest, or those named) with size and SHA-256, in order of path."""
     everything = (p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST)
@@ -242,3 +252,21 @@ def scratch(folder: Path, job: str) -> Iterator[Path]:
         yield place
     finally:
         shutil.rmtree(place, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def work(folder: Path, key: str) -> Iterator[Path]:
+    """A hidden folder for what is made on the way, removed at the end. After an error or a kill it stays, for the next
+    try with the same `key` to go on from, unless the error says that no try can succeed."""
+    place = folder / f"{HIDDEN}work-{key}"
+    place.mkdir(parents=True, exist_ok=True)
+    try:
+        yield place
+    except (ModelError, UsageError):
+        shutil.rmtree(place, ignore_errors=True)
+        raise
+    except BaseException:
+        with contextlib.suppress(OSError):
+            place.rmdir()  # only when nothing was made
+        raise
+    shutil.rmtree(place, ignore_errors=True)

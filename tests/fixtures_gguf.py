@@ -46,15 +46,16 @@ def _cache() -> Path:
 
 
 def _make(type_name: str, folder: Path, target: Path) -> None:
-    from lqmf.quantization.gguf import convert, quantize
+    from lqmf.quantization.gguf.types import LAYOUTS
+    from tests.quantization import official
+    from tests.quantization.bases import make_base
 
     with tempfile.TemporaryDirectory(dir=folder) as place:
         scratch = Path(place)
         if type_name == "F16":
-            made = convert.make_base(DEMO, scratch, _ignore, name="demo").path
+            made = make_base(DEMO, scratch, _ignore, name="demo").path
         else:
-            made = scratch / target.name
-            quantize.quantize(demo_gguf("F16"), made, type_name, _ignore)
+            made = official.quantized(demo_gguf("F16"), scratch / target.name, LAYOUTS[type_name].ftype)
         made.rename(target)
 
 

@@ -30,7 +30,7 @@ def at(hub: LocalHub, **more: str) -> dict[str, str]:
 
 def visible(root: Path) -> list[str]:
     folder = root / "quantized-models"
-    return [p.name for p in folder.iterdir()] if folder.is_dir() else []
+    return [p.name for p in folder.iterdir() if not p.name.startswith(".")] if folder.is_dir() else []
 
 
 def weights_asked(hub: LocalHub) -> int:
@@ -168,3 +168,45 @@ def test_control_characters_in_a_models_files_do_not_reach_the_terminal(hub, tmp
         done = lqmf(tmp_path / "home", *arguments, env=at(hub))
         assert "\x1b" not in done.stdout + done.stderr, arguments
         assert "\x07" not in done.stdout + done.stderr, arguments
+
+
+def test_a_source_that_is_discarded_leaves_the_same_artifact_and_nothing_else_also_after_a_kill(hub, tmp_path):
+    hub.add_repo("ada/demo", DEMO_FOLDER)
+    kept, passed = tmp_path / "kept", tmp_path / "passed"
+    assert lqmf(kept, *QUANTIZE, "--no-imatrix", env=at(hub)).returncode == 0
+    hub.fail("*.safetensors", "slow", times=8, bytes_per_second=1_000_000)
+    chat = subprocess.Popen(
+        command(passed, *QUANTIZE, "--discard-source"),
+        env=environment(passed, **at(hub)), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    wait_until(lambda: list(passed.glob("quantized-models/.building-work-*/*.part")), chat)
+    chat.kill()
+    chat.wait()
+    assert lqmf(passed, *QUANTIZE, "--discard-source", env=at(hub)).returncode == 0
+    [one], [two] = kept.glob("quantized-models/*/*.gguf"), passed.glob("quantized-models/*/*.gguf")
+    assert one.read_bytes() == two.read_bytes()
+    assert not list(passed.glob("models/**/*.safetensors"))
+    receipt = json.loads((two.parent / "receipt.json").read_text())
+    assert receipt["kl_divergence"] is None
+    plan = json.loads((two.parent / "manifest.json").read_text())["plan"]
+    assert "compares with nothing" in json.dumps(plan["choices"])
+
+
+def wait_until(happened, chat: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 60
+    while not happened():
+        assert chat.poll() is None, "the chat ended before"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_several_types_come_out_of_one_download_and_one_reading(hub, tmp_path):
+    hub.add_repo("ada/demo", DEMO_FOLDER)
+    types = ("--type", "Q6_K,Q8_0", "--test", "none", "--yes")
+    made = document(tmp_path, "quantize", "ada/demo", *types, env=at(hub))
+    assert [artifact["type"] for artifact in made["artifacts"]] == ["Q6_K", "Q8_0"]
+    logs = "".join(path.read_text() for path in (tmp_path / "logs").glob("*.jsonl"))
+    assert logs.count('"title": "Quantizing to Q6_K, Q8_0"') == 1
+    assert logs.count("Quantizing to") == 1
+    assert weights_asked(hub) < 1.1 * (DEMO_FOLDER / "model.safetensors").stat().st_size

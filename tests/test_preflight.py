@@ -208,6 +208,7 @@ def test_each_obstacle_has_its_own_words_and_a_way_out_and_is_said_once(case: st
         (replace(GOOD, download_bytes=5_000_000_000), "download", "yes", "the rest is here"),
         (replace(GOOD, hardware=Hardware("c", 2, 4 * GIB, GIB)), "memory", "but", "1.0 GB of 4.0 GB"),
         (replace(GOOD, plan=replace(PLAN, keep_16bit=True)), "disk", "yes", "33.4 GB on the way, 33.4 GB at the end"),
+        (replace(GOOD, plan=replace(PLAN, discard_source=True)), "disk", "yes", "4.4 GB at the end"),
         (
             replace(GOOD, solution=solution(candidate(gpu_layers=33))),
             "fit",

@@ -22,7 +22,7 @@ from lqmf import __version__, artifacts, workspace
 from lqmf.errors import DiskFull, GpuOutOfMemory, JobCancelled, JobError, LqmfError, OutOfMemory, RateLimited, of_system
 from lqmf.events import AttemptFailed, Bus, Emit, JobFinished, JobStarted, Notice, StageFinished, StageStarted
 from lqmf.jobs.runner import Runner
-from lqmf.quantization.base import Built
+from lqmf.quantization.base import Built, Source
 from lqmf.records import (
     Artifact,
     FileEntry,
@@ -45,6 +45,19 @@ Fetch = Callable[[ModelInfo, Emit, str], Awaitable[Path]]
 
 
 @dataclass(frozen=True)
+class Arrivals:
+    """How work begins before all files are there: `skeleton` gives a model's folder with its weights' headers alone,
+    `folders` says where the weights appear, `passing` fetches file after file for a reader that removes each when done
+    (see `Source.used`), which takes `passing_bytes` of disk; `forget` removes what passing left."""
+
+    skeleton: Callable[[ModelInfo], Awaitable[Path]]
+    folders: Callable[[ModelInfo], tuple[Path, ...]]
+    passing: Callable[[ModelInfo, Path, Emit, str], Awaitable[Path]]
+    passing_bytes: Callable[[ModelInfo, Path], int]
+    forget: Callable[[ModelInfo], None]
+
+
+@dataclass(frozen=True)
 class ToTest:
     """What a test needs to know. `base` is the 16-bit source GGUF, or None with the reason why not."""
 
@@ -63,16 +76,20 @@ class ToTest:
 
 @dataclass(frozen=True)
 class Work:
-    """One job to carry out. `name` is the artifact's wanted name; `replan` gives the CPU's plan for a GPU's."""
+    """One job to carry out. `name` is the artifact's wanted name; `folder` holds what is made on the way, for this job
+    and those of `ahead` that follow it; `replan` gives the CPU's plan for a GPU's."""
 
     job: str
     plan: QuantizationPlan
     info: ModelInfo
     name: str
+    folder: Path
     test: Callable[[ToTest, Emit], Awaitable[Receipt]]
     published: Callable[[Artifact, Manifest], None]
     replan: Callable[[QuantizationPlan, str], QuantizationPlan]
     missing: Callable[[ModelInfo], int]  # bytes still to download
+    streams: bool = False  # whether the plan's backend begins before all weights are there
+    ahead: tuple[QuantizationPlan, ...] = ()
     first_attempt: int = 1
 
 
@@ -94,6 +111,7 @@ class ExecutorAgent:
         fetch: Fetch,
         card: Callable[[Artifact, Manifest, Mapping[str, Any]], str],
         *,
+        arrivals: Arrivals | None = None,
         max_retries: int,
         save_plans: bool = True,
     ) -> None:
@@ -102,6 +120,7 @@ class ExecutorAgent:
         self._runner = runner
         self._fetch = fetch
         self._card = card
+        self._arrivals = arrivals
         self._max_retries = max_retries
         self._save_plans = save_plans
 
@@ -190,14 +209,9 @@ class ExecutorAgent:
         started = time.monotonic()
         self._started(work, count)
         self.check_room(work)
-        async with self._stage(work.job, "download"):
-            source = await self._fetch(work.info, self._bus.publish, work.job)
-        with workspace.scratch(self._place.artifacts, work.job) as scratch:
-            making_since = time.monotonic()
-            artifact, base = await self._make(work, source, scratch)
-            making = {"quantize_seconds": time.monotonic() - making_since}
-            base = self._keep(work.plan, base)
-            await self._measure(work, count, artifact, base, time.monotonic() - started, making)
+        artifact, base, making = await self._fetch_and_make(work)
+        base = self._keep(work.plan, base)
+        await self._measure(work, count, artifact, base, time.monotonic() - started, making)
         return artifact
 
     def _started(self, work: Work, count: _Count) -> None:
@@ -206,17 +220,60 @@ class ExecutorAgent:
 
     # ------------------------------------------------------------ stages
 
-    async def _make(self, work: Work, source: Path, scratch: Path) -> tuple[Artifact, Path | None]:
+    async def _fetch_and_make(self, work: Work) -> tuple[Artifact, Path | None, Mapping[str, float]]:
+        """The artifact, what to measure it against, and how long making took where that was all that was done."""
         out = workspace.building(self._place.artifacts, work.job)
         try:
-            params = {"plan": to_json(work.plan), "source": str(source), "out": str(out), "scratch": str(scratch)}
-            result = await self._runner.run(Task(work.job, "quantize", params, self.log(work.job)), self._bus.publish)
-            built = from_json(Built, result)
+            if self._arrivals and work.streams and work.missing(work.info):
+                folder, built = await self._as_it_arrives(work, self._arrivals, out)
+                making: dict[str, float] = {}
+            else:
+                folder = await self._fetched(work, self._fetch(work.info, self._bus.publish, work.job))
+                since = time.monotonic()
+                built = await self._make(work, Source(folder), out)
+                making = {"quantize_seconds": time.monotonic() - since}
             async with self._stage(work.job, "publish"):
-                artifact = await _to_its_end(asyncio.to_thread(self._publish, work, built, source, out))
+                artifact = await _to_its_end(asyncio.to_thread(self._publish, work, built, folder, out))
+            if self._arrivals and work.plan.discard_source:
+                self._arrivals.forget(work.info)
         finally:
             shutil.rmtree(out, ignore_errors=True)
-        return artifact, Path(built.base) if built.base else None
+        return artifact, Path(built.base) if built.base else None, making
+
+    async def _as_it_arrives(self, work: Work, arrivals: Arrivals, out: Path) -> tuple[Path, Built]:
+        """Fetch and make at once. What fails first ends the other, and is raised."""
+        emit, used = self._bus.publish, _used(work)
+        source = Source(await arrivals.skeleton(work.info), arrivals.folders(work.info), used)
+        try:
+            async with asyncio.TaskGroup() as group:
+                made = group.create_task(self._make(work, source, out))
+                if used:
+                    fetch = arrivals.passing(work.info, used, emit, work.job)
+                else:
+                    fetch = self._fetch(work.info, emit, work.job)
+                fetched = group.create_task(self._fetched(work, fetch))
+                if used:  # what is made needs no file any more
+                    made.add_done_callback(lambda _made: fetched.cancel())
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        return source.folder if used else fetched.result(), made.result()
+
+    async def _fetched(self, work: Work, fetching: Awaitable[Path]) -> Path:
+        async with self._stage(work.job, "download"):
+            return await fetching
+
+    async def _make(self, work: Work, source: Source, out: Path) -> Built:
+        params = {
+            "plan": to_json(work.plan),
+            "ahead": to_json(work.ahead),
+            "source": str(source.folder),
+            "weights": [str(folder) for folder in source.weights],
+            "used": str(source.used) if source.used else None,
+            "out": str(out),
+            "work": str(work.folder),
+        }
+        result = await self._runner.run(Task(work.job, "quantize", params, self.log(work.job)), self._bus.publish)
+        return from_json(Built, result)
 
     def _publish(self, work: Work, built: Built, source: Path, out: Path) -> Artifact:
         """Write manifest, receipt and card, then make the folder visible. Raises JobError when weights are missing."""
@@ -255,6 +312,8 @@ class ExecutorAgent:
             source_size_bytes=work.info.weights_bytes,
             license=work.info.license,
             run={"device": work.plan.device, **(to_json(work.plan.run) if work.plan.run else {})},
+            imatrix=built.imatrix,
+            tensors=built.tensors,
         )
 
     async def _measure(
@@ -269,7 +328,7 @@ class ExecutorAgent:
         """Test a published artifact; its receipt and card are rewritten. Raises LqmfError; the artifact stays."""
         if work.plan.test == "none":
             return
-        reason = None if base else "no 16-bit source was kept"
+        reason = None if base else "its source was not kept to compare with"
         plan = work.plan
         log, told = self.log(work.job), plan.prediction
         architecture = work.info.architecture
@@ -288,13 +347,13 @@ class ExecutorAgent:
                 await work.test(dataclasses.replace(what, device="cpu"), self._bus.publish)
 
     def _keep(self, plan: QuantizationPlan, base: Path | None) -> Path | None:
-        """Where the 16-bit file is from now on: with the models when it is to be kept, else where it was."""
+        """Where the 16-bit file is from now on: with the models too when it is to be kept, else where it was."""
         if base is None or not plan.keep_16bit:
             return base
         name = f"{workspace.safe_name(plan.model.id)}-{plan.commit or 'local'}{base.suffix}"
         target = self._place.models / "16bit" / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(base, target)
+        workspace.take(base, target)
         self._bus.publish(Notice(text=f"The 16-bit file is kept: {target}"))
         return target
 
@@ -306,7 +365,9 @@ class ExecutorAgent:
 
         if work.plan.estimate is None:
             return
-        estimate = work.plan.estimate.with_download(work.missing(work.info))
+        used = _used(work)
+        arriving = self._arrivals.passing_bytes(work.info, used) if self._arrivals and used else None
+        estimate = work.plan.estimate.with_download(work.missing(work.info), arriving)
         self._place.artifacts.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(self._place.artifacts).free
         if estimate.disk_peak_bytes > free:
@@ -332,6 +393,11 @@ class ExecutorAgent:
         self._bus.publish(StageStarted(job=job, stage=stage))
         yield
         self._bus.publish(StageFinished(job=job, stage=stage, seconds=time.monotonic() - started))
+
+
+def _used(work: Work) -> Path | None:
+    """Where files of weights are marked that are not to stay."""
+    return work.folder / "used" if work.plan.discard_source else None
 
 
 def _entries(folder: Path, *names: str) -> tuple[FileEntry, ...]:

@@ -13,11 +13,13 @@ from pathlib import PurePath
 from typing import Any, Literal, Protocol, cast
 
 from lqmf.agents import planner_reasons as why
+from lqmf.agents.planner_making import Making, calibratable, largest_neighbours, making
 from lqmf.errors import DoesNotFit, ModelError, NotBuilt, UnsupportedModel, UsageError
-from lqmf.fit import budget, words
+from lqmf.fit import budget, mix, words
 from lqmf.fit.fitting import Fitting
 from lqmf.fit.needs import Needs
 from lqmf.quantization.base import Backend
+from lqmf.quantization.gguf.types import AUTO
 from lqmf.records import (
     Candidate,
     Choice,
@@ -27,8 +29,9 @@ from lqmf.records import (
     Option,
     QuantizationPlan,
     Question,
+    Source,
 )
-from lqmf.units import GIB, file_size, memory_size
+from lqmf.units import GB, GIB, file_size, memory_size
 from lqmf.utils.memory_optimizer import Machine, Solution, Wish
 from lqmf.utils.quantization_compatibility import TITLES
 
@@ -95,7 +98,7 @@ class PlannerAgent:
 
     def next_question(self, request: Request) -> Question | None:
         """The next thing that only the user can say, or None. Raises LqmfError for what cannot be done at all."""
-        backend = self.refuse(request.slots, request.info, request.hardware)
+        backend, request = self._ready(request)
         for ask in (self._contradiction, self._fit_question, self._type_question, self._no_gpu, self._start_question):
             question = ask(backend, request)
             if question and question.id not in request.asked:
@@ -111,7 +114,7 @@ class PlannerAgent:
 
     def _contradiction(self, backend: Backend, request: Request) -> Question | None:
         bits, name = request.slots.get("bits"), request.slots.get("type")
-        if bits is None or name is None or backend.types[name].bits == bits:
+        if bits is None or name in (None, AUTO) or backend.types[name].bits == bits:
             return None
         own = backend.types[name].bits
         options = [Option({"type": name, "bits": own}, f"{name}, which has {own} bits")]
@@ -222,16 +225,19 @@ class PlannerAgent:
 
     def plan(self, request: Request, identifier: str) -> QuantizationPlan:
         """The complete plan; what is still open takes its recommended value. Raises LqmfError."""
-        backend = self.refuse(request.slots, request.info, request.hardware)
+        backend, request = self._ready(request)
         solution = self._solve(backend, request)
         chosen = _best(solution)
-        device, _ = self._device(request)
+        device = self._device(request)[0]
+        made = self._making(backend, request, chosen)
         draft = dataclasses.replace(
-            self._draft(backend, request, chosen.type, identifier),
+            self._draft(backend, request, chosen, identifier),
             device=device,
             context=chosen.run.context,
             cpu_fallback=bool(request.slots.get("cpu_fallback", self._cpu_fallback)),
             test=request.slots.get("test", "quick"),
+            imatrix=made.imatrix.value,
+            base=made.base,
             run=chosen.run,
             candidates=solution.best,
         )
@@ -242,7 +248,7 @@ class PlannerAgent:
         learnt = request.fit.corrected(expected, backend.name, device)
         return dataclasses.replace(
             draft,
-            choices=self._choices(backend, request, draft, solution),
+            choices=self._choices(backend, request, draft, solution, made),
             estimate=dataclasses.replace(estimate, seconds=learnt.get("quantize_seconds")),
             prediction=learnt,
             uncorrected=expected,
@@ -250,11 +256,39 @@ class PlannerAgent:
 
     def _estimate(self, backend: Backend, request: Request, plan: QuantizationPlan) -> Estimate:
         needs = request.fit.needs[backend.name]
-        return backend.estimate(request.info, plan, request.hardware, needs).with_download(request.download_bytes)
+        estimate = backend.estimate(request.info, plan, request.hardware, needs)
+        kept = largest_neighbours(request.info) if plan.discard_source else None
+        return estimate.with_download(request.download_bytes, kept)
 
     def solution(self, request: Request) -> Solution:
         """All that there is to choose between, for what was said. Raises LqmfError."""
-        return self._solve(self.refuse(request.slots, request.info, request.hardware), request)
+        return self._solve(*self._ready(request))
+
+    def _ready(self, request: Request) -> tuple[Backend, Request]:
+        """The backend, and the request with the mix that was asked for among what there is to choose. Raises
+        LqmfError."""
+        backend = self.refuse(request.slots, request.info, request.hardware)
+        if request.slots.get("type") != AUTO:
+            return backend, request
+        fit = mix.with_mix(request.fit, backend.name, self._mix_bytes(backend, request))
+        return backend, dataclasses.replace(request, fit=fit)
+
+    def _mix_bytes(self, backend: Backend, request: Request) -> int:
+        """The size that a mix is made for: what was said, or that of the preset that would be chosen without it."""
+        slots, needs = request.slots, request.fit.needs[backend.name]
+        if size := slots.get("target_size_gb"):
+            return int(size * GB)
+        if (bits := slots.get("bits")) is not None and bits != int(bits):
+            return mix.target_bytes(needs, bits)
+        preset = backend.default_type(bits) if bits is not None else None
+        free = {**slots, "type": preset, "bits": None}
+        return _best(self._solve(backend, dataclasses.replace(request, slots=free))).file_bytes
+
+    def _making(self, backend: Backend, request: Request, chosen: Candidate) -> Making:
+        needs = request.fit.needs[backend.name] if backend.streams else None
+        keep = bool(request.slots.get("keep_16bit", self._keep_16bit))
+        test = request.slots.get("test", "quick")
+        return making(request, backend.types[chosen.type], needs, test=test, keep_16bit=keep)
 
     def general(self, slots: Mapping[str, Any], hardware: Hardware, fit: Fitting) -> Solution:
         """The same of a model that nobody named, whose `fit` stands for its size."""
@@ -263,22 +297,23 @@ class PlannerAgent:
         return fit.solve(self._there(slots, hardware, fit), budget.wish(slots, longest, types))
 
     def _choices(
-        self, backend: Backend, request: Request, plan: QuantizationPlan, solution: Solution
+        self, backend: Backend, request: Request, plan: QuantizationPlan, solution: Solution, made: Making
     ) -> tuple[Choice, ...]:
         kind, chosen = backend.types[plan.type], _best(solution)
         size = f"{why.parameters(request.info)}{request.info.architecture or 'unknown architecture'}"
         fallback = why.fallback(plan.cpu_fallback, plan.device)
-        width = f"{kind.name} stores {kind.bits_per_weight:.2f} bits per weight"
+        width = f"{kind.name} stores {self._width(backend, request, chosen):.2f} bits per weight"
         return (
             Choice("model", why.display(request.info.ref), size, "user"),
             Choice("method", backend.name, *why.method(request, backend)),
             Choice("type", plan.type, *why.type(request, solution)),
-            Choice("bits", kind.bits, width, why.whose(request, "bits")),
-            Choice("device", plan.device, self._device(request)[1], why.whose(request, "device")),
+            Choice("bits", plan.bits, width, why.whose(request, "bits")),
+            Choice("device", plan.device, *self._device(request)[1:]),
             Choice("context", chosen.run.context, why.context(request, chosen), why.whose(request, "context")),
             Choice("kv_cache", chosen.run.cache, why.cache(request, chosen), why.whose(request, "kv_type")),
             Choice("memory", memory_size(chosen.memory.total), self._why_memory(request, solution), "rules"),
             *self._where(request, chosen),
+            *(made.choices if backend.streams else ()),
             Choice("cpu_fallback", plan.cpu_fallback, fallback, why.whose(request, "cpu_fallback")),
             Choice("test", plan.test, why.test(plan.test), why.whose(request, "test")),
         )
@@ -294,15 +329,26 @@ class PlannerAgent:
             found.append(Choice("parallel", chosen.run.parallel, "chats at once, as you said", "user"))
         return found
 
-    def _draft(self, backend: Backend, request: Request, name: str, identifier: str) -> QuantizationPlan:
-        slots, memory = request.slots, request.slots.get("memory_gb")
+    def _width(self, backend: Backend, request: Request, chosen: Candidate) -> float:
+        """Bits per weight: a type's own, or of a mix what its size says."""
+        if chosen.type == AUTO:
+            return mix.bits_per_weight(request.fit.needs[backend.name], chosen.file_bytes)
+        return backend.types[chosen.type].bits_per_weight
+
+    def _draft(self, backend: Backend, request: Request, chosen: Candidate, identifier: str) -> QuantizationPlan:
+        slots, memory, mixed = request.slots, request.slots.get("memory_gb"), chosen.type == AUTO
+        kind = backend.types[chosen.type]
         return QuantizationPlan(
             id=identifier,
             model=request.info.ref,
             commit=request.info.commit,
             method=cast(Literal["gguf", "gptq", "bnb"], backend.name),
-            bits=backend.types[name].bits,
-            type=name,
+            bits=int(slots.get("bits") or self._width(backend, request, chosen)) if mixed else kind.bits,
+            type=chosen.type,
+            target_bytes=chosen.file_bytes if mixed else None,
+            keep=tuple(slots.get("keep") or ()),
+            discard_source=bool(slots.get("discard_source", False)),
+            adapter=slots.get("adapter"),
             format=cast(Literal["gguf", "safetensors"], backend.output_format),
             device="cpu",
             memory_bytes=int(memory * GIB) if memory else None,
@@ -335,16 +381,9 @@ class PlannerAgent:
     def _check_type(self, backend: Backend, name: str | None) -> None:
         if name is None:
             return
-        if name == "auto":
-            raise NotBuilt("This version cannot choose the type of each tensor by itself yet.", "Say `Q4_K_M`.")
         if name not in backend.types:
-            known = ", ".join(t.name for t in backend.types.values() if not t.needs_imatrix)
+            known = ", ".join(t.name for t in backend.types.values())
             raise UsageError(f"{backend.title} has no type {name}.", f"It has: {known}.")
-        if backend.types[name].needs_imatrix:
-            raise NotBuilt(
-                f"{name} needs an importance matrix, without which it loses too much; this version has none yet.",
-                f"Say `{backend.default_type(max(backend.types[name].bits, 2))}` instead.",
-            )
 
     def _types(self, backend: Backend, request: Request) -> frozenset[str]:
         """What may be chosen: the one said, those of the bits said, else all that quantize any model; without those
@@ -352,7 +391,8 @@ class PlannerAgent:
         slots = request.slots
         if name := slots.get("type"):
             return frozenset({name})
-        usable = {t.name for t in backend.types.values() if not t.needs_imatrix}
+        guided = calibratable(request, request.fit.needs[backend.name] if backend.streams else None)
+        usable = {t.name for t in backend.types.values() if t.name != AUTO and (guided or not t.needs_imatrix)}
         if (bits := slots.get("bits")) is not None:
             names = {n for n in usable if backend.types[n].bits == bits} | {backend.default_type(bits)}
         else:
@@ -405,15 +445,16 @@ class PlannerAgent:
             f"Say `at most {sizes[smallest] / 1e6 + 1:.0f} MB`, or take a smaller model.",
         )
 
-    def _device(self, request: Request) -> tuple[Literal["cpu", "gpu"], str]:
+    def _device(self, request: Request) -> tuple[Literal["cpu", "gpu"], str, Source]:
+        """Where it is made and measured, why, and whose choice that is."""
         said = request.slots.get("device")
         if said == "gpu" and not request.hardware.gpus:
-            return "cpu", "made and measured here, where there is no GPU; planned for one"
+            return "cpu", "made and measured here, where there is no GPU; planned for one", "rules"
         if said:
-            return said, "as you said"
+            return said, "as you said", why.whose(request, "device")
         if request.hardware.gpus:
-            return "gpu", f"{request.hardware.gpus[0].name} is there"
-        return "cpu", "there is no GPU here"
+            return "gpu", f"{request.hardware.gpus[0].name} is there", "rules"
+        return "cpu", "there is no GPU here", "rules"
 
     def _why_memory(self, request: Request, solution: Solution) -> str:
         if solution.recommended is None:

@@ -54,7 +54,7 @@ def context(request: Request, chosen: Candidate) -> str:
     if request.slots.get("fit") == "context":
         return LET_GO
     if said and limit and said > limit:
-        return f"you said {said}, but the model was trained for {limit} tokens"
+        return f"you said {said:,}, but the model was trained for {limit:,} tokens"
     if said:
         return "as you said"
     trained = f"the model was trained for {limit:,}" if limit else "what it was trained for is not known"
@@ -67,7 +67,11 @@ def cache(request: Request, chosen: Candidate) -> str:
         return LET_GO
     if request.slots.get("kv_type"):
         return "as you said"
-    return "no loss" if chosen.run.cache == "f16" else "a smaller cache makes room for better weights or more context"
+    if chosen.run.cache == "f16":
+        return "no loss"
+    if request.slots.get("priority") == "size":
+        return "a smaller cache takes less memory"
+    return "a smaller cache makes room for better weights or more context"
 
 
 def fallback(fallback: bool, device: str) -> str:

@@ -49,8 +49,14 @@ def usage(error: TyperException) -> UsageError:
     """A mistake on the command line, as typer found it, in our words and with where to read on."""
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "lqmf"
-    message = error.format_message().removeprefix("Value error, ").rstrip(".")
+    message = error.format_message().replace("Value error, ", "", 1).rstrip(".")
     return UsageError(f"{message}.", f"`{command} --help` shows how it is used.")
+
+
+def is_of_an_option(error: TyperException) -> bool:
+    """Whether an option that there is has no value, or one that it cannot take."""
+    option = getattr(getattr(error, "param", None), "param_type_name", None) == "option"
+    return option or error.format_message().startswith("Option '-")
 
 
 def unexpected(error: BaseException, session: Session) -> Outcome:

@@ -74,12 +74,30 @@ def given(meta: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def type_name(text: str) -> str:
-    """A type, or several with commas between, in its own spelling: Q4_K_M in capitals, nf4 in small letters."""
+    """A type, or several with commas between, in its own spelling: Q4_K_M in capitals, nf4 in small letters. A mix may
+    name its size: auto@4.2GB."""
     parts = [part.strip() for part in text.split(",") if part.strip()]
-    return ",".join(part.upper() if _GGUF_TYPE.match(part) else part.lower() for part in parts)
+    return ",".join(_spelled(part) for part in parts)
+
+
+def _spelled(part: str) -> str:
+    name, at, size = part.partition("@")
+    if at and name.lower() == "auto":
+        parse_file_size(size)
+        return f"auto@{size}"
+    return part.upper() if _GGUF_TYPE.match(part) else part.lower()
 
 
 _GGUF_TYPE = re.compile(r"(?:I?Q\d|TQ\d|B?F16|F32|MXFP)", re.IGNORECASE)
+
+
+def mixed_bits(bits: float | None, type: str | None) -> dict[str, Any]:
+    """Bits and type as slots: a fraction asks for a mix of types."""
+    if bits is None:
+        return {"type": type}
+    if bits == int(bits):
+        return {"type": type, "bits": int(bits)}
+    return {"type": type or "auto", "bits": bits}
 
 
 def memory_gb(text: str) -> float:
@@ -158,9 +176,15 @@ Names = Annotated[
 Method = Annotated[Literal["gguf", "gptq", "bnb"] | None, typer.Option("--method", help="How to quantize.")]
 Type = Annotated[
     str | None,
-    typer.Option("--type", metavar="TYPE", help="Q4_K_M, Q8_0, ..", parser=type_name, autocompletion=type_names),
+    typer.Option(
+        "--type",
+        metavar="TYPE",
+        help="Q4_K_M, Q8_0, auto, auto@4.2GB, or several: Q4_K_M,Q8_0.",
+        parser=parsed(type_name),
+        autocompletion=type_names,
+    ),
 ]
-Bits = Annotated[float | None, typer.Option("--bits", metavar="N", help="Bits a weight.")]
+Bits = Annotated[float | None, typer.Option("--bits", metavar="N", help="Bits a weight; 4.25 gives a mix of types.")]
 Device = Annotated[Literal["cpu", "gpu"] | None, typer.Option("--device", help="Where it will run.")]
 Memory = Annotated[
     float | None,
@@ -195,6 +219,29 @@ Fallback = Annotated[
 ]
 Keep = Annotated[
     bool | None, typer.Option("--keep-16bit/--no-keep-16bit", help="Keep the 16-bit file made on the way.")
+]
+Imatrix = Annotated[
+    bool | None,
+    typer.Option("--imatrix/--no-imatrix", help="Whether an importance matrix guides it (left open: up to 4 bits)."),
+]
+Calibration = Annotated[
+    str | None,
+    typer.Option(
+        "--calibration", metavar="FILE", help="Text to calibrate on, or a finished importance matrix (.gguf)."
+    ),
+]
+KeepTypes = Annotated[
+    list[str] | None,
+    typer.Option("--keep", metavar="NAME=TYPE", help="A mix leaves these tensors in this type, like output=Q8_0."),
+]
+DiscardSource = Annotated[
+    bool | None,
+    typer.Option(
+        "--discard-source", help="Drop each downloaded file once it is read; nothing is left to compare with."
+    ),
+]
+Adapter = Annotated[
+    str | None, typer.Option("--adapter", metavar="DIR", help="A LoRA to merge into the weights on the way.")
 ]
 Test = Annotated[
     Literal["none", "quick", "comprehensive"] | None, typer.Option("--test", help="How well to measure it.")

@@ -110,10 +110,18 @@ class Session:
             return notice
 
         async def carry_out(decision: Decision) -> Outcome:
+            self._tell_left_out(text, decision)
             module = registry.for_intent(decision.intent)
             return await self._act(module, decision, ask) if module else without_command(decision)
 
         return await self.app.pipeline.turn(Utterance(text), carry_out)
+
+    def _tell_left_out(self, text: str, decision: Decision) -> None:
+        from lqmf.understanding.lexicon import REQUESTS
+        from lqmf.understanding.slots import below_zero
+
+        for amount in below_zero(text) if decision.intent in REQUESTS else ():
+            self.screen.notice(f"{amount} is no amount of memory: it was left out.")
 
     async def _typed(self, module: ModuleType, decision: Decision, text: str, ask: Ask) -> Outcome:
         if not module.COMMAND.remembered:
@@ -152,7 +160,10 @@ def make_app(options: Mapping[str, Any], screen: Screen) -> App:
 
 
 def read_line(text: str, session: Session) -> Invocation | None:
-    """A line of the chat as a command, where it parses whole as one, or else as a sentence; None: help was printed."""
+    """A line of the chat as a command, where it parses whole as one, or else as a sentence; None: help was printed.
+
+    Raises UsageError for an option of the command with a value that it cannot take.
+    """
     words = split(text)
     if not words or not registry.exists(words[0]):
         return sentence(text)
@@ -165,6 +176,8 @@ def read_line(text: str, session: Session) -> Invocation | None:
     except Exit:
         return None
     except TyperException as error:
+        if faults.is_of_an_option(error):
+            raise faults.usage(error) from None
         if "No such option" in str(error.message):
             session.screen.notice(f"{error.message}: so this is read as a sentence.")
         return sentence(text)

@@ -18,6 +18,7 @@ from lqmf.fit import geometry
 from lqmf.fit.geometry import Config
 from lqmf.fit.needs import CACHE_TYPES, Needs, Sample, Weights
 from lqmf.hub.safetensors_header import TensorShape
+from lqmf.inference.gguf_types import TENSOR_TYPES
 from lqmf.quantization.gguf.types import LAYOUTS, TYPES
 
 ORIGIN = "formula"
@@ -29,6 +30,12 @@ _TYPICAL_CONTEXT = 8192  # at which the layers' shares of the cache are taken
 _HALF, _FLOAT = 2, 4  # bytes of a 16-bit and of a 32-bit float
 _LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks|block|layer)\.(\d+)\.")
 _TOWER = re.compile(r"vision|visual|audio|image|multi_modal")
+# Types of blocks of 256 give way to others where a row is no multiple of that (llama.cpp's llama-quant.cpp): up to so
+# many bits a weight to IQ4_NL, Q5_0, Q5_1 and Q8_0. Types whose name is a tensor's and whose blocks are shorter stay.
+_LONG_BLOCK = 256
+_FALLBACKS = ((4.4, 4.5), (5.0, 5.5), (6.2, 6.0), (8.0, 8.5))
+_NARROW = frozenset(kind.name for kind in TENSOR_TYPES.values() if kind.block < _LONG_BLOCK)
+_MOST_NARROW_BITS = 6.0  # of theirs below Q8_0: more is a head as Q6_K
 _EMBEDDING = re.compile(r"(embed_tokens|word_embeddings|wte|wpe|embeddings?)\.weight$")
 _HEAD = re.compile(r"(^|\.)(lm_head|output|embed_out)\.weight$")
 
@@ -118,6 +125,8 @@ def gguf(type: str) -> TensorRule:
             bits = layout.embedding_bits
         elif _HEAD.search(tensor.name):
             bits = layout.output_bits
+        if tensor.shape[-1] % _LONG_BLOCK and (bits > _MOST_NARROW_BITS or type not in _NARROW):
+            bits = next((other for most, other in _FALLBACKS if bits <= most), bits)
         return Stored(math.ceil(tensor.elements * bits / 8), name)
 
     return TensorRule(kind.bits, stored)

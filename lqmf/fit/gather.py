@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lqmf.errors import UnsupportedModel
-from lqmf.events import Emit, StageFinished, StageStarted
+from lqmf.events import Emit
 from lqmf.fit import calibration, classes, corrections, quality, speed
 from lqmf.fit.classes import SizeClass
 from lqmf.fit.fitting import PROGRAM_RAM_BYTES, Fitting
 from lqmf.fit.needs import Needs, Weights
+from lqmf.quality.stage import stage
 from lqmf.quantization.base import Backend
 from lqmf.records import Loss, ModelInfo, Run, Speed, to_json
 
@@ -48,21 +48,17 @@ class Gatherer:
     async def _look(
         self, info: ModelInfo, backend: Backend, contexts: tuple[int, ...], parallel: int
     ) -> tuple[Path, Needs]:
-        started = time.monotonic()
-        self._emit(StageStarted(stage="fit"))
-        try:
+        with stage(self._emit, "fit", "", "steps"):
             folder = await self._skeleton(info)
             needs = await asyncio.to_thread(backend.needs, info, folder, contexts, parallel)
             if not needs.samples or not needs.weights:
                 raise UnsupportedModel(" ".join(needs.notes) or "It cannot be run.", "Choose another model.")
-        finally:
-            self._emit(StageFinished(stage="fit", seconds=time.monotonic() - started))
         return folder, needs
 
     def general(self, backend: Backend, context: int | None, parallel: int) -> dict[SizeClass, Fitting]:
         """The fit of each size of model, by the formula: what there is to choose from when no model is named."""
         contexts = (context,) if context else ()
-        types = [t.name for t in backend.types.values() if t.general and not t.needs_imatrix and t.bits <= 8]
+        types = [t.name for t in backend.types.values() if t.general and t.bits <= 8]
         made = {size: classes.needs(size, types, contexts, parallel) for size in classes.CLASSES}
         return {size: self._fitting(backend, Path(), needs, model=size.name) for size, needs in made.items()}
 
@@ -87,5 +83,5 @@ class Gatherer:
             return speed.peak_rss(known, needs, weights, run)
 
         program = known.base_rss_bytes if known else PROGRAM_RAM_BYTES
-        offered = frozenset(t.name for t in backend.types.values() if t.general and not t.needs_imatrix)
+        offered = frozenset(t.name for t in backend.types.values() if t.general)
         return Fitting({needs.method: needs}, folder, loss, pace, rss, correct, program, offered)

@@ -109,11 +109,11 @@ def _why_layers(chosen: Candidate, needs: Needs, case: Case) -> str:
 
 def _why_context(chosen: Candidate, needs: Needs, wish: Wish) -> str:
     context, trained = chosen.run.context, needs.trained_context
+    if context == trained:
+        return f"It was trained for {context:,} tokens of context."
     if wish.context:
         beyond = trained is not None and context > trained
         return f"The model was trained for {trained:,} tokens only; beyond that it may ramble." if beyond else ""
-    if context == trained:
-        return f"It was trained for {context:,} tokens of context."
     if wish.priority == "size":
         return f"{context:,} tokens of context keep it small."
     enough = "fit without giving up anything else" if context > ENOUGH_CONTEXT else "are enough to talk"

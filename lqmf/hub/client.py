@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoFile
 
 T = TypeVar("T")
+WITHOUT_NETWORK = "`lqmf plan --memory 8GB` says what size of model fits, without a network."
 
 
 def _stored_token() -> str | None:
@@ -73,10 +74,13 @@ class HubClient:
 
     async def model_info(self, model: str, revision: str | None) -> HubModelInfo:
         """What the Hub says of a model, with every file's size and hashes. Raises the transfer and model errors."""
-        return await self._ask(
-            lambda api: api.model_info(model, revision=revision, files_metadata=True, timeout=self.timeout_seconds),
-            self.subject(model, revision),
-        )
+        try:
+            return await self._ask(
+                lambda api: api.model_info(model, revision=revision, files_metadata=True, timeout=self.timeout_seconds),
+                self.subject(model, revision),
+            )
+        except Offline as error:
+            raise Offline(error.message, f"{error.remedy} {WITHOUT_NETWORK}", **error.details) from None
 
     async def files(self, model: str, commit: str) -> list[RepoFile]:
         """Every file at a commit, page by page, with sizes and hashes."""

@@ -47,6 +47,18 @@ def partial_folder(dest_root: Path, info: ModelInfo) -> Path:
     return model_folder(dest_root, info.ref.id) / f".partial-{_commit(info)}"
 
 
+def arrivals(info: ModelInfo, dest_root: Path) -> tuple[Path, ...]:
+    """Where a verified file may be found under its own path while `fetch` runs: the folder where all of `info` lies, or
+    the partial folder first and then the snapshot that it becomes."""
+    ready = present(info, dest_root)
+    return (ready,) if ready else (partial_folder(dest_root, info), snapshot_folder(dest_root, info))
+
+
+def shards(info: ModelInfo) -> tuple[RemoteFile, ...]:
+    """The files of weights, in the order of their numbers: the order in which they are fetched."""
+    return tuple(sorted((f for f in info.files if f.path.endswith(".safetensors")), key=lambda f: f.path))
+
+
 def identity(file: RemoteFile) -> str:
     """The content that a file must have."""
     return f"sha256:{file.sha256}" if file.sha256 else f"git:{file.git_oid}"
@@ -70,9 +82,14 @@ def missing_bytes(info: ModelInfo, dest_root: Path) -> int:
     return sum(f.size_bytes - have(folder / f.path, f) for f in info.files if f.path not in here)
 
 
+def is_whole(target: Path, file: RemoteFile) -> bool:
+    """Whether a file that was being fetched has its own name: it got it when it was verified."""
+    return has_size(target, file.size_bytes) and not paths_of(target)[1].exists()
+
+
 def have(target: Path, file: RemoteFile) -> int:
     """How many bytes of a file that is being fetched are proven."""
-    if has_size(target, file.size_bytes) and not paths_of(target)[1].exists():
+    if is_whole(target, file):
         return file.size_bytes
     return covered(proven(target, file.size_bytes, identity(file)))
 
@@ -88,6 +105,7 @@ def reusable(info: ModelInfo, dest_root: Path) -> dict[str, Path]:
 
 def take(source: Path, target: Path) -> None:
     """The same content at `target`: a hard link where the disk allows it, a copy where not."""
+    target.unlink(missing_ok=True)  # a link from a call that was killed
     try:
         os.link(source.resolve(), target)
     except OSError:
@@ -116,11 +134,19 @@ def publish(info: ModelInfo, dest_root: Path, sha256: Mapping[str, str]) -> Path
     """Make a verified partial folder the snapshot, in one rename; `sha256` is of every file, by path."""
     partial, final = partial_folder(dest_root, info), snapshot_folder(dest_root, info)
     files = [{"path": f.path, "size_bytes": f.size_bytes, "sha256": sha256[f.path]} for f in info.files]
+    _drop_others(partial, info)
     write_synced(partial / MARKER, json.dumps({"version": 1, "files": files, "info": to_json(info)}, indent=1))
     if final.exists():  # left without a marker, or damaged since
         shutil.rmtree(final)
     os.replace(partial, final)
     return final
+
+
+def _drop_others(folder: Path, info: ModelInfo) -> None:
+    wanted = {folder / file.path for file in info.files}
+    for path in folder.rglob("*"):
+        if path.is_file() and path not in wanted:
+            path.unlink()
 
 
 def remember(info: ModelInfo, dest_root: Path) -> None:

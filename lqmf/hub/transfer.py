@@ -79,7 +79,8 @@ class Partial(Protocol):
 
 @dataclass
 class FileTransfer:
-    """Fetches what `partial` misses of `file`. `on_bytes` is told of each piece, `on_retry` of each new attempt."""
+    """Fetches what `partial` misses of `file`. `on_bytes` is told of each piece, `on_retry` of each new attempt,
+    `on_queued` when every range waits for a connection or has one."""
 
     hub: HubClient
     http: httpx2.AsyncClient
@@ -91,6 +92,7 @@ class FileTransfer:
     options: TransferOptions
     on_bytes: Callable[[int], None]
     on_retry: Callable[[LqmfError, float], None]
+    on_queued: Callable[[], None] = lambda: None
     _source: Source | None = None
     _etag: str | None = None  # of the bytes; the same for each range, or the file changed in between
     _resolving: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -103,6 +105,7 @@ class FileTransfer:
             async with asyncio.TaskGroup() as group:
                 for piece in split(self.partial.missing(), self.options.chunk_bytes):
                     group.create_task(self._piece(_Cursor(*piece)))
+                self.on_queued()
             self.partial.flush()
         except ExceptionGroup as errors:
             raise _worst(errors, self.subject) from None

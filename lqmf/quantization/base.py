@@ -6,10 +6,10 @@ A backend is one module here (or an entry point in the group `lqmf.backends`) wi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from lqmf.events import Emit
 from lqmf.fit.needs import Needs
@@ -30,14 +30,28 @@ class QuantType:
 
 
 @dataclass(frozen=True)
+class Source:
+    """A model's files. `folder` holds configuration, tokenizer and the headers of its weights; the weights themselves
+    lie in one of `weights` (empty: in `folder`), each file appearing there whole. With `used`, the reader removes each
+    file of weights when it is done with it, and leaves an empty file of the same name in `used` first."""
+
+    folder: Path
+    weights: tuple[Path, ...] = ()
+    used: Path | None = None
+
+
+@dataclass(frozen=True)
 class Built:
-    """What `quantize` left in the output folder. `files` are relative to it; `base` is a 16-bit source GGUF that
-    was made on the way and lies outside it (for measuring against), or None. `versions` names the tools used."""
+    """What `quantize` left in the output folder. `files` are relative to it; `base` is a source GGUF that was made on
+    the way and lies outside it (for measuring against), or None. `versions` names the tools used; `imatrix` and
+    `tensors` are the manifest's."""
 
     files: tuple[str, ...]
     versions: Mapping[str, str]
     base: str | None = None
     notes: tuple[str, ...] = ()
+    imatrix: Mapping[str, Any] | None = None
+    tensors: Mapping[str, str] = field(default_factory=dict)
 
 
 class Backend(Protocol):
@@ -46,6 +60,7 @@ class Backend(Protocol):
     name: str
     title: str
     output_format: str  # "gguf" or "safetensors"
+    streams: bool  # whether it begins before all weights are there
     types: Mapping[str, QuantType]
 
     def available(self) -> Verdict:
@@ -75,10 +90,23 @@ class Backend(Protocol):
         """
         ...
 
-    def quantize(self, plan: QuantizationPlan, source: Path, out: Path, scratch: Path, emit: Emit) -> Built:
+    def vet(self, plan: QuantizationPlan, model: ModelInfo, skeleton: Path) -> None:
+        """Refuse, before any work, what is wrong with the files, sizes and names that `plan` says. Raises LqmfError."""
+        ...
+
+    def quantize(
+        self,
+        plan: QuantizationPlan,
+        source: Source,
+        out: Path,
+        work: Path,
+        emit: Emit,
+        ahead: Sequence[QuantizationPlan] = (),
+    ) -> Built:
         """Write the artifact's weights, tokenizer and config into the empty folder `out` (worker only).
 
-        `source` is a folder with the model's files; `scratch` may hold intermediate files and is removed afterwards.
-        Emits StageStarted, Progress and StageFinished. Raises LqmfError.
+        `work` is for what is made on the way. It is this model's own, outlives a worker that dies, and is there again
+        when the same is asked once more: what it holds need not be redone. `ahead` are plans for the same model that
+        follow: what serves them too may be made now. Emits StageStarted, Progress and StageFinished. Raises LqmfError.
         """
         ...

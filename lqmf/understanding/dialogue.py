@@ -25,7 +25,7 @@ __all__ = ["Dialogue", "parse_dialogue", "step", "with_artifact"]
 
 def step(state: Dialogue, line: str) -> tuple[Dialogue, Decision]:
     """The decision for the next line of a dialogue, and the state after it."""
-    sentence = understand(line)
+    sentence = understand(line, of_models=state.open and state.last is not None and state.last.intent in REQUESTS)
     decision = (
         _answer(state, sentence)
         or _assent(state, sentence)

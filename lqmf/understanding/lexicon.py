@@ -44,8 +44,9 @@ TYPE = Pattern(
     r"(?<![\w.<])(?:i?q[ _-]\d[ _-]k[ _-](?:m|s|l)|i?q\d[ _-]?k[ _-]?(?:m|s|l)|i?q\d[ _-]?(?:xxs|xs|nl|s|m)"
     r"|i?q\d[_-]?[k01]|tq[12][_-]?0"
     r"|mxfp4(?:_moe)?"
-    r"|bf16|bfloat16|fp?16|fp?32|float16|float32|nf[ -]?4|fp4|int[ -]?[84]|(?<=as )auto|(?<=to )auto|(?<=type )auto"
-    r"|(?<=in )auto|(?<=use )auto|(?<=with )auto|auto(?= (?:type|mix|quant)))(?![\w/]|-\w)",
+    r"|bf16|bfloat16|fp?16|fp?32|float16|float32|nf[ -]?4|fp4|int[ -]?[84]"
+    r"|(?:(?<=as )|(?<=to )|(?<=type )|(?<=in )|(?<=use )|(?<=with ))auto(?! (?:device|cpu|gpu|fallback|detect|sav))"
+    r"|auto(?= (?:type|mix|quant)))(?![\w/]|-\w)",
     re.IGNORECASE,
 )
 

@@ -84,13 +84,10 @@ _OBJECT = Pattern(
     r"^(?:requantize|quantize|quant|compress|shrink|squeeze|convert|plan|preflight|sweep|finetune"
     r"|train)(?: (?:the|my|model|this|for))* ([a-z][\w.-]*\w)(?=\s|$|[,;:?!])"
 )
-_TARGETS = Pattern(r"\bdemo(?: model)?\b(?! (?:mode|run))")
 
 
 def _unfamiliar(sentence: Sentence) -> Slots:
-    """The model after a verb, when nobody knows its name ("quantize my-llama"); `demo` is the bundled one."""
-    if _TARGETS.search(sentence.front):
-        return {"model": "demo"}
+    """The model after a verb, when nobody knows its name ("quantize my-llama")."""
     found = _OBJECT.search(sentence.front)
     if found and (re.search(r"\d|-", found[1]) or found[1] in _FAMILY_WORDS) and not is_value(found[1]):
         typed = re.search(re.escape(found[1]), sentence.wording.text, re.IGNORECASE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
+from lqmf.understanding.bundled import with_bundled
 from lqmf.understanding.courtesy import head, without_denied
 from lqmf.understanding.intents import classify
 from lqmf.understanding.models import MARK, Entity
@@ -46,9 +47,9 @@ _NO_COMMA = Pattern(
 )
 
 
-def understand(line: str) -> Sentence:
-    """What a line says by itself, whatever was said before."""
-    wording = read(line)
+def understand(line: str, *, of_models: bool = False) -> Sentence:
+    """What a line says by itself; `of_models`: the line before it asked for a model."""
+    wording = with_bundled(read(line), of_models)
     pieces = [piece for piece in _pieces(wording.plain) if piece.strip(" ,.;:!?-")]
     said: Slots = {}
     for piece in pieces:

@@ -187,6 +187,15 @@ _SHRINK = Pattern(
     r"|convert|turn|boil|trim|take|push|force)\b[^.;]*\b(?:to|into|under"
     r"|below|at|down)(?: \w+){0,2} ?$"
 )
+_OF_MIX = Pattern(
+    r"\bauto\b(?: (?:types?|mix\w*|quant\w*))?(?:[ ,]+(?:of|for) +<m\d+>)?(?:[ ,]+(?:at|of|with|weighing))?[ ,@]*$"
+)
+_NEGATIVE = Pattern(r"(?<!\d )(?<!\S)-\d+(?:[.,]\d+)? ?(?:[mgt]i?b|gigs?|g)\b", re.IGNORECASE)
+
+
+def below_zero(line: str) -> tuple[str, ...]:
+    """The amounts of memory in a line that nobody can have ("-3GB"). None is read as an amount."""
+    return tuple(found[0] for found in _NEGATIVE.finditer(line))
 
 
 def _sizes(plain: str) -> tuple[Slots, str]:
@@ -239,7 +248,7 @@ def _kind_of_size(before: str, after: str) -> str:
         return "target"
     if _TO_FIT.search(clause):
         return "memory"
-    if _SHRINK.search(clause) or _BEFORE_FILE.search(clause):
+    if _SHRINK.search(clause) or _BEFORE_FILE.search(clause) or _OF_MIX.search(before):
         return "target"
     return "memory"
 
@@ -284,6 +293,14 @@ def _context(plain: str) -> tuple[int | None, str]:
 
 
 # ---------------------------------------------------------------- bits, type, method, device, the rest
+
+# A mix of types that LQMF chooses: "pick the types yourself", "automatically to 4.2 GB"
+_MIX = Pattern(
+    r"\b(?:choose|pick|select|decide(?: on)?|find) (?:the |all |best |right )*types(?: (?:yourself|for me|automatically"
+    r"|on your own|of (?:each|every|all) tensors?))*"
+    r"|(?<!\bis )(?<!\bis a )\b(?:an? )?(?:auto(?:matic)?[ -])?(?:mix(?:ture)? of|mixed) (?:quant(?:ization)? )?types\b"
+    r"|\bautomatic mix\b|\bauto-mix\b|\bautomatically(?= (?:to|at|under|down to|into) \d)"
+)
 
 _BITS = Pattern(
     r"(?<![\w.<-])(\d{1,2}(?:\.\d+)?)[ -]?bits?\b"
@@ -504,7 +521,7 @@ def extract(plain: str) -> Slots:
     """Every value that a piece of a plain sentence gives, but for what is named with a mark."""
     cache, plain = kv_type(MARK.sub(lambda found: f" {found[0]} ", plain))
     chats, plain = parallel(plain)
-    plain = without_refused(plain)
+    plain = _MIX.sub(" type auto ", without_refused(plain))
     fallback, plain = _cpu_fallback(plain)
     sizes, plain = _sizes(plain)
     context, plain = _context(plain)

@@ -62,8 +62,10 @@ class Scene:
         info = describe_folder(ModelRef("demo", "demo"), DEMO)
         slots = {"type": "Q4_K_M", "cpu_fallback": True}
         plan = PLANNER.plan(Request(slots, info, detect(), fitting()), "plan-1")
+        folder = root / "work"
+        folder.mkdir()
         self.work = Work(
-            "job-1", plan, info, artifact_name(plan), self.test, self.publish, PLANNER.on_cpu, lambda _info: 0
+            "job-1", plan, info, artifact_name(plan), folder, self.test, self.publish, PLANNER.on_cpu, lambda _info: 0
         )
 
     async def fetch(self, info, emit, job):
@@ -102,8 +104,7 @@ def test_a_job_ends_in_a_whole_artifact_whose_every_file_is_in_the_manifest(tmp_
     assert {"lqmf", "python", "llama-cpp-python"} <= set(manifest["versions"])
     assert set(manifest["source_sha256"]) >= {"model.safetensors", "config.json"}
     assert artifact.compression_ratio == pytest.approx(artifact.source_size_bytes / artifact.size_bytes)
-    assert scene.tested[0] is not None, "the 16-bit source was there to measure against"
-    assert not scene.tested[0].exists(), "and is gone afterwards"
+    assert scene.tested[0] is not None, "the source was there to measure against"
     assert (tmp_path / "configs" / f"{artifact.name}.json").exists()
     assert [e.status for e in scene.of(events.JobFinished)] == ["done"]
 

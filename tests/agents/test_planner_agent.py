@@ -89,7 +89,7 @@ def test_too_little_memory_recommends_a_smaller_type_and_says_so():
     assert "4.5 GB" in next(c.reason for c in plan.choices if c.name == "memory")
 
 
-@pytest.mark.parametrize(("wish", "expected"), [("quality", "Q8_0"), ("size", "Q3_K_M"), (None, "Q4_K_M")])
+@pytest.mark.parametrize(("wish", "expected"), [("quality", "Q8_0"), ("size", "IQ3_S"), (None, "Q4_K_M")])
 def test_a_priority_moves_the_recommendation(wish, expected):
     slots = {"memory_gb": 16, **({"priority": wish} if wish else {})}
     assert planner().plan(request(**slots), "p").type == expected
@@ -155,8 +155,6 @@ def test_no_question_is_asked_twice():
     [
         ({"method": "gptq"}, "GPTQ"),
         ({"type": "nf4"}, "bitsandbytes"),
-        ({"type": "IQ2_XS"}, "importance matrix"),
-        ({"type": "auto"}, "cannot choose"),
         ({"format": "safetensors"}, "safetensors"),
     ],
 )

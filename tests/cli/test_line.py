@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lqmf.cli import options, planning, session
+from lqmf.cli import options, session
 from lqmf.cli.render import Screen
-from lqmf.errors import LqmfError, NotBuilt
+from lqmf.errors import LqmfError, UsageError
 
 COMMANDS = [
     ("stats", "stats", {}),
@@ -81,6 +82,9 @@ SENTENCES = [
     "what's the weather like?",
     "make a 4-bit gguf of org/model",
     "quantize gpt2 --fast",
+    "plan a 4-bit version of gpt2",
+    "plan -3",
+    "compare",
     "quantize 'gpt2",
     "hf, log me in",
     "",
@@ -120,6 +124,41 @@ def test_an_option_that_no_command_has_is_told_when_the_line_is_read_as_a_senten
     assert "No such option: --fast" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("plan demo --kv-type q9", "'q9' is no type of a KV cache. Write one of f16"),
+        ("plan demo --memory -3GB", "'-3GB' is no size"),
+        ("plan demo --memory", "'--memory' requires an argument"),
+        ("quantize gpt2 --method foo", "'--method': 'foo' is not one of"),
+        ("list --status lost", "'--status': 'lost' is not one of"),
+    ],
+)
+def test_a_value_that_an_option_cannot_take_is_told_as_in_the_shell(
+    talk: session.Session, line: str, words: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        session.read_line(line, talk)
+    assert words in caught.value.message
+    assert "--help` shows how it is used" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("line", "note"),
+    [
+        ("what will a -3GB card run?", "-3GB is no amount of memory"),
+        ("plan something for -1.5 gb", "-1.5 gb is no amount of memory"),
+        ("plan something for 4 -8GB", ""),
+    ],
+)
+def test_an_amount_below_zero_is_left_out_with_a_word(
+    talk: session.Session, capsys: pytest.CaptureFixture[str], line: str, note: str
+) -> None:
+    asyncio.run(talk.line(line))
+    told = capsys.readouterr().err
+    assert note in told if note else "no amount" not in told
+
+
 def test_help_is_printed_and_nothing_is_left_to_do(talk: session.Session, capsys: pytest.CaptureFixture[str]) -> None:
     assert session.read_line("quantize --help", talk) is None
     assert "lqmf quantize demo --type Q4_K_M" in capsys.readouterr().out
@@ -135,22 +174,22 @@ def test_any_line_is_read_without_a_fault(talk: session.Session, line: str) -> N
     assert read is None or read.module or read.sentence == line
 
 
-@pytest.mark.parametrize("given", [{"imatrix": True}, {"calibration": "x.txt"}])
-def test_an_option_whose_part_is_missing_is_refused_by_its_name(given: dict[str, Any]) -> None:
-    with pytest.raises(NotBuilt) as error:
-        planning.refuse_missing(**given)
-    assert f"--{next(iter(given)).replace('_', '-')}" in error.value.message
-
-
-def test_bits_with_a_fraction_need_a_part_that_is_missing() -> None:
-    assert planning.whole_bits(4.0) == 4
-    with pytest.raises(NotBuilt):
-        planning.whole_bits(4.25)
+def test_bits_with_a_fraction_ask_for_a_mix() -> None:
+    assert options.mixed_bits(4.0, None) == {"type": None, "bits": 4}
+    assert options.mixed_bits(4.25, None) == {"type": "auto", "bits": 4.25}
+    assert options.mixed_bits(None, "Q4_K_M") == {"type": "Q4_K_M"}
 
 
 @pytest.mark.parametrize(
     ("typed", "name"),
-    [("q4_k_m", "Q4_K_M"), ("NF4", "nf4"), ("iq4_xs,q8_0", "IQ4_XS,Q8_0"), ("bf16", "BF16"), ("Auto", "auto")],
+    [
+        ("q4_k_m", "Q4_K_M"),
+        ("NF4", "nf4"),
+        ("iq4_xs,q8_0", "IQ4_XS,Q8_0"),
+        ("bf16", "BF16"),
+        ("Auto", "auto"),
+        ("Q6_K,AUTO@4.2GB", "Q6_K,auto@4.2GB"),
+    ],
 )
 def test_types_are_spelled_their_own_way(typed: str, name: str) -> None:
     assert options.type_name(typed) == name

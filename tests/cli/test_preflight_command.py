@@ -154,6 +154,17 @@ def test_a_narrow_terminal_loses_columns_and_never_a_figure(what: Solution, widt
         assert figure in row
 
 
+@pytest.mark.parametrize("width", range(40, 60, 3))
+@pytest.mark.parametrize("what", [CPU, GPU])
+def test_in_a_very_narrow_terminal_no_figure_is_cut_short(what: Solution, width: int) -> None:
+    lines = screen(fit_view(what), width).splitlines()
+    rows = [line.split() for line in lines if line.startswith((" ★", "   Q"))]
+    whole = set(" ".join(line for line in screen(fit_view(what), 200).splitlines()).split())
+    assert len(rows) == len(what.best)
+    assert all(set(row) <= whole for row in rows)
+    assert all(f"{one.run.context:,}" in row for row, one in zip(rows, what.best, strict=True))
+
+
 def test_what_does_not_fit_a_narrow_terminal_goes_in_the_order_in_which_it_is_missed_least() -> None:
     heads = [screen(fit_view(GPU), width).strip().splitlines()[0] for width in (110, 80, 70, 55)]
     assert ["layers" in head for head in heads] == [True, False, False, False]
@@ -165,6 +176,11 @@ def test_what_does_not_fit_a_narrow_terminal_goes_in_the_order_in_which_it_is_mi
 def test_no_loss_is_a_plain_nought() -> None:
     exact = replace(candidate("F16"), loss=Loss(0.0, "a table"))
     assert screen(fit_view(solution(exact)), 80).splitlines()[3].split()[-1] == "0"
+
+
+def test_what_does_not_fit_a_gpu_says_what_it_needs_there_and_in_ram() -> None:
+    told = " ".join(screen(fit_view(replace(NOTHING, least=candidate("Q2_K", gpu_layers=33))), 80).split())
+    assert "needs 5.2 GB on the GPU and 470 MB of RAM." in told
 
 
 def test_what_would_make_a_good_plan_better_is_said_below_it() -> None:

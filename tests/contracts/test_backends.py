@@ -20,7 +20,7 @@ from lqmf.errors import LqmfError, UsageError
 from lqmf.events import Event, Progress, StageFinished, StageStarted
 from lqmf.fit.needs import Needs
 from lqmf.jobs.runner import LocalRunner
-from lqmf.quantization.base import Backend
+from lqmf.quantization.base import Backend, Source
 from lqmf.quantization.registry import backend, backends
 from lqmf.records import Hardware, ModelInfo, ModelRef, QuantizationPlan, Task, from_json, to_json
 
@@ -58,13 +58,13 @@ class Bench:
     """Folders for one quantization of the demo, carried out in a worker, and everything it told."""
 
     def __init__(self, root: Path) -> None:
-        self.out, self.scratch, self.log = root / "out", root / "scratch", root / "job.log"
+        self.out, self.work, self.log = root / "out", root / "work", root / "job.log"
         self.out.mkdir()
-        self.scratch.mkdir()
+        self.work.mkdir()
         self.told: list[Event] = []
 
     async def run(self, plan: QuantizationPlan, hear: Callable[[Event], None] | None = None) -> dict[str, Any]:
-        places = {"source": str(DEMO), "out": str(self.out), "scratch": str(self.scratch)}
+        places = {"source": str(DEMO), "out": str(self.out), "work": str(self.work)}
         task = Task("j", "quantize", {"plan": to_json(plan), **places}, str(self.log))
         return await LocalRunner().run(task, hear or self.told.append)
 
@@ -141,9 +141,16 @@ def test_an_estimate_agrees_with_the_needs(each: Backend) -> None:
 def test_a_type_it_does_not_have_is_refused_before_any_work(each: Backend, bench: Bench) -> None:
     plan = replace(plan_for(each), type="Q9_X")
     with pytest.raises(LqmfError) as error:
-        each.quantize(plan, DEMO, bench.out, bench.scratch, bench.told.append)
+        each.quantize(plan, Source(DEMO), bench.out, bench.work, bench.told.append)
     assert error.value.remedy
     assert (list(bench.out.iterdir()), bench.told) == ([], [])
+
+
+def test_a_sound_plan_is_not_refused_and_a_calibration_that_is_none_is(each: Backend, tmp_path: Path) -> None:
+    each.vet(plan_for(each), MODEL, DEMO)
+    with pytest.raises(UsageError) as error:
+        each.vet(replace(plan_for(each), calibration=str(tmp_path / "none.txt")), MODEL, DEMO)
+    assert error.value.remedy
 
 
 def test_the_demo_is_quantized_and_runs_in_a_fresh_process(each: Backend, bench: Bench) -> None:
@@ -151,7 +158,7 @@ def test_the_demo_is_quantized_and_runs_in_a_fresh_process(each: Backend, bench:
     built = asyncio.run(bench.run(plan_for(each)))
     assert sorted(built["files"]) == sorted(p.relative_to(bench.out).as_posix() for p in bench.out.rglob("*.*"))
     assert built["versions"]
-    assert built["base"] is None or bench.scratch in Path(built["base"]).parents
+    assert built["base"] is None or bench.work in Path(built["base"]).parents
     size = sum(path.stat().st_size for path in bench.out.rglob("*") if path.is_file())
     assert size == pytest.approx(each.estimate(MODEL, plan_for(each), HARDWARE).size_bytes, rel=0.15)
     check_events(bench.told)
@@ -185,4 +192,7 @@ def test_cancelled_midway_it_leaves_no_process_and_the_next_run_is_whole(each: B
     assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
     again = bench.out.parent / "again"
     again.mkdir()
-    assert asyncio.run(Bench(again).run(plan_for(each)))["files"]
+    other = Bench(again)
+    other.work = bench.work  # where what was finished may be gone on from
+    assert asyncio.run(other.run(plan_for(each)))["files"]
+    assert b"".join(path.read_bytes() for path in sorted(other.out.iterdir()))

@@ -140,9 +140,8 @@ def _sample(model: Model, cells: int, context: int, cache: str, ubatch: int) -> 
 
 def fitting(shape: Model = MODELS["gpt2"], parallel: int = 1) -> Fitting:
     """What a model of that shape needs, on a machine whose speed nobody has measured."""
-    types = tuple(name for name, kind in TYPES.items() if not kind.needs_imatrix)
     return Fitting(
-        {"gguf": needs(shape, types, parallel=parallel)},
+        {"gguf": needs(shape, tuple(TYPES), parallel=parallel)},
         Path(),
         loss=lambda method, type, k_type, v_type: expected_loss(type, k_type, v_type),
         pace=lambda needs, weights, run: None,

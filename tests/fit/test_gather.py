@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
+from lqmf.events import Event, StageFinished, StageStarted
 from lqmf.fit.gather import Gatherer
 from lqmf.fit.needs import Needs
 from lqmf.quantization.gguf.backend import GgufBackend
@@ -38,3 +41,18 @@ def test_needs_are_kept_and_the_folder_is_where_the_model_lies_now(tmp_path: Pat
 
     assert asyncio.run(fits()) == ["snapshot", "skeleton", "skeleton"]
     assert backend.asked == 2
+
+
+def test_work_that_was_cut_short_is_not_told_as_finished(tmp_path: Path) -> None:
+    told: list[Event] = []
+
+    async def skeleton(info: ModelInfo) -> Path:
+        if len(told) > 1:
+            return tmp_path
+        raise asyncio.CancelledError
+
+    gather = Gatherer(skeleton, list, "a machine", told.append)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(gather(INFO, Counting(), None, 1))
+    asyncio.run(gather(INFO, Counting(), None, 1))
+    assert [type(event) for event in told] == [StageStarted, StageStarted, StageFinished]

@@ -7,7 +7,7 @@ standard library. Only the far end is ours: clients are the real ones.
         hub.add_repo("org/name", folder)
         hub.fail("*model.safetensors", "cut", after=1000)
         ...                       # HF_ENDPOINT=hub.url
-        hub.requests              # what was asked: method, path, range, with a token or not, bytes sent
+        hub.requests              # what was asked: method, path, range, with a token or not, bytes sent, when
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import json
+import math
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -52,6 +53,8 @@ class Request:
     status: int = 0
     sent: int = 0
     query: str = ""
+    began: float = field(default_factory=time.monotonic)
+    ended: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -221,6 +224,11 @@ class LocalHub:
         return found
 
 
+def most_at_once(requests: Sequence[Request]) -> int:
+    """How many of the requests were being answered at the same time, at the most."""
+    return max((sum(r.began <= at.began < r.ended for r in requests) for at in requests), default=0)
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
@@ -244,7 +252,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def do_GET(self) -> None:
-        self._answer()
+        try:
+            self._answer()
+        finally:
+            self.entry.ended = time.monotonic()
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -465,9 +476,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _write_slowly(self, body: bytes | memoryview, bytes_per_second: int) -> None:
         step = max(1, bytes_per_second // 50)
         for at in range(0, len(body), step):
+            time.sleep(step / bytes_per_second)
             self.wfile.write(body[at : at + step])
             self.entry.sent += len(body[at : at + step])
-            time.sleep(step / bytes_per_second)
 
 
 # ------------------------------------------------------------ what the Hub says of files

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -16,15 +17,23 @@ import pytest
 
 from lqmf.errors import GatedModel, IncompleteModel, Offline, UnsafeFormat, UsageError
 from lqmf.events import Notice, Progress
-from lqmf.hub import snapshots
+from lqmf.hub import snapshots, verify
 from lqmf.hub.client import HubClient
-from lqmf.hub.download import TransferOptions, clean_orphans, fetch, find_local, inspect_or_find, missing_bytes
+from lqmf.hub.download import (
+    TransferOptions,
+    arrivals,
+    clean_orphans,
+    fetch,
+    find_local,
+    inspect_or_find,
+    missing_bytes,
+)
 from lqmf.hub.metadata import inspect
 from lqmf.hub.refs import DEMO_FOLDER
 from lqmf.records import ModelInfo, ModelRef, RemoteFile
 from tests.hub.conftest import QUICK
 from tests.hub.models import sharded_demo, small_model
-from tests.hub.server import LocalHub
+from tests.hub.server import LocalHub, Request, most_at_once
 
 ORG = ModelRef("hub", "org/name")
 
@@ -397,3 +406,112 @@ def test_two_downloads_in_one_process_wait_for_each_other(hub: LocalHub, client:
     assert first == second
     assert len(hub.ranges("/cdn/*")) == 1
     assert any(isinstance(event, Notice) and "waiting for it" in event.text for event in events)
+
+
+# ------------------------------------------------------------ in order
+
+
+@pytest.fixture
+def sharded(hub: LocalHub, client: HubClient, tmp_path: Path) -> ModelInfo:
+    hub.add_repo("org/name", sharded_demo(tmp_path / "sharded"))
+    info = look(client)
+    hub.requests.clear()
+    return info
+
+
+def sent(hub: LocalHub, part: str) -> list[Request]:
+    """The answered ranges of the files whose name holds `part`."""
+    return [r for r in hub.requests if r.method == "GET" and part in r.path]
+
+
+def test_the_small_files_come_first_and_then_one_shard_after_the_other(
+    hub: LocalHub, sharded: ModelInfo, models_dir: Path, client: HubClient
+) -> None:
+    """Also when the first of them are answered late."""
+    for late in ("config.json", "model-00001-of-00003.safetensors"):
+        hub.fail(f"*/{late}", "status", method="HEAD", status=503)
+    get(sharded, models_dir, client, TransferOptions(connections=4, chunk_bytes=64 << 20, retry=QUICK))
+    names = [Path(r.path).name for r in sent(hub, "")]
+    shards = [f.path for f in snapshots.shards(sharded)]
+    in_turn = [name for name in names if name in shards]
+    assert set(names[: -len(in_turn)]) == {f.path for f in sharded.files} - set(shards)
+    assert in_turn == sorted(in_turn)
+    assert set(in_turn) == set(shards)
+
+
+def test_a_shard_has_every_connection_and_the_next_takes_what_it_leaves(
+    hub: LocalHub, sharded: ModelInfo, models_dir: Path, client: HubClient
+) -> None:
+    first, second = (f.path for f in snapshots.shards(sharded)[:2])
+    chunk = max(f.size_bytes for f in snapshots.shards(sharded)) // 9 + 1  # the last of nine leaves three free
+    hub.fail("/cdn/*00003.safetensors", "slow", times=99, bytes_per_second=5_000_000)
+    get(sharded, models_dir, client, TransferOptions(connections=4, chunk_bytes=chunk))
+    hub._faults.clear()
+    one, two = sent(hub, first), sent(hub, second)
+    assert most_at_once(one) >= 4
+    assert max(r.began for r in one) < min(r.began for r in two) < max(r.ended for r in one)
+
+
+def test_shards_of_one_range_each_come_as_many_at_once_as_there_are_connections(
+    hub: LocalHub, sharded: ModelInfo, models_dir: Path, client: HubClient
+) -> None:
+    hub.fail("/cdn/*00003.safetensors", "slow", times=3, bytes_per_second=8_000_000)
+    get(sharded, models_dir, client, TransferOptions(connections=3))
+    assert most_at_once(sent(hub, "/cdn/")) >= 3
+
+
+def test_a_verified_shard_can_be_read_while_the_next_one_arrives(
+    hub: LocalHub, sharded: ModelInfo, models_dir: Path, client: HubClient, tmp_path: Path
+) -> None:
+    first, _, last = (f.path for f in snapshots.shards(sharded))
+    partial, final = arrivals(sharded, models_dir)
+    hub.fail("/cdn/*00003.safetensors", "slow", times=99, bytes_per_second=5_000_000)
+
+    async def read_on_the_way() -> tuple[bytes, bool]:
+        options = TransferOptions(connections=2, chunk_bytes=1 << 20)
+        fetching = asyncio.create_task(fetch(sharded, models_dir, hub=client, emit=lambda _: None, options=options))
+        while not (partial / first).exists():
+            await asyncio.sleep(0.01)
+        seen = (partial / first).read_bytes(), (partial / last).exists()
+        assert await fetching == final
+        return seen
+
+    assert asyncio.run(read_on_the_way()) == ((tmp_path / "sharded" / first).read_bytes(), False)
+    hub._faults.clear()
+    assert not partial.exists()
+    assert arrivals(sharded, models_dir) == (final,)
+
+
+def test_the_next_shard_is_asked_for_while_one_is_being_hashed(
+    hub: LocalHub, sharded: ModelInfo, models_dir: Path, client: HubClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (f.path for f in snapshots.shards(sharded)[:2])
+    digest, met = verify.digest, []
+
+    def slow_digest(path: Path, file: RemoteFile, stop: threading.Event) -> tuple[str, bool]:
+        deadline = time.monotonic() + 20
+        while file.path == first and not sent(hub, second) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        met.append((file.path, bool(sent(hub, second))))
+        return digest(path, file, stop)
+
+    monkeypatch.setattr(verify, "digest", slow_digest)
+    get(sharded, models_dir, client, TransferOptions(connections=1))
+    assert (first, True) in met
+
+
+def test_a_copy_from_elsewhere_gets_its_name_when_it_is_verified(
+    hub: LocalHub, client: HubClient, models_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.add_repo("org/name", small_model())
+    get(look(client), models_dir, client)
+    hub.add_repo("org/name", {**small_model(), "LICENSE": b"new"})
+    info, digest, named = look(client), verify.digest, []
+
+    def watched(path: Path, file: RemoteFile, stop: threading.Event) -> tuple[str, bool]:
+        named.append((arrivals(info, models_dir)[0] / file.path).exists())
+        return digest(path, file, stop)
+
+    monkeypatch.setattr(verify, "digest", watched)
+    get(info, models_dir, client)
+    assert named == [False] * len(info.files)

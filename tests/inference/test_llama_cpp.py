@@ -28,10 +28,10 @@ from lqmf.inference.engine import Sampling
 from lqmf.inference.llama_context import ContextOptions
 from lqmf.inference.llama_cpp import LlamaCppEngine
 from lqmf.inference.registry import open_artifact, open_engine
-from lqmf.quantization.gguf import convert
 from tests.fixtures_gguf import DEMO, EVALUATION, demo_gguf
 from tests.inference.gguf_writer import BOOL, STRING, gguf, text
 from tests.quantization import models
+from tests.quantization.bases import make_base
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +199,7 @@ def test_a_prompt_begins_once_also_when_it_writes_the_beginning_out(beginning):
 def test_a_sentencepiece_model_gives_back_its_text_and_begins_with_its_token(tmp_path):
     """Its tokenizer puts a space before every text, which is no part of the text."""
     source = models.build(models.FAMILIES["llama"], tmp_path / "model")
-    path = convert.make_base(source, tmp_path, lambda event: None, name="spm").path
+    path = make_base(source, tmp_path, lambda event: None, name="spm").path
     with LlamaCppEngine(path) as spm:
         for words in ("Hello world, naïve 🚀 ... end", " two  spaces ", "\n"):
             assert spm.detokenize(spm.tokenize(words)) == words

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from lqmf.inference.llama_cpp import LlamaCppEngine
-from lqmf.quantization.gguf import convert
 from lqmf.quantization.gguf.samples import sample_lines
 from tests.quantization import models
+from tests.quantization.bases import make_base
 
 KL_BOUND = 1e-5
 ERROR_BOUND = 0.03  # of the logits' standard deviation
@@ -46,7 +46,7 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     work = tmp_path_factory.mktemp(family.name)
     folder = models.build(family, work / "model")
     (work / "scratch").mkdir()
-    gguf = convert.make_base(folder, work / "scratch", lambda _event: None, name=family.name).path
+    gguf = make_base(folder, work / "scratch", lambda _event: None, name=family.name).path
     model = models.load(folder)
     windows = np.random.default_rng(0).integers(3, models.VOCABULARY, (3, 96)).tolist()
     return Pair(family, folder, gguf, model, windows, models.logits(model, windows), run_gguf(gguf, windows))
@@ -106,7 +106,7 @@ def reference_ids(folder: Path, lines: list[str]) -> Iterator[tuple[str, list[in
 
 
 def test_the_demo_agrees_with_transformers(tmp_path: Path) -> None:
-    gguf = convert.make_base(DEMO, tmp_path, lambda _event: None, name="demo").path
+    gguf = make_base(DEMO, tmp_path, lambda _event: None, name="demo").path
     with LlamaCppEngine(gguf, threads=1, context=64) as engine:
         tokens = engine.tokenize(TEXT.read_text(encoding="utf-8")[:20000])
     windows = [tokens[start : start + 256] for start in (0, 1024, 2048)]

@@ -15,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lqmf.errors import UsageError
-from lqmf.quantization.gguf import check, compat, convert, estimate, toolchain, types
+from lqmf.quantization.gguf import check, compat, estimate, toolchain, types
 from lqmf.quantization.gguf.backend import GgufBackend
 from lqmf.records import Hardware, ModelInfo, ModelRef, QuantizationPlan
+from tests.quantization.bases import make_base
 
 DEMO = Path(str(resources.files("lqmf").joinpath("assets/demo")))
 HARDWARE = Hardware("cpu", 2, 24 << 30, 20 << 30)
@@ -31,7 +32,7 @@ MODEL = ModelInfo(ModelRef("demo", "demo"), None, "LlamaForCausalLM", "llama", L
 
 @pytest.fixture(scope="module")
 def demo_f16(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return convert.make_base(DEMO, tmp_path_factory.mktemp("f16"), lambda _event: None, name="demo").path
+    return make_base(DEMO, tmp_path_factory.mktemp("f16"), lambda _event: None, name="demo").path
 
 
 def dry_run(source: Path, ftype: int) -> tuple[int, str]:
@@ -98,6 +99,7 @@ def test_asking_imports_nothing_heavy_and_opens_no_connection() -> None:
 import sys
 from lqmf.quantization.registry import backends
 from tests.quantization.test_gguf_metadata import HARDWARE, MODEL, PLAN
+from tests.quantization.bases import make_base
 backend = backends()["gguf"]
 backend.available(), backend.check(MODEL, HARDWARE, "Q4_K_M"), backend.estimate(MODEL, PLAN, HARDWARE)
 print([name for name in {["torch", "transformers", "llama_cpp", "numpy", "huggingface_hub"]} if name in sys.modules])
@@ -121,8 +123,8 @@ def verdict(type: str | None = "Q4_K_M", known: dict[str, str] | None = KNOWN, *
     [
         ({}, "yes", "LlamaForCausalLM"),
         ({"type": None}, "yes", "LlamaForCausalLM"),
-        ({"type": "IQ2_M"}, "no", "importance matrix"),
-        ({"type": "IQ3_XXS"}, "no", "Q3_K_S or IQ3_S"),
+        ({"type": "IQ2_M"}, "yes", "LlamaForCausalLM"),
+        ({"type": "auto"}, "yes", "LlamaForCausalLM"),
         ({"weights_format": "pickle"}, "no", "safetensors"),
         ({"weights_format": "none"}, "no", "no weights"),
         ({"has_tokenizer": False}, "no", "tokenizer"),

@@ -22,13 +22,13 @@ from lqmf.fit.needs import CACHE_TYPES, Needs
 from lqmf.inference.engine import Sampling
 from lqmf.inference.gguf_header import GgufHeader, Tensor, read_header
 from lqmf.inference.llama_cpp import LlamaCppEngine
-from lqmf.quantization.gguf import arithmetic, convert, header, needs, toolchain, types
+from lqmf.quantization.gguf import arithmetic, header, needs, toolchain, types
 from lqmf.quantization.gguf.arithmetic import Answers, Cache, State, Step, Told
 from lqmf.quantization.gguf.backend import GgufBackend
-from lqmf.quantization.gguf.quantize import quantize
 from lqmf.records import Hardware, ModelInfo, ModelRef, QuantizationPlan
 from tests.fixtures_gguf import demo_gguf
-from tests.quantization import models
+from tests.quantization import models, official
+from tests.quantization.bases import make_base
 from tests.quantization.models import FAMILIES, Family
 
 DEMO = Path(str(resources.files("lqmf").joinpath("assets/demo")))
@@ -82,7 +82,7 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     work = tmp_path_factory.mktemp("case")
     folder = DEMO if request.param == "demo" else models.build(MADE[request.param], work / "model")
     found = needs.needs(skeleton(folder, work / "holes"), "m", (300,), 1, TOOLS)
-    base = convert.convert(folder, work / "m.gguf", "f16", TOOLS, lambda _event: None, scratch=work, name="m").path
+    base = make_base(folder, work, lambda _event: None, name="m").path
     return Case(folder, found, base)
 
 
@@ -98,7 +98,7 @@ def test_each_file_has_the_size_that_was_said_and_each_part_its_bytes(case: Case
     assert case.base.stat().st_size == case.found.weights["F16"].file_bytes
     for type in CHECKED:
         made, said = tmp_path / type, case.found.weights[type]
-        quantize(case.base, made, type, lambda _event: None)
+        official.quantized(case.base, made, types.LAYOUTS[type].ftype)
         assert made.stat().st_size == said.file_bytes
         tensors = {tensor.name: tensor.size_bytes for tensor in read_header(made).tensors}
         head = tensors["token_embd.weight"] if said.tied else 0
@@ -109,7 +109,7 @@ def test_each_file_has_the_size_that_was_said_and_each_part_its_bytes(case: Case
 
 def test_a_token_reads_the_layers_and_the_head_and_of_experts_those_it_uses(case: Case, tmp_path: Path) -> None:
     """Two of four experts, where there are any; of the embedding one row, unless it is the head too."""
-    quantize(case.base, tmp_path / "m", "Q4_K_M", lambda _event: None)
+    official.quantized(case.base, tmp_path / "m", types.LAYOUTS["Q4_K_M"].ftype)
     said = case.found.weights["Q4_K_M"]
     parts = ("blk.", "output", "token_embd.") if said.tied else ("blk.", "output")
     read = dict.fromkeys(said.read, 0)
@@ -150,7 +150,7 @@ def test_a_context_takes_what_was_said(
         pytest.skip("this model's heads do not fit the blocks of that cache")
     file = case.base.with_name("m-Q4_K_M.gguf")
     if not file.exists():
-        quantize(case.base, file, "Q4_K_M", lambda _event: None)
+        official.quantized(case.base, file, types.LAYOUTS["Q4_K_M"].ftype)
     assert case.found.trained_context is not None
     for context in (300, case.found.trained_context):
         real = measured(file, context, cache_type, batch, caplog)

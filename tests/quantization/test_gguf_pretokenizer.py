@@ -10,8 +10,9 @@ import pytest
 
 from lqmf.errors import UnsupportedModel
 from lqmf.events import Event, Notice
-from lqmf.quantization.gguf import convert, pretokenizer, samples, toolchain
+from lqmf.quantization.gguf import pretokenizer, samples, toolchain
 from tests.quantization import models
+from tests.quantization.bases import make_base
 
 DEMO = Path(str(resources.files("lqmf").joinpath("assets/demo")))
 TEXT = Path(str(resources.files("lqmf").joinpath("assets/text/calibration.txt")))
@@ -45,7 +46,7 @@ def converted(model: Path, work: Path) -> list[str]:
     """What was told while `model` was converted."""
     told: list[Event] = []
     work.mkdir()
-    convert.make_base(model, work, told.append, name="m")
+    make_base(model, work, told.append, name="m")
     return [event.text for event in told if isinstance(event, Notice)]
 
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from lqmf.errors import DiskFull, IncompleteModel, LqmfError, RemoteCodeRefused, UnsafeFormat, UnsupportedModel
-from lqmf.quantization.gguf import convert, toolchain
-from lqmf.quantization.gguf.quantize import quantize
+from lqmf.errors import IncompleteModel, LqmfError, RemoteCodeRefused, UnsafeFormat, UnsupportedModel
+from lqmf.quantization.gguf import convert
+from tests.quantization.bases import make_base
 
 DEMO = Path(str(resources.files("lqmf").joinpath("assets/demo")))
 HOSTILE = """
@@ -59,7 +59,7 @@ def make_hostile(model: Path, mark: Path, *, needs_code: bool) -> None:
 def converted(model: Path, *, allow_remote_code: bool = False) -> Path:
     scratch = model.parent / "scratch"
     scratch.mkdir()
-    made = convert.make_base(model, scratch, lambda _event: None, name="m", allow_remote_code=allow_remote_code)
+    made = make_base(model, scratch, lambda _event: None, name="m", allow_remote_code=allow_remote_code)
     return made.path
 
 
@@ -141,24 +141,6 @@ def test_weights_that_break_off_are_refused_before_the_work(model: Path, size: i
     weights.write_bytes(weights.read_bytes()[:size])
     with pytest.raises(IncompleteModel, match=r"model\.safetensors"):
         converted(model)
-
-
-FULL = Path("/dev/full")
-
-
-@pytest.mark.skipif(not FULL.exists(), reason="only Linux has a device that is always full")
-def test_a_full_disk_is_called_that_by_both_steps(model: Path, tmp_path: Path) -> None:
-    base = converted(model)
-    with pytest.raises(DiskFull):
-        quantize(base, FULL, "Q4_K_M", lambda _event: None)
-    with pytest.raises(DiskFull):
-        convert.convert(model, FULL, "f16", toolchain.ensure(), lambda _event: None, scratch=tmp_path, name="m")
-
-
-def test_a_file_that_is_no_gguf_ends_in_an_error_with_the_librarys_reason(tmp_path: Path) -> None:
-    (tmp_path / "in.gguf").write_bytes(b"not a model at all, but long enough to be read" * 10)
-    with pytest.raises(LqmfError, match="could not quantize"):
-        quantize(tmp_path / "in.gguf", tmp_path / "out.gguf", "Q4_K_M", lambda _event: None)
 
 
 def test_the_converter_ends_when_its_parent_does() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lqmf.cli import options, planning
+from lqmf.cli import options
 from lqmf.cli.command import Ask, Command
 from lqmf.records import Decision, Outcome, to_json
 
@@ -33,6 +33,11 @@ def cli(
     parallel: options.Parallel = None,
     target_size: options.TargetSize = None,
     priority: options.Priority = None,
+    imatrix: options.Imatrix = None,
+    calibration: options.Calibration = None,
+    keep: options.KeepTypes = None,
+    discard_source: options.DiscardSource = None,
+    adapter: options.Adapter = None,
     cpu_fallback: options.Fallback = None,
 ) -> Decision:
     """Show the plan for MODEL: every choice with its reason, sizes and memory. Nothing is asked, no weights fetched.
@@ -42,8 +47,7 @@ def cli(
         "plan",
         model=model,
         method=method,
-        type=type,
-        bits=planning.whole_bits(bits),
+        **options.mixed_bits(bits, type),
         device=device,
         memory_gb=memory,
         ram_gb=ram,
@@ -52,6 +56,11 @@ def cli(
         parallel=parallel,
         target_size_gb=target_size,
         priority=priority,
+        imatrix=imatrix,
+        calibration=calibration,
+        keep=keep or None,
+        discard_source=discard_source or None,
+        adapter=adapter,
         cpu_fallback=cpu_fallback,
     )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lqmf.cli import options, planning
+from lqmf.cli import options
 from lqmf.cli.command import Ask, Command
 from lqmf.records import Decision, Outcome, to_json
 
@@ -52,8 +52,7 @@ def cli(
         "preflight",
         model=model,
         method=method,
-        type=type,
-        bits=planning.whole_bits(bits),
+        **options.mixed_bits(bits, type),
         device=device,
         memory_gb=memory,
         ram_gb=ram,

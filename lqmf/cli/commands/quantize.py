@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from lqmf.cli import options, planning
+from lqmf.cli import options
 from lqmf.cli.command import Ask, Command
 from lqmf.records import Decision, Outcome, to_json
 
@@ -24,6 +22,7 @@ COMMAND = Command(
         "lqmf quantize demo --type Q4_K_M",
         "lqmf quantize org/name --bits 4 --memory 8GB --device gpu --yes",
         "lqmf quantize ./my-model --type Q5_K_M,Q8_0 --test comprehensive",
+        "lqmf quantize org/name --type auto --target-size 4.2GB",
         "lqmf quantize demo --type Q4_K_M --yes --json",
     ),
     order=10,
@@ -44,22 +43,23 @@ def cli(
     parallel: options.Parallel = None,
     target_size: options.TargetSize = None,
     priority: options.Priority = None,
+    imatrix: options.Imatrix = None,
+    calibration: options.Calibration = None,
+    keep: options.KeepTypes = None,
+    discard_source: options.DiscardSource = None,
+    adapter: options.Adapter = None,
     cpu_fallback: options.Fallback = None,
     keep_16bit: options.Keep = None,
     test: options.Test = None,
-    imatrix: Annotated[bool | None, typer.Option("--imatrix/--no-imatrix", hidden=True)] = None,
-    calibration: Annotated[str | None, typer.Option("--calibration", hidden=True)] = None,
 ) -> Decision:
     """Quantize MODEL: plan, download, convert, quantize and measure. What is left open is asked, or with --yes chosen.
 
     The result lies in quantized-models/, with a manifest, a receipt of how good it is, and a model card."""
-    planning.refuse_missing(imatrix=imatrix or None, calibration=calibration)
     return options.typed(
         "quantize",
         model=model,
         method=method,
-        type=type,
-        bits=planning.whole_bits(bits),
+        **options.mixed_bits(bits, type),
         device=device,
         memory_gb=memory,
         ram_gb=ram,
@@ -68,6 +68,11 @@ def cli(
         parallel=parallel,
         target_size_gb=target_size,
         priority=priority,
+        imatrix=imatrix,
+        calibration=calibration,
+        keep=keep or None,
+        discard_source=discard_source or None,
+        adapter=adapter,
         cpu_fallback=cpu_fallback,
         keep_16bit=keep_16bit,
         test=test,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 MARK = "★"
 MOST = 5
-NARROWER = ("layers", "file", "loss", "tokens/s")  # the order in which columns go where the terminal is narrow
+NO_TYPE = "does not fit"
+WORDS = ("type", "cache", "loss", "size", "like")  # columns that are not figures
+NARROWER = ("layers", "file", "loss", "tokens/s", "cache", "KL")  # the order in which columns go
+NARROWER_SIZES = ("file", "context", "like", "tokens/s")
 HARDLY = 0.012  # nats a token: hardly any loss; Q5_K_M keeps it
 UNCALIBRATED = "Speeds are unknown until `lqmf doctor --calibrate` has measured this machine."
 
@@ -38,7 +41,7 @@ def fit_view(solution: Solution, *, beside_plan: bool = False) -> RenderableType
     shown = list(solution.best[:MOST])
     columns = _columns(shown, shown.index(recommended) if recommended in shown else None)
     parts: list[RenderableType] = [
-        Narrowing(lambda left_out: _table(columns, left_out), _widths(columns)),
+        _narrowing(columns, NARROWER),
         notice_view(f"Loss (KL, nats a token): how far it strays from the original; {recommended.loss.origin}."),
     ]
     if not any(candidate.speed for candidate in shown):
@@ -62,8 +65,10 @@ def _recommended(solution: Solution, chosen: Candidate) -> str:
 
 
 def _nothing(solution: Solution) -> RenderableType:
-    least = solution.least
-    what = f"It does not fit: the least, {_line(least)}, needs {_memory(least)}." if least else "Nothing fits."
+    what = "Nothing fits."
+    if least := solution.least:
+        needed = words.memory(least.memory) if least.memory.gpu else _memory(least)
+        what = f"It does not fit: the least, {_line(least)}, needs {needed}."
     return Group(error_view(what), *_ways(solution))
 
 
@@ -95,10 +100,15 @@ def _columns(shown: Sequence[Candidate], best: int | None) -> Mapping[str, list[
     return {name: cells for name, cells in columns.items() if cells}
 
 
-def _widths(columns: Mapping[str, list[str]]) -> dict[str, int]:
+def _narrowing(columns: Mapping[str, list[str]], order: Sequence[str]) -> Narrowing:
+    """The table; where the terminal is narrow, columns go in this order."""
+    return Narrowing(lambda left_out: _table(columns, left_out), _widths(columns, order))
+
+
+def _widths(columns: Mapping[str, list[str]], order: Sequence[str]) -> dict[str, int]:
     """How wide a terminal each column needs that may be left out: so wide that it fits beside those still there."""
     left, widths = dict(columns), {}
-    for name in NARROWER:
+    for name in order:
         widths[name] = 3 * len(left) - 1 + sum(max(map(cell_len, (head, *cells))) for head, cells in left.items())
         left.pop(name, None)
     return widths
@@ -106,9 +116,9 @@ def _widths(columns: Mapping[str, list[str]]) -> dict[str, int]:
 
 def _table(columns: Mapping[str, list[str]], left_out: Iterable[str]) -> RenderableType:
     kept = {name: cells for name, cells in columns.items() if name not in left_out}
-    rows = table(*kept, right=[name for name in kept if name not in ("type", "cache", "loss")], keep=list(kept))
+    rows = table(*kept, right=[name for name in kept if name not in WORDS], keep=list(kept))
     for row in zip(*kept.values(), strict=True):
-        rows.add_row(*row, style="bold" if row[0].startswith(MARK) else "")
+        rows.add_row(*row, style="bold" if row[0].startswith(MARK) else "dim" if NO_TYPE in row else "")
     return rows
 
 
@@ -142,24 +152,41 @@ def _speed(candidate: Candidate) -> str:
 def sizes_view(found: Mapping[SizeClass, Solution]) -> RenderableType:
     """What size of model fits, a line each, and how; the largest that runs well is marked."""
     lines = [(size, solution.recommended) for size, solution in found.items()]
-    well = [(size.name, chosen) for size, chosen in lines if chosen and chosen.loss.kl_nats <= LITTLE]
-    whole = [name for name, chosen in well if chosen.memory.gpu and not chosen.memory.cache_ram]
-    best = (whole or [name for name, _ in well] or [""])[-1]
-    paced = any(chosen and chosen.speed for _, chosen in lines)
-    memory = "GPU + RAM" if any(chosen and chosen.memory.gpu for _, chosen in lines) else "memory"
-    columns = ["size", "like", "type", "file", "context", memory, *(["tokens/s"] if paced else [])]
-    rows = table(*columns, right=("file", "context", memory, "tokens/s"), keep=("size", "like", "type"))
-    for size, chosen in lines:
-        mark = MARK if size.name == best else " "
-        told = ["does not fit", *[NONE] * (len(columns) - 3)]
-        if chosen:
-            told = [chosen.type, file_size(chosen.file_bytes), _context(chosen), _memory(chosen), _speed(chosen)]
-        rows.add_row(f"{mark} {size.name}", size.like, *told[: len(columns) - 2], style="" if chosen else "dim")
-    said = error_view("No model of these sizes fits with little loss.", "Say more memory: `--memory 16GB`.")
+    loss, well, whole = _well(lines)
+    best = (whole or well or [""])[-1]
+    said = error_view("No model of these sizes fits well.", "Say more memory: `--memory 16GB`.")
     if well:
-        beyond = f"; up to {well[-1][0]} with the rest in RAM" if well[-1][0] != best else ""
+        beyond = f"; up to {well[-1]} with the rest in RAM" if well[-1] != best else ""
         where = f", as a whole on the GPU{beyond}" if whole else ""
-        said = done_view(
-            f"This way, up to {best} fits with little loss{where}. `plan org/name` has a model's own figures."
-        )
-    return Group(rows, notice_view("By formula, for models of these shapes; a named model is computed exactly."), said)
+        said = done_view(f"This way, up to {best} fits with {loss}{where}. `plan org/name` has a model's own figures.")
+    note = notice_view("By formula, for models of these shapes; a named model is computed exactly.")
+    return Group(_narrowing(_size_columns(lines, best), NARROWER_SIZES), note, said)
+
+
+def _size_columns(lines: Sequence[tuple[SizeClass, Candidate | None]], best: str) -> Mapping[str, list[str]]:
+    """The cells by column; speeds only where one is known."""
+    ways = [chosen for _, chosen in lines]
+
+    def cells(show: Callable[[Candidate], str], nothing: str = NONE) -> list[str]:
+        return [show(chosen) if chosen else nothing for chosen in ways]
+
+    columns = {
+        "size": [f"{MARK if size.name == best else ' '} {size.name}" for size, _ in lines],
+        "like": [size.like for size, _ in lines],
+        "type": cells(lambda chosen: chosen.type, NO_TYPE),
+        "file": cells(lambda chosen: file_size(chosen.file_bytes)),
+        "context": cells(_context),
+        "GPU + RAM" if any(chosen and chosen.memory.gpu for chosen in ways) else "memory": cells(_memory),
+        "tokens/s": cells(_speed) if any(chosen and chosen.speed for chosen in ways) else [],
+    }
+    return {name: column for name, column in columns.items() if column}
+
+
+def _well(lines: Sequence[tuple[SizeClass, Candidate | None]]) -> tuple[str, list[str], list[str]]:
+    """With what loss models run well: little, or if none does so a clear one; the sizes that do, smallest first, and
+    those of them that lie on the GPU as a whole."""
+    fitting = [(size.name, chosen) for size, chosen in lines if chosen]
+    little = [(name, chosen) for name, chosen in fitting if chosen.loss.kl_nats <= LITTLE]
+    well = little or [(name, chosen) for name, chosen in fitting if chosen.loss.kl_nats <= CLEAR]
+    whole = [name for name, chosen in well if chosen.memory.gpu and not chosen.memory.cache_ram]
+    return "little loss" if little else "a clear loss, yet usable", [name for name, _ in well], whole

@@ -1,4 +1,4 @@
-"""The worker's side of making a 16-bit GGUF alone, to measure against. Knows nothing of measuring."""
+"""The worker's side of making a GGUF of a model's source to measure against. Knows nothing of measuring."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from lqmf.events import Emit
-from lqmf.quantization.gguf.convert import make_base
-from lqmf.records import Task
+from lqmf.quantization.gguf.backend import GgufBackend
+from lqmf.records import QuantizationPlan, Task, from_json
 
 
 def run(task: Task, emit: Emit) -> dict[str, Any]:
-    """`params`: {"source", "scratch", "name", "allow_remote_code"}; gives {"base": path}. Raises LqmfError."""
-    source, scratch = Path(task.params["source"]), Path(task.params["scratch"])
-    allowed = bool(task.params.get("allow_remote_code", False))
-    made = make_base(source, scratch, emit, name=str(task.params["name"]), allow_remote_code=allowed)
-    return {"base": str(made.path), "notes": list(made.notes)}
+    """`params`: {"plan" (of what is to be measured), "source", "work"}; gives {"base": path}. Raises LqmfError."""
+    plan = from_json(QuantizationPlan, task.params["plan"])
+    source, work = Path(task.params["source"]), Path(task.params["work"])
+    return {"base": str(GgufBackend().base(plan, source, work, emit))}

@@ -6,13 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from lqmf.events import Emit
+from lqmf.quantization.base import Source
 from lqmf.quantization.registry import backend
 from lqmf.records import QuantizationPlan, Task, from_json, to_json
 
 
 def run(task: Task, emit: Emit) -> dict[str, Any]:
-    """`params`: {"plan", "source", "out", "scratch"}; gives `Built` as JSON. Raises LqmfError."""
-    plan = from_json(QuantizationPlan, task.params["plan"])
-    source, out, scratch = (Path(task.params[key]) for key in ("source", "out", "scratch"))
-    built = backend(plan.method).quantize(plan, source, out, scratch, emit)
+    """`params`: {"plan", "source", "out", "work"}, and where they are needed "weights" and "used" (see `Source`) and
+    "ahead" (plans); gives `Built` as JSON. Raises LqmfError."""
+    params = task.params
+    plan = from_json(QuantizationPlan, params["plan"])
+    ahead = [from_json(QuantizationPlan, one) for one in params.get("ahead", ())]
+    used = Path(params["used"]) if params.get("used") else None
+    source = Source(Path(params["source"]), tuple(map(Path, params.get("weights", ()))), used)
+    built = backend(plan.method).quantize(plan, source, Path(params["out"]), Path(params["work"]), emit, ahead)
     return dict(to_json(built))

@@ -1,26 +1,27 @@
 """The GGUF backend: a model's files become one GGUF file that llama.cpp, and whatever is built on it, runs.
 
-Two steps: llama.cpp's official converter writes a 16-bit file, libllama quantizes that. `check` and `estimate`
-look at metadata alone; `needs` asks both tools, in child processes, about the shapes.
+`check` and `estimate` look at metadata alone; `needs` asks llama.cpp's converter and libllama, in child processes,
+about the shapes; `quantize` leaves the making to `make`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib.metadata
 import importlib.util
-import os
 import re
-import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
-from lqmf.errors import LqmfError, UnsupportedModel
+from lqmf import workspace
+from lqmf.errors import LqmfError
 from lqmf.events import Emit
 from lqmf.fit.needs import Needs
-from lqmf.quantization.base import Built, QuantType
-from lqmf.quantization.gguf import check, convert, estimate, needs, quantize, toolchain, types
+from lqmf.quantization.base import Built, QuantType, Source
+from lqmf.quantization.gguf import check, convert, estimate, needs, toolchain, types
 from lqmf.records import Estimate, Hardware, ModelInfo, ModelRef, QuantizationPlan, Verdict
 
 
@@ -30,7 +31,8 @@ class GgufBackend:
     name = "gguf"
     title = "GGUF (llama.cpp)"
     output_format = "gguf"
-    types: Mapping[str, QuantType] = types.TYPES
+    streams = True
+    types: Mapping[str, QuantType] = MappingProxyType({**types.TYPES, types.AUTO: types.MIX})
 
     def __init__(self, checkout: Path | None = None) -> None:
         self._checkout = checkout  # a llama.cpp checkout to take the converter from
@@ -74,22 +76,40 @@ class GgufBackend:
         tools = toolchain.ensure(self._checkout)
         return needs.needs(skeleton, model_name(model.ref), contexts, parallel, tools)
 
-    def quantize(self, plan: QuantizationPlan, source: Path, out: Path, scratch: Path, emit: Emit) -> Built:
-        """Convert, quantize, and leave `<model>-<TYPE>.gguf` in `out`. See `convert` and `quantize` for errors."""
-        kind = types.known(plan.type)
-        if kind.needs_imatrix:
-            raise UnsupportedModel(check.imatrix_reason(kind.name), check.imatrix_remedy(kind.name))
+    def vet(self, plan: QuantizationPlan, model: ModelInfo, skeleton: Path) -> None:
+        """Refuse what is wrong with the files, sizes and names that `plan` says. See `gguf.vet` for errors."""
+        from lqmf.quantization.gguf.vet import vet
+
+        vet(plan, skeleton, model_name(model.ref), toolchain.ensure(self._checkout))
+
+    def quantize(
+        self,
+        plan: QuantizationPlan,
+        source: Source,
+        out: Path,
+        work: Path,
+        emit: Emit,
+        ahead: Sequence[QuantizationPlan] = (),
+    ) -> Built:
+        """Leave `<model>-<TYPE>.gguf` in `out`. See `make` for errors."""
+        from lqmf.quantization.gguf.make import Shop
+
         tools = convert.ready(emit, self._checkout)
-        name, file = model_name(plan.model), f"{model_name(plan.model)}-{kind.name}.gguf"
-        outtype = types.OUTTYPES.get(kind.name, "f16")
-        target = out / file if kind.name in types.OUTTYPES else scratch / f"{name}-F16.gguf"
-        made = convert.convert(
-            source, target, outtype, tools, emit, scratch=scratch, name=name, allow_remote_code=plan.allow_remote_code
+        name = model_name(plan.model)
+        made = Shop(name, source, work, tools, emit).make(plan, ahead)
+        file = f"{name}-{plan.type}.gguf"
+        workspace.take(made.file, out / file)
+        base = str(made.base) if made.base else None
+        return Built((file,), versions(tools), base, made.notes, made.matrix, made.tensors)
+
+    def base(self, plan: QuantizationPlan, source: Path, work: Path, emit: Emit) -> Path:
+        """The model of `plan` as a GGUF to measure against, in `work`; found there if it was made before."""
+        from lqmf.quantization.gguf.make import Shop
+
+        wanted = dataclasses.replace(plan, base=plan.base or "F16")
+        return Shop(model_name(plan.model), Source(source), work, convert.ready(emit, self._checkout), emit).base(
+            wanted
         )
-        notes = made.notes
-        if kind.name not in types.OUTTYPES:
-            notes += quantize.quantize(target, out / file, kind.name, emit)
-        return Built((file,), versions(tools), _base(target, kind.name, scratch, name), notes)
 
 
 BACKEND = GgufBackend
@@ -108,16 +128,3 @@ def versions(tools: toolchain.Toolchain) -> dict[str, str]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[package] = importlib.metadata.version(package)
     return found
-
-
-def _base(written: Path, type: str, scratch: Path, name: str) -> str | None:
-    """The 16-bit file to measure against: for F16 the artifact itself, under a second name in `scratch`."""
-    if type in ("BF16", "F32"):
-        return None
-    base = scratch / f"{name}-F16.gguf"
-    if base != written:
-        try:
-            os.link(written, base)
-        except OSError:
-            shutil.copyfile(written, base)
-    return str(base)

@@ -42,19 +42,9 @@ def is_mixture(config: Mapping[str, Any]) -> bool:
     return any(inner.get(key) for key in ("num_experts", "num_local_experts", "n_routed_experts"))
 
 
-def imatrix_reason(type: str) -> str:
-    """Why a type is refused until there is an importance matrix."""
-    return f"{type} needs an importance matrix; without one the result would be garbage, and llama.cpp refuses."
-
-
-def imatrix_remedy(type: str) -> str:
-    """What to take instead."""
-    return f"Choose {types.without_imatrix(type)}, which need none."
-
-
 def _refusal(model: ModelInfo, type: str | None, architectures: Mapping[str, str] | None) -> Verdict | None:
-    if type is not None and types.known(type).needs_imatrix:
-        return Verdict("no", imatrix_reason(type), imatrix_remedy(type))
+    if type is not None:
+        types.known(type)
     if model.weights_format == "pickle":
         return Verdict("no", "Its weights are pickled Python objects, which can run code when read.", _WEIGHTS_REMEDY)
     if model.weights_format == "none":

@@ -75,21 +75,10 @@ def convert(
     inspect(source, tools, tokenizer=not header_only)
     started = time.monotonic()
     emit(StageStarted(stage="convert", title=f"Converting to {outtype.upper()} GGUF"))
-    with _named(source, scratch, name) as folder:
-        request = {
-            "toolchain": str(tools.root.resolve()),
-            "model": str(folder),
-            "outfile": str(target.resolve()),
-            "outtype": outtype,
-            "scratch": str(scratch.resolve()),
-            "text": str(resources.files("lqmf").joinpath("assets/text/calibration.txt")),
-            "memory": str(toolchains.cache_dir() / "pretokenizers" / tools.version),
-            "model_name": name,
-            "allow_remote_code": allow_remote_code,
-            "header_only": header_only,
-            "has_tokenizer": has_tokenizer(source),
-        }
-        notes = _run(request, scratch, emit, quiet=header_only)
+    with named(source, scratch, name) as folder:
+        asked = request(source, folder, target, outtype, tools, scratch, name)
+        asked |= {"allow_remote_code": allow_remote_code, "header_only": header_only}
+        notes = _run(asked, scratch, emit, quiet=header_only)
     emit(StageFinished(stage="convert", seconds=time.monotonic() - started))
     return Converted(target, notes)
 
@@ -97,13 +86,31 @@ def convert(
 # ---------------------------------------------------------------- the child process
 
 
+def request(
+    source: Path, folder: Path, target: Path, outtype: str, tools: Toolchain, scratch: Path, name: str
+) -> dict[str, Any]:
+    """What `launcher.py` is asked: the model of `source`, which it finds as `folder`, to `target`."""
+    return {
+        "toolchain": str(tools.root.resolve()),
+        "model": str(folder),
+        "outfile": str(target.resolve()),
+        "outtype": outtype,
+        "scratch": str(scratch.resolve()),
+        "text": str(resources.files("lqmf").joinpath("assets/text/calibration.txt")),
+        "memory": str(toolchains.cache_dir() / "pretokenizers" / tools.version),
+        "model_name": name,
+        "has_tokenizer": has_tokenizer(source),
+    }
+
+
 @contextmanager
-def _named(source: Path, scratch: Path, name: str) -> Iterator[Path]:
+def named(source: Path, scratch: Path, name: str) -> Iterator[Path]:
     """`source` under the model's own name: the converter writes its folder's name into the file, and the same plan
     must give the same bytes wherever the files lie. Where links are not allowed, `source` itself."""
     link = scratch / "source" / name
     try:
         link.parent.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)  # left by a run that was killed
         link.symlink_to(source.resolve(), target_is_directory=True)
     except OSError:
         yield source.resolve()
@@ -123,7 +130,7 @@ def _run(request: Mapping[str, Any], scratch: Path, emit: Emit, *, quiet: bool =
             done, total = message["done_bytes"], message["total_bytes"]
             emit(Progress(stage="convert", done=done, total=total, unit="bytes"))
         elif "pretokenizer" in message:
-            notes.append(_proven(message))
+            notes.append(proven(message))
             emit(Notice(text=notes[-1]))
         elif "no_tokenizer" in message:
             notes.append(f"{NO_TOKENIZER}{message['no_tokenizer']} Sizes leave the vocabulary out.")
@@ -134,7 +141,8 @@ def _run(request: Mapping[str, Any], scratch: Path, emit: Emit, *, quiet: bool =
     return tuple(dict.fromkeys(notes))
 
 
-def _proven(message: Mapping[str, Any]) -> str:
+def proven(message: Mapping[str, Any]) -> str:
+    """A note on a pre-tokenizer that was proven."""
     text = (
         f"{MATCHED}llama.cpp's pre-tokenizer '{message['pretokenizer']}' gives the same tokens on "
         f"{message['lines']} varied lines."

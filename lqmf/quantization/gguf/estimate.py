@@ -18,28 +18,45 @@ from lqmf.records import Estimate, Hardware, ModelInfo, QuantizationPlan
 _DTYPE_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I8": 1, "U8": 1}
 _IMPORTS_BYTES = 450_000_000  # the converter with torch and transformers loaded
 _IMPORTS_SECONDS = 6.0
-_CONVERT_BYTES_PER_SECOND = 120e6
+_READ_BYTES_PER_SECOND = 300e6
+_MIX_CORE_SECONDS = 200.0  # a mix takes the slower types too
+_CALIBRATION_TOKENS = 20_480  # the most that are read; it stops before when the matrix has settled
+_FLOPS_PER_CORE = 1e11  # of a prompt's matrices, in half precision, on an AVX-512 core
 _TOKEN_BYTES = 32  # a token's text, score, type and merge in the file
 
 
 def estimate(model: ModelInfo, plan: QuantizationPlan, hardware: Hardware, needs: Needs | None = None) -> Estimate:
-    """What `plan` will cost. `disk_peak_bytes` counts the 16-bit file beside the result, not a download."""
-    layout, kind = types.LAYOUTS[types.known(plan.type).name], types.known(plan.type)
+    """What `plan` will cost. `disk_peak_bytes` counts what is made on the way beside the result, not a download."""
     total = parameters(model)
+    vocabulary, width, _ = _ends(model.config, model.vocabulary)
+    size = _file_bytes(model, plan.type, needs)
+    base = _file_bytes(model, plan.base, needs) if plan.base and plan.base != plan.type else 0
+    largest = max(vocabulary * width, total // 200) * 4  # in 32-bit floats
+    cores = max(1, hardware.cores)
+    passes = 2 if base else 1
+    seconds = passes * (_IMPORTS_SECONDS + total * 2 / _READ_BYTES_PER_SECOND)
+    seconds += total / 1e9 * _core_seconds(plan.type) / cores
+    if plan.imatrix:
+        seconds += 2 * total * _CALIBRATION_TOKENS / (_FLOPS_PER_CORE * cores)
+    return Estimate(size, base + size, _IMPORTS_BYTES + 2 * largest, seconds)
+
+
+def _core_seconds(type: str) -> float:
+    return _MIX_CORE_SECONDS if type == types.AUTO else types.LAYOUTS[types.known(type).name].core_seconds
+
+
+def _file_bytes(model: ModelInfo, type: str, needs: Needs | None) -> int:
+    """The size of the file: told by the needs, or from the layers' own bits and those of the two ends."""
+    if needs is not None and type in needs.weights:
+        return needs.weights[type].file_bytes
+    name = types.default_type(4) if type == types.AUTO else types.known(type).name
+    layout, kind = types.LAYOUTS[name], types.known(name)
     vocabulary, width, tied = _ends(model.config, model.vocabulary)
     matrix = vocabulary * width
-    bits = 8.5 if kind.name == "MXFP4_MOE" and not is_mixture(model.config) else kind.bits_per_weight
-    body = max(0, total - matrix * (1 if tied else 2))
+    bits = 8.5 if name == "MXFP4_MOE" and not is_mixture(model.config) else kind.bits_per_weight
+    body = max(0, parameters(model) - matrix * (1 if tied else 2))
     ends = matrix * layout.output_bits + (0 if tied else matrix * layout.embedding_bits)
-    size = int((body * bits + ends) / 8) + vocabulary * _TOKEN_BYTES
-    half = total * 2 + vocabulary * _TOKEN_BYTES
-    if needs is not None and kind.name in needs.weights:
-        size, half = needs.weights[kind.name].file_bytes, needs.weights["F16"].file_bytes
-    half = 0 if kind.name in types.OUTTYPES else half
-    largest = max(matrix, body // 200) * 4  # in 32-bit floats
-    seconds = _IMPORTS_SECONDS + total * 2 / _CONVERT_BYTES_PER_SECOND
-    seconds += total / 1e9 * layout.core_seconds / max(1, hardware.cores)
-    return Estimate(size, half + size, _IMPORTS_BYTES + 2 * largest, seconds)
+    return int((body * bits + ends) / 8) + vocabulary * _TOKEN_BYTES
 
 
 def parameters(model: ModelInfo) -> int:

@@ -28,7 +28,7 @@ from lqmf.errors import (
     OutOfMemory,
     UnsupportedModel,
 )
-from lqmf.quantization.gguf import child, compat, guard, pretokenizer
+from lqmf.quantization.gguf import child, compat, guard, pretokenizer, stream_child, stream_job
 from lqmf.quantization.gguf.child import Send
 
 _REPORT_EVERY_SECONDS = 0.2
@@ -49,6 +49,7 @@ class Request:
     allow_remote_code: bool = False
     header_only: bool = False  # everything but the weights, with no tokenizer where none can be had
     has_tokenizer: bool = True
+    stream: str | None = None  # a file that says what to make in place of `outfile`: see `stream_job.Job`
 
 
 def main() -> int:
@@ -80,6 +81,8 @@ def _convert(request: Request, send: Send) -> None:
     _reconcile(base)
     if request.header_only:
         _leave_weights_out(base, request, send)
+    if request.stream:
+        stream_child.take_over(base, stream_job.Job.read(Path(request.stream)), send)
     script = str(Path(request.toolchain) / "convert_hf_to_gguf.py")
     sys.argv = [script, request.model, "--outfile", request.outfile, "--outtype", request.outtype]
     sys.argv += ["--model-name", request.model_name] if request.model_name else []

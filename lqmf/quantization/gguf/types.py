@@ -69,16 +69,18 @@ _TABLE: Mapping[str, tuple[int, int, float, float, float, float, bool, str]] = {
 }
 
 
-def _is_general(name: str, summary: str) -> bool:
-    """3-bit i-types are rated with an importance matrix, which nothing here makes yet."""
-    return _TRAINED not in summary and name != "MXFP4_MOE" and not name.startswith("IQ3")
+def _is_general(name: str, bits: int, summary: str) -> bool:
+    return _TRAINED not in summary and name != "MXFP4_MOE" and bits > 1
 
 
 TYPES: Mapping[str, QuantType] = {
-    name: QuantType(name, bits, body, needs_imatrix, summary, _is_general(name, summary))
+    name: QuantType(name, bits, body, needs_imatrix, summary, _is_general(name, bits, summary))
     for name, (_, bits, body, _, _, _, needs_imatrix, summary) in _TABLE.items()
 }
 LAYOUTS: Mapping[str, Layout] = {name: Layout(row[0], row[3], row[4], row[5]) for name, row in _TABLE.items()}
+
+AUTO = "auto"  # not one of llama.cpp's: each tensor's type is chosen, for a size
+MIX = QuantType(AUTO, 4, 4.5, summary="each tensor's type chosen to lose least for the size", general=False)
 
 # types that the converter writes by itself
 OUTTYPES: Mapping[str, str] = {"F16": "f16", "BF16": "bf16", "F32": "f32"}
@@ -98,11 +100,6 @@ def default_type(bits: int) -> str:
 
 def known(name: str) -> QuantType:
     """The type called `name`. Raises UsageError when llama.cpp has none of that name."""
-    if name in TYPES:
-        return TYPES[name]
+    if name in TYPES or name == AUTO:
+        return TYPES.get(name, MIX)
     raise UsageError(f"GGUF has no type called '{name}'.", f"Choose one of: {', '.join(TYPES)}.")
-
-
-def without_imatrix(name: str) -> str:
-    """The type to recommend in place of one that needs an importance matrix."""
-    return {3: "Q3_K_S or IQ3_S", 2: "Q2_K", 1: "Q2_K"}[TYPES[name].bits]

@@ -1,0 +1,141 @@
+"""How a plan is made, beside what is made: whether an importance matrix guides it, and what is made on the way to
+calibrate on and to measure against. Part of the PlannerAgent.
+
+Pure; knows the slots, the model's sizes and the machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from lqmf.errors import DoesNotFit, UsageError
+from lqmf.quantization.base import QuantType
+from lqmf.quantization.gguf.types import AUTO
+from lqmf.records import Choice, ModelInfo, Source
+from lqmf.units import file_size, memory_size
+
+if TYPE_CHECKING:
+    from lqmf.agents.planner_agent import Request
+    from lqmf.fit.needs import Needs
+
+HELPED_BITS = 4  # types of more bits lose too little for a matrix to show
+IMATRIX_SUFFIXES = (".gguf", ".dat")  # a calibration that is a finished matrix, not a text
+RAM_SHARE = 0.8  # of the free RAM that a model may take while it is calibrated on
+
+Base = Literal["F16", "Q8_0"]
+
+
+@dataclass(frozen=True)
+class Making:
+    """`base` is the type of the GGUF that is made on the way, None for none; `base_bytes` its size."""
+
+    imatrix: Choice
+    base: Base | None
+    base_bytes: int
+    base_reason: str
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """What a plan tells of it."""
+        if self.base is None:
+            return (self.imatrix, Choice("base", "none", self.base_reason))
+        return (self.imatrix, Choice("base", self.base, f"{file_size(self.base_bytes)} on the way; {self.base_reason}"))
+
+
+def making(request: Request, kind: QuantType, needs: Needs | None, *, test: str, keep_16bit: bool) -> Making:
+    """How to make `kind`. `needs` is None for a method that has no such files. Raises UsageError for wishes that
+    exclude each other, DoesNotFit for a mix where nothing can be calibrated on."""
+    if needs is None or "F16" not in needs.weights:
+        return Making(Choice("imatrix", False, "this method has none"), None, 0, "none is needed")
+    guided, reason, source = _imatrix(request, kind)
+    if request.slots.get("discard_source"):
+        return _discarding(request, kind, Choice("imatrix", guided, reason, source))
+    wanted = [
+        *(["to calibrate on"] if guided and not is_matrix(request.slots.get("calibration")) else []),
+        *(["to choose the types by"] if kind.name == AUTO else []),
+        *(["to measure against"] if test != "none" else []),
+        *(["kept, as you said"] if keep_16bit else []),
+    ]
+    if not wanted:
+        return Making(Choice("imatrix", guided, reason, source), None, 0, "nothing is measured")
+    base, why_not = _base(request, needs, keep_16bit=keep_16bit)
+    if base is None:
+        return _without(request, kind, guided, why_not)
+    size = needs.weights[base].file_bytes
+    return Making(Choice("imatrix", guided, reason, source), base, size, f"{', '.join(wanted)}{why_not}")
+
+
+def is_matrix(calibration: str | None) -> bool:
+    """Whether a calibration is a finished importance matrix."""
+    return bool(calibration) and str(calibration).lower().endswith(IMATRIX_SUFFIXES)
+
+
+def calibratable(request: Request, needs: Needs | None) -> bool:
+    """Whether there can be an importance matrix, so that types which need one may be offered."""
+    if request.slots.get("imatrix") is False or needs is None:
+        return False
+    if is_matrix(request.slots.get("calibration")):
+        return True
+    return not request.slots.get("discard_source") and _base(request, needs, keep_16bit=False)[0] is not None
+
+
+def largest_neighbours(info: ModelInfo) -> int:
+    """The most of a download that lies on the disk at once when each file of weights goes once it is read: one being
+    read, the next arriving, and the small files."""
+    shards = [file.size_bytes for file in info.files if file.path.endswith(".safetensors")]
+    pairs = zip(shards, [*shards[1:], 0], strict=True)
+    return sum(file.size_bytes for file in info.files) - sum(shards) + max((a + b for a, b in pairs), default=0)
+
+
+def _imatrix(request: Request, kind: QuantType) -> tuple[bool, str, Source]:
+    said, text = request.slots.get("imatrix"), request.slots.get("calibration")
+    if said is False and kind.needs_imatrix:
+        raise UsageError(f"{kind.name} cannot be made without an importance matrix.", "Leave out --no-imatrix.")
+    if said is False and text:
+        raise UsageError("--no-imatrix and --calibration exclude each other.", "Leave out one of them.")
+    if said is not None:
+        return bool(said), "as you said", "user"
+    if text:
+        return True, f"from {text}", "user"
+    if kind.name == AUTO:
+        return True, "the choice of types rests on it; from the built-in text", "rules"
+    if kind.bits > HELPED_BITS:
+        return False, f"{kind.name} loses too little for it to help", "rules"
+    if not kind.general and not kind.needs_imatrix:
+        return False, f"{kind.name} does not use it", "rules"
+    return True, f"it lowers the loss of types up to {HELPED_BITS} bits; from the built-in text", "rules"
+
+
+def _discarding(request: Request, kind: QuantType, imatrix: Choice) -> Making:
+    """The source is gone once it was read: nothing can be calibrated on it, nor compared with it."""
+    reason = "the source is discarded as it is read, so the receipt compares with nothing"
+    given = is_matrix(request.slots.get("calibration"))
+    if imatrix.value and not given:
+        if kind.name == AUTO or kind.needs_imatrix or imatrix.source == "user":
+            raise UsageError(
+                f"{kind.name} with an importance matrix reads the source twice, and --discard-source keeps none of it.",
+                "Leave out --discard-source, or give a finished matrix: --calibration FILE.gguf",
+            )
+        imatrix = Choice("imatrix", False, "it needs the source twice; without --discard-source it is made")
+    return Making(imatrix, None, 0, reason)
+
+
+def _base(request: Request, needs: Needs, *, keep_16bit: bool) -> tuple[Base | None, str]:
+    """The best that can be run beside what else is in memory, with what to add to the reason, or why there is none."""
+    room = int(request.hardware.ram_available_bytes * RAM_SHARE)
+    sizes = {name: needs.weights[name].file_bytes for name in ("F16", "Q8_0") if name in needs.weights}
+    if keep_16bit or sizes["F16"] <= room:
+        return "F16", ""
+    if sizes.get("Q8_0", room + 1) <= room:
+        return "Q8_0", f"; 16 bits would take {memory_size(sizes['F16'])} of memory, and {memory_size(room)} are free"
+    least = min(sizes.values())
+    return None, f"running the source needs {memory_size(least)} of memory, and {memory_size(room)} are free"
+
+
+def _without(request: Request, kind: QuantType, guided: bool, why_not: str) -> Making:
+    given = is_matrix(request.slots.get("calibration"))
+    if kind.name == AUTO or ((kind.needs_imatrix or request.slots.get("imatrix")) and not given):
+        raise DoesNotFit(f"{kind.name} cannot be made here: {why_not}.", "Say a type like Q4_K_M, with --no-imatrix.")
+    reason = f"from {request.slots['calibration']}" if given else why_not
+    return Making(Choice("imatrix", guided and given, reason), None, 0, f"{why_not}; quality is not measured")

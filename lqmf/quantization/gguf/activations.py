@@ -1,0 +1,233 @@
+"""What goes into a model's weights while llama.cpp runs it: the squares, summed by column, one window at a time.
+
+Sees each matrix multiplication through `cb_eval`. Knows ggml's tensors; nothing of texts, files or convergence. Which
+multiplications count, and how, is as in llama.cpp's tools/imatrix/imatrix.cpp (`collect_imatrix`).
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lqmf.errors import ModelError, ToolchainError
+from lqmf.inference import llama_library
+from lqmf.inference.llama_context import ContextOptions, parameters, size_for
+from lqmf.inference.llama_cpp import LlamaCppEngine
+from lqmf.quantization.gguf import codec
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Sums = tuple[NDArray[np.float32], NDArray[np.float32]]  # (n_matrices, n_columns) and tokens seen: (n_matrices,)
+
+_F32 = 0
+_FEWEST_ROWS = 16  # llama-imatrix passes over shorter batches
+_OBJECT_BYTES = 32  # what ggml_tensor_overhead adds to a tensor's own size
+
+
+class _Tensor(ctypes.Structure):
+    """`struct ggml_tensor` of ggml.h. `_operations` holds its size against the installed library."""
+
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("buffer", ctypes.c_void_p),
+        ("ne", ctypes.c_int64 * 4),
+        ("nb", ctypes.c_size_t * 4),
+        ("op", ctypes.c_int),
+        ("op_params", ctypes.c_int32 * 16),
+        ("flags", ctypes.c_int32),
+        ("src", ctypes.c_void_p * 10),
+        ("view_src", ctypes.c_void_p),
+        ("view_offs", ctypes.c_size_t),
+        ("data", ctypes.c_void_p),
+        ("name", ctypes.c_char * 64),
+        ("extra", ctypes.c_void_p),
+        ("padding", ctypes.c_char * 8),
+    )
+
+
+class Watched(LlamaCppEngine):
+    """A model on the CPU whose windows are run for what goes into its weights, not for what comes out."""
+
+    def __init__(self, path: Path, *, threads: int = 0, output: bool = False) -> None:
+        self._watching: Any = None  # the context and the batch, once the first window says how long they must be
+        self._watcher = _Watcher(output)
+        super().__init__(path, threads=threads or None)
+
+    def squares(self, window: Sequence[int]) -> dict[tuple[str, ...], Sums]:
+        """Run `window` as a fresh sequence: the sums for each set of weights (GGUF names) that are fed alike.
+
+        Raises OutOfMemory, and ModelError when something that flows through the model is not finite.
+        """
+        if self._watching is None:
+            self._watching = self._begin(len(window))
+        lib, (context, batch) = self._lib, self._watching
+        lib.llama_memory_clear(lib.llama_get_memory(context), True)
+        batch.n_tokens = len(window)
+        for i, token in enumerate(window):
+            batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.logits[i] = token, i, 1, True
+            batch.seq_id[i][0] = 0
+        self._watcher.start()
+        if code := lib.llama_decode(context, batch):
+            raise llama_library.refusal(f"run the model (code {code})")
+        return self._watcher.finish()
+
+    def _begin(self, tokens: int) -> tuple[Any, Any]:
+        """A context for windows of up to `tokens`, whose evaluation is watched, and a batch to fill."""
+        kinds = ("f16", "f16")
+        options = ContextOptions(size_for(tokens), self._options.threads, *kinds, gpu=False)
+        asked = parameters(self._lib, size_for(tokens), size_for(tokens), options)
+        asked.cb_eval = self._watcher.callback
+        llama_library.forget_log()
+        context = self._lib.llama_init_from_model(self._model, asked)
+        if not context:
+            raise llama_library.refusal(f"make room for {tokens} tokens of context")
+        return context, self._lib.llama_batch_init(size_for(tokens), 0, 1)
+
+    def __enter__(self) -> Watched:
+        return self
+
+    def close(self) -> None:
+        if self._watching:
+            context, batch = self._watching
+            self._watching = None
+            self._lib.llama_batch_free(batch)
+            self._lib.llama_free(context)
+        super().close()
+
+
+class _Watcher:
+    """Told of each node of a graph twice by ggml: asked whether it matters, and, if so, once it is computed.
+
+    Weights that multiply the same activations (a layer's q, k and v) share one sum. What comes after the last
+    multiplication that matters, above all the output head, is not computed from the second window on.
+    """
+
+    def __init__(self, output: bool) -> None:
+        from llama_cpp import llama_cpp
+
+        self._output = output
+        self._ops = _operations()
+        self._last: tuple[int, int] | None = None  # inputs and weights met when all that matters had been seen
+        self.callback = llama_cpp.ggml_backend_sched_eval_callback(self._see)
+        self.start()
+
+    def start(self) -> None:
+        """A new graph is about to run."""
+        self._weights: dict[tuple[int, ...], list[str]] = {}  # the weights that multiply an input
+        self._sums: dict[tuple[int, ...], Sums] = {}
+        self._met = 0
+        self._at_last_sum = 0
+
+    def finish(self) -> dict[tuple[str, ...], Sums]:
+        """What was summed since `start`."""
+        import numpy as np
+
+        if self._met == self._at_last_sum:
+            self._last = (len(self._sums), self._met)
+        found: dict[tuple[str, ...], Sums] = {}
+        for key, (sums, counts) in self._sums.items():
+            names = tuple(self._weights[key])
+            if not np.isfinite(sums).all():
+                raise ModelError(f"What flows into {names[0]} is not finite.", "Get the model again, or use another.")
+            old = found.get(names)
+            found[names] = (old[0] + sums, old[1] + counts) if old else (sums, counts)
+        return found
+
+    def _see(self, address: int, ask: bool, _user: object) -> bool:
+        node = _Tensor.from_address(address)
+        if node.op not in self._ops:
+            return False
+        weight, inputs = _Tensor.from_address(node.src[0]), _Tensor.from_address(node.src[1])
+        ids = _Tensor.from_address(node.src[2]) if self._ops[node.op] else None
+        key = (node.src[1], node.src[2] if ids else 0, weight.ne[2], weight.ne[3])
+        if ask:
+            return self._asked(weight, inputs, ids, key)
+        self._sums[key] = _routed(inputs, ids, weight.ne[2]) if ids else _dense(inputs, weight)
+        self._at_last_sum = self._met
+        return (len(self._sums), self._met) != self._last
+
+    def _asked(self, weight: _Tensor, inputs: _Tensor, ids: _Tensor | None, key: tuple[int, ...]) -> bool:
+        name = _plain(weight.name)
+        if not ids:
+            if inputs.ne[1] < _FEWEST_ROWS or inputs.type != _F32:
+                return False
+            if not (name.startswith("blk.") or (self._output and name == "output.weight")):
+                return False
+        self._met += 1
+        known = self._weights.setdefault(key, [])
+        known.append(name)
+        return len(known) == 1
+
+
+def _plain(name: bytes) -> str:
+    """The weight's own name: copied to another device it is called "CUDA0#blk.0.attn_k.weight#0"."""
+    parts = name.decode("utf-8", "replace").split("#")
+    return parts[1] if len(parts) > 1 else parts[0]
+
+
+def _view(tensor: _Tensor) -> NDArray[np.float32]:
+    """The values in place, outermost dimension first: (ne3, ne2, ne1, ne0)."""
+    import numpy as np
+
+    shape, strides = tuple(tensor.ne)[::-1], tuple(tensor.nb)[::-1]
+    room = 4 + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
+    raw = (ctypes.c_char * room).from_address(tensor.data)
+    return np.ndarray(shape, np.float32 if tensor.type == _F32 else np.int32, raw, strides=strides)
+
+
+def _dense(inputs: _Tensor, weight: _Tensor) -> Sums:
+    """One row of sums and one count, whatever the number of matrices: theirs stand one after another."""
+    import numpy as np
+
+    x = _view(inputs)
+    outer, inner = weight.ne[3], weight.ne[2]
+    if outer * inner == 1:
+        sums = np.einsum("abrc,abrc->c", x, x)
+    else:
+        sums = np.zeros((outer, inner, inputs.ne[0]), np.float32)
+        for i3 in range(inputs.ne[3]):
+            for i2 in range(inputs.ne[2]):
+                sums[i3 % outer, i2 % inner] += np.einsum("rc,rc->c", x[i3, i2], x[i3, i2])
+    rows = inputs.ne[1] * inputs.ne[2] * inputs.ne[3] // (outer * inner)
+    return sums.reshape(1, -1), np.array([rows], np.float32)
+
+
+def _routed(inputs: _Tensor, ids: _Tensor, experts: int) -> Sums:
+    """By expert: the tokens that the router sent to it. `inputs` (tokens, 1 or used, columns), `ids` (tokens, used)."""
+    import numpy as np
+
+    x = _view(inputs)[0]
+    chosen = _view(ids)[0, 0]
+    tokens, used = chosen.shape
+    rows = (np.arange(tokens)[:, None] * x.shape[1] + np.arange(used) % x.shape[1]).ravel()
+    order = np.argsort(chosen, axis=None, kind="stable")
+    counts = np.bincount(chosen.ravel(), minlength=experts)
+    flat, sums = x.reshape(-1, x.shape[2]), np.zeros((experts, x.shape[2]), np.float32)
+    ends = np.cumsum(counts)
+    for expert in np.flatnonzero(counts):
+        own = flat[rows[order[ends[expert] - counts[expert] : ends[expert]]]]
+        sums[expert] = np.einsum("rc,rc->c", own, own)
+    return sums, counts.astype(np.float32)
+
+
+@lru_cache(maxsize=1)
+def _operations() -> dict[int, bool]:
+    """The numbers of MUL_MAT and MUL_MAT_ID in the installed ggml, and whether experts are chosen by ids.
+
+    Raises ToolchainError when its tensors are laid out in a way that is not known here.
+    """
+    library = codec.library()
+    library.ggml_op_name.restype = ctypes.c_char_p
+    library.ggml_tensor_overhead.restype = ctypes.c_size_t
+    names = {library.ggml_op_name(i): i for i in range(64)}
+    if library.ggml_tensor_overhead() != ctypes.sizeof(_Tensor) + _OBJECT_BYTES or b"MUL_MAT_ID" not in names:
+        raise ToolchainError(
+            "The installed llama.cpp lays out its tensors in a way that this LQMF does not know.",
+            "pip install llama-cpp-python==0.3.36, or quantize with --no-imatrix.",
+        )
+    return {names[b"MUL_MAT"]: False, names[b"MUL_MAT_ID"]: True}

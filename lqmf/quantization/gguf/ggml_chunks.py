@@ -1,0 +1,87 @@
+"""libggml's own quantizer, called on blocks of rows: the bytes that llama-quantize would write, without its files.
+
+Loads `libggml-base` by ctypes, which lets other threads run while it works. Knows types and rows; nothing of tensors,
+files or models. Source: ggml.h of the llama.cpp in llama-cpp-python 0.3.36.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import sys
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from lqmf.errors import NotBuilt, UsageError
+from lqmf.inference.gguf_types import TENSOR_TYPES
+
+NUMBERS: Mapping[str, int] = {kind.name: number for number, kind in TENSOR_TYPES.items()}
+F32, F16, BF16 = NUMBERS["F32"], NUMBERS["F16"], NUMBERS["BF16"]
+_FILES = {"darwin": "libggml-base.dylib", "win32": "ggml-base.dll"}
+
+
+def number(name: str) -> int:
+    """The number of a type as llama.cpp calls it, in any case ("q4_K", "Q4_K"). Raises UsageError."""
+    known = NUMBERS.get(name.upper())
+    if known is None:
+        raise UsageError(f"GGUF has no tensor type called '{name}'.", f"Choose among {', '.join(NUMBERS)}.")
+    return known
+
+
+def row_bytes(kind: int, columns: int) -> int:
+    """Bytes of a row of `columns` weights. Raises UsageError where the type's blocks do not fit the row."""
+    _, block, block_bytes = TENSOR_TYPES[kind]
+    if columns % block:
+        name = TENSOR_TYPES[kind].name
+        raise UsageError(f"Rows of {columns} weights cannot be {name}, which stores {block} together.", "Choose F16.")
+    return columns // block * block_bytes
+
+
+class Chunks:
+    """The library, loaded. All pointers are addresses of memory that the caller keeps; every call may run in any
+    thread."""
+
+    def __init__(self) -> None:
+        self._lib = _library()
+
+    def quantize(self, kind: int, source: int, target: int, rows: int, columns: int, importance: int | None) -> bool:
+        """Write `rows` rows of `columns` floats at `source` as `kind` at `target`; `importance` is the address of
+        `columns` floats, or None. Whether libggml finds the result sound (no value is infinite or not a number)."""
+        size = self._lib.ggml_quantize_chunk(kind, source, target, 0, rows, columns, importance)
+        return self.sound(kind, target, size)
+
+    def sound(self, kind: int, data: int, size_bytes: int) -> bool:
+        """Whether libggml would load these bytes: all scales and floats are finite."""
+        return bool(self._lib.ggml_validate_row_data(kind, data, size_bytes))
+
+    def to_bf16(self, source: int, target: int, count: int) -> None:
+        """`count` floats rounded to bfloat16 as llama.cpp does."""
+        self._lib.ggml_fp32_to_bf16_row_ref(source, target, count)
+
+    def needs_importance(self, kind: int) -> bool:
+        """Whether libggml aborts when it is given no importance for this type."""
+        return bool(self._lib.ggml_quantize_requires_imatrix(kind))
+
+
+@lru_cache(maxsize=1)
+def _library() -> Any:
+    spec = importlib.util.find_spec("llama_cpp")
+    if spec is None or spec.origin is None:
+        raise NotBuilt("llama-cpp-python is not installed.", "pip install llama-cpp-python")
+    path = Path(spec.origin).parent / "lib" / _FILES.get(sys.platform, "libggml-base.so")
+    try:
+        lib = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise NotBuilt(f"llama.cpp cannot be loaded: {error}", "pip install llama-cpp-python") from error
+    address, count = ctypes.c_void_p, ctypes.c_int64
+    lib.ggml_quantize_chunk.argtypes = [ctypes.c_int, address, address, count, count, count, address]
+    lib.ggml_quantize_chunk.restype = ctypes.c_size_t
+    lib.ggml_validate_row_data.argtypes = [ctypes.c_int, address, ctypes.c_size_t]
+    lib.ggml_validate_row_data.restype = ctypes.c_bool
+    lib.ggml_quantize_requires_imatrix.argtypes = [ctypes.c_int]
+    lib.ggml_quantize_requires_imatrix.restype = ctypes.c_bool
+    lib.ggml_fp32_to_bf16_row_ref.argtypes = [address, address, count]
+    lib.ggml_fp32_to_bf16_row_ref.restype = None
+    return lib

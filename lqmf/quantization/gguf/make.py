@@ -1,0 +1,142 @@
+"""One model becomes its GGUF files, in order: a base to run, an importance matrix, a choice of types, the files.
+
+Runs in the worker process only. Each step is a module of its own; here is what each is for, and what of it is kept for
+the next try or the next file of the same model. Knows nothing of jobs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lqmf
+from lqmf.errors import UnsupportedModel
+from lqmf.events import Emit
+from lqmf.inference.gguf_header import read_header
+from lqmf.quantization.base import Source
+from lqmf.quantization.gguf import adapter, imatrix, stream, types
+from lqmf.quantization.gguf.stream import Output
+from lqmf.quantization.gguf.toolchain import Toolchain
+from lqmf.records import QuantizationPlan
+
+SELECTION_TEXT = Path(lqmf.__file__).parent / "assets" / "text" / "selection.txt"
+
+
+@dataclass(frozen=True)
+class Made:
+    """`file` is the artifact's, `base` what to measure it against; `matrix` and `tensors` are the manifest's."""
+
+    file: Path
+    base: Path | None
+    matrix: Mapping[str, Any] | None
+    tensors: Mapping[str, str]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Matrix:
+    """An importance matrix: its file, what is in it, and what is told of it."""
+
+    path: Path
+    values: imatrix.Imatrix
+    facts: Mapping[str, Any]
+
+
+@dataclass
+class Shop:
+    """Makes the files of one model in `work`, which names that model's content and outlives a worker that dies."""
+
+    name: str
+    source: Source
+    work: Path
+    tools: Toolchain
+    emit: Emit
+    notes: tuple[str, ...] = ()
+
+    def make(self, plan: QuantizationPlan, ahead: Sequence[QuantizationPlan]) -> Made:
+        """The file of `plan`; those of `ahead` come out of the same pass over the source. Raises LqmfError."""
+        base = self.base(plan) if plan.base else None
+        matrices = [self._matrix(each, base) for each in (plan, *ahead)]
+        outputs = [self._output(each, base, matrix) for each, matrix in zip((plan, *ahead), matrices, strict=True)]
+        self._stream(outputs, plan, next((matrix.path for matrix in matrices if matrix), None))
+        tensors = {tensor.name: tensor.type for tensor in read_header(outputs[0].path).tensors}
+        facts = matrices[0].facts if matrices[0] else None
+        return Made(outputs[0].path, base, facts, tensors, self.notes)
+
+    def base(self, plan: QuantizationPlan) -> Path:
+        """The model in a type that can be run, to calibrate on and to measure against. Raises LqmfError."""
+        assert plan.base is not None
+        output = Output(self._path(plan, plan.base, {}), plan.base)
+        self._stream([output], plan)
+        return output.path
+
+    # ------------------------------------------------------------ on the way
+
+    def _matrix(self, plan: QuantizationPlan, base: Path | None) -> _Matrix | None:
+        if not plan.imatrix:
+            if types.known(plan.type).needs_imatrix:
+                raise UnsupportedModel(f"{plan.type} needs an importance matrix.", "Leave out --no-imatrix.")
+            return None
+        identity = f"{self.work.name} {plan.base} {_merged(plan)}"
+        return _Matrix(*imatrix.importance_matrix(base, identity, plan.calibration, self.emit))
+
+    def _mix(self, plan: QuantizationPlan, base: Path | None, matrix: _Matrix | None) -> Mapping[str, str]:
+        """The type of each tensor for the size that was asked for."""
+        assert base is not None, "the planner gives a mix a base"
+        assert plan.target_bytes is not None, "the planner gives a mix a size"
+        from lqmf.quantization.gguf import allocate, tensor_types
+
+        values = matrix.values if matrix else None
+        keep = tensor_types.parse_keep(plan.keep)
+        found = allocate.allocate(base, values, plan.target_bytes, self.emit, keep=keep, text=SELECTION_TEXT)
+        self.notes += found.notes
+        return found.types
+
+    # ------------------------------------------------------------ the files
+
+    def _output(self, plan: QuantizationPlan, base: Path | None, matrix: _Matrix | None) -> Output:
+        facts: dict[str, str | int | float | bool] = {"lqmf.type": plan.type}
+        if matrix:
+            told = {name: matrix.facts[name] for name in ("imatrix_sha256", "text", "text_sha256")}
+            facts |= {f"lqmf.imatrix.{name.removeprefix('imatrix_')}": value for name, value in told.items() if value}
+        mixed = self._mix(plan, base, matrix) if plan.type == types.AUTO else None
+        path = self._path(plan, plan.type, {**facts, "types": mixed})
+        return Output(path, plan.type, types=mixed, metadata=facts, weighted=matrix is not None)
+
+    def _path(self, plan: QuantizationPlan, type: str, told: Mapping[str, Any]) -> Path:
+        """A name for everything that decides the file's bytes, so that a finished one is known again."""
+        decisive = json.dumps([type, _merged(plan), self.tools.version, lqmf.__version__, told], sort_keys=True)
+        return self.work / f"{self.name}-{type}-{hashlib.sha256(decisive.encode()).hexdigest()[:12]}.gguf"
+
+    def _stream(self, outputs: Sequence[Output], plan: QuantizationPlan, matrix: Path | None = None) -> None:
+        missing = [output for output in outputs if not output.path.exists()]
+        if not missing:
+            return
+        used = self.source.used
+        if used is not None:
+            used.mkdir(exist_ok=True)
+        made = stream.stream(
+            self.source.folder,
+            missing,
+            self.tools,
+            self.emit,
+            scratch=self.work,
+            name=self.name,
+            imatrix=matrix,
+            allow_remote_code=plan.allow_remote_code,
+            weights=self.source.weights,
+            discard=used is not None,
+            used=used,
+            adapter=Path(plan.adapter) if plan.adapter else None,
+            identity=self.work.name,
+        )
+        self.notes = tuple(dict.fromkeys((*self.notes, *made.notes)))
+
+
+def _merged(plan: QuantizationPlan) -> str:
+    """What names the adapter's content; "" for none."""
+    return adapter.fingerprint(Path(plan.adapter)) if plan.adapter else ""

@@ -1,0 +1,188 @@
+"""A model in memory whose tensors can be replaced, to see what that does to its predictions. Worker only.
+
+The base is loaded once, without a memory map, so that its weights may be written to (on a GPU as well). The source's
+log-probabilities are kept; a change costs one run over the windows. Knows nothing of sizes, types or choices.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lqmf.errors import DoesNotFit, ToolchainError
+from lqmf.inference import llama_library
+from lqmf.inference.llama_context import parameters, size_for
+from lqmf.inference.llama_cpp import LlamaCppEngine
+from lqmf.quality.windows import first_scored
+from lqmf.quantization.gguf import codec
+from lqmf.units import memory_size
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_OBJECT_BYTES = 32  # what ggml_tensor_overhead adds to a tensor's own size
+_BLOCK_ELEMENTS = 1 << 22  # of logits looked at together
+
+
+class GgmlTensor(ctypes.Structure):
+    """`struct ggml_tensor` (ggml.h), as of llama-cpp-python 0.3.36."""
+
+
+GgmlTensor._fields_ = [
+    ("type", ctypes.c_int),
+    ("buffer", ctypes.c_void_p),
+    ("ne", ctypes.c_int64 * 4),
+    ("nb", ctypes.c_size_t * 4),
+    ("op", ctypes.c_int),
+    ("op_params", ctypes.c_int32 * 16),
+    ("flags", ctypes.c_int32),
+    ("src", ctypes.POINTER(GgmlTensor) * 10),
+    ("view_src", ctypes.POINTER(GgmlTensor)),
+    ("view_offs", ctypes.c_size_t),
+    ("data", ctypes.c_void_p),
+    ("name", ctypes.c_char * 64),
+    ("extra", ctypes.c_void_p),
+    ("padding", ctypes.c_char * 8),
+]
+
+
+def _check_layout() -> None:
+    if codec.library().ggml_tensor_overhead() != ctypes.sizeof(GgmlTensor) + _OBJECT_BYTES:
+        raise ToolchainError(
+            "The installed llama.cpp lays out its tensors in a way that this LQMF does not know.",
+            "pip install llama-cpp-python==0.3.36, or choose one of llama.cpp's own types instead of auto.",
+        )
+
+
+def _check_room(size_bytes: int) -> None:
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    if size_bytes > free:
+        raise DoesNotFit(
+            f"Choosing types needs the model in memory, {memory_size(size_bytes)}; {memory_size(free)} is free.",
+            "Close other programs, or choose one of llama.cpp's own types, such as `--type Q4_K_M`.",
+        )
+
+
+class PatchedModel(LlamaCppEngine):
+    """The model at `path`, a single file; raises as LlamaCppEngine does, and DoesNotFit."""
+
+    def __init__(self, path: Path, **options: Any) -> None:
+        super().__init__(path, **options)
+        self._places: dict[str, set[int]] = {}
+
+    def __enter__(self) -> PatchedModel:
+        return self
+
+    def _load(self, path: Path, gpu_layers: int | None) -> None:
+        _check_room(path.stat().st_size)
+        asked = self._lib.llama_model_default_params()
+        asked.load_mode = self._lib.LLAMA_LOAD_MODE_NONE
+        asked.n_gpu_layers = (-1 if gpu_layers is None else gpu_layers) if self._options.gpu else 0
+        llama_library.forget_log()
+        self._model = self._lib.llama_model_load_from_file(str(path).encode(), asked)
+        if not self._model:
+            raise llama_library.refusal(f"load {path.name}")
+
+    @property
+    def beginning(self) -> int | None:
+        """The token that this model's texts begin with; None where it has no such convention."""
+        begin = self.tokenize("", bos=True)
+        return begin[0] if begin else None
+
+    def locate(self, names: Sequence[str]) -> list[str]:
+        """Find where these tensors lie in memory; those found. A tied head is a second copy of the embedding: both are
+        found under one name."""
+        _check_layout()
+        wanted = {name.encode(): name for name in names}
+
+        def see(tensor: int, ask: bool, _user: object) -> bool:
+            node = ctypes.cast(tensor, ctypes.POINTER(GgmlTensor)).contents
+            for source in node.src:
+                if source and (name := wanted.get(source.contents.name)):
+                    self._places.setdefault(name, set()).add(ctypes.addressof(source.contents))
+            return False
+
+        callback = self._lib.ggml_backend_sched_eval_callback(see)
+        asked = parameters(self._lib, size_for(1), 1, self._options)
+        asked.cb_eval = callback
+        context = self._lib.llama_init_from_model(self._model, asked)
+        if not context:
+            raise llama_library.refusal("look at the model")
+        try:
+            token = (self._lib.llama_token * 1)(0)
+            self._lib.llama_decode(context, self._lib.llama_batch_get_one(token, 1))
+        finally:
+            self._lib.llama_free(context)
+        return [name for name in names if name in self._places]
+
+    def put(self, name: str, data: NDArray[np.uint8]) -> None:
+        """Replace the tensor by `data`, its bytes in the base's own type."""
+        import numpy as np
+
+        data = np.ascontiguousarray(data)
+        for place in self._places[name]:
+            codec.library().ggml_backend_tensor_set(place, data.ctypes.data, 0, data.nbytes)
+
+
+class Divergences:
+    """KL(source || changed model), nats a token, over the second half of each window, as receipts have it: what an
+    attention's keys lose shows where there is much to attend to."""
+
+    def __init__(self, model: PatchedModel, windows: Sequence[Sequence[int]]) -> None:
+        self._model, self._windows = model, [list(window) for window in windows]
+        self._source = [_log_softmax(self._score(window)) for window in self._windows]
+
+    def _score(self, window: Sequence[int]) -> NDArray[np.float32]:
+        return next(self._model.logits([window], first=first_scored(len(window))))
+
+    @property
+    def windows(self) -> int:
+        return len(self._windows)
+
+    @property
+    def source_digest(self) -> str:
+        """What these windows and the source's predictions on them are known by."""
+        seen = hashlib.sha256(repr(self._windows).encode())
+        for rows in self._source:
+            seen.update(rows[-1].tobytes())
+        return seen.hexdigest()
+
+    def each(self, first: int, end: int) -> list[NDArray[np.float64]]:
+        """The KL of each scored token, for each window from `first` to before `end`, as the model now is."""
+        pairs = zip(self._windows[first:end], self._source[first:end], strict=True)
+        return [_kl(source, self._score(window)) for window, source in pairs]
+
+
+def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    import numpy as np
+
+    logits -= logits.max(axis=-1, keepdims=True)
+    for rows in _blocks(*logits.shape):
+        logits[rows] -= np.log(np.exp(logits[rows]).sum(axis=-1, keepdims=True, dtype=np.float64)).astype(np.float32)
+    return logits
+
+
+def _kl(log_p: NDArray[np.float32], logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """KL(P || Q) of each row: with d = log q' - log p less its mean under P, it is log(1 + sum P (exp d - 1 - d)),
+    which keeps its digits where the two are nearly alike."""
+    import numpy as np
+
+    made = []
+    for rows in _blocks(*logits.shape):
+        known = log_p[rows] > -np.inf
+        p = np.exp(log_p[rows])
+        d = np.subtract(logits[rows], log_p[rows], out=np.zeros_like(p), where=known)
+        d -= (p * d).sum(axis=-1, keepdims=True)
+        made.append(np.log1p((p * (np.expm1(d) - d)).sum(axis=-1, dtype=np.float64)))
+    return np.concatenate(made)
+
+
+def _blocks(rows: int, vocabulary: int) -> list[slice]:
+    step = max(1, _BLOCK_ELEMENTS // vocabulary)
+    return [slice(start, start + step) for start in range(0, rows, step)]

@@ -1,0 +1,178 @@
+"""What a stream is asked to do, and what each tensor of each output becomes, decided before a weight is read.
+
+The types of a mixture are libllama's own choice (`dryrun.py`), those of a map are the map's. Runs in the converter's
+process. Knows types and keys; nothing of weights' bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lqmf.errors import UnsupportedModel, UsageError
+from lqmf.inference.gguf_types import TENSOR_TYPES
+from lqmf.quantization.gguf import dryrun, ggml_chunks, stream_layout
+from lqmf.quantization.gguf.child import Send
+from lqmf.quantization.gguf.imatrix_file import Imatrix
+from lqmf.quantization.gguf.stream_layout import Layout, Raw
+from lqmf.quantization.gguf.types import LAYOUTS, OUTTYPES
+
+_NEVER_ASKED = ("token_embd.weight", "per_layer_token_embd.weight", "output.weight")
+_ASK_FOR = ("IQ3_XXS", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ1_M", "IQ1_S")  # tensor_requires_imatrix in llama-quant.cpp
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One output, as `stream.py` says it: `types` by tensor, or the type's own mixture."""
+
+    path: str
+    type: str
+    types: Mapping[str, str] | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    weighted: bool = True
+
+    @property
+    def outtype(self) -> str:
+        """What the converter is asked for: its own 16 or 32 bits, or the F16 that llama-quantize starts from."""
+        return OUTTYPES.get(self.type, "f16")
+
+    @property
+    def mixture(self) -> str | None:
+        """The llama.cpp file type whose choice of types is asked for, if any is."""
+        return None if self.type == "auto" or self.type in OUTTYPES else self.type
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a stream is asked to do. Paths are strings; `identity` says which weights these are."""
+
+    outputs: Sequence[Wanted]
+    source: str
+    weights: Sequence[str]
+    scratch: str
+    journal: str
+    identity: str
+    imatrix: str | None = None
+    budget_bytes: int = 512 << 20
+    discard: bool = False
+    used: str | None = None
+    adapter: str | None = None
+    threads: int = 0
+
+    @classmethod
+    def read(cls, path: Path) -> Job:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return cls(**{**document, "outputs": [Wanted(**output) for output in document["outputs"]]})
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the converter made ready for one of its own types: its writer, and each tensor as it would write it."""
+
+    writer: Any
+    raws: Mapping[str, Raw]
+
+
+def lay_out(job: Job, prepared: Mapping[str, Prepared], imatrix: Imatrix | None, send: Send) -> list[Layout]:
+    """Every output's layout. Raises UnsupportedModel, UsageError, WorkerDied."""
+    choices = {
+        True: _choices(job, prepared, imatrix, weighted=True),
+        False: _choices(job, prepared, None, weighted=False),
+    }
+    return [
+        _laid_out(
+            job, output, prepared[output.outtype], choices[output.weighted], imatrix if output.weighted else None, send
+        )
+        for output in job.outputs
+    ]
+
+
+def _choices(
+    job: Job, prepared: Mapping[str, Prepared], imatrix: Imatrix | None, *, weighted: bool
+) -> dict[str, dryrun.Choice]:
+    """What libllama would choose for each mixture that is asked for."""
+    asked = (output.mixture for output in job.outputs if output.weighted == weighted)
+    wanted = {mixture: LAYOUTS[mixture].ftype for mixture in asked if mixture}
+    if not wanted:
+        return {}
+    header = Path(job.scratch) / "header.gguf"
+    layout = stream_layout.as_converted(prepared["f16"].writer, prepared["f16"].raws, {})
+    try:
+        header.write_bytes(layout.header)
+        os.truncate(header, layout.size)  # holes where the weights would be
+        return dryrun.ask(header, wanted, header.parent, imatrix=imatrix is not None)
+    finally:
+        header.unlink(missing_ok=True)
+
+
+def _laid_out(
+    job: Job,
+    output: Wanted,
+    prepared: Prepared,
+    choices: Mapping[str, dryrun.Choice],
+    imatrix: Imatrix | None,
+    send: Send,
+) -> Layout:
+    kinds, said = {name: raw.kind for name, raw in prepared.raws.items()}, dict[str, Any]()
+    if output.type in OUTTYPES and not output.types:
+        return stream_layout.as_converted(prepared.writer, prepared.raws, output.metadata)
+    if output.mixture:
+        choice = choices[output.mixture]
+        kinds |= {name: ggml_chunks.number(kind) for name, kind in choice.types.items()}
+        if choice.fallbacks:
+            send({"fallbacks": choice.fallbacks, "type": output.type})
+    kinds |= _given(output.types or {}, prepared.raws)
+    file_type = LAYOUTS[output.mixture].ftype if output.mixture else stream_layout.mostly(kinds, prepared.raws)
+    _refuse_without_imatrix(output, kinds, prepared.raws, imatrix)
+    if imatrix is not None:
+        datasets, chunks = imatrix.datasets, imatrix.chunks
+        name = Path(str(job.imatrix)).name
+        said = stream_layout.about_imatrix(name, datasets, len(imatrix.entries), chunks)
+    return stream_layout.as_quantized(prepared.writer, prepared.raws, kinds, file_type, said | dict(output.metadata))
+
+
+def _refuse_without_imatrix(
+    output: Wanted, kinds: Mapping[str, int], raws: Mapping[str, Raw], imatrix: Imatrix | None
+) -> None:
+    """Raise UnsupportedModel where llama-quantize does, and where libggml would abort."""
+    chunks = ggml_chunks.Chunks()
+    for name, kind in kinds.items():
+        if kind == raws[name].kind or (imatrix and name in imatrix.entries):
+            continue
+        called = TENSOR_TYPES[kind].name
+        asked = called in _ASK_FOR or (called == "Q2_K" and output.type == "Q2_K_S")
+        if (asked and name not in _NEVER_ASKED) or chunks.needs_importance(kind):
+            raise UnsupportedModel(
+                f"{called} needs an importance matrix, and there is none for {name}.",
+                "Choose a type that needs none, such as Q2_K or IQ3_S.",
+            )
+
+
+def _given(types: Mapping[str, str], raws: Mapping[str, Raw]) -> dict[str, int]:
+    """An explicit map as numbers. Raises UsageError for a tensor or a type that there is not, or that does not fit."""
+    if strangers := sorted(set(types) - set(raws)):
+        raise UsageError(f"This model has no tensor called {strangers[0]}.", "Take its name out of the map of types.")
+    found = {name: ggml_chunks.number(kind) for name, kind in types.items()}
+    for name, kind in found.items():
+        ggml_chunks.row_bytes(kind, raws[name].columns)
+    return found
+
+
+def importance_of(imatrix: Imatrix | None, raw: Raw) -> Any:
+    """(matrices, columns) floats for a tensor, or None. Raises UsageError where they are another model's."""
+    if imatrix is None or raw.name not in imatrix.entries:
+        return None
+    found, matrices = imatrix.entries[raw.name].sums, raw.rows // (raw.shape[-2] if len(raw.shape) > 1 else 1)
+    if found.size != matrices * raw.columns:
+        if raw.name in _NEVER_ASKED[:2]:
+            return None
+        raise UsageError(
+            f"The importance matrix belongs to another model: for {raw.name} it holds {found.size} values, and this "
+            f"model has {matrices * raw.columns}.",
+            "Give the importance matrix of this very model.",
+        )
+    return imatrix.importance(raw.name, raw.columns)

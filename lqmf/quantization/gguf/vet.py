@@ -1,0 +1,51 @@
+"""What a plan names (files, sizes, tensors), looked at before any work: against the header of the file to come.
+
+Reads no weight and runs no model. Raises what would otherwise be found out an hour later.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lqmf.errors import UsageError
+from lqmf.inference.gguf_header import read_header
+from lqmf.quantization.gguf import adapter, header, imatrix_file, tensor_types, types
+from lqmf.quantization.gguf.base_file import BaseFile
+from lqmf.quantization.gguf.calibration_text import check_calibration
+from lqmf.quantization.gguf.header import Kept
+from lqmf.quantization.gguf.mixes import Mixes
+from lqmf.quantization.gguf.toolchain import Toolchain
+from lqmf.records import QuantizationPlan
+
+
+def vet(plan: QuantizationPlan, skeleton: Path, name: str, tools: Toolchain) -> None:
+    """Refuse a calibration that is none or another model's, a size that cannot be, tensors that there are not, and an
+    adapter that is none. Raises UsageError, each with its reason; as `header.make` does."""
+    if plan.calibration:
+        check_calibration(plan.calibration)
+    if plan.adapter:
+        adapter.check(Path(plan.adapter))
+    if plan.keep and plan.type != types.AUTO:
+        raise UsageError("--keep is for a mix of types.", "Say `--type auto`, or leave it out.")
+    if plan.type != types.AUTO and not _is_matrix(plan):
+        return
+    kept = header.make(skeleton, name, tools, header.place(skeleton, name, tools))
+    if _is_matrix(plan):
+        shapes = {tensor.name: tensor.shape for tensor in read_header(kept.path).tensors}
+        imatrix_file.check(imatrix_file.read(Path(str(plan.calibration))), shapes)
+    if plan.type == types.AUTO:
+        _check_mix(plan, kept)
+
+
+def _is_matrix(plan: QuantizationPlan) -> bool:
+    return bool(plan.calibration) and imatrix_file.is_imatrix(Path(str(plan.calibration)).expanduser())
+
+
+def _check_mix(plan: QuantizationPlan, kept: Kept) -> None:
+    keep = tensor_types.parse_keep(plan.keep)
+    with kept.extended() as file:
+        base = BaseFile(file)
+        mixes = Mixes(base, None, keep, fast=False, reserve_bytes=tensor_types.RESERVE_BYTES)
+    known = None if plan.imatrix else frozenset[str]()
+    found = tensor_types.bounds(base.header, mixes.tensors.keys(), mixes.kept, importance=known)
+    found.check(plan.target_bytes or 0)
