@@ -183,7 +183,7 @@ def measure(command: Sequence[str], folder: Path) -> Cost:
         while child.poll() is None:
             rss = max(rss, look(child, written))
             disk = max(disk, allocated(folder))
-            time.sleep(0.02)
+            time.sleep(0.2)
     if child.returncode != 0:
         raise SystemExit(f"{command[:4]} failed; see {folder.parent / 'log.txt'}")
     seconds, cpu = time.perf_counter() - started, cpu_of_children() - spent

@@ -14,8 +14,9 @@ from lqmf import workspace
 from tests.commands import command, document, environment, lqmf
 
 pytestmark = pytest.mark.slow
-STAGES = ("download", "convert", "quantize", "publish", "probe", "divergence")
+STAGES = ("download", "quantize", "calibrate", "publish", "probe", "divergence")
 PATIENCE_SECONDS = 120.0
+CALIBRATION = Path(workspace.__file__).parent / "assets" / "text" / "calibration.txt"
 
 
 def events(root: Path) -> list[dict]:
@@ -35,8 +36,11 @@ def wait_for_stage(root: Path, chat: subprocess.Popen, stage: str) -> None:
 
 
 def start(root: Path) -> subprocess.Popen:
+    """Quantize by a calibration text that is this test's alone, so that its importance matrix is not known yet."""
+    text = root / "calibration.txt"
+    text.write_text(f"{root}\n" + CALIBRATION.read_text(encoding="utf-8")[:120_000], encoding="utf-8")
     return subprocess.Popen(
-        command(root, "quantize", "demo", "--type", "Q4_K_M", "--yes"),
+        command(root, "quantize", "demo", "--type", "Q4_K_M", "--calibration", str(text), "--yes"),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -95,7 +99,7 @@ def assert_finished(root: Path, job: str) -> None:
     assert [row["name"] for row in document(root, "list")["records"]] == [artifact.name]
 
 
-@pytest.mark.parametrize("stage", ["convert", "quantize", "divergence"])
+@pytest.mark.parametrize("stage", ["quantize", "calibrate", "divergence"])
 def test_a_killed_worker_is_told_of_and_leaves_nothing_half_made(tmp_path, stage):
     chat = start(tmp_path)
     wait_for_stage(tmp_path, chat, stage)
@@ -120,7 +124,7 @@ def test_a_killed_worker_is_told_of_and_leaves_nothing_half_made(tmp_path, stage
 
 def test_ctrl_c_cancels_the_job_with_exit_130_and_it_can_be_resumed(tmp_path):
     chat = start(tmp_path)
-    wait_for_stage(tmp_path, chat, "convert")
+    wait_for_stage(tmp_path, chat, "calibrate")
     chat.send_signal(signal.SIGINT)
     assert chat.wait(timeout=30) == 130
     assert visible(tmp_path) == []

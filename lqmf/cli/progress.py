@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 TITLES = {
     "fit": "Working out what it needs",
     "download": "Downloading",
-    "convert": "Converting to 16-bit GGUF",
     "quantize": "Quantizing",
     "calibrate": "Calibrating",
+    "allocate": "Choosing the type of each tensor",
     "publish": "Hashing and publishing",
     "test": "Measuring",
     "toolchain": "Fetching the llama.cpp converter",

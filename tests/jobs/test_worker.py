@@ -15,14 +15,17 @@ import pytest
 from lqmf.errors import JobError, LqmfError, WorkerDied, from_json
 from lqmf.jobs import journal
 from lqmf.jobs.runner import LocalRunner
-from lqmf.records import Task
+from lqmf.records import ModelRef, QuantizationPlan, Task, to_json
 
 DEMO = Path(__file__).parents[2] / "lqmf" / "assets" / "demo"
 
 
+PLAN = to_json(QuantizationPlan("p", ModelRef("demo", "demo"), None, "gguf", 4, "Q4_K_M", "gguf", "cpu"))
+
+
 def conversion(folder: Path, job: str = "job-1") -> Task:
     """A real task of a few seconds: the demo model to a 16-bit GGUF."""
-    params = {"source": str(DEMO), "scratch": str(folder), "name": "demo"}
+    params = {"plan": PLAN, "source": str(DEMO), "work": str(folder)}
     return Task(job, "convert", params, str(folder / "logs" / f"{job}.log"))
 
 
@@ -49,7 +52,7 @@ def test_an_error_in_the_worker_arrives_as_its_own_type(tmp_path):
     task = Task(
         "job-1",
         "convert",
-        {"source": str(tmp_path / "none"), "scratch": str(tmp_path), "name": "x"},
+        {"plan": PLAN, "source": str(tmp_path / "none"), "work": str(tmp_path)},
         str(tmp_path / "l"),
     )
     with pytest.raises(LqmfError) as caught:

@@ -21,14 +21,13 @@ from typing import Any
 
 from lqmf.errors import LqmfError, ModelError, WorkerDied
 from lqmf.inference.llama_context import ContextOptions, parameters, size_for
-from lqmf.quantization.gguf import child
+from lqmf.quantization.gguf import child, dryrun
 from lqmf.quantization.gguf.child import Send
 from lqmf.records import from_json, to_json
 
 SCALE_CHATS = 64  # a context for so many chats shows sizes to a fraction of a byte, where the log's two decimals do not
 _SCALE_CONTEXT = 256
 
-_TENSOR = re.compile(r"\[ *\d+/ *\d+\] (\S+) .*\((\w+)\)\n")
 _SIZE = re.compile(r"\bsize = *([\d.]+) MiB")
 _CELLS = re.compile(r"\( *(\d+) cells, +\d+ layers, +\d+/(\d+) seqs\), K \(\w+\): *([\d.]+) MiB, V \(\w+\): *([\d.]+)")
 _LAYER = re.compile(r"layer +(\d+): dev = ")
@@ -193,7 +192,7 @@ class _Asker:
     def __init__(self, request: Mapping[str, Any], send: Send) -> None:
         from lqmf.inference import llama_library
 
-        self._file = os.fsencode(request["file"])
+        self._file = str(request["file"])
         self._types: Mapping[str, int] = request["types"]
         self._contexts: list[int] = request["contexts"]
         self._parallel: int = request["parallel"]
@@ -220,13 +219,11 @@ class _Asker:
 
     def _ask_types(self) -> None:
         for name, number in self._types.items():
-            parameters = self._lib.llama_model_quantize_default_params()
-            parameters.ftype, parameters.dry_run = number, True
             self._log.clear()
-            code = self._lib.llama_model_quantize(self._file, b"unused", ctypes.byref(parameters))
+            code = dryrun.attempt(self._lib, self._file, number, imatrix=False)
             if code == 0:
                 self._told_types = True
-                self._send({"type": name, "tensors": dict(_TENSOR.findall(self._log.text))})
+                self._send({"type": name, "tensors": dryrun.changes(self._log.text)})
             else:
                 self._send({"note": f"llama.cpp would not make {name}: {self._log.complaint}"})
 
@@ -237,7 +234,7 @@ class _Asker:
         parameters.no_alloc, parameters.n_gpu_layers = True, 0
         parameters.load_mode = 0  # no memory map: libllama asserts that none is asked for together with no_alloc
         self._log.clear()
-        model = self._lib.llama_model_load_from_file(self._file, parameters)
+        model = self._lib.llama_model_load_from_file(os.fsencode(self._file), parameters)
         if not model:
             refusal = f"llama.cpp cannot load this model: {self._log.complaint}"
             if not self._told_types:

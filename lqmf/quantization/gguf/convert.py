@@ -1,13 +1,11 @@
-"""A folder of Hugging Face files becomes one GGUF file of 16 (or 32) bits, through the official converter.
+"""The official converter in a child process: what it is asked, and what its end means.
 
-Starts `launcher.py` in a child process, and turns its JSON lines into events and errors. Knows nothing about
-quantizing.
+Starts `launcher.py` for a file's header alone; `stream.py` does for whole files. Knows nothing about quantizing.
 """
 
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lqmf.errors import LqmfError, OutOfMemory, WorkerDied
-from lqmf.events import Emit, Notice, Progress, StageFinished, StageStarted
+from lqmf.events import Emit, Notice
 from lqmf.quantization.gguf import child
 from lqmf.quantization.gguf import toolchain as toolchains
 from lqmf.quantization.gguf.source import has_tokenizer, inspect
@@ -28,19 +26,10 @@ NO_TOKENIZER = "The tokenizer is unknown: "  # how a note on one left out begins
 
 @dataclass(frozen=True)
 class Converted:
-    """The GGUF that was written, and what is worth telling about it."""
+    """The header that was written, and what is worth telling about it."""
 
     path: Path
     notes: tuple[str, ...] = ()
-
-
-def make_base(
-    source: Path, scratch: Path, emit: Emit, *, name: str, allow_remote_code: bool = False, checkout: Path | None = None
-) -> Converted:
-    """The model in `source` as `<name>-F16.gguf` in `scratch`. Raises as `convert` does."""
-    tools = ready(emit, checkout)
-    target = scratch / f"{name}-F16.gguf"
-    return convert(source, target, "f16", tools, emit, scratch=scratch, name=name, allow_remote_code=allow_remote_code)
 
 
 def ready(emit: Emit, checkout: Path | None = None) -> Toolchain:
@@ -54,33 +43,28 @@ def ready(emit: Emit, checkout: Path | None = None) -> Toolchain:
     return found
 
 
-def convert(
-    source: Path,
-    target: Path,
-    outtype: str,
-    tools: Toolchain,
-    emit: Emit,
-    *,
-    scratch: Path,
-    name: str,
-    allow_remote_code: bool = False,
-    header_only: bool = False,
-) -> Converted:
-    """Write `target` from the model in `source`, as `outtype` (f16, bf16 or f32).
+def write_header(source: Path, target: Path, tools: Toolchain, *, scratch: Path, name: str) -> Converted:
+    """Write `target` as the F16 file of the model in `source` begins: its keys, and its tensors' names and shapes.
 
-    With `header_only` no weight is read or written, and a tokenizer that cannot be had is a note instead of an error.
-    Raises IncompleteModel, UnsafeFormat, UnsupportedModel and RemoteCodeRefused for what the model lacks or wants,
-    DiskFull, OutOfMemory, WorkerDied.
+    No weight is read or written, and a tokenizer that cannot be had is a note instead of an error. Raises
+    IncompleteModel, UnsafeFormat, UnsupportedModel and RemoteCodeRefused for what the model lacks or wants, DiskFull,
+    OutOfMemory, WorkerDied.
     """
-    inspect(source, tools, tokenizer=not header_only)
-    started = time.monotonic()
-    emit(StageStarted(stage="convert", title=f"Converting to {outtype.upper()} GGUF"))
+    inspect(source, tools, tokenizer=False)
+    notes: list[str] = []
+
+    def hear(message: Mapping[str, Any]) -> None:
+        if "pretokenizer" in message:
+            notes.append(proven(message))
+        elif "no_tokenizer" in message:
+            notes.append(f"{NO_TOKENIZER}{message['no_tokenizer']} Sizes leave the vocabulary out.")
+
     with named(source, scratch, name) as folder:
-        asked = request(source, folder, target, outtype, tools, scratch, name)
-        asked |= {"allow_remote_code": allow_remote_code, "header_only": header_only}
-        notes = _run(asked, scratch, emit, quiet=header_only)
-    emit(StageFinished(stage="convert", seconds=time.monotonic() - started))
-    return Converted(target, notes)
+        asked = request(source, folder, target, "f16", tools, scratch, name)
+        code = child.run("lqmf.quantization.gguf.launcher", asked, scratch, hear, quiet=True)
+    if code != 0:
+        raise died(code, "converter")
+    return Converted(target, tuple(dict.fromkeys(notes)))
 
 
 # ---------------------------------------------------------------- the child process
@@ -122,25 +106,6 @@ def named(source: Path, scratch: Path, name: str) -> Iterator[Path]:
         link.parent.rmdir()
 
 
-def _run(request: Mapping[str, Any], scratch: Path, emit: Emit, *, quiet: bool = False) -> tuple[str, ...]:
-    notes: list[str] = []
-
-    def hear(message: Mapping[str, Any]) -> None:
-        if "done_bytes" in message:
-            done, total = message["done_bytes"], message["total_bytes"]
-            emit(Progress(stage="convert", done=done, total=total, unit="bytes"))
-        elif "pretokenizer" in message:
-            notes.append(proven(message))
-            emit(Notice(text=notes[-1]))
-        elif "no_tokenizer" in message:
-            notes.append(f"{NO_TOKENIZER}{message['no_tokenizer']} Sizes leave the vocabulary out.")
-
-    code = child.run("lqmf.quantization.gguf.launcher", request, scratch, hear, quiet=quiet)
-    if code != 0:
-        raise _died(code)
-    return tuple(dict.fromkeys(notes))
-
-
 def proven(message: Mapping[str, Any]) -> str:
     """A note on a pre-tokenizer that was proven."""
     text = (
@@ -150,10 +115,11 @@ def proven(message: Mapping[str, Any]) -> str:
     return text if message["specials_agree"] else text + " It differs in the special tokens put around a text."
 
 
-def _died(code: int) -> LqmfError:
+def died(code: int, what: str) -> LqmfError:
+    """What it means that the child, which `what` names, ended with `code` and without a word."""
     if code == -signal.SIGKILL:
         return OutOfMemory(
-            "The converter was killed, most likely by the system for lack of memory.",
-            "Close other programs and try again.",
+            f"The {what} was killed, most likely by the system for lack of memory.",
+            "Close other programs and try again; what is finished stays.",
         )
-    return WorkerDied(f"The converter ended unexpectedly ({code}).", "The job's log has its last words.")
+    return WorkerDied(f"The {what} ended unexpectedly ({code}).", "The job's log has its last words.")

@@ -70,16 +70,21 @@ def main() -> int:
     lib.llama_log_set(callback, ctypes.c_void_p())
     for name, file_type in request["types"].items():
         lines.clear()
-        code = _try(lib, request["file"], file_type, imatrix=request["imatrix"])
+        code = attempt(lib, request["file"], file_type, imatrix=request["imatrix"])
         log = "".join(lines)
         fallback = _FALLBACK.search(log)
-        told = {"tensors": dict(_TENSOR.findall(log)), "fallbacks": int(fallback[1]) if fallback else 0}
+        told = {"tensors": changes(log), "fallbacks": int(fallback[1]) if fallback else 0}
         send({"type": name, "code": code, "reason": errors[-1] if errors else "no reason given", **told})
     return 0
 
 
-def _try(lib: Any, file: str, file_type: int, *, imatrix: bool) -> int:
-    """The code of one dry run; with `imatrix`, as if there were one, which is all that the choice depends on."""
+def changes(log: str) -> dict[str, str]:
+    """The tensors that would change and their new types ("q6_K"), as the log of a dry run tells."""
+    return dict(_TENSOR.findall(log))
+
+
+def attempt(lib: Any, file: str, file_type: int, *, imatrix: bool) -> int:
+    """The code of one dry run in this process; with `imatrix` as if there were one: the choice depends on no more."""
     parameters = lib.llama_model_quantize_default_params()
     parameters.ftype, parameters.dry_run = file_type, True
     value = (ctypes.c_float * 1)(1.0)

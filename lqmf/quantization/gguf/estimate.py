@@ -16,7 +16,8 @@ from lqmf.quantization.gguf.check import is_mixture
 from lqmf.records import Estimate, Hardware, ModelInfo, QuantizationPlan
 
 _DTYPE_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I8": 1, "U8": 1}
-_IMPORTS_BYTES = 450_000_000  # the converter with torch and transformers loaded
+_STREAM_BYTES = 480_000_000  # of a pass over the weights, whatever the model's size (bench/stream.py --flat)
+_RUNNING_BYTES = 300_000_000  # of running a model, beside its weights
 _IMPORTS_SECONDS = 6.0
 _READ_BYTES_PER_SECOND = 300e6
 _MIX_CORE_SECONDS = 200.0  # a mix takes the slower types too
@@ -28,17 +29,16 @@ _TOKEN_BYTES = 32  # a token's text, score, type and merge in the file
 def estimate(model: ModelInfo, plan: QuantizationPlan, hardware: Hardware, needs: Needs | None = None) -> Estimate:
     """What `plan` will cost. `disk_peak_bytes` counts what is made on the way beside the result, not a download."""
     total = parameters(model)
-    vocabulary, width, _ = _ends(model.config, model.vocabulary)
     size = _file_bytes(model, plan.type, needs)
     base = _file_bytes(model, plan.base, needs) if plan.base and plan.base != plan.type else 0
-    largest = max(vocabulary * width, total // 200) * 4  # in 32-bit floats
     cores = max(1, hardware.cores)
     passes = 2 if base else 1
     seconds = passes * (_IMPORTS_SECONDS + total * 2 / _READ_BYTES_PER_SECOND)
     seconds += total / 1e9 * _core_seconds(plan.type) / cores
     if plan.imatrix:
         seconds += 2 * total * _CALIBRATION_TOKENS / (_FLOPS_PER_CORE * cores)
-    return Estimate(size, base + size, _IMPORTS_BYTES + 2 * largest, seconds)
+    memory = max(_STREAM_BYTES, base + _RUNNING_BYTES if plan.imatrix or plan.type == types.AUTO else 0)
+    return Estimate(size, base + size, memory, seconds)
 
 
 def _core_seconds(type: str) -> float:

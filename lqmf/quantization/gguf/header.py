@@ -73,7 +73,7 @@ def place(source: Path, name: str, tools: Toolchain) -> Path:
 def make(source: Path, name: str, tools: Toolchain, folder: Path) -> Kept:
     """The header of the model in `source`, kept in `folder`; made now if it is not there yet.
 
-    Raises as `convert.convert` does; never for the tokenizer, which is then noted.
+    Raises as `convert.write_header` does; never for the tokenizer, which is then noted.
     """
     path, told = folder / "header.gguf", folder / "header.json"
     if (kept := _recall(path, told)) is not None:
@@ -81,9 +81,7 @@ def make(source: Path, name: str, tools: Toolchain, folder: Path) -> Kept:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".making-") as scratch:
         fresh = Path(scratch) / path.name
-        made = convert.convert(
-            source, fresh, "f16", tools, lambda _event: None, scratch=Path(scratch), name=name, header_only=True
-        )
+        made = convert.write_header(source, fresh, tools, scratch=Path(scratch), name=name)
         os.replace(fresh, path)
     kept = Kept(path, made.notes)
     write_whole(told, json.dumps({"notes": kept.notes}))

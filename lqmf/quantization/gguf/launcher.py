@@ -1,10 +1,10 @@
 """The child process that runs llama.cpp's official converter, unedited, with a few things added around it.
 
 It runs no code that comes with a model (the converter itself asks for that), names BPE pre-tokenizers that the
-converter does not recognize once they are proven, and reports bytes written. Where the converter and the installed
-transformers disagree about a configuration's keys, it reconciles them. It speaks JSON lines on standard
-output; whatever the libraries print goes to standard error. Standard input closing means that the parent is gone.
-Knows nothing about jobs or plans: `convert.py` starts it.
+converter does not recognize once they are proven, and hands the weights to `stream_child`, or leaves them out. Where
+the converter and the installed transformers disagree about a configuration's keys, it reconciles them. It speaks JSON
+lines on standard output; whatever the libraries print goes to standard error. Standard input closing means that the
+parent is gone. Knows nothing about jobs or plans: `convert.py` and `stream.py` start it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import json
 import os
 import runpy
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +30,6 @@ from lqmf.errors import (
 from lqmf.quantization.gguf import child, compat, guard, pretokenizer, stream_child, stream_job
 from lqmf.quantization.gguf.child import Send
 
-_REPORT_EVERY_SECONDS = 0.2
-
 
 @dataclass(frozen=True)
 class Request:
@@ -47,9 +44,8 @@ class Request:
     memory: str  # where proven pre-tokenizers are kept
     model_name: str | None = None
     allow_remote_code: bool = False
-    header_only: bool = False  # everything but the weights, with no tokenizer where none can be had
     has_tokenizer: bool = True
-    stream: str | None = None  # a file that says what to make in place of `outfile`: see `stream_job.Job`
+    stream: str | None = None  # a file that says what to make: see `stream_job.Job`; None: `outfile`, without weights
 
 
 def main() -> int:
@@ -76,13 +72,12 @@ def _convert(request: Request, send: Send) -> None:
     from conversion import base  # type: ignore[import-not-found]
 
     guard.pickles()
-    _report_bytes(send)
     base.TextModel.get_vocab_base_pre = _with_proven_names(base, request, send)
     _reconcile(base)
-    if request.header_only:
-        _leave_weights_out(base, request, send)
     if request.stream:
         stream_child.take_over(base, stream_job.Job.read(Path(request.stream)), send)
+    else:
+        _leave_weights_out(base, request, send)
     script = str(Path(request.toolchain) / "convert_hf_to_gguf.py")
     sys.argv = [script, request.model, "--outfile", request.outfile, "--outtype", request.outtype]
     sys.argv += ["--model-name", request.model_name] if request.model_name else []
@@ -182,23 +177,6 @@ def _vocabulary_or_none(model: Any, set_vocab: Callable[[], None], send: Send) -
 
 
 # ---------------------------------------------------------------- what the parent is told
-
-
-def _report_bytes(send: Send) -> None:
-    """Put our own bar in place of the one that the GGUF writer makes."""
-    import tqdm  # type: ignore[import-untyped]
-
-    class Bar:
-        def __init__(self, *_args: Any, total: int | None = None, **_kwargs: Any) -> None:
-            self.done, self.total, self.told = 0, total, 0.0
-
-        def update(self, count: int) -> None:
-            self.done += count
-            if self.done == self.total or time.monotonic() - self.told > _REPORT_EVERY_SECONDS:
-                self.told = time.monotonic()
-                send({"done_bytes": self.done, "total_bytes": self.total})
-
-    tqdm.tqdm = Bar
 
 
 def translate(error: BaseException) -> LqmfError:

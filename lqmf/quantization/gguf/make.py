@@ -15,7 +15,7 @@ from typing import Any
 
 import lqmf
 from lqmf.errors import UnsupportedModel
-from lqmf.events import Emit
+from lqmf.events import Emit, Event, Notice
 from lqmf.inference.gguf_header import read_header
 from lqmf.quantization.base import Source
 from lqmf.quantization.gguf import adapter, imatrix, stream, types
@@ -123,7 +123,7 @@ class Shop:
             self.source.folder,
             missing,
             self.tools,
-            self.emit,
+            self._tell,
             scratch=self.work,
             name=self.name,
             imatrix=matrix,
@@ -135,6 +135,11 @@ class Shop:
             identity=self.work.name,
         )
         self.notes = tuple(dict.fromkeys((*self.notes, *made.notes)))
+
+    def _tell(self, event: Event) -> None:
+        """Pass on what happens; a notice that an earlier pass gave is not news."""
+        if not (isinstance(event, Notice) and event.text in self.notes):
+            self.emit(event)
 
 
 def _merged(plan: QuantizationPlan) -> str:

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import signal
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lqmf.errors import LqmfError, OutOfMemory, UsageError, WorkerDied
+from lqmf.errors import UsageError
 from lqmf.events import Emit, Notice, Progress, StageFinished, StageStarted
 from lqmf.quantization.gguf import adapter as adapters
 from lqmf.quantization.gguf import child, convert, types
@@ -178,14 +177,5 @@ def _run(request: Mapping[str, Any], scratch: Path, emit: Emit) -> Streamed:
 
     code = child.run("lqmf.quantization.gguf.launcher", request, scratch, hear)
     if code != 0:
-        raise _died(code)
+        raise convert.died(code, "quantizer")
     return Streamed(tuple(dict.fromkeys(notes)), *tensors)
-
-
-def _died(code: int) -> LqmfError:
-    if code == -signal.SIGKILL:
-        return OutOfMemory(
-            "The quantizer was killed, most likely by the system for lack of memory.",
-            "Close other programs and try again; what is finished stays.",
-        )
-    return WorkerDied(f"The quantizer ended unexpectedly ({code}).", "The job's log has its last words.")

@@ -19,7 +19,7 @@ from lqmf.quantization.gguf import stream_journal
 from lqmf.quantization.gguf.stream_journal import Journal, Line
 
 _BATCH_BYTES = 64 << 20
-_BATCH_SECONDS = 0.25
+_BATCH_SECONDS = 1.0
 
 
 class OutputFile:
