@@ -12,11 +12,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lqmf.errors import ModelError, ToolchainError
+from lqmf.errors import ModelError
 from lqmf.inference import llama_library
 from lqmf.inference.llama_context import ContextOptions, parameters, size_for
 from lqmf.inference.llama_cpp import LlamaCppEngine
-from lqmf.quantization.gguf import codec
+from lqmf.quantization.gguf import ggml
+from lqmf.quantization.gguf.ggml import Tensor
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,28 +27,6 @@ if TYPE_CHECKING:
 
 _F32 = 0
 _FEWEST_ROWS = 16  # llama-imatrix passes over shorter batches
-_OBJECT_BYTES = 32  # what ggml_tensor_overhead adds to a tensor's own size
-
-
-class _Tensor(ctypes.Structure):
-    """`struct ggml_tensor` of ggml.h. `_operations` holds its size against the installed library."""
-
-    _fields_ = (
-        ("type", ctypes.c_int),
-        ("buffer", ctypes.c_void_p),
-        ("ne", ctypes.c_int64 * 4),
-        ("nb", ctypes.c_size_t * 4),
-        ("op", ctypes.c_int),
-        ("op_params", ctypes.c_int32 * 16),
-        ("flags", ctypes.c_int32),
-        ("src", ctypes.c_void_p * 10),
-        ("view_src", ctypes.c_void_p),
-        ("view_offs", ctypes.c_size_t),
-        ("data", ctypes.c_void_p),
-        ("name", ctypes.c_char * 64),
-        ("extra", ctypes.c_void_p),
-        ("padding", ctypes.c_char * 8),
-    )
 
 
 class Watched(LlamaCppEngine):
@@ -139,11 +118,11 @@ class _Watcher:
         return found
 
     def _see(self, address: int, ask: bool, _user: object) -> bool:
-        node = _Tensor.from_address(address)
+        node = Tensor.from_address(address)
         if node.op not in self._ops:
             return False
-        weight, inputs = _Tensor.from_address(node.src[0]), _Tensor.from_address(node.src[1])
-        ids = _Tensor.from_address(node.src[2]) if self._ops[node.op] else None
+        weight, inputs = Tensor.from_address(node.src[0]), Tensor.from_address(node.src[1])
+        ids = Tensor.from_address(node.src[2]) if self._ops[node.op] else None
         key = (node.src[1], node.src[2] if ids else 0, weight.ne[2], weight.ne[3])
         if ask:
             return self._asked(weight, inputs, ids, key)
@@ -151,7 +130,7 @@ class _Watcher:
         self._at_last_sum = self._met
         return (len(self._sums), self._met) != self._last
 
-    def _asked(self, weight: _Tensor, inputs: _Tensor, ids: _Tensor | None, key: tuple[int, ...]) -> bool:
+    def _asked(self, weight: Tensor, inputs: Tensor, ids: Tensor | None, key: tuple[int, ...]) -> bool:
         name = _plain(weight.name)
         if not ids:
             if inputs.ne[1] < _FEWEST_ROWS or inputs.type != _F32:
@@ -170,7 +149,7 @@ def _plain(name: bytes) -> str:
     return parts[1] if len(parts) > 1 else parts[0]
 
 
-def _view(tensor: _Tensor) -> NDArray[np.float32]:
+def _view(tensor: Tensor) -> NDArray[np.float32]:
     """The values in place, outermost dimension first: (ne3, ne2, ne1, ne0)."""
     import numpy as np
 
@@ -180,7 +159,7 @@ def _view(tensor: _Tensor) -> NDArray[np.float32]:
     return np.ndarray(shape, np.float32 if tensor.type == _F32 else np.int32, raw, strides=strides)
 
 
-def _dense(inputs: _Tensor, weight: _Tensor) -> Sums:
+def _dense(inputs: Tensor, weight: Tensor) -> Sums:
     """One row of sums and one count, whatever the number of matrices: theirs stand one after another."""
     import numpy as np
 
@@ -197,7 +176,7 @@ def _dense(inputs: _Tensor, weight: _Tensor) -> Sums:
     return sums.reshape(1, -1), np.array([rows], np.float32)
 
 
-def _routed(inputs: _Tensor, ids: _Tensor, experts: int) -> Sums:
+def _routed(inputs: Tensor, ids: Tensor, experts: int) -> Sums:
     """By expert: the tokens that the router sent to it. `inputs` (tokens, 1 or used, columns), `ids` (tokens, used)."""
     import numpy as np
 
@@ -221,13 +200,6 @@ def _operations() -> dict[int, bool]:
 
     Raises ToolchainError when its tensors are laid out in a way that is not known here.
     """
-    library = codec.library()
-    library.ggml_op_name.restype = ctypes.c_char_p
-    library.ggml_tensor_overhead.restype = ctypes.c_size_t
-    names = {library.ggml_op_name(i): i for i in range(64)}
-    if library.ggml_tensor_overhead() != ctypes.sizeof(_Tensor) + _OBJECT_BYTES or b"MUL_MAT_ID" not in names:
-        raise ToolchainError(
-            "The installed llama.cpp lays out its tensors in a way that this LQMF does not know.",
-            "pip install llama-cpp-python==0.3.36, or quantize with --no-imatrix.",
-        )
+    ggml.check_layout("quantize with --no-imatrix.")
+    names = {ggml.library().ggml_op_name(i): i for i in range(64)}
     return {names[b"MUL_MAT"]: False, names[b"MUL_MAT_ID"]: True}

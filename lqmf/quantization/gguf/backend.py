@@ -24,6 +24,8 @@ from lqmf.quantization.base import Built, QuantType, Source
 from lqmf.quantization.gguf import check, convert, estimate, needs, toolchain, types
 from lqmf.records import Estimate, Hardware, ModelInfo, ModelRef, QuantizationPlan, Verdict
 
+TENSOR_TYPES = "tensor-types.txt"  # for llama-quantize's --tensor-type-file
+
 
 class GgufBackend:
     """llama.cpp's formats, through its official converter and its own quantizer."""
@@ -91,16 +93,21 @@ class GgufBackend:
         emit: Emit,
         ahead: Sequence[QuantizationPlan] = (),
     ) -> Built:
-        """Leave `<model>-<TYPE>.gguf` in `out`. See `make` for errors."""
+        """Leave `<model>-<TYPE>.gguf` in `out`, and of a mix its tensors' types, as llama-quantize reads them. See
+        `make` for errors."""
         from lqmf.quantization.gguf.make import Shop
+        from lqmf.quantization.gguf.tensor_types import write_tensor_types
 
         tools = convert.ready(emit, self._checkout)
         name = model_name(plan.model)
         made = Shop(name, source, work, tools, emit).make(plan, ahead)
         file = f"{name}-{plan.type}.gguf"
         workspace.take(made.file, out / file)
+        if made.mix:
+            write_tensor_types(made.mix, out / TENSOR_TYPES)
+        files = (file, TENSOR_TYPES) if made.mix else (file,)
         base = str(made.base) if made.base else None
-        return Built((file,), versions(tools), base, made.notes, made.matrix, made.tensors)
+        return Built(files, versions(tools), base, made.notes, made.matrix, made.tensors)
 
     def base(self, plan: QuantizationPlan, source: Path, work: Path, emit: Emit) -> Path:
         """The model of `plan` as a GGUF to measure against, in `work`; found there if it was made before."""

@@ -1,25 +1,18 @@
 """libggml's own quantizer, called on blocks of rows: the bytes that llama-quantize would write, without its files.
 
-Loads `libggml-base` by ctypes, which lets other threads run while it works. Knows types and rows; nothing of tensors,
-files or models. Source: ggml.h of the llama.cpp in llama-cpp-python 0.3.36.
+Other threads run while it works. Knows types and rows; nothing of tensors, files or models.
 """
 
 from __future__ import annotations
 
-import ctypes
-import importlib.util
-import sys
 from collections.abc import Mapping
-from functools import lru_cache
-from pathlib import Path
-from typing import Any
 
-from lqmf.errors import NotBuilt, UsageError
+from lqmf.errors import UsageError
 from lqmf.inference.gguf_types import TENSOR_TYPES
+from lqmf.quantization.gguf import ggml
 
 NUMBERS: Mapping[str, int] = {kind.name: number for number, kind in TENSOR_TYPES.items()}
 F32, F16, BF16 = NUMBERS["F32"], NUMBERS["F16"], NUMBERS["BF16"]
-_FILES = {"darwin": "libggml-base.dylib", "win32": "ggml-base.dll"}
 
 
 def number(name: str) -> int:
@@ -44,7 +37,7 @@ class Chunks:
     thread."""
 
     def __init__(self) -> None:
-        self._lib = _library()
+        self._lib = ggml.library()
 
     def quantize(self, kind: int, source: int, target: int, rows: int, columns: int, importance: int | None) -> bool:
         """Write `rows` rows of `columns` floats at `source` as `kind` at `target`; `importance` is the address of
@@ -63,25 +56,3 @@ class Chunks:
     def needs_importance(self, kind: int) -> bool:
         """Whether libggml aborts when it is given no importance for this type."""
         return bool(self._lib.ggml_quantize_requires_imatrix(kind))
-
-
-@lru_cache(maxsize=1)
-def _library() -> Any:
-    spec = importlib.util.find_spec("llama_cpp")
-    if spec is None or spec.origin is None:
-        raise NotBuilt("llama-cpp-python is not installed.", "pip install llama-cpp-python")
-    path = Path(spec.origin).parent / "lib" / _FILES.get(sys.platform, "libggml-base.so")
-    try:
-        lib = ctypes.CDLL(str(path))
-    except OSError as error:
-        raise NotBuilt(f"llama.cpp cannot be loaded: {error}", "pip install llama-cpp-python") from error
-    address, count = ctypes.c_void_p, ctypes.c_int64
-    lib.ggml_quantize_chunk.argtypes = [ctypes.c_int, address, address, count, count, count, address]
-    lib.ggml_quantize_chunk.restype = ctypes.c_size_t
-    lib.ggml_validate_row_data.argtypes = [ctypes.c_int, address, ctypes.c_size_t]
-    lib.ggml_validate_row_data.restype = ctypes.c_bool
-    lib.ggml_quantize_requires_imatrix.argtypes = [ctypes.c_int]
-    lib.ggml_quantize_requires_imatrix.restype = ctypes.c_bool
-    lib.ggml_fp32_to_bf16_row_ref.argtypes = [address, address, count]
-    lib.ggml_fp32_to_bf16_row_ref.restype = None
-    return lib

@@ -28,9 +28,11 @@ SELECTION_TEXT = Path(lqmf.__file__).parent / "assets" / "text" / "selection.txt
 
 @dataclass(frozen=True)
 class Made:
-    """`file` is the artifact's, `base` what to measure it against; `matrix` and `tensors` are the manifest's."""
+    """`file` is the artifact's, `mix` the types that were chosen for it, where they were; `base` is what to measure it
+    against; `matrix` and `tensors` are the manifest's."""
 
     file: Path
+    mix: Mapping[str, str] | None
     base: Path | None
     matrix: Mapping[str, Any] | None
     tensors: Mapping[str, str]
@@ -65,7 +67,7 @@ class Shop:
         self._stream(outputs, plan, next((matrix.path for matrix in matrices if matrix), None))
         tensors = {tensor.name: tensor.type for tensor in read_header(outputs[0].path).tensors}
         facts = matrices[0].facts if matrices[0] else None
-        return Made(outputs[0].path, base, facts, tensors, self.notes)
+        return Made(outputs[0].path, outputs[0].types, base, facts, tensors, self.notes)
 
     def base(self, plan: QuantizationPlan) -> Path:
         """The model in a type that can be run, to calibrate on and to measure against. Raises LqmfError."""

@@ -6,56 +6,25 @@ log-probabilities are kept; a change costs one run over the windows. Knows nothi
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lqmf.errors import DoesNotFit, ToolchainError
+from lqmf.errors import DoesNotFit
 from lqmf.inference import llama_library
 from lqmf.inference.llama_context import parameters, size_for
 from lqmf.inference.llama_cpp import LlamaCppEngine
 from lqmf.quality.windows import first_scored
-from lqmf.quantization.gguf import codec
+from lqmf.quantization.gguf import ggml
+from lqmf.quantization.gguf.ggml import Tensor
 from lqmf.units import memory_size
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_OBJECT_BYTES = 32  # what ggml_tensor_overhead adds to a tensor's own size
 _BLOCK_ELEMENTS = 1 << 22  # of logits looked at together
-
-
-class GgmlTensor(ctypes.Structure):
-    """`struct ggml_tensor` (ggml.h), as of llama-cpp-python 0.3.36."""
-
-
-GgmlTensor._fields_ = [
-    ("type", ctypes.c_int),
-    ("buffer", ctypes.c_void_p),
-    ("ne", ctypes.c_int64 * 4),
-    ("nb", ctypes.c_size_t * 4),
-    ("op", ctypes.c_int),
-    ("op_params", ctypes.c_int32 * 16),
-    ("flags", ctypes.c_int32),
-    ("src", ctypes.POINTER(GgmlTensor) * 10),
-    ("view_src", ctypes.POINTER(GgmlTensor)),
-    ("view_offs", ctypes.c_size_t),
-    ("data", ctypes.c_void_p),
-    ("name", ctypes.c_char * 64),
-    ("extra", ctypes.c_void_p),
-    ("padding", ctypes.c_char * 8),
-]
-
-
-def _check_layout() -> None:
-    if codec.library().ggml_tensor_overhead() != ctypes.sizeof(GgmlTensor) + _OBJECT_BYTES:
-        raise ToolchainError(
-            "The installed llama.cpp lays out its tensors in a way that this LQMF does not know.",
-            "pip install llama-cpp-python==0.3.36, or choose one of llama.cpp's own types instead of auto.",
-        )
 
 
 def _check_room(size_bytes: int) -> None:
@@ -98,14 +67,13 @@ class PatchedModel(LlamaCppEngine):
     def locate(self, names: Sequence[str]) -> list[str]:
         """Find where these tensors lie in memory; those found. A tied head is a second copy of the embedding: both are
         found under one name."""
-        _check_layout()
+        ggml.check_layout("choose one of llama.cpp's own types instead of auto.")
         wanted = {name.encode(): name for name in names}
 
         def see(tensor: int, ask: bool, _user: object) -> bool:
-            node = ctypes.cast(tensor, ctypes.POINTER(GgmlTensor)).contents
-            for source in node.src:
-                if source and (name := wanted.get(source.contents.name)):
-                    self._places.setdefault(name, set()).add(ctypes.addressof(source.contents))
+            for place in Tensor.from_address(tensor).src:
+                if place and (name := wanted.get(Tensor.from_address(place).name)):
+                    self._places.setdefault(name, set()).add(place)
             return False
 
         callback = self._lib.ggml_backend_sched_eval_callback(see)
@@ -127,7 +95,7 @@ class PatchedModel(LlamaCppEngine):
 
         data = np.ascontiguousarray(data)
         for place in self._places[name]:
-            codec.library().ggml_backend_tensor_set(place, data.ctypes.data, 0, data.nbytes)
+            ggml.library().ggml_backend_tensor_set(place, data.ctypes.data, 0, data.nbytes)
 
 
 class Divergences:
