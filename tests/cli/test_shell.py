@@ -58,8 +58,15 @@ REFUSALS = [
     (["plan", "demo", "--memory", "much"], 2, "usage"),
     (["plan", "demo", "--colour"], 2, "usage"),
     (["test", A, "--quick", "--comprehensive"], 2, "usage"),
-    (["quantize", "demo", "--imatrix"], 2, "not_built"),
-    (["quantize", "demo", "--bits", "4.25"], 2, "not_built"),
+    (["quantize", "demo", "--type", "IQ2_XS", "--no-imatrix"], 2, "usage"),
+    (["quantize", "demo", "--type", "Q4_K_M", "--calibration", "./nothing.txt"], 2, "usage"),
+    (["quantize", "demo", "--type", "Q4_K_M", "--calibration", "/dev/null"], 2, "usage"),
+    (["quantize", "demo", "--type", "auto", "--target-size", "1MB"], 2, "usage"),
+    (["quantize", "demo", "--type", "auto", "--target-size", "90MB"], 2, "usage"),
+    (["quantize", "demo", "--type", "auto", "--keep", "nothing=Q8_0"], 2, "usage"),
+    (["quantize", "demo", "--type", "auto", "--keep", "output"], 2, "usage"),
+    (["quantize", "demo", "--type", "auto", "--discard-source"], 2, "usage"),
+    (["quantize", "demo", "--type", "Q4_K_M", "--adapter", "./nothing"], 1, "incomplete_model"),
     (["serve my model"], 2, "not_built"),
     (["mcp"], 2, "not_built"),
     (["api"], 2, "not_built"),
@@ -325,10 +332,10 @@ def job(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def was_cancelled(job: subprocess.Popen[str], place: Path) -> None:
-    """It ended with 130, said so, is recorded so, and left nothing half-made."""
+    """It ended with 130, said so, is recorded so, and left nothing half-made in sight."""
     out, err = job.communicate(timeout=60)
     assert (job.returncode, json.loads(out)["error"]["code"]) == (130, "cancelled"), err
-    assert not list((place / "quantized-models").iterdir())
+    assert not [path for path in (place / "quantized-models").iterdir() if not path.name.startswith(".")]
     (record,) = json.loads(lqmf(place, "list", "--json").stdout)["records"]
     assert record["status"] == "cancelled"
 

@@ -28,6 +28,7 @@ from tests.quantization.test_gguf_stream import DEMO, random_model, streamed
 
 TYPES = ("Q4_K_M", "IQ3_S", "F16")
 WEIGHTS = 74  # tensors of the demo model
+KILLS = 20
 
 
 def outputs(folder: Path) -> list[Output]:
@@ -101,7 +102,7 @@ def test_killed_at_random_points_it_goes_on_and_ends_in_the_same_bytes(whole: di
     """Killed again and again, with the journal and the data torn as well; what is proven is never made again."""
     out, journal = tmp_path / "out", journal_of(tmp_path / "out" / f"{TYPES[0]}.gguf")
     chance, known = random.Random(11), 0
-    for point in (chance.randrange(5, 60), chance.randrange(70, 120), chance.randrange(130, 170)):
+    for point in sorted(chance.sample(range(5, 150), KILLS)):
         with pytest.raises(OutOfMemory):
             streamed(DEMO, outputs(out), tmp_path / "scratch", "demo", emit=Killer(out, point), threads=1)
         assert not (out / "Q4_K_M.gguf").exists(), "a file has its name only when it is whole"

@@ -19,7 +19,7 @@ from lqmf.quantization.gguf import stream_journal
 from lqmf.quantization.gguf.stream_journal import Journal, Line
 
 _BATCH_BYTES = 64 << 20
-_BATCH_SECONDS = 1.0
+_SHORTEST_SECONDS, _LONGEST_SECONDS = 0.1, 1.0  # each batch is twice as long as the one before: small models too go on
 
 
 class OutputFile:
@@ -84,7 +84,7 @@ class Syncer:
         failed: Callable[[BaseException], None],
     ) -> None:
         self._files, self._journal, self._users, self._discard = files, journal, users, discard
-        self._failed = failed
+        self._failed, self._seconds = failed, _SHORTEST_SECONDS
         self._queue: queue.SimpleQueue[Done | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -105,7 +105,8 @@ class Syncer:
             self._failed(error)
 
     def _batch(self) -> bool:
-        batch, size, until = list[Done](), 0, time.monotonic() + _BATCH_SECONDS
+        batch, size, until = list[Done](), 0, time.monotonic() + self._seconds
+        self._seconds = min(_LONGEST_SECONDS, 2 * self._seconds)
         goes_on = True
         while goes_on and size < _BATCH_BYTES and (left := until - time.monotonic()) > 0:
             try:
