@@ -91,12 +91,19 @@ def _facts(artifact: Artifact, manifest: Manifest, receipt: Mapping[str, Any]) -
         "Size": file_size(artifact.size_bytes),
         "Size of the source": file_size(manifest.source_size_bytes),
         "Compression": f"{ratio:.2f} times" if ratio is not None else "",
+        "Importance matrix": _imatrix(manifest.imatrix or {}),
         "Source": manifest.model.id,
         "Source commit": manifest.commit or "",
         "Made at": manifest.created_at,
         "Made with": ", ".join(f"{name} {version}" for name, version in manifest.versions.items()),
     }
     return [(name, text(value)) for name, value in facts.items() if value]
+
+
+def _imatrix(told: Mapping[str, Any]) -> str:
+    """What a matrix was collected from; "" for none."""
+    windows = f", {told['windows']} windows" if told.get("windows") else ""
+    return f"from {told.get('text') or 'a file'}{windows}" if told else ""
 
 
 MEASURES = (

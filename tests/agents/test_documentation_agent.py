@@ -52,6 +52,13 @@ def test_the_hub_reads_the_header() -> None:
     }
 
 
+def test_a_matrix_and_what_it_was_collected_from_are_named() -> None:
+    told = {"text": "LQMF's calibration texts", "windows": 24}
+    card = model_card(ARTIFACT, dataclasses.replace(MANIFEST, imatrix=told), RECEIPT)
+    assert "| Importance matrix | from LQMF's calibration texts, 24 windows |" in card
+    assert "Importance matrix" not in model_card(ARTIFACT, MANIFEST, RECEIPT)
+
+
 def test_a_reader_finds_facts_measures_and_commands() -> None:
     card = model_card(ARTIFACT, MANIFEST, RECEIPT)
     for expected in (
@@ -140,7 +147,9 @@ def test_a_hostile_name_is_only_text(name: str) -> None:
 @settings(max_examples=200, deadline=None)
 def test_any_name_gives_a_header_that_holds_it(name: str) -> None:
     data = read(model_card(dataclasses.replace(ARTIFACT, type=name), MANIFEST, None)).data.to_dict()
-    assert data["tags"][4:] == ([plain(name)] if name else [])
+    assert data["tags"] == list(
+        dict.fromkeys(["gguf", "llama.cpp", "quantized", "lqmf", *([plain(name)] if name else [])])
+    )
 
 
 def test_a_fence_outlasts_the_code_in_it() -> None:
