@@ -403,7 +403,7 @@ def test_types_that_would_quantize_anew_what_is_quantized_already_are_left_out()
 
 
 def test_an_estimate_takes_its_sizes_from_the_needs(demo: Needs) -> None:
-    plan = QuantizationPlan("p", ModelRef("demo", "demo"), None, "gguf", 4, "Q4_K_M", "gguf", "cpu")
+    plan = QuantizationPlan("p", ModelRef("demo", "demo"), None, "gguf", 4, "Q4_K_M", "gguf", "cpu", base="F16")
     model = ModelInfo(plan.model, None, "LlamaForCausalLM", "llama", {}, (), 14_000_000)
     made = GgufBackend().estimate(model, plan, Hardware("cpu", 2, 8 << 30, 8 << 30), demo)
     sizes = [demo.weights[type].file_bytes for type in ("Q4_K_M", "F16")]

@@ -22,6 +22,8 @@ _IMPORTS_SECONDS = 6.0
 _READ_BYTES_PER_SECOND = 300e6
 _MIX_CORE_SECONDS = 200.0  # a mix takes the slower types too
 _CALIBRATION_TOKENS = 20_480  # the most that are read; it stops before when the matrix has settled
+_SMALL_MODEL = 150_000_000  # weights; up to here a mix is chosen with more effort (gguf.allocate), and reads more
+_CHOOSING_TOKENS = {True: 380_000, False: 36_000}
 _FLOPS_PER_CORE = 1e11  # of a prompt's matrices, in half precision, on an AVX-512 core
 _TOKEN_BYTES = 32  # a token's text, score, type and merge in the file
 
@@ -35,8 +37,10 @@ def estimate(model: ModelInfo, plan: QuantizationPlan, hardware: Hardware, needs
     passes = 2 if base else 1
     seconds = passes * (_IMPORTS_SECONDS + total * 2 / _READ_BYTES_PER_SECOND)
     seconds += total / 1e9 * _core_seconds(plan.type) / cores
-    if plan.imatrix:
-        seconds += 2 * total * _CALIBRATION_TOKENS / (_FLOPS_PER_CORE * cores)
+    tokens = _CALIBRATION_TOKENS if plan.imatrix else 0
+    if plan.type == types.AUTO:
+        tokens += _CHOOSING_TOKENS[total <= _SMALL_MODEL]
+    seconds += 2 * total * tokens / (_FLOPS_PER_CORE * cores)
     memory = max(_STREAM_BYTES, base + _RUNNING_BYTES if plan.imatrix or plan.type == types.AUTO else 0)
     return Estimate(size, base + size, memory, seconds)
 

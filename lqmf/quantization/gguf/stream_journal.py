@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 _FORMAT = 1
+sync = getattr(os, "fdatasync", os.fsync)  # macOS has the latter alone
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Journal:
         data = text.encode()
         while data:
             data = data[os.write(self._file, data) :]
-        os.fdatasync(self._file)
+        sync(self._file)
 
     def close(self) -> None:
         os.close(self._file)

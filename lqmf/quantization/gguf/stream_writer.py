@@ -39,7 +39,7 @@ class OutputFile:
             view, offset = view[count:], offset + count
 
     def sync(self) -> None:
-        os.fdatasync(self.file)
+        stream_journal.sync(self.file)
 
     def finish(self) -> None:
         """Give the whole file its name."""
