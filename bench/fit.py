@@ -283,9 +283,7 @@ def demo(type: str, folder: Path) -> Path:
             made.mkdir()
             ref = ModelRef("local", "demo", path=str(DEMO))
             plan = QuantizationPlan("bench", ref, None, "gguf", 0, type, "gguf", "cpu")
-            worker(
-                "quantize", {"plan": to_json(plan), "source": str(DEMO), "out": str(made), "scratch": scratch}, folder
-            )
+            worker("quantize", {"plan": to_json(plan), "source": str(DEMO), "out": str(made), "work": scratch}, folder)
             made.rename(target)
     return next(target.glob("*.gguf"))
 
