@@ -85,6 +85,26 @@ def test_plans_that_follow_are_made_in_the_same_pass(tmp_path: Path) -> None:
     assert [event.title for event in seen if isinstance(event, StageStarted)] == ["Quantizing to Q4_K_M, Q8_0"]
 
 
+@pytest.mark.slow
+def test_a_mix_is_chosen_once_and_leaves_its_map_beside_the_file(tmp_path: Path) -> None:
+    seen: list[Any] = []
+    for name in ("work", "one", "two"):
+        (tmp_path / name).mkdir()
+    plan = replace(plan_of("auto", base="F16", imatrix=True), target_bytes=4_000_000, keep=("output=Q8_0",))
+    made = [
+        GgufBackend().quantize(plan, Source(DEMO), tmp_path / name, tmp_path / "work", seen.append)
+        for name in ("one", "two")
+    ]
+    assert made[0].files == made[1].files == ("demo-auto.gguf", "tensor-types.txt")
+    assert sum("Choosing" in event.title for event in seen if isinstance(event, StageStarted)) == 1
+    file = tmp_path / "one" / "demo-auto.gguf"
+    assert 3_900_000 < file.stat().st_size <= 4_000_000
+    kinds = {tensor.name: tensor.type for tensor in read_header(file).tensors}
+    assert kinds["token_embd.weight"] == "Q8_0", "the head is tied to it"
+    told = (tmp_path / "one" / "tensor-types.txt").read_text().splitlines()
+    assert all(kinds[line[1:].partition("$")[0]] == line.partition("=")[2].upper() for line in told)
+
+
 def test_the_same_plan_gives_the_same_bytes_wherever_the_files_lie(tmp_path: Path) -> None:
     elsewhere = tmp_path / "3f2a9c" / "snapshot"
     shutil.copytree(DEMO, elsewhere)

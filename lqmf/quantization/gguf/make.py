@@ -19,11 +19,10 @@ from lqmf.events import Emit, Event, Notice
 from lqmf.inference.gguf_header import read_header
 from lqmf.quantization.base import Source
 from lqmf.quantization.gguf import adapter, imatrix, stream, types
+from lqmf.quantization.gguf.header import write_whole
 from lqmf.quantization.gguf.stream import Output
 from lqmf.quantization.gguf.toolchain import Toolchain
 from lqmf.records import QuantizationPlan
-
-SELECTION_TEXT = Path(lqmf.__file__).parent / "assets" / "text" / "selection.txt"
 
 
 @dataclass(frozen=True)
@@ -87,15 +86,19 @@ class Shop:
         return _Matrix(*imatrix.importance_matrix(base, identity, plan.calibration, self.emit))
 
     def _mix(self, plan: QuantizationPlan, base: Path | None, matrix: _Matrix | None) -> Mapping[str, str]:
-        """The type of each tensor for the size that was asked for."""
+        """The type of each tensor for the size that was asked for, chosen once."""
         assert base is not None, "the planner gives a mix a base"
         assert plan.target_bytes is not None, "the planner gives a mix a size"
         from lqmf.quantization.gguf import allocate, tensor_types
 
+        told = [plan.target_bytes, plan.keep, matrix.facts["imatrix_sha256"] if matrix else None, base.name]
+        kept = self.work / f"mix-{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]}.json"
+        if kept.exists():
+            return dict(json.loads(kept.read_text(encoding="utf-8")))
         values = matrix.values if matrix else None
         keep = tensor_types.parse_keep(plan.keep)
-        found = allocate.allocate(base, values, plan.target_bytes, self.emit, keep=keep, text=SELECTION_TEXT)
-        self.notes += found.notes
+        found = allocate.allocate(base, values, plan.target_bytes, self.emit, keep=keep)
+        write_whole(kept, json.dumps(dict(found.types)))
         return found.types
 
     # ------------------------------------------------------------ the files
