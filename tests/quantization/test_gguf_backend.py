@@ -20,6 +20,7 @@ from lqmf.records import ModelRef, QuantizationPlan
 from tests.quantization import official
 
 DEMO = Path(str(resources.files("lqmf").joinpath("assets/demo")))
+CALIBRATION = DEMO.parent / "text" / "calibration.txt"
 PLAN = QuantizationPlan("p", ModelRef("demo", "demo"), None, "gguf", 4, "Q4_K_M", "gguf", "cpu")
 
 
@@ -83,6 +84,21 @@ def test_plans_that_follow_are_made_in_the_same_pass(tmp_path: Path) -> None:
     built = GgufBackend().quantize(second, gone, tmp_path / "two", work, seen.append)
     assert types_of(tmp_path / "two" / built.files[0]) == {"Q8_0"}
     assert [event.title for event in seen if isinstance(event, StageStarted)] == ["Quantizing to Q4_K_M, Q8_0"]
+
+
+def test_a_plan_that_needs_a_matrix_may_follow_one_that_needs_nothing(tmp_path: Path) -> None:
+    """What the later plan calibrates on is made first. The text is this test's alone, so that no matrix is known."""
+    text = tmp_path / "text.txt"
+    text.write_text(f"{tmp_path}\n" + CALIBRATION.read_text(encoding="utf-8")[:60_000], encoding="utf-8")
+    for name in ("work", "out"):
+        (tmp_path / name).mkdir()
+    plain, guided = plan_of("Q8_0"), plan_of("Q4_K_M", base="F16", imatrix=True, calibration=str(text))
+    built = GgufBackend().quantize(
+        plain, Source(DEMO), tmp_path / "out", tmp_path / "work", lambda _event: None, [guided]
+    )
+    assert types_of(tmp_path / "out" / built.files[0]) == {"Q8_0"}
+    [made] = (tmp_path / "work").glob("demo-Q4_K_M-*.gguf")
+    assert "lqmf.imatrix.sha256" in read_header(made).metadata
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -57,12 +57,14 @@ class Shop:
     tools: Toolchain
     emit: Emit
     notes: tuple[str, ...] = ()
+    _matrices: dict[str | None, _Matrix] = field(default_factory=dict)  # by calibration
 
     def make(self, plan: QuantizationPlan, ahead: Sequence[QuantizationPlan]) -> Made:
         """The file of `plan`; those of `ahead` come out of the same pass over the source. Raises LqmfError."""
-        base = self.base(plan) if plan.base else None
-        matrices = [self._matrix(each, base) for each in (plan, *ahead)]
-        outputs = [self._output(each, base, matrix) for each, matrix in zip((plan, *ahead), matrices, strict=True)]
+        plans = (plan, *ahead)
+        base = next((self.base(each) for each in plans if each.base), None)
+        matrices = [self._matrix(each, base) for each in plans]
+        outputs = [self._output(each, base, matrix) for each, matrix in zip(plans, matrices, strict=True)]
         self._stream(outputs, plan, next((matrix.path for matrix in matrices if matrix), None))
         tensors = {tensor.name: tensor.type for tensor in read_header(outputs[0].path).tensors}
         facts = matrices[0].facts if matrices[0] else None
@@ -82,8 +84,11 @@ class Shop:
             if types.known(plan.type).needs_imatrix:
                 raise UnsupportedModel(f"{plan.type} needs an importance matrix.", "Leave out --no-imatrix.")
             return None
-        identity = f"{self.work.name} {plan.base} {_merged(plan)}"
-        return _Matrix(*imatrix.importance_matrix(base, identity, plan.calibration, self.emit))
+        if plan.calibration not in self._matrices:
+            identity = f"{self.work.name} {plan.base} {_merged(plan)}"
+            found = imatrix.importance_matrix(base, identity, plan.calibration, self.emit)
+            self._matrices[plan.calibration] = _Matrix(*found)
+        return self._matrices[plan.calibration]
 
     def _mix(self, plan: QuantizationPlan, base: Path | None, matrix: _Matrix | None) -> Mapping[str, str]:
         """The type of each tensor for the size that was asked for, chosen once."""
