@@ -132,9 +132,8 @@ def _sync_tree(place: Path) -> None:
 
 
 def remove_leftovers(folder: Path, job: str) -> None:
-    """Remove the hidden folders of a job that is known to be dead."""
-    for place in (folder / f"{HIDDEN}{job}", folder / f"{HIDDEN}{job}-scratch"):
-        shutil.rmtree(place, ignore_errors=True)
+    """Remove the hidden folder of a job that is known to be dead."""
+    shutil.rmtree(folder / f"{HIDDEN}{job}", ignore_errors=True)
 
 
 def remove(path: Path) -> None:
@@ -242,16 +241,6 @@ def rewrite_mutable(folder: Path, texts: Mapping[str, str]) -> None:
 def nearest(word: str, words: list[str]) -> str | None:
     """The most similar of `words`, when one is similar at all."""
     return next(iter(difflib.get_close_matches(word, words, n=1, cutoff=0.6)), None)
-
-
-@contextlib.contextmanager
-def scratch(folder: Path, job: str) -> Iterator[Path]:
-    """A hidden folder for intermediate files, removed at the end whatever happens."""
-    place = building(folder, f"{job}-scratch")
-    try:
-        yield place
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -59,14 +59,22 @@ def test_a_folder_under_construction_is_hidden_and_its_rest_is_removed(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_scratch_is_gone_even_after_an_error(tmp_path):
-    def fail() -> None:
-        with workspace.scratch(tmp_path, "job1") as place:
-            (place / "big").write_text("x")
-            raise ValueError("stop")
+def test_what_was_made_on_the_way_is_gone_at_the_end_and_kept_after_an_error_that_may_heal(tmp_path):
+    def fail(error: Exception, *, made: bool = True) -> None:
+        with workspace.work(tmp_path, "model") as place:
+            if made:
+                (place / "big").write_text("x")
+            raise error
 
     with pytest.raises(ValueError, match="stop"):
-        fail()
+        fail(ValueError("stop"))
+    with workspace.work(tmp_path, "model") as place:
+        assert (place / "big").exists()
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ValueError, match="stop"):
+        fail(ValueError("stop"), made=False)
+    with pytest.raises(UsageError):
+        fail(UsageError("wrong", ""))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -56,6 +56,8 @@ TENSOR_TYPES: dict[int, TensorType] = {
     42: TensorType("Q2_0", 64, 18),
 }
 
+KINDS: dict[str, TensorType] = {kind.name.lower(): kind for kind in TENSOR_TYPES.values()}  # by ggml's name, "q4_k"
+
 FILE_TYPES: dict[int, str] = {
     0: "F32",
     1: "F16",

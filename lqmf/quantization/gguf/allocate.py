@@ -65,7 +65,6 @@ class Allocation:
     preset_kl: float | None = None
     tried: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
 
 
 def allocate(

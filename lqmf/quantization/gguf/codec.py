@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lqmf.inference.gguf_types import TENSOR_TYPES, TensorType
+from lqmf.inference.gguf_types import KINDS, TENSOR_TYPES
 from lqmf.quantization.gguf import ggml
 
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NUMBERS = {kind.name.lower(): number for number, kind in TENSOR_TYPES.items()}
-KINDS: dict[str, TensorType] = {kind.name.lower(): kind for kind in TENSOR_TYPES.values()}
 
 
 def row_bytes(kind: str, columns: int) -> int:

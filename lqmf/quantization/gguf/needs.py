@@ -16,7 +16,7 @@ from typing import Literal
 from lqmf.errors import UsageError
 from lqmf.fit.needs import CACHE_TYPES, MOST_CHATS, Needs, Sample, Weights
 from lqmf.inference.gguf_header import GgufHeader, Tensor, read_header
-from lqmf.inference.gguf_types import TENSOR_TYPES
+from lqmf.inference.gguf_types import KINDS
 from lqmf.inference.llama_library import version
 from lqmf.quantization.gguf import arithmetic, convert, header, types
 from lqmf.quantization.gguf.arithmetic import SCALE_CHATS, Answers, Step, Told
@@ -36,7 +36,6 @@ _ROUNDED_MIB = 0.0051  # what the log's two decimals may be off
 _TYPICAL_CONTEXT = 8192  # at which the layers' shares of the cache are taken
 _LAYER = re.compile(r"blk\.(\d+)\.")
 _INPUTS = ("token_embd", "position_embd", "token_types", "per_layer_token_embd", "rope_")
-_BLOCKS = {kind.name.lower(): kind for kind in TENSOR_TYPES.values()}
 
 
 def needs(source: Path, name: str, contexts: Sequence[int], parallel: int, tools: Toolchain) -> Needs:
@@ -160,7 +159,7 @@ def _kind(tensor: Tensor, type: str, changed: Mapping[str, str]) -> str:
 
 
 def _size(tensor: Tensor, kind: str) -> int:
-    block = _BLOCKS[kind.lower()]
+    block = KINDS[kind.lower()]
     return tensor.elements // block.block * block.block_bytes
 
 

@@ -15,11 +15,10 @@ from pathlib import Path
 
 from lqmf.errors import UsageError, of_system
 from lqmf.inference.gguf_header import GgufHeader, Tensor
-from lqmf.inference.gguf_types import TENSOR_TYPES, TensorType
+from lqmf.inference.gguf_types import KINDS
 from lqmf.quantization.gguf.header import file_bytes
 from lqmf.units import file_size
 
-KINDS: Mapping[str, TensorType] = {kind.name.lower(): kind for kind in TENSOR_TYPES.values()}
 CANDIDATES = (
     "iq2_xxs", "iq2_xs", "iq2_s", "q2_K", "iq3_xxs", "iq3_s", "q3_K", "iq4_xs", "iq4_nl", "q4_0", "q4_K", "q4_1",
     "q5_0", "q5_K", "q5_1", "q6_K", "q8_0", "f16",
