@@ -45,6 +45,6 @@ clean: ## remove the environment; models and artifacts stay
 	@touch $@
 
 .venv/.dev: .venv/.core
-	@echo "Installing the test tools ..."
-	$(PIP) -e '.[dev]'
+	@echo "Installing the test tools and every optional part ..."
+	$(PIP) -e '.[dev,gptq,bnb,llm]'
 	@touch $@
