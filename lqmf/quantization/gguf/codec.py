@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lqmf.inference.gguf_types import KINDS, TENSOR_TYPES
-from lqmf.quantization.gguf import ggml
+from lqmf.quantization.gguf import ggml, lanes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +41,7 @@ def encode(rows: NDArray[np.float32], kind: str, importance: NDArray[np.float32]
         if importance.shape != (columns,):
             raise ValueError(f"importance of shape {importance.shape} for rows of {columns}")
         weigh = importance.ctypes.data
-    ggml.library().ggml_quantize_chunk(NUMBERS[kind], rows.ctypes.data, made.ctypes.data, 0, count, columns, weigh)
+    lanes.quantize(NUMBERS[kind], rows.ctypes.data, made.ctypes.data, count, columns, weigh)
     return made
 
 

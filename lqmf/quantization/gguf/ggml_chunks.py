@@ -1,4 +1,4 @@
-"""libggml's own quantizer, called on blocks of rows: the bytes that llama-quantize would write, without its files.
+"""Blocks of rows quantized to the bytes that llama-quantize would write, without its files.
 
 Other threads run while it works. Knows types and rows; nothing of tensors, files or models.
 """
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from lqmf.errors import UsageError
 from lqmf.inference.gguf_types import TENSOR_TYPES
-from lqmf.quantization.gguf import ggml
+from lqmf.quantization.gguf import ggml, lanes
 
 NUMBERS: Mapping[str, int] = {kind.name: number for number, kind in TENSOR_TYPES.items()}
 F32, F16, BF16 = NUMBERS["F32"], NUMBERS["F16"], NUMBERS["BF16"]
@@ -42,7 +42,7 @@ class Chunks:
     def quantize(self, kind: int, source: int, target: int, rows: int, columns: int, importance: int | None) -> bool:
         """Write `rows` rows of `columns` floats at `source` as `kind` at `target`; `importance` is the address of
         `columns` floats, or None. Whether libggml finds the result sound (no value is infinite or not a number)."""
-        size = self._lib.ggml_quantize_chunk(kind, source, target, 0, rows, columns, importance)
+        size = lanes.quantize(kind, source, target, rows, columns, importance)
         return self.sound(kind, target, size)
 
     def sound(self, kind: int, data: int, size_bytes: int) -> bool:
