@@ -19,7 +19,7 @@ from lqmf.quantization.gguf import ggml, lanes
 from lqmf.quantization.gguf.ggml_chunks import NUMBERS, row_bytes
 
 ROWS, COLUMNS = 256, 2048
-TYPES = ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_XS")
+TYPES = ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS")
 
 
 def main() -> None:

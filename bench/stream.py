@@ -1,22 +1,25 @@
 """Time, memory and disk of one pass from safetensors to a K-quant, against the official converter and llama-quantize.
 
-    python bench/stream.py [--size 1] [--type Q4_K_M] [--runs 3] [--flat]
+    python bench/stream.py [--size 1] [--type Q4_K_M] [--runs 3] [--command] [--flat]
 
 The model is a Llama of that many billion random bfloat16 weights in four shards, made here. Both routes read the same
 files, alternate, and are watched from outside: wall time, the highest sum of resident memory over the process tree
 (imports and all), the most disk that the route's folders take, and bytes written. The peer is the converter as a
 script, then `llama-quantize` as `bench/peers.sh` builds it, or else libllama's own function in a bare process.
 Musts: time at most 0.75 of the peer's (aim 0.65), disk at most 1.02 of the result, memory at most the peer's.
+`--command` measures the whole of `lqmf quantize` too, program and worker, without a receipt and with one.
 `--flat` measures LQMF alone at half, one and two billion weights: its memory must not grow.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import importlib.metadata
 import os
 import platform
+import resource
 import runpy
 import shutil
 import statistics
@@ -25,7 +28,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -66,6 +69,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--size", type=float, default=1.0, help="billions of weights")
     parser.add_argument("--type", default="Q4_K_M")
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--command", action="store_true", help="the whole command too, with the receipt off and on")
     parser.add_argument("--flat", action="store_true", help="LQMF's memory at 0.5, 1 and 2 billion weights")
     parser.add_argument("--work", type=Path, default=None, help="where the files go (default: the temporary folder)")
     parser.add_argument("--gate", action="store_true", help="exit 1 when a must does not hold")
@@ -86,7 +90,21 @@ def compare(options: argparse.Namespace, folder: Path) -> bool:
     )
     print(f"peer: converter, then {'llama-quantize' if llama_quantize() else 'llama_model_quantize in a bare process'}")
     ours, theirs = (median(route, found) for route, found in costs.items())
+    for test in ("none", "quick") if options.command else ():
+        cost = median(f"receipt {test}", [whole(source, options.type, test, folder / "run")])
+        seconds, memory = cost.seconds / theirs.seconds, cost.rss_bytes / theirs.rss_bytes
+        print(f"  {'':10} time ratio {seconds:.3f}   memory {memory:.3f}")
     return judge(ours, theirs)
+
+
+def whole(source: Path, type: str, test: str, folder: Path) -> Cost:
+    """`lqmf quantize` in a new workspace: the program and its worker, all that they load and write counted."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    command = [sys.executable, "-m", "lqmf", "--workspace", str(folder), "quantize", str(source), "--type", type]
+    cost = measure([*command, "--no-imatrix", "--test", test, "--yes"], folder)
+    made = next((folder / "quantized-models").glob("*/*.gguf"))
+    return replace(cost, output_bytes=made.stat().st_size)
 
 
 def judge(ours: Cost, theirs: Cost) -> bool:
@@ -177,46 +195,37 @@ def llama_quantize() -> Path | None:
 def measure(command: Sequence[str], folder: Path) -> Cost:
     """Run `command` and watch it, its children and `folder` every 20 ms."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    started, spent, rss, disk, written = time.perf_counter(), cpu_of_children(), 0, 0, dict[int, int]()
+    started, before, rss, disk = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN), 0, 0
     with (folder.parent / "log.txt").open("ab") as log:
         child = psutil.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder, env=environment)
         while child.poll() is None:
-            rss = max(rss, look(child, written))
+            rss = max(rss, resident(child))
             disk = max(disk, allocated(folder))
             time.sleep(0.2)
     if child.returncode != 0:
         raise SystemExit(f"{command[:4]} failed; see {folder.parent / 'log.txt'}")
-    seconds, cpu = time.perf_counter() - started, cpu_of_children() - spent
-    return Cost(seconds, cpu, rss, disk, sum(written.values()), 0)
+    seconds, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Cost(seconds, cpu, rss, disk, 512 * (after.ru_oublock - before.ru_oublock), 0)
 
 
-def cpu_of_children() -> float:
-    used = os.times()
-    return used.children_user + used.children_system
-
-
-def look(root: psutil.Process, written: dict[int, int]) -> int:
-    """Resident bytes of the tree now; notes in `written` what each process has written so far."""
-    total = 0
+def resident(root: psutil.Process) -> int:
+    """Resident bytes of the tree now."""
     try:
-        for process in (root, *root.children(recursive=True)):
-            total += process.memory_info().rss
-            written[process.pid] = process.io_counters().write_bytes
+        return sum(process.memory_info().rss for process in (root, *root.children(recursive=True)))
     except psutil.NoSuchProcess:
         return 0
-    return total
 
 
 def allocated(folder: Path) -> int:
-    """Bytes of disk that the files in `folder` take."""
-    total = 0
+    """Bytes of disk that the files in `folder` take; one with two names counts once."""
+    taken = dict[int, int]()
     for path, _, names in os.walk(folder):
         for name in names:
-            try:
-                total += os.lstat(os.path.join(path, name)).st_blocks * 512
-            except FileNotFoundError:
-                continue
-    return total
+            with contextlib.suppress(FileNotFoundError):
+                state = os.lstat(os.path.join(path, name))
+                taken[state.st_ino] = state.st_blocks * 512
+    return sum(taken.values())
 
 
 # ---------------------------------------------------------------- the routes, each in a process of its own

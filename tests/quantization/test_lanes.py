@@ -14,7 +14,7 @@ from lqmf.quantization.gguf import ggml, lanes
 from lqmf.quantization.gguf.ggml_chunks import NUMBERS, row_bytes
 
 ROWS = 24
-TYPES = ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_XS")
+TYPES = ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS")
 Rows = NDArray[np.float32]
 BUILT = pytest.mark.skipif(
     sys.platform != "linux" or shutil.which("cc") is None, reason="the searches are built by a C compiler"
@@ -57,7 +57,7 @@ def test_every_search_is_built_and_proven_where_there_is_a_compiler(name: str) -
 @pytest.mark.parametrize("name", TYPES)
 def test_the_bytes_are_those_of_libggml(name: str, kind: str) -> None:
     random, number = np.random.default_rng(7), NUMBERS[name]
-    for columns in (256, 768, 2048):
+    for columns in (256, 768, 2048, *([32, 896] if name == "IQ4_NL" else [])):
         rows = np.ascontiguousarray(WEIGHTS[kind](random, (ROWS, columns)))
         ordinary = random.random(columns, dtype=np.float32)
         unseen = np.where(random.random(columns) < 0.3, 0, ordinary * 1e-6).astype(np.float32)

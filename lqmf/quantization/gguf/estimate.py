@@ -18,9 +18,9 @@ from lqmf.records import Estimate, Hardware, ModelInfo, QuantizationPlan
 _DTYPE_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I8": 1, "U8": 1}
 _STREAM_BYTES = 480_000_000  # of a pass over the weights, whatever the model's size (bench/stream.py --flat)
 _RUNNING_BYTES = 300_000_000  # of running a model, beside its weights
-_IMPORTS_SECONDS = 6.0
-_READ_BYTES_PER_SECOND = 300e6
-_MIX_CORE_SECONDS = 200.0  # a mix takes the slower types too
+_IMPORTS_SECONDS = 3.0
+_READ_BYTES_PER_SECOND = 600e6
+_MIX_CORE_SECONDS = 100.0  # a mix takes the slower types too
 _CALIBRATION_TOKENS = 20_480  # the most that are read; it stops before when the matrix has settled
 _SMALL_MODEL = 150_000_000  # weights; up to here a mix is chosen with more effort (gguf.allocate), and reads more
 _CHOOSING_TOKENS = {True: 380_000, False: 36_000}

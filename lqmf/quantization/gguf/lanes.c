@@ -10,7 +10,7 @@
 #include <string.h>
 
 enum { LANES = 16, SUPER = 256 };
-enum { Q2_K = 10, Q3_K = 11, Q4_K = 12, Q5_K = 13, Q6_K = 14, IQ4_XS = 23 }; /* enum ggml_type */
+enum { Q2_K = 10, Q3_K = 11, Q4_K = 12, Q5_K = 13, Q6_K = 14, IQ4_NL = 20, IQ4_XS = 23 }; /* enum ggml_type */
 
 typedef float F __attribute__((vector_size(4 * LANES)));
 typedef int32_t I __attribute__((vector_size(4 * LANES)));
@@ -563,24 +563,17 @@ INLINE void one_iq4(uint8_t *to, const float *x, const F *scale, int from, const
         for (int l = 0; l < 16; ++l) q[16 * i + l] = L[32 * i + l] | L[32 * i + 16 + l] << 4;
 }
 
-INLINE void two_iq4(uint8_t *const to[2], const float *const x[2], const float *const importance[2], const float *border) {
-    F groups[32], weights[32], size = all(0), max = all(0);
-    turn(groups, x[0], x[1], 32);
-    if (importance[0]) {
-        F sigma2;
-        float sums[2] = {sum_of_squares(x[0]) * (2.f / SUPER), sum_of_squares(x[1]) * (2.f / SUPER)};
-        for (int lane = 0; lane < LANES; ++lane) sigma2[lane] = sums[lane / 8];
-        turn(weights, importance[0], importance[1], 32);
-        for (int i = 0; i < 32; ++i) weights[i] *= root(sigma2 + groups[i] * groups[i]);
-    } else
-        for (int i = 0; i < 32; ++i) weights[i] = groups[i] * groups[i];
+/* The scale of each group of 32; `sigma2` is twice the mean square that importance is weighed with. */
+INLINE F scale_of_values(const F *groups, const F *importance, F sigma2, const float *border) {
+    F weights[32], size = all(0), max = all(0), scale = all(0), best = all(0);
     for (int i = 0; i < 32; ++i) {
+        F square = groups[i] * groups[i];
         I larger = magnitude(groups[i]) > size;
+        weights[i] = importance ? importance[i] * root(sigma2 + square) : square;
         size = pick(larger, magnitude(groups[i]), size);
         max = pick(larger, groups[i], max);
     }
-    F scale = all(0), best = all(0);
-    for (int try = -8; try <= 7; ++try) {
+    for (int try = -8; try <= 7; ++try) { /* the first has no rival */
         F inverse = try < -7 ? 1 / (-max / VALUES[0]) : (try + VALUES[0]) / max, xl = all(0), l2 = all(0);
         for (int i = 0; i < 32; ++i) {
             F value = value_near(inverse * groups[i], border), wl = weights[i] * value;
@@ -591,14 +584,47 @@ INLINE void two_iq4(uint8_t *const to[2], const float *const x[2], const float *
         scale = pick(better, xl / l2, scale);
         best = pick(try < -7 ? l2 == l2 : better, scale * xl, best);
     }
-    scale = pick(size < TINY, all(0), scale);
+    return pick(size < TINY, all(0), scale);
+}
+
+INLINE void two_iq4(uint8_t *const to[2], const float *const x[2], const float *const importance[2], const float *border) {
+    F groups[32], by[32], sigma2 = all(0);
+    turn(groups, x[0], x[1], 32);
+    if (importance[0]) {
+        float sums[2] = {sum_of_squares(x[0]) * (2.f / SUPER), sum_of_squares(x[1]) * (2.f / SUPER)};
+        for (int lane = 0; lane < LANES; ++lane) sigma2[lane] = sums[lane / 8];
+        turn(by, importance[0], importance[1], 32);
+    }
+    F scale = scale_of_values(groups, importance[0] ? by : 0, sigma2, border);
     one_iq4(to[0], x[0], &scale, 0, border);
     if (to[1]) one_iq4(to[1], x[1], &scale, 8, border);
 }
 
+/* ---------------------------------------------------------------- IQ4_NL: groups of 32 on their own, the same values */
+
+/* Up to sixteen groups. */
+INLINE void some_iq4_nl(uint8_t *to, const float *x, const float *importance, int count, const float *border) {
+    F groups[32], by[32], sigma2 = all(0);
+    for (int i = 0; i < 32; ++i)
+        for (int lane = 0; lane < LANES; ++lane) {
+            int from = lane < count ? 32 * lane + i : i;
+            groups[i][lane] = x[from];
+            by[i][lane] = importance ? importance[from] : 0;
+        }
+    for (int i = 0; i < 32; ++i) sigma2 += groups[i] * groups[i];
+    F scale = scale_of_values(groups, importance ? by : 0, sigma2 * (2.f / 32), border);
+    for (int j = 0; j < count; ++j, to += 18) {
+        uint8_t L[32];
+        float inverse = scale[j] ? 1 / scale[j] : 0;
+        put_half(to, scale[j]);
+        for (int i = 0; i < 32; i += LANES) bytes(L + i, place_near(inverse * load(x + 32 * j + i), border));
+        for (int l = 0; l < 16; ++l) to[2 + l] = L[l] | L[16 + l] << 4;
+    }
+}
+
 /* ---------------------------------------------------------------- rows */
 
-static int block_bytes(int kind) {
+static int super_bytes(int kind) {
     switch (kind) {
         case Q2_K: return 84;
         case Q3_K: return 110;
@@ -634,6 +660,12 @@ EVERY_CPU static void row_iq4(uint8_t *to, const float *x, int64_t blocks, const
     }
 }
 
+EVERY_CPU static void row_iq4_nl(uint8_t *to, const float *x, int64_t groups, const float *importance, const float *border) {
+    for (int64_t i = 0; i < groups; i += LANES)
+        some_iq4_nl(to + i * 18, x + i * 32, importance ? importance + i * 32 : 0, groups - i < LANES ? groups - i : LANES,
+                    border);
+}
+
 EVERY_CPU static void row_q2(uint8_t *to, const float *x, int64_t blocks, const float *importance) {
     for (int64_t i = 0; i < blocks; ++i) q2(to + i * 84, x + i * SUPER, importance ? importance + i * SUPER : 0);
 }
@@ -648,16 +680,17 @@ EVERY_CPU static void row_q6(uint8_t *to, const float *x, int64_t blocks, const 
 
 /* Write `rows` rows of `columns` floats as `kind`; returns the bytes written, 0 where this file cannot do it. */
 int64_t lqmf_quantize(int kind, const float *x, uint8_t *to, int64_t rows, int64_t columns, const float *importance) {
-    int64_t blocks = columns / SUPER, size = blocks * block_bytes(kind);
+    int64_t blocks = columns / SUPER, size = kind == IQ4_NL ? columns / 32 * 18 : blocks * super_bytes(kind);
     float border[15];
-    if (!size || columns % SUPER || (kind == Q3_K && !importance)) return 0;
-    if (kind == IQ4_XS) borders(border);
+    if (!size || columns % (kind == IQ4_NL ? 32 : SUPER) || (kind == Q3_K && !importance)) return 0;
+    if (kind == IQ4_XS || kind == IQ4_NL) borders(border);
     for (int64_t row = 0; row < rows; ++row, x += columns, to += size) {
         if (kind == Q2_K) row_q2(to, x, blocks, importance);
         if (kind == Q3_K) row_q3(to, x, blocks, importance);
         if (kind == Q4_K) row_q45(to, x, blocks, importance, 4);
         if (kind == Q5_K) row_q45(to, x, blocks, importance, 5);
         if (kind == Q6_K) row_q6(to, x, blocks, importance);
+        if (kind == IQ4_NL) row_iq4_nl(to, x, columns / 32, importance, border);
         if (kind == IQ4_XS) row_iq4(to, x, blocks, importance, border);
     }
     return rows * size;
