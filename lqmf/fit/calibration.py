@@ -15,7 +15,7 @@ from pathlib import Path
 
 from lqmf.records import from_json, to_json
 
-_FORMAT = 1  # of the file and of how it was measured; a new one makes every older calibration unknown
+_FORMAT = 2  # of the file and of how it was measured; a new one makes every older calibration unknown
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,10 @@ class Rates:
     `attention_per_second` and `prompt_attention_per_second` are multiply-adds, when one token is written and when a
     prompt is read; `passing_seconds` what a token of a prompt costs between the matrices, for each multiply-add of its
     attention to one other (both grow with layers and width). `vocabulary_seconds` is for each entry of the vocabulary,
-    when one is chosen.
+    when one is chosen. `expert_reading` and `expert_multiplying` say how many times as long a weight takes that lies in
+    an expert, when one token is written and when a prompt is read; `cached_reading` and `cached_multiplying` how
+    much of the time a weight takes of a model that fits the processor's caches; `whole_token` and `whole_prompt` how
+    much longer whole models take than the sum of all this, where the caches do not hold them.
     """
 
     types: Mapping[str, Rate]
@@ -48,6 +51,12 @@ class Rates:
     prompt_attention_per_second: float
     passing_seconds: float
     vocabulary_seconds: float
+    cached_reading: float = 1.0
+    cached_multiplying: float = 1.0
+    expert_reading: float = 1.0
+    expert_multiplying: float = 1.0
+    whole_token: float = 1.0
+    whole_prompt: float = 1.0
 
 
 @dataclass(frozen=True)

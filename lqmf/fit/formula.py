@@ -204,7 +204,7 @@ def _turns(config: Config) -> set[int]:
 
 def _weights(name: str, rule: TensorRule, tensors: Sequence[TensorShape], config: Config, native: bool) -> Weights:
     layers, inputs, outputs, copy = [0] * geometry.layers(config), 0, 0, 0
-    read = Counter[str]()
+    read, chosen = Counter[str](), Counter[str]()
     words = max((tensor for tensor in tensors if _EMBEDDING.search(tensor.name)), key=_elements, default=None)
     tied = not any(_HEAD.search(tensor.name) for tensor in tensors)
     for tensor in tensors:
@@ -213,7 +213,10 @@ def _weights(name: str, rule: TensorRule, tensors: Sequence[TensorShape], config
         place = None if _TOWER.search(tensor.name) else _LAYER.search(tensor.name)
         if place and int(place[1]) < len(layers):
             layers[int(place[1])] += made.bytes
-            read[made.kind] += round(made.bytes * _used(config)) if ".experts." in tensor.name else made.bytes
+            if ".experts." in tensor.name:
+                chosen[made.kind] += round(made.bytes * _used(config))
+            else:
+                read[made.kind] += made.bytes
         elif _EMBEDDING.search(tensor.name):
             inputs += made.bytes
             copy += made.bytes if head else 0
@@ -223,7 +226,8 @@ def _weights(name: str, rule: TensorRule, tensors: Sequence[TensorShape], config
             read[made.kind] += made.bytes
     ends = (inputs, outputs + copy) if native else (0, inputs + outputs)
     total = sum(layers) + inputs + outputs
-    return Weights(name, rule.bits, total, tuple(layers), *ends, tied=tied and native, read=dict(read))
+    told = dict(read + chosen), dict(chosen)
+    return Weights(name, rule.bits, total, tuple(layers), *ends, tied and native, *told)
 
 
 def _stored(rule: TensorRule, tensor: TensorShape) -> Stored:

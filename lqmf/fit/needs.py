@@ -7,7 +7,7 @@ Knows no machine and no wish. All sizes are bytes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 CACHE_TYPES = ("f16", "q8_0", "q4_0")  # from the least loss to the least memory
@@ -21,6 +21,7 @@ class Weights:
     embedding: nothing more in RAM or in the file, but a GPU that computes the head holds a copy.
 
     `read` is what one token reads, by tensor type ("q4_K"): every layer and the head, of experts those that are used.
+    `chosen` is the part of it that lies in experts, and `head` the type of the head; empty where neither is known.
     """
 
     type: str
@@ -31,6 +32,8 @@ class Weights:
     output_bytes: int
     tied: bool
     read: Mapping[str, int]
+    chosen: Mapping[str, int] = field(default_factory=dict)
+    head: str = ""
 
     @cached_property
     def read_bytes(self) -> int:
@@ -88,6 +91,7 @@ class Needs:
     attention: int = 0
     notes: tuple[str, ...] = ()
     mixed_cache: bool = True  # whether keys and values may be cached as different types
+    splits: bool = True  # whether some layers may lie on a GPU and others in RAM
 
     @property
     def layers(self) -> int:

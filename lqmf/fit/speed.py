@@ -43,7 +43,7 @@ def pace(calibration: Calibration, needs: Needs, weights: Weights, run: Run) -> 
         if rates is None or not rates.types.keys() >= read.keys():
             return None
         prompt += share * _prompt_seconds(rates, needs, weights, read)
-        written += share * _token_seconds(rates, needs, read)
+        written += share * _token_seconds(rates, needs, weights, read)
     return Speed(PROMPT_TOKENS / prompt, 1 / written)
 
 
@@ -53,24 +53,41 @@ def gpu_part(weights: Weights, gpu_layers: int) -> float:
     return weights.on_gpu(gpu_layers) / whole if whole else 0.0
 
 
-def _token_seconds(rates: Rates, needs: Needs, read: Mapping[str, int]) -> float:
+def _token_seconds(rates: Rates, needs: Needs, weights: Weights, read: Mapping[str, int]) -> float:
     """One token written, in the middle of the answer."""
-    reading = sum(size / rates.types[type].read_bytes_per_second for type, size in read.items())
+    slower = {type.lower(): size * (rates.expert_reading - 1) for type, size in weights.chosen.items()}
+    reading = sum(
+        (size + slower.get(type, 0.0)) / rates.types[type].read_bytes_per_second for type, size in read.items()
+    )
     looking = needs.attention * (PROMPT_TOKENS + WRITTEN_TOKENS / 2) / rates.attention_per_second
     choosing = vocabulary(needs) * rates.vocabulary_seconds
     cached = sum(read.values()) < CACHED_BYTES
+    reading *= rates.cached_reading if cached else 1.0
     waiting = needs.nodes * (rates.cached_node_seconds if cached else rates.node_seconds)
-    return reading + looking + choosing + waiting
+    return (1.0 if cached else rates.whole_token) * (reading + looking + choosing + waiting)
 
 
 def _prompt_seconds(rates: Rates, needs: Needs, weights: Weights, read: Mapping[str, int]) -> float:
     """The whole prompt; the head computes its last token only."""
-    layers = 1 - weights.output_bytes / weights.read_bytes
-    work = {type: PROMPT_TOKENS * size * _ELEMENTS_PER_BYTE[type] for type, size in read.items()}
-    multiplying = layers * sum(each / rates.types[type].multiply_adds_per_second for type, each in work.items())
+    work = dict[str, float](read)
+    head = weights.head.lower()
+    if head in work:
+        work[head] -= weights.output_bytes
+    else:  # not told apart: as much of each type
+        work = {type: size * (1 - weights.output_bytes / weights.read_bytes) for type, size in work.items()}
+    for type, size in weights.chosen.items():
+        work[type.lower()] += size * (rates.expert_multiplying - 1)
+    multiplying = PROMPT_TOKENS * sum(
+        max(0.0, size) * _ELEMENTS_PER_BYTE[type] / rates.types[type].multiply_adds_per_second
+        for type, size in work.items()
+    )
+    cached = sum(read.values()) < CACHED_BYTES
+    multiplying *= rates.cached_multiplying if cached else 1.0
     looking = needs.attention * PROMPT_TOKENS**2 / 2 / rates.prompt_attention_per_second
     passing = needs.attention * PROMPT_TOKENS * rates.passing_seconds
-    return multiplying + looking + passing + needs.nodes * rates.node_seconds
+    return (1.0 if cached else rates.whole_prompt) * (
+        multiplying + looking + passing + needs.nodes * rates.node_seconds
+    )
 
 
 def vocabulary(needs: Needs) -> int:

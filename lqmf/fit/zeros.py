@@ -1,14 +1,14 @@
-"""GGUF files of a Llama whose weights are all zero: to measure what running one costs, whatever it would say.
+"""GGUF files of a Llama whose weights say nothing: to measure what running one costs.
 
-The weights are a hole in the file, so it takes a header's worth of disk and is made in milliseconds. llama.cpp
-computes with zeros as fast as with any other numbers. Knows the format (see `lqmf.inference.gguf_header`), and
-no library.
+They are zero and a hole in the file, which so takes a header's worth of disk and is made in milliseconds; or rows that
+are given, over and over, where it counts that a processor works harder for numbers, and that tokens choose different
+experts. Knows the format (see `lqmf.inference.gguf_header`), and no library.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -19,6 +19,7 @@ from lqmf.inference.gguf_types import TENSOR_TYPES
 _NUMBERS = {kind.name.lower(): number for number, kind in TENSOR_TYPES.items()}
 _ALIGNMENT = 32
 HEAD = 64  # elements of one attention head
+Rows = Callable[[str, int], bytes]
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,18 @@ class Shape:
     inner: int  # of the feed-forward part
     vocabulary: int = 256
     context: int = 1024
+    experts: int = 0  # feed-forward parts of a layer, of which each token uses `used`; 0: one for all
+    used: int = 1
 
     @property
     def weights(self) -> int:
-        """Elements of the layers' matrices: four of attention, three of the feed-forward part."""
-        return self.layers * (4 * self.width * self.width + 3 * self.width * self.inner)
+        """Elements of the layers' matrices that a token uses: four of attention, three of each feed-forward part."""
+        return self.layers * (4 * self.width * self.width + self.used * 3 * self.width * self.inner)
+
+    @property
+    def chosen(self) -> int:
+        """Those of them that lie in experts."""
+        return self.layers * self.used * 3 * self.width * self.inner if self.experts else 0
 
     @property
     def read_bytes(self) -> int:
@@ -55,12 +63,14 @@ def tensor_bytes(type: str, elements: int) -> int:
     return elements // kind.block * kind.block_bytes
 
 
-def write(path: Path, shape: Shape) -> None:
-    """Write the file. Raises OSError."""
+def write(path: Path, shape: Shape, rows: Rows | None = None) -> None:
+    """Write the file. `rows` gives whole rows of a type and a length, to fill matrices with. Raises OSError."""
     tensors, described, end = list(_tensors(shape)), b"", 0
+    places = []
     for name, sizes, type in tensors:
         dimensions = struct.pack(f"<I{len(sizes)}Q", len(sizes), *sizes)
         described += _text(name) + dimensions + struct.pack("<IQ", _NUMBERS[type], end)
+        places.append(end)
         end += -(-tensor_bytes(type, prod(sizes)) // _ALIGNMENT) * _ALIGNMENT
     pairs = _metadata(shape)
     head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(pairs))
@@ -69,6 +79,11 @@ def write(path: Path, shape: Shape) -> None:
     with path.open("wb") as file:
         file.write(head)
         file.truncate(len(head) + end)
+        for place, (_, sizes, type) in zip(places, tensors, strict=True) if rows else ():
+            size = tensor_bytes(type, prod(sizes))
+            some = rows(type, sizes[0]) if rows and len(sizes) > 1 else struct.pack("<f", 1.0)
+            file.seek(len(head) + place)
+            file.write((some * (-(-size // len(some))))[:size])
 
 
 def _tensors(shape: Shape) -> Iterator[tuple[str, tuple[int, ...], str]]:
@@ -82,16 +97,21 @@ def _tensors(shape: Shape) -> Iterator[tuple[str, tuple[int, ...], str]]:
             yield f"blk.{layer}.{norm}.weight", (width,), "f32"
         for square in ("attn_q", "attn_k", "attn_v", "attn_output"):
             yield f"blk.{layer}.{square}.weight", (width, width), shape.type
+        if shape.experts:
+            yield f"blk.{layer}.ffn_gate_inp.weight", (width, shape.experts), "f32"
+        which, many = ("_exps", (shape.experts,)) if shape.experts else ("", ())
         for up in ("ffn_gate", "ffn_up"):
-            yield f"blk.{layer}.{up}.weight", (width, inner), shape.type
-        yield f"blk.{layer}.ffn_down.weight", (inner, width), shape.type
+            yield f"blk.{layer}.{up}{which}.weight", (width, inner, *many), shape.type
+        yield f"blk.{layer}.ffn_down{which}.weight", (inner, width, *many), shape.type
 
 
 def _metadata(shape: Shape) -> Mapping[str, Any]:
     """The keys without which llama.cpp loads no Llama; the tokenizer has as many merges as tokens, as usual ones do."""
     heads = max(1, shape.width // HEAD)
     tokens = [f"t{number}" for number in range(shape.vocabulary)]
+    experts = {"llama.expert_count": shape.experts, "llama.expert_used_count": shape.used} if shape.experts else {}
     return {
+        **experts,
         "general.architecture": "llama",
         "llama.context_length": shape.context,
         "llama.embedding_length": shape.width,

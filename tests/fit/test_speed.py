@@ -72,6 +72,45 @@ def test_a_prompt_computes_with_every_weight_but_the_heads_and_looks_at_half_of_
     assert paced.prompt == pytest.approx(256 / seconds)
 
 
+def test_a_prompt_leaves_out_the_head_in_its_own_type_where_that_is_known():
+    known = replace(WEIGHTS, head="q6_K")
+    elements = {"q4_k": 0.36e9 * 256 / 144, "q6_k": (0.56e9 - 0.2e9) * 256 / 210, "f32": 0.08e9 / 4}
+    multiplied = sum(256 * count / SLOW.types[name].multiply_adds_per_second for name, count in elements.items())
+    paced = speed.pace(MACHINE, NEEDS, known, RUN)
+    assert paced
+    others = 100_000 * 256**2 / 2 / 1e10 + 100_000 * 256 * 1e-9 + 1000 * 1e-6
+    assert paced.prompt == pytest.approx(256 / (multiplied + others))
+
+
+def test_whole_models_take_as_much_longer_as_was_measured():
+    slower = replace(MACHINE, cpu=replace(SLOW, whole_token=1.25, whole_prompt=1.5))
+    before, after = (speed.pace(machine, NEEDS, WEIGHTS, RUN) for machine in (MACHINE, slower))
+    assert before
+    assert after
+    assert before.generation / after.generation == pytest.approx(1.25)
+    assert before.prompt / after.prompt == pytest.approx(1.5)
+
+
+def test_weights_in_experts_take_as_much_longer_as_was_measured():
+    slower = replace(MACHINE, cpu=replace(SLOW, expert_reading=1.5, expert_multiplying=3.0))
+    sparse = replace(WEIGHTS, chosen={"q4_K": 200_000_000}, head="q6_K")
+    before, after = (speed.pace(machine, NEEDS, sparse, RUN) for machine in (MACHINE, slower))
+    assert before
+    assert after
+    assert 1 / after.generation - 1 / before.generation == pytest.approx(0.5 * 0.2e9 / 1e9)
+    assert 256 / after.prompt - 256 / before.prompt == pytest.approx(2 * 256 * 0.2e9 * 256 / 144 / 1e12)
+
+
+def test_a_model_that_the_caches_hold_is_read_and_multiplied_faster():
+    held = replace(MACHINE, cpu=replace(SLOW, cached_reading=0.5, cached_multiplying=0.25))
+    tiny = replace(WEIGHTS, read={"q4_K": 20_000_000}, output_bytes=0)
+    before, after = (speed.pace(machine, NEEDS, tiny, RUN) for machine in (MACHINE, held))
+    assert before
+    assert after
+    assert 1 / before.generation - 1 / after.generation == pytest.approx(0.5 * 0.02)
+    assert 256 / before.prompt - 256 / after.prompt == pytest.approx(0.75 * 256 * 20e6 * 256 / 144 / 1e12)
+
+
 def test_what_was_not_measured_has_no_speed():
     unknown = replace(WEIGHTS, read={"q4_K": 1, "iq9_z": 1})
     assert speed.pace(MACHINE, NEEDS, unknown, RUN) is None

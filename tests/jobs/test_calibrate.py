@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ import pytest
 
 from lqmf.errors import MeasurementError
 from lqmf.events import Notice, Progress
+from lqmf.fit import zeros
 from lqmf.fit.calibration import Calibration, Rate, Rates
 from lqmf.fit.zeros import Shape
 from lqmf.jobs.runner import LocalRunner
@@ -33,27 +35,37 @@ TRUE = Rates(
     prompt_attention_per_second=2e10,
     passing_seconds=1e-8,
     vocabulary_seconds=3e-9,
+    cached_reading=0.6,
+    cached_multiplying=0.7,
+    expert_reading=1.5,
+    expert_multiplying=2.0,
+    whole_token=1.2,
+    whole_prompt=1.3,
 )
+HELD = (calibrate.SMALL, calibrate.NARROW, calibrate.ATTENTIVE, calibrate.HELD, calibrate.WORDY)  # by the caches
 
 
-def ideal(_bench: object, shape: Shape, _device: str, *prompts: int) -> list[calibrate._Times]:
-    """What a model takes whose times follow exactly from rates: small ones are in the caches, and only the attentive
-    one passes so much between its matrices that it counts."""
-    rate, nodes = TRUE.types[shape.type], 6 + 31 * shape.layers
-    in_memory = shape.read_bytes > 20_000_000
-    waiting = nodes * (TRUE.node_seconds if in_memory else TRUE.cached_node_seconds)
-    reading = shape.read_bytes / rate.read_bytes_per_second if shape is not calibrate.SMALL else 0.0
+def ideal(_bench: object, shape: Shape, _device: str, *prompts: int, live: bool = False) -> list[calibrate._Times]:
+    """What a model takes whose times follow exactly from rates."""
+    rate, nodes, held = TRUE.types[shape.type], 6 + 31 * shape.layers, shape in HELD
+    chosen = zeros.tensor_bytes(shape.type, shape.chosen)
+    waiting = nodes * (TRUE.cached_node_seconds if held else TRUE.node_seconds)
+    reading = (shape.read_bytes + (TRUE.expert_reading - 1) * chosen) / rate.read_bytes_per_second
+    reading *= TRUE.cached_reading * (shape is not calibrate.SMALL) if held else 1.0
     choosing = shape.vocabulary * TRUE.vocabulary_seconds
+    work = shape.weights + (TRUE.expert_multiplying - 1) * shape.chosen
+    work *= TRUE.cached_multiplying if held else 1.0
     found = []
     for prompt in prompts:
         looking = shape.attention * prompt / TRUE.attention_per_second
-        computing = shape.weights * prompt / rate.multiply_adds_per_second
         pairs = shape.attention * prompt**2 / 2 / TRUE.prompt_attention_per_second
-        passing = shape.attention * prompt * TRUE.passing_seconds if shape is calibrate.ATTENTIVE else 0.0
-        spent = computing + pairs + passing + (waiting if in_memory else 0.0)
-        found.append(
-            calibrate._Times(shape, prompt, spent, waiting + looking + reading + choosing, nodes, shape.read_bytes / 2)
-        )
+        passing = shape.attention * prompt * TRUE.passing_seconds
+        once = 0.0 if shape is calibrate.ATTENTIVE else waiting  # a constant there would be lost in the differences
+        spent = work * prompt / rate.multiply_adds_per_second + pairs + passing + once
+        written = waiting + looking + reading + choosing
+        if shape in (*calibrate.WHOLE, calibrate.EXPERT):
+            spent, written = TRUE.whole_prompt * spent, TRUE.whole_token * written
+        found.append(calibrate._Times(shape, prompt, spent, written, nodes, shape.read_bytes / 2))
     return found
 
 
@@ -62,6 +74,15 @@ def test_the_rates_that_the_times_were_made_from_are_found_again(monkeypatch, tm
     found = calibrate._Bench(tmp_path / "none", lambda *_: None, 1).rates("cpu")
     for name in ("node_seconds", "attention_per_second", "prompt_attention_per_second", "passing_seconds"):
         assert getattr(found, name) == pytest.approx(getattr(TRUE, name), rel=0.03), name
+    for name in (
+        "cached_reading",
+        "cached_multiplying",
+        "expert_reading",
+        "expert_multiplying",
+        "whole_token",
+        "whole_prompt",
+    ):
+        assert getattr(found, name) == pytest.approx(getattr(TRUE, name), rel=0.05), name
     assert found.cached_node_seconds == pytest.approx(TRUE.cached_node_seconds, rel=0.1)  # it attends a little, too
     assert found.vocabulary_seconds == pytest.approx(TRUE.vocabulary_seconds, rel=0.1)
     for name, rate in found.types.items():
@@ -76,11 +97,16 @@ def test_times_that_make_no_sense_are_an_error_with_a_way_out():
     assert "lqmf doctor --calibrate" in caught.value.remedy
 
 
-def test_runs_end_once_two_agree():
+def test_of_several_runs_the_median_counts_and_long_ones_are_few():
     model = calibrate._Model(SimpleNamespace(), [])
     times = iter([(9.0, 5.0), (4.0, 2.0), (4.1, 2.1), (0.0, 0.0)])
-    object.__setattr__(model, "run", lambda _prompt: next(times))
-    assert model.steady(16) == (4.0, 2.0)
+
+    def run(_prompt: int) -> tuple[float, float]:
+        time.sleep(calibrate.STEADY_SECONDS / 2)
+        return next(times)
+
+    object.__setattr__(model, "run", run)
+    assert model.steady(16) == (4.1, 2.1)
     assert next(times) == (0.0, 0.0)
 
 

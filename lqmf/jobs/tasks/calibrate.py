@@ -1,8 +1,8 @@
-"""The worker's side of `lqmf doctor --calibrate`: what running models costs here, from models made of zeros.
+"""The worker's side of `lqmf doctor --calibrate`: what running models costs here, from models that say nothing.
 
 Each runs in the engine that runs everyone's models, so whatever this build and this processor do (threads, weights
-arranged anew, the cost of many small steps) is in the figures. A run is repeated until two agree, and the quicker one
-counts, so that what other programs take now and then is not in the figures. Knows no real model.
+arranged anew, the cost of many small steps) is in the figures. Each is run for a while and the median counts: the
+quickest of many short runs is faster than any model stays. Knows no real model.
 
 A GPU is measured like the processor, where this build of llama.cpp has one. (That half has not been run yet: the
 machine that this was written on has none.)
@@ -17,10 +17,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import count
 from pathlib import Path
+from statistics import median
 from typing import Any, Literal
 
+import numpy as np
 import psutil
 
 from lqmf.errors import GpuOutOfMemory, MeasurementError
@@ -34,6 +37,7 @@ from lqmf.inference.local import LocalEngine
 from lqmf.inference.registry import open_engine
 from lqmf.quality.stage import Report, stage
 from lqmf.quality.utilization import Watch
+from lqmf.quantization.gguf import codec
 from lqmf.records import Task, to_json
 
 TYPES = (
@@ -41,16 +45,22 @@ TYPES = (
     *("iq2_s", "iq2_xs", "iq2_xxs", "iq1_s", "iq1_m", "q5_0", "q5_1", "q4_0", "q4_1", "mxfp4"),
 )
 SMALL = Shape("q8_0", layers=16, width=128, inner=128, context=256)  # in the caches as a whole
+HELD = Shape("q8_0", layers=2, width=1024, inner=1024)  # there too, with matrices that take some reading
 MANY = Shape("q8_0", layers=12, width=768, inner=2048)  # many matrices that are in memory, of which each is small
-ATTENTIVE = Shape("q8_0", layers=8, width=512, inner=512)
+NARROW = Shape("q8_0", layers=24, width=256, inner=256)  # most of its prompt passes between the matrices
+ATTENTIVE = Shape("q8_0", layers=8, width=512, inner=64, context=2048)
 WORDY = Shape("q8_0", layers=1, width=64, inner=64, vocabulary=1 << 17)
+WHOLE = tuple(Shape(type, layers=12, width=1024, inner=2816) for type in ("q4_k", "q8_0"))  # as models are built
+EXPERT = Shape("q4_k", layers=4, width=1024, inner=512, experts=16, used=4)
 WIDTH, LAYER = 2048, 60e6  # of the models that measure a type: their rows, and about so many weights in a layer
-BYTES = {"cpu": 96 << 20, "gpu": 384 << 20}  # of their weights: more than caches hold
-WEIGHTS = {"cpu": 160e6, "gpu": 640e6}  # at most: types of few bits take long to compute and are not held up by memory
-SHORT, LONG = 16, 960  # tokens of the two prompts whose difference is attention
-PROMPT_WORK, PROMPT_TOKENS = 5e9, 256  # multiply-adds of a prompt that measures a type, and its tokens at most
+BYTES = {"cpu": 256 << 20, "gpu": 384 << 20}  # of their weights: more than caches hold, even in part
+WEIGHTS = {"cpu": 400e6, "gpu": 640e6}  # at most: types of few bits take long to compute and are not held up by memory
+ROWS = 32  # of random numbers, over and over
+SHORT, LONG = 16, 1984  # tokens of the two prompts whose difference is attention
+PROMPT_TOKENS = 256  # of a prompt that measures how a type is multiplied
+PROMPT_LAYERS, PROMPT_INNER = 3, 2048  # of the model for that: more than caches hold of most types
 LEAST_TOKENS, ENOUGH_SECONDS = 4, 0.08  # of writing, in one run
-AGREED, MOST_RUNS = 0.08, 4  # by how much two runs differ that agree, and how many there are at most
+LEAST_RUNS, MOST_RUNS, STEADY_SECONDS = 3, 15, 0.5  # of one measurement: luck evens out, a core's clock settles
 BUSY = 0.5  # of the cores in use, from which a calibration is doubtful
 
 Device = Literal["cpu", "gpu"]
@@ -62,7 +72,7 @@ def run(task: Task, emit: Emit) -> dict[str, Any]:
     _warn_if_busy(emit)
     has_gpu = bool(llama_library.load().llama_supports_gpu_offload())
     with stage(emit, "calibrate", "Measuring this machine", "steps") as report, tempfile.TemporaryDirectory() as folder:
-        bench = _Bench(Path(folder) / "zeros.gguf", report, 2 + (len(TYPES) + 5) * (1 + has_gpu))
+        bench = _Bench(Path(folder) / "zeros.gguf", report, 2 + (2 * len(TYPES) + 8 + len(WHOLE)) * (1 + has_gpu))
         base, entry = bench.memory()
         cpu, gpu = bench.rates("cpu"), None
         try:
@@ -92,7 +102,8 @@ class _Model:
         `tokens`."""
         start = last = time.perf_counter()
         taken: list[float] = []
-        for _piece in self.engine.generate([1] * prompt, Sampling(max_tokens=1 + tokens)):
+        said = [1 + place % 200 for place in range(prompt)]
+        for _piece in self.engine.generate(said, Sampling(max_tokens=1 + tokens)):
             now = time.perf_counter()
             taken.append(now - last)
             last = now
@@ -102,14 +113,15 @@ class _Model:
         return taken[0], later[len(later) // 2]
 
     def steady(self, prompt: int) -> tuple[float, float]:
-        """The same of several runs: of each the quickest, once two agree."""
+        """The same of several runs: of each the median."""
         reading: list[float] = []
         writing: list[float] = []
-        while len(reading) < MOST_RUNS and not (_agree(reading) and _agree(writing)):
+        start = time.perf_counter()
+        while len(reading) < LEAST_RUNS or (len(reading) < MOST_RUNS and time.perf_counter() - start < STEADY_SECONDS):
             first, later = self.run(prompt)
             reading.append(first)
             writing.append(later)
-        return min(reading), min(writing)
+        return median(reading), median(writing)
 
     def told(self, pattern: str) -> list[float]:
         """The numbers that the log gave, in order."""
@@ -137,18 +149,18 @@ class _Bench:
         self._done = count()
 
     @contextmanager
-    def model(self, shape: Shape, device: Device = "cpu") -> Iterator[_Model]:
-        """The model of that shape, loaded and warm."""
+    def model(self, shape: Shape, device: Device = "cpu", *, live: bool = False) -> Iterator[_Model]:
+        """The model of that shape, loaded and warm: of zeros, or of random numbers."""
         self._report(next(self._done), self._total, shape.type)
-        zeros.write(self._file, shape)
+        zeros.write(self._file, shape, _rows if live else None)
         with _log() as said, open_engine(self._file, device=device) as engine:
             model = _Model(engine, said)
             model.run(SHORT, 0)
             yield model
 
-    def timed(self, shape: Shape, device: Device, *prompts: int) -> list[_Times]:
+    def timed(self, shape: Shape, device: Device, *prompts: int, live: bool = False) -> list[_Times]:
         """What the model of that shape takes with each prompt."""
-        with self.model(shape, device) as model:
+        with self.model(shape, device, live=live) as model:
             nodes = model.told(r"graph: nodes = (\d+)")[-1]
             held = sum(model.told(r"load_tensors: +(?!CPU |\S+_Mapped)\S+ model buffer size = +([\d.]+) MiB"))
             return [_Times(shape, prompt, *model.steady(prompt), nodes, held * (1 << 20)) for prompt in prompts]
@@ -169,6 +181,8 @@ class _Bench:
         """How fast `device` is at everything."""
         (small,) = self.timed(SMALL, device, SHORT)
         short, half, whole = self._attentive(device)
+        held, holding = self.timed(HELD, device, SHORT, PROMPT_TOKENS)
+        (narrow,) = self.timed(NARROW, device, PROMPT_TOKENS)
         pairs = ATTENTIVE.attention * LONG**2 / 4  # of N tokens N * N / 2 look at each other: twice half leaves these
         known = Rates(
             types={},
@@ -179,18 +193,17 @@ class _Bench:
             passing_seconds=0.0,
             vocabulary_seconds=0.0,
         )
+        known = replace(known, passing_seconds=_passing(narrow, holding, known))
         known = replace(known, node_seconds=self._node(device, known))
-        known = replace(known, types={type: _rate(self._typical(type, device), device, known) for type in TYPES})
+        known = replace(known, types={type: self._rate(type, device, known) for type in TYPES})
+        known = _with_caches(held, holding, known)
         (wordy,) = self.timed(WORDY, device, SHORT)
-        reading = WORDY.read_bytes / known.types[WORDY.type].read_bytes_per_second
+        reading = known.cached_reading * WORDY.read_bytes / known.types[WORDY.type].read_bytes_per_second
         choosing = wordy.writing - reading - wordy.nodes * known.cached_node_seconds
-        linear = (4 * half.reading - whole.reading) / LONG  # seconds of a token, but for attention
-        passing = linear - ATTENTIVE.weights / known.types[ATTENTIVE.type].multiply_adds_per_second
-        return replace(
-            known,
-            passing_seconds=max(0.0, passing) / ATTENTIVE.attention,
-            vocabulary_seconds=max(0.0, choosing) / WORDY.vocabulary,
-        )
+        known = replace(known, vocabulary_seconds=max(0.0, choosing) / WORDY.vocabulary)
+        known = _with_wholes([self.timed(shape, device, PROMPT_TOKENS, live=True)[0] for shape in WHOLE], known)
+        (chosen,) = self.timed(EXPERT, device, PROMPT_TOKENS, live=True)
+        return _with_experts(chosen, known)
 
     def _attentive(self, device: Device) -> tuple[_Times, _Times, _Times]:
         """A model that mostly attends: a short prompt, half of a long one, and the long one, once they make sense."""
@@ -213,18 +226,78 @@ class _Bench:
         wanted = min(WEIGHTS[device], BYTES[device] / zeros.tensor_bytes(type, 1 << 20) * (1 << 20))
         layers = max(1, round(wanted / LAYER))
         inner = max(1, round((wanted / layers - 4 * WIDTH**2) / (3 * WIDTH) / 256)) * 256
-        prompt = max(32, min(PROMPT_TOKENS, int(PROMPT_WORK / wanted)))
-        return self.timed(Shape(type, layers, WIDTH, inner), device, prompt)[0]
+        return self.timed(Shape(type, layers, WIDTH, inner), device, SHORT)[0]
+
+    def _rate(self, type: str, device: Device, known: Rates) -> Rate:
+        """A type's rates: what a large model of it took for a token, and a smaller one for a prompt, less what is no
+        matrix."""
+        writer = self._typical(type, device)
+        (reader,) = self.timed(Shape(type, PROMPT_LAYERS, WIDTH, PROMPT_INNER), device, PROMPT_TOKENS, live=True)
+        written = writer.writing - writer.nodes * known.node_seconds - _looking(writer, known)
+        read = reader.reading - reader.nodes * known.node_seconds - _between(reader, known)
+        copied = writer.held_bytes / writer.shape.read_bytes if device == "cpu" else 0.0
+        multiplied = reader.shape.weights * PROMPT_TOKENS
+        return Rate(writer.shape.read_bytes / _positive(written), multiplied / _positive(read), copied)
 
 
-def _rate(times: _Times, device: Device, known: Rates) -> Rate:
-    """A type's rates: what a model of it took, less what is no matrix."""
-    shape, waiting = times.shape, times.nodes * known.node_seconds
-    written = times.writing - waiting - _looking(times, known)
-    pairs = shape.attention * times.prompt**2 / 2
-    read = times.reading - waiting - pairs / known.prompt_attention_per_second
-    copied = times.held_bytes / shape.read_bytes if device == "cpu" else 0.0
-    return Rate(shape.read_bytes / _positive(written), shape.weights * times.prompt / _positive(read), copied)
+@cache
+def _rows(type: str, width: int) -> bytes:
+    """Random rows of a type, of ordinary size."""
+    values = np.random.default_rng(0).standard_normal((ROWS, width)).astype(np.float32) / np.sqrt(width)
+    return codec.encode(values, type, np.ones(width, np.float32)).tobytes()
+
+
+def _with_experts(times: _Times, known: Rates) -> Rates:
+    """How much longer weights take that lie in experts, from a model that has some."""
+    shape, rate = times.shape, known.types[times.shape.type]
+    waiting = times.nodes * known.node_seconds
+    chosen = zeros.tensor_bytes(shape.type, shape.chosen) / rate.read_bytes_per_second
+    others = (shape.read_bytes - zeros.tensor_bytes(shape.type, shape.chosen)) / rate.read_bytes_per_second
+    reading = times.writing / known.whole_token - waiting - _looking(times, known) - others
+    multiplying = times.reading / known.whole_prompt - waiting - _between(times, known)
+    multiplying -= (shape.weights - shape.chosen) * times.prompt / rate.multiply_adds_per_second
+    alike = shape.chosen * times.prompt / rate.multiply_adds_per_second
+    return replace(known, expert_reading=max(1.0, reading / chosen), expert_multiplying=max(1.0, multiplying / alike))
+
+
+def _passing(narrow: _Times, wide: _Times, known: Rates) -> float:
+    """What a token of a prompt costs between the matrices, for each multiply-add of its attention: from two models that
+    the caches hold, which take as long for a weight."""
+    first, second = (
+        each.reading - each.nodes * known.cached_node_seconds - _between(each, known) for each in (narrow, wide)
+    )
+    part = wide.shape.weights / narrow.shape.weights
+    return max(0.0, part * first - second) / (PROMPT_TOKENS * (part * narrow.shape.attention - wide.shape.attention))
+
+
+def _with_caches(written: _Times, read: _Times, known: Rates) -> Rates:
+    """What is quicker of a model whose weights all stay in the processor's caches."""
+    rate = known.types[HELD.type]
+    reading = written.writing - written.nodes * known.cached_node_seconds - _looking(written, known)
+    multiplying = read.reading - read.nodes * known.cached_node_seconds - _between(read, known)
+    return replace(
+        known,
+        cached_reading=_part(reading * rate.read_bytes_per_second / HELD.read_bytes),
+        cached_multiplying=_part(multiplying * rate.multiply_adds_per_second / (HELD.weights * read.prompt)),
+    )
+
+
+def _with_wholes(found: Sequence[_Times], known: Rates) -> Rates:
+    """How much longer whole models take than the sum of what was measured apart."""
+    reading, writing = list[float](), list[float]()
+    for times in found:
+        shape, rate, waiting = times.shape, known.types[times.shape.type], times.nodes * known.node_seconds
+        prompt = shape.weights * times.prompt / rate.multiply_adds_per_second + waiting + _between(times, known)
+        token = shape.read_bytes / rate.read_bytes_per_second + waiting + _looking(times, known)
+        reading.append(times.reading / prompt)
+        writing.append(times.writing / token)
+    return replace(known, whole_prompt=median(reading), whole_token=median(writing))
+
+
+def _between(times: _Times, known: Rates) -> float:
+    """Seconds of a whole prompt that are not the matrices': attention, and what lies between them."""
+    looking = times.shape.attention * times.prompt**2 / 2 / known.prompt_attention_per_second
+    return looking + times.shape.attention * times.prompt * known.passing_seconds
 
 
 def _looking(times: _Times, known: Rates) -> float:
@@ -232,9 +305,8 @@ def _looking(times: _Times, known: Rates) -> float:
     return times.shape.attention * times.prompt / known.attention_per_second
 
 
-def _agree(times: Sequence[float]) -> bool:
-    quickest = sorted(times)[:2]
-    return len(quickest) == 2 and quickest[1] <= quickest[0] * (1 + AGREED)
+def _part(ratio: float) -> float:
+    return min(1.0, max(0.1, ratio))
 
 
 def _positive(seconds: float) -> float:

@@ -125,11 +125,14 @@ def _weights(shape: GgufHeader, type: str, changed: Mapping[str, str]) -> Weight
     sizes = {tensor.name: _size(tensor, kinds[tensor.name]) for tensor in shape.tensors}
     layers, tied = [0] * _layers(shape), "output.weight" not in sizes
     inputs, outputs = 0, 0
-    read = Counter[str]()
+    read, chosen = Counter[str](), Counter[str]()
     for name, size in sizes.items():
         if found := _LAYER.match(name):
             layers[int(found[1])] += size
-            read[kinds[name]] += round(size * _used(shape)) if "exps." in name else size
+            if "exps." in name:
+                chosen[kinds[name]] += round(size * _used(shape))
+            else:
+                read[kinds[name]] += size
         elif name.startswith(_INPUTS):
             inputs += size
         else:
@@ -146,7 +149,9 @@ def _weights(shape: GgufHeader, type: str, changed: Mapping[str, str]) -> Weight
         input_bytes=inputs,
         output_bytes=outputs,
         tied=tied,
-        read=dict(read),
+        read=dict(read + chosen),
+        chosen=dict(chosen),
+        head=kinds["token_embd.weight" if tied else "output.weight"],
     )
 
 
