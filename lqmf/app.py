@@ -16,6 +16,8 @@ from lqmf.events import Bus, Emit, Notice
 from lqmf.records import Hardware, ModelInfo, ModelRef
 
 if TYPE_CHECKING:
+    from lqmf.advice.adviser import Adviser
+    from lqmf.advice.reading import Reader
     from lqmf.agents.benchmark_agent import BenchmarkAgent
     from lqmf.agents.enhanced_decision_agent import EnhancedDecisionAgent
     from lqmf.agents.executor_agent import Arrivals, ExecutorAgent
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from lqmf.jobs.runner import Runner
     from lqmf.pipeline import Pipeline
     from lqmf.planning import Models, Planning
+    from lqmf.providers.calls import Calls
     from lqmf.quantization.base import Backend
     from lqmf.settings import Loaded
 
@@ -106,6 +109,37 @@ class App:
             self.planner,
             self.memory,
             self._gatherer,
+            self.adviser,
+        )
+
+    @cached_property
+    def reader(self) -> Reader | None:
+        """Who may read what the rules cannot; None where no provider is set."""
+        if self.llm is None:
+            return None
+        from lqmf.advice.reading import Reader
+        from lqmf.utils.llm_config import llm_settings
+
+        return Reader(self.llm, wait_s=llm_settings(self.settings).wait_s, redact=self.redact, emit=self.bus.publish)
+
+    @cached_property
+    def adviser(self) -> Adviser | None:
+        """Who may be asked for advice on plans; None where no provider is set, or the one that is cannot be asked."""
+        if self.settings.values.llm_provider == "none" or self.llm is None:
+            return None
+        from lqmf.advice.adviser import Adviser
+        from lqmf.utils.llm_config import llm_settings
+
+        async def look(id: str) -> ModelInfo:
+            return await self.models.inspect(self.models.resolve(id))
+
+        return Adviser(
+            self.llm,
+            wait_seconds=llm_settings(self.settings).wait_s,
+            redact=self.redact,
+            emit=self.bus.publish,
+            history=self._history,
+            look=look,
         )
 
     @cached_property
@@ -250,6 +284,20 @@ class App:
 
         held = (secret(self.settings, name) for name in SECRETS)
         return huggingface_auth.redact(text, secrets=[value for value in held if value])
+
+    @cached_property
+    def llm(self) -> Calls | None:
+        """What LLM providers are asked through; None where none is set. No SDK is imported until one is asked."""
+        if self.settings.values.llm_provider == "none":
+            return None
+        from lqmf.providers import registry
+        from lqmf.providers.calls import Calls, Ledger
+        from lqmf.utils.llm_config import llm_settings
+
+        settings = llm_settings(self.settings)
+        build = partial(registry.build, settings=settings, artifacts=self.workspace.artifacts)
+        ledger = Ledger(self.memory.remember_call, self.memory.llm_calls)
+        return Calls(settings, build, ledger, redact=self.redact, notify=self.notify)
 
     @cached_property
     def models(self) -> Models:

@@ -1,8 +1,9 @@
 """The shelf: which artifacts lie on disk, and which of them a name means. Reads folders; measures and changes nothing.
 
-An artifact is a visible folder with a manifest. Besides these, GGUF files that someone dropped there are found too,
-alone, in a folder of their own, or one folder deeper (organisation/model/file): they are `foreign`, known only by what
-their header says. A folder whose manifest cannot be read is `damaged`, so that it can be seen and deleted.
+An artifact is a visible folder with a manifest. Besides these, GGUF files and folders of quantized safetensors (GPTQ,
+auto-gptq's old layout, AWQ, bitsandbytes) that someone dropped there are found too, alone, in a folder of their own, or
+one folder deeper (organisation/model/file): they are `foreign`, known only by what their headers and configurations
+say. A folder whose manifest cannot be read is `damaged`, so that it can be seen and deleted.
 """
 
 from __future__ import annotations
@@ -17,12 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from lqmf.errors import AmbiguousName, LqmfError, NotFound, UsageError
+from lqmf.hub import safetensors_header
+from lqmf.inference import safetensors_folder
 from lqmf.inference.gguf_files import is_gguf, model_file, model_files
 from lqmf.inference.gguf_header import read_header, shards
+from lqmf.inference.safetensors_folder import Scheme
 from lqmf.records import Artifact, Manifest, from_json
 from lqmf.workspace import MANIFEST, RECEIPT, read_json
 
 WEIGHTS = (".gguf", ".safetensors")
+METHODS = ("gptq", "bnb", "awq")  # whose folders are artifacts, whoever made them
 Tell = Callable[[str], None]
 
 
@@ -80,33 +85,52 @@ def paths(artifact: Artifact) -> list[Path]:
 
 
 def foreign(path: Path) -> Artifact:
-    """An artifact for a GGUF file, or a folder with one, that LQMF did not make. Raises NotFound, ModelError, and
-    UsageError when the folder holds several."""
+    """An artifact for a GGUF file, a folder with one, or a folder of quantized safetensors, that LQMF did not make.
+    Raises NotFound, ModelError, and UsageError when the folder holds several GGUF files."""
+    if path.is_dir() and (how := _quantized(path)):
+        files = safetensors_header.weights(path)
+        named = how.told.get("model_name_or_path") or safetensors_folder.config(path).get("_name_or_path")
+        return _found(path, files, method=how.method, bits=how.bits, type=how.type, model=str(named or ""))
     file = model_file(path)
     header = read_header(file)
-    size = sum(shard.stat().st_size for shard in shards(file))
+    named = header.metadata.get("general.name", "")
+    return _found(path, shards(file), method="gguf", bits=header.bits, type=header.type, model=str(named))
+
+
+def _found(path: Path, files: Sequence[Path], **told: Any) -> Artifact:
+    """The foreign artifact at `path` whose weights are in `files`."""
+    size = sum(file.stat().st_size for file in files)
     receipt = _receipt(receipt_path(path))
     return Artifact(
         name=path.name if path.is_dir() else path.stem,
         path=str(path),
-        method="gguf",
-        bits=header.bits,
-        type=header.type,
         size_bytes=size,
         source_size_bytes=None,
         compression_ratio=None,
-        model=str(header.metadata.get("general.name", "")),
-        created_at=_iso(file.stat().st_mtime),
+        created_at=_iso(files[0].stat().st_mtime),
         foreign=True,
         receipt=receipt if receipt and receipt.get("size_bytes") == size else None,  # another file may have come
+        **told,
     )
+
+
+def _quantized(folder: Path) -> Scheme | None:
+    """How the safetensors in `folder` are quantized, by a method whose artifacts are known; None for all else."""
+    if model_files(folder) or not safetensors_folder.is_model(folder):
+        return None
+    try:
+        how = safetensors_folder.scheme(folder)
+    except LqmfError:
+        return None
+    return how if how and how.method in METHODS else None
 
 
 # ---------------------------------------------------------------- reading
 
 
 def _candidates(folder: Path) -> Iterator[Path]:
-    """What may be an artifact: folders with a manifest, GGUF files, and folders with nothing but one of these."""
+    """What may be an artifact: folders with a manifest, GGUF files, folders with nothing but one of these, and folders
+    of quantized safetensors."""
     for entry in _visible(folder):
         if _has_manifest(entry):
             yield entry
@@ -121,6 +145,8 @@ def _candidates(folder: Path) -> Iterator[Path]:
 
 def _dropped(folder: Path, alone: bool = True) -> list[Path]:
     """The foreign models in `folder`: itself for a single one, unless others lie below it (`alone` is False)."""
+    if _quantized(folder):
+        return [folder]
     files = model_files(folder)
     return [folder] if alone and len(files) == 1 else files
 

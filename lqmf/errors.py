@@ -30,6 +30,14 @@ LqmfError                      exit 1
 │   ├── JobCancelled           exit 130
 │   ├── WorkerDied             killed or aborted; the detail says by what
 │   └── ToolchainError         the llama.cpp converter is missing or out of step
+├── ProviderError              an LLM provider gave no answer that can be used
+│   ├── ProviderNotReady       its key or its library is missing
+│   ├── KeyRefused             401, 403
+│   ├── BadRequest             400 and other refusals that no retry heals
+│   ├── ProviderBusy           (transient) 429; `retry_after_seconds` where the far end said
+│   ├── ProviderUnavailable    (transient) 5xx, no connection, cut, too slow
+│   ├── BadAnswer              invalid JSON, wrong schema, empty, a refusal, cut short, a tool call
+│   └── BudgetSpent            the day's calls, tokens or cost are used up
 ├── MeasurementError           what could not be measured, and why
 └── StoreError                 the store cannot be read or written
 
@@ -205,6 +213,42 @@ class WorkerDied(JobError):
 
 class ToolchainError(JobError):
     code = "toolchain"
+
+
+class ProviderError(LqmfError):
+    code = "provider"
+
+
+class ProviderNotReady(ProviderError):
+    code = "provider_not_ready"
+
+
+class KeyRefused(ProviderError):
+    code = "key_refused"
+
+
+class BadRequest(ProviderError):
+    code = "bad_request"
+
+
+class ProviderBusy(ProviderError):
+    code = "provider_busy"
+    transient = True
+
+
+class ProviderUnavailable(ProviderError):
+    code = "provider_unavailable"
+    transient = True
+
+
+class BadAnswer(ProviderError):
+    """`input_tokens` and `output_tokens` are in `details` where the far end counted them: they are paid for."""
+
+    code = "bad_answer"
+
+
+class BudgetSpent(ProviderError):
+    code = "budget_spent"
 
 
 class MeasurementError(LqmfError):

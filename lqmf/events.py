@@ -68,6 +68,13 @@ class Notice(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Said(Event):
+    """A piece of an answer in prose, to be shown as it comes."""
+
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class AttemptFailed(Event):
     """An attempt ended in `error` (as `LqmfError.to_json`); `retry_in_seconds` is None when it was the last."""
 

@@ -24,7 +24,7 @@ from lqmf.errors import JobError, LqmfError, NotFound, UsageError
 from lqmf.events import Bus, Emit, JobStarted, Notice
 from lqmf.fit import predictions
 from lqmf.jobs.journal import hold, new_id
-from lqmf.planning import Ask, Models, Planned, Planning, accepted
+from lqmf.planning import Announce, Ask, Models, Planned, Planning, accepted
 from lqmf.preflight import Preflight
 from lqmf.records import (
     Artifact,
@@ -38,6 +38,7 @@ from lqmf.records import (
     QuantizationPlan,
     Question,
     Receipt,
+    Suggestion,
     Task,
     Utterance,
     from_json,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from lqmf.utils.memory_optimizer import Solution
 
 Act = Callable[[Decision], Awaitable[Outcome]]
+HelpOut = Callable[[Decision], Awaitable[Decision]]
 DEMO_PROMPT = "A list is a mutable sequence,"
 DEMO_DECISION = Decision("quantize", {"model": "demo", "method": "gguf", "bits": 4, "type": "Q4_K_M", "device": "cpu"})
 
@@ -99,13 +101,18 @@ class Pipeline:
 
     # ------------------------------------------------------------ a turn
 
-    async def turn(self, utterance: Utterance, act: Act, typed: Decision | None = None) -> Outcome:
+    async def turn(
+        self, utterance: Utterance, act: Act, typed: Decision | None = None, help_out: HelpOut | None = None
+    ) -> Outcome:
         """Decide what the line means, do it, remember it. Raises what `act` raises, remembered as failed.
 
-        `typed` is what a command line said exactly; the dialogue hears of it all the same.
+        `typed` is what a command line said exactly; the dialogue hears of it all the same. `help_out` may read what the
+        rules left open, and gives back the decision to carry out.
         """
         understood = self._understanding.decide(utterance)
-        decision = typed or understood
+        decision = typed or (await help_out(understood) if help_out else understood)
+        if decision is not understood and typed is None:
+            self._understanding.note_decision(decision)
         try:
             outcome = await act(decision)
         except LqmfError as error:
@@ -116,9 +123,16 @@ class Pipeline:
 
     # ------------------------------------------------------------ plan
 
-    async def plan(self, decision: Decision, ask: Ask) -> list[Planned]:
-        """The plans for what was said, every open question answered. Raises LqmfError."""
-        return await self._planning.plan(decision, ask)
+    async def plan(self, decision: Decision, ask: Ask, announce: Announce | None = None) -> list[Planned]:
+        """The plans for what was said, every open question answered. Raises LqmfError.
+
+        Where a provider is asked for advice, `announce` is handed the rules' own plan before.
+        """
+        return await self._planning.plan(decision, ask, announce)
+
+    async def suggestions(self, decision: Decision) -> tuple[Suggestion, ...]:
+        """Models that a provider names for what was described; none where no provider is set, or none answers."""
+        return await self._planning.suggestions(decision.slots)
 
     async def classes(self, decision: Decision) -> dict[SizeClass, Solution]:
         """What size of model fits, when none was named. Raises LqmfError."""
@@ -130,12 +144,13 @@ class Pipeline:
 
     # ------------------------------------------------------------ quantize
 
-    async def quantize(self, decision: Decision, ask: Ask, announce: Callable[[Planned], None]) -> Quantized:
+    async def quantize(self, decision: Decision, ask: Ask, announce: Announce) -> Quantized:
         """Plan, then carry out each plan as a job of its own, measured and recorded. Raises LqmfError.
 
-        What the plans have in common is made once, by the first job.
+        What the plans have in common is made once, by the first job. `announce` is handed each plan before it is
+        carried out, and the rules' own where a provider is asked about it.
         """
-        planned = await self.plan(decision, ask)
+        planned = await self.plan(decision, ask, announce)
         for one in planned:
             announce(one)
             await self._planning.refuse_doomed(one, ask)

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lqmf import preflight
+from lqmf.advice.taking import keep_to, with_suggestions
 from lqmf.agents.planner_agent import PlannerAgent, Request
+from lqmf.agents.planner_methods import spelled
 from lqmf.errors import (
     DiskFull,
     DoesNotFit,
@@ -34,12 +36,24 @@ from lqmf.hub import describe
 from lqmf.jobs.journal import new_id
 from lqmf.preflight import Facts, Finding, Preflight, Tokenizer
 from lqmf.quantization.gguf.needs import tokenizer as header_tokenizer
-from lqmf.records import Decision, Hardware, ModelInfo, ModelRef, Option, QuantizationPlan, Question, Utterance
+from lqmf.records import (
+    Advice,
+    Decision,
+    Hardware,
+    ModelInfo,
+    ModelRef,
+    Option,
+    QuantizationPlan,
+    Question,
+    Suggestion,
+    Utterance,
+)
 from lqmf.template_check import Template, template_verdict
 from lqmf.units import GB, parse_file_size
 from lqmf.utils.quantization_compatibility import compatibility
 
 if TYPE_CHECKING:
+    from lqmf.advice.adviser import Adviser
     from lqmf.agents.enhanced_decision_agent import EnhancedDecisionAgent
     from lqmf.agents.memory_agent import MemoryAgent
     from lqmf.fit.classes import SizeClass
@@ -51,6 +65,7 @@ if TYPE_CHECKING:
     from lqmf.utils.memory_optimizer import Solution
 
 Ask = Callable[[Question], Awaitable["Reply"]]
+Announce = Callable[["Planned"], None]
 READABLE = ("open", "granted")
 DOOMED = {"disk": DiskFull, "memory": OutOfMemory, "tokenizer": UnsupportedModel}  # by the finding that says so
 
@@ -105,6 +120,7 @@ class Planning:
         planner: PlannerAgent,
         memory: MemoryAgent,
         fit: Gatherer,
+        adviser: Adviser | None = None,
     ) -> None:
         self._place = place
         self._models = models
@@ -114,18 +130,24 @@ class Planning:
         self._planner = planner
         self._memory = memory
         self._fit = fit
+        self._adviser = adviser
         self.on_cpu = planner.on_cpu
 
     # ------------------------------------------------------------ plan
 
-    async def plan(self, decision: Decision, ask: Ask) -> list[Planned]:
-        """The plans for what was said, every open question answered. Raises LqmfError."""
+    async def plan(self, decision: Decision, ask: Ask, announce: Announce | None = None) -> list[Planned]:
+        """The plans for what was said, every open question answered. Raises LqmfError.
+
+        Where a provider is asked for advice, `announce` is handed the rules' own plan before.
+        """
         slots = await self._with_model(decision.slots, ask)
         while True:
             info = await self.inspect(self._models.resolve(str(slots["model"])), ask)
             self._memory.remember_model(info)
+            wishes = _each_type(slots)
+            first = announce if len(wishes) == 1 else None  # who lists types has chosen
             try:
-                return [await self._plan_one(one, info, decision.intent, ask) for one in _each_type(slots)]
+                return [await self._plan_one(one, info, decision.intent, ask, first) for one in wishes]
             except _AnotherModel as change:
                 slots = dict(change.slots)
 
@@ -137,11 +159,17 @@ class Planning:
             text="Which model? A Hub id (org/name), a folder (./model), a familiar name, or demo.",
             reason="Everything else depends on it.",
         )
+        if self._adviser is not None:
+            question = with_suggestions(question, await self.suggestions(slots))
         return {**slots, "model": accepted(await ask(question))}
 
-    async def _plan_one(self, slots: Mapping[str, Any], info: ModelInfo, intent: str, ask: Ask) -> Planned:
+    async def _plan_one(
+        self, slots: Mapping[str, Any], info: ModelInfo, intent: str, ask: Ask, announce: Announce | None
+    ) -> Planned:
         history: list[Request] = []
-        request = await self._request(_said(slots), info, intent)
+        request = await self._request(await self._with_method(_said(slots), ask), info, intent)
+        if announce is not None and self._adviser is not None:
+            request = await self._advised(request, self._adviser, announce)
         while question := self._planner.next_question(request):
             reply = await ask(question)
             if reply.kind == "back":
@@ -152,11 +180,61 @@ class Planning:
                 request = self._corrected(request, str(reply.value), intent)
             else:
                 request = _answered(request, question, accepted(reply))
-            request = dataclasses.replace(request, fit=await self._fitting(request.slots, info, request.hardware))
+            fit = await self._fitting(_with_context(request.slots, request.provided), info, request.hardware)
+            request = dataclasses.replace(request, fit=fit)
         planned = self._planned(request)
         backend = self._backends[planned.plan.method]
         await asyncio.to_thread(backend.vet, planned.plan, request.info, request.fit.folder)
         return planned
+
+    async def _advised(self, request: Request, adviser: Adviser, announce: Announce) -> Request:
+        """The request with a provider's advice, as far as it leads to a plan that fits. The rules' plan is told of
+        before; where the rules have none, nobody is asked."""
+        try:
+            own = self._planned(request)
+        except LqmfError:  # what stands against a plan is asked about, or told, next
+            return request
+        if own.solution.recommended is None:
+            return request
+        announce(own)
+        advice = await adviser.on_plan(request, own.plan, own.solution, self._understanding.lines)
+        if advice is None:
+            return request
+        advised = await self._following(request, advice)
+        announce(self._planned(advised))
+        return advised
+
+    async def _following(self, request: Request, advice: Advice) -> Request:
+        """The request that `advice` was taken into, or only told in where it leads to no plan that fits."""
+        if not advice.slots:
+            return dataclasses.replace(request, advice=advice)
+        try:
+            slots = _with_context(request.slots, advice.slots)
+            fit = await self._fitting(slots, request.info, request.hardware)
+            taken = dataclasses.replace(request, fit=fit, advice=advice)
+            keep_to(taken, self._planner)
+        except LqmfError as error:
+            left_out = dataclasses.replace(advice, slots={}, dropped=(f"It was left out: {error.message}",))
+            return dataclasses.replace(request, advice=left_out)
+        return taken
+
+    async def suggestions(self, slots: Mapping[str, Any]) -> tuple[Suggestion, ...]:
+        """Models of the Hub that a provider names for what was described; none where no provider is set or answers."""
+        if self._adviser is None:
+            return ()
+        sizes = await asyncio.to_thread(self._classes, slots)
+        return await self._adviser.on_models(slots, self._hardware(), sizes, self._understanding.lines)
+
+    async def _with_method(self, slots: dict[str, Any], ask: Ask) -> dict[str, Any]:
+        """The slots with a method that is installed: where the one that was said is not, those that are there are
+        offered. Where nobody can be asked they stay as they are, and the planner says what to install."""
+        question = self._planner.method_question(slots)
+        if question is None:
+            return slots
+        try:
+            return {**slots, "method": accepted(await ask(question)), "type": None}
+        except NeedsInput:
+            return slots
 
     def _planned(self, request: Request) -> Planned:
         plan = self._planner.plan(request, new_id())
@@ -189,11 +267,17 @@ class Planning:
             raise _AnotherModel(slots)
         again = changed | {"fit"} if changed else changed
         slots = {name: value for name, value in slots.items() if name != "fit" or not changed}
-        return dataclasses.replace(request, slots=slots, asked=request.asked - again, advised=request.advised - again)
+        advice = None if changed else request.advice  # it was advice for another wish
+        return dataclasses.replace(
+            request, slots=slots, asked=request.asked - again, advised=request.advised - again, advice=advice
+        )
 
     def classes(self, decision: Decision) -> dict[SizeClass, Solution]:
         """What size of model fits the machine that was told of, when no model was. Raises LqmfError."""
-        slots = _said(decision.slots)
+        return self._classes(decision.slots)
+
+    def _classes(self, wished: Mapping[str, Any]) -> dict[SizeClass, Solution]:
+        slots = _said(wished)
         backend = self._backends["gguf"]
         fits = self._fit.general(backend, slots.get("context"), slots.get("parallel") or 1)
         hardware = self._hardware()
@@ -330,11 +414,16 @@ def _doomed(finding: Finding) -> Question:
 
 def _said(slots: Mapping[str, Any]) -> dict[str, Any]:
     """What was said; a folder or file that was named so that it is found again from anywhere."""
-    said = {name: value for name, value in slots.items() if value is not None}
+    said = spelled({name: value for name, value in slots.items() if value is not None})
     for name in ("calibration", "adapter"):
         if name in said and not str(said[name]).startswith("hub:"):
             said[name] = str(Path(said[name]).expanduser().absolute())
     return said
+
+
+def _with_context(slots: Mapping[str, Any], advised: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The slots with the context that was advised, for which needs are then exact."""
+    return {**slots, "context": advised["context"]} if "context" in advised else slots
 
 
 def _each_type(slots: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -356,6 +445,8 @@ def _tokenizer(info: ModelInfo, needs: Needs | None) -> Tokenizer:
     """What llama.cpp's converter made of the tokenizer, when it wrote the header."""
     if not info.has_tokenizer:
         return Tokenizer("none", "there is none")
+    if needs is not None and needs.method != "gguf":
+        return Tokenizer("known", "transformers reads it")
     if needs is None or needs.origin == "formula":
         return Tokenizer("unchecked", "its files could not be read yet")
     state = header_tokenizer(needs)

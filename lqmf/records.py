@@ -15,7 +15,6 @@ from typing import Any, Literal, TypeVar
 
 R = TypeVar("R")
 
-Method = Literal["gguf", "gptq", "bnb"]
 Status = Literal["running", "done", "failed", "cancelled", "interrupted"]
 Source = Literal["user", "rules", "provider", "settings"]
 
@@ -316,7 +315,7 @@ class QuantizationPlan:
     id: str
     model: ModelRef
     commit: str | None
-    method: Method
+    method: str  # a backend's name
     bits: int
     type: str  # llama.cpp's spelling for gguf ("Q4_K_M"), nf4/fp4/int8 for bnb, "" for gptq
     format: Literal["gguf", "safetensors"]
@@ -332,6 +331,7 @@ class QuantizationPlan:
     base: Literal["F16", "Q8_0"] | None = None  # what is made on the way to calibrate on and to measure against
     discard_source: bool = False  # each downloaded shard goes once its tensors are done
     adapter: str | None = None  # a LoRA's folder, merged into the weights on the way
+    parameters: Mapping[str, Any] = field(default_factory=dict)  # the method's own, by name: {"group_size": 128}
     keep_16bit: bool = False
     allow_remote_code: bool = False
     test: Literal["none", "quick", "comprehensive"] = "quick"
@@ -341,6 +341,37 @@ class QuantizationPlan:
     prediction: Mapping[str, float] = field(default_factory=dict)  # what a test here will find, by quantity
     uncorrected: Mapping[str, float] = field(default_factory=dict)  # the same before what was learnt was applied
     candidates: tuple[Candidate, ...] = ()  # what there was to choose between, the best first
+
+
+# ---------------------------------------------------------------- advice
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What a provider's model said to a plan, as far as it was let stand.
+
+    `slots` is what it fills in of the request, nothing that the user said; empty where it agrees or was left out.
+    `dropped` says what of its answer was left out, and why.
+    """
+
+    provider: str
+    model: str
+    slots: Mapping[str, Any] = field(default_factory=dict)
+    reason: str = ""
+    notes: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A model that a provider named for what was described. `state`: the Hub knows it, has it behind a licence, or
+    could not be asked; `parameters` and `license` are the Hub's."""
+
+    id: str
+    reason: str
+    state: Literal["verified", "gated", "unverified"]
+    parameters: int | None = None
+    license: str | None = None
 
 
 # ---------------------------------------------------------------- job
@@ -403,6 +434,7 @@ class Manifest:
     license: str | None = None  # the source model's, as the Hub spells it
     run: Mapping[str, Any] = field(default_factory=dict)
     imatrix: Mapping[str, Any] | None = None  # its text, hash and settings
+    calibration: Mapping[str, Any] | None = None  # of a method that calibrates without a matrix: text, hash, windows
     tensors: Mapping[str, str] = field(default_factory=dict)  # each tensor's type
 
 

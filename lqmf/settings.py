@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
@@ -17,6 +17,7 @@ from pydantic_settings import (
     DotEnvSettingsSource,
     EnvSettingsSource,
     InitSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
@@ -25,7 +26,13 @@ from lqmf.errors import SettingsError
 from lqmf.workspace import Workspace, at, nearest, write_json
 
 CONFIG, DOTENV = "config.json", ".env"
-SECRETS = ("gemini_api_key", "anthropic_api_key", "openai_api_key", "hf_token", "huggingface_token")
+COMMENT = "//"  # a key of config.json that begins so is the user's own note, and stays
+SECRETS = (
+    *("anthropic_api_key", "openai_api_key", "gemini_api_key", "google_api_key", "local_api_key"),
+    *("hf_token", "huggingface_token"),
+)
+PROVIDERS = ("claude", "openai", "gemini", "local", "scripted")  # that LQMF brings; others come by entry points
+PROVIDER_GROUP = "lqmf.providers"
 
 
 class Settings(BaseSettings):
@@ -43,16 +50,36 @@ class Settings(BaseSettings):
     auto_save_plans: bool = Field(True, description="save each plan under configs_dir")
     max_retries: int = Field(3, ge=0, le=20, description="further attempts after a failure that can heal")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what goes to the log")
-    llm_provider: Literal["none", "claude", "openai", "gemini", "local"] = Field("none", description="planner's helper")
+    llm_provider: str = Field("none", description="who helps the planner: claude, openai, gemini, local, or none")
+    llm_fallbacks: Annotated[tuple[str, ...], NoDecode] = Field((), description="providers to ask when it fails")
+    llm_wait_s: float = Field(8.0, gt=0, le=600, description="seconds that the chat waits for advice")
+    llm_timeout_s: float = Field(30.0, gt=0, le=600, description="seconds that one request to a provider may take")
+    llm_max_tokens: int = Field(2048, ge=64, le=128_000, description="tokens that one answer may have")
+    llm_daily_calls: int | None = Field(200, ge=0, description="calls to providers in a day, at most")
+    llm_daily_tokens: int | None = Field(500_000, ge=0, description="tokens to and from providers in a day, at most")
+    llm_daily_cost: float | None = Field(1.0, ge=0, description="US dollars for providers in a day, at most")
+    llm_keep_prompts: bool = Field(False, description="keep what was asked of providers in the store, redacted")
+    claude_model: str = Field("claude-sonnet-5-5", description="model of Claude's that is asked")
+    openai_model: str = Field("gpt-6.1-terra", description="model of OpenAI's that is asked")
+    gemini_model: str = Field("gemini-3.8-flash", description="model of Gemini's that is asked")
+    local_model: str = Field("", description="model of the local server; the first that it offers if left out")
+    local_artifact: str = Field("", description="own GGUF artifact that helps in place of a local server")
+    scripted_file: str = Field("", description="answers of the scripted provider, as JSON")
+    anthropic_base_url: str = Field("", description="address of Claude, where it is not the usual one")
+    openai_base_url: str = Field("", description="address of OpenAI, where it is not the usual one")
+    gemini_base_url: str = Field("", description="address of Gemini, where it is not the usual one")
+    local_base_url: str = Field("http://127.0.0.1:11434/v1", description="address of an OpenAI-compatible server")
     gpu_memory_limit: float = Field(8.0, gt=0, description="GB of GPU memory that plans may use")
     cpu_fallback: bool = Field(False, description="plan again on the CPU when the GPU runs out of memory")
     keep_16bit: bool = Field(False, description="keep the 16-bit GGUF that a quantization makes on the way")
     api_host: str = Field("127.0.0.1", description="address that the API server listens on")
     api_port: int = Field(8000, ge=1, le=65535, description="port that the API server listens on")
     api_reload: bool = Field(False, description="restart the API server when its code changes")
-    gemini_api_key: SecretStr | None = Field(None, description="key for Gemini")
     anthropic_api_key: SecretStr | None = Field(None, description="key for Claude")
     openai_api_key: SecretStr | None = Field(None, description="key for OpenAI")
+    gemini_api_key: SecretStr | None = Field(None, description="key for Gemini")
+    google_api_key: SecretStr | None = Field(None, description="key for Gemini, older name")
+    local_api_key: SecretStr | None = Field(None, description="key for the local server, where it wants one")
     hf_token: SecretStr | None = Field(None, description="Hugging Face token")
     huggingface_token: SecretStr | None = Field(None, description="Hugging Face token, older name")
 
@@ -60,6 +87,26 @@ class Settings(BaseSettings):
     @classmethod
     def _any_case(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
+
+    @field_validator("llm_provider")
+    @classmethod
+    def _provider(cls, value: str) -> str:
+        return value if value == "none" else _checked_provider(value)
+
+    @field_validator("llm_fallbacks", mode="before")
+    @classmethod
+    def _fallbacks(cls, value: Any) -> Any:
+        """A list, or names with commas between; nobody stands in where it says none."""
+        names = value.split(",") if isinstance(value, str) else value
+        if not isinstance(names, list | tuple):
+            return names
+        said = [str(name).strip().lower() for name in names]
+        return tuple(dict.fromkeys(_checked_provider(name) for name in said if name not in ("", "none")))
+
+    @field_validator("llm_daily_calls", "llm_daily_tokens", "llm_daily_cost", mode="before")
+    @classmethod
+    def _no_limit(cls, value: Any) -> Any:
+        return None if isinstance(value, str) and value.strip().lower() in ("none", "unlimited") else value
 
     def workspace(self, root: Path) -> Workspace:
         """The workspace at `root` with the folders that these settings name."""
@@ -147,8 +194,23 @@ def read_config(root: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise SettingsError(f"{path} is not a JSON object.", 'It should look like {"log_level": "info"}.')
     for key in document:
-        _known(key, str(path))
+        if not key.startswith(COMMENT):
+            _known(key, str(path))
     return document
+
+
+def _checked_provider(name: str) -> str:
+    """`name`, where it is a provider's. Raises ValueError that names those there are."""
+    if name not in PROVIDERS and name not in provider_names():
+        raise ValueError(f"there is no provider '{name}'; there are {', '.join(provider_names())}")
+    return name
+
+
+def provider_names() -> tuple[str, ...]:
+    """The providers of this installation: LQMF's own, then those of entry points. None is imported."""
+    from importlib.metadata import entry_points
+
+    return tuple(dict.fromkeys((*PROVIDERS, *(point.name for point in entry_points(group=PROVIDER_GROUP)))))
 
 
 def write_config(root: Path, key: str, text: str) -> Any:
@@ -181,7 +243,12 @@ def _explain(error: ValidationError, origins: Mapping[str, str]) -> SettingsErro
     first = error.errors()[0]
     key = str(first["loc"][0]).lower()
     origin = origins.get(key, CONFIG)
-    return SettingsError(f"{origin}: {key} is not right: {first['msg']}.", f"Correct {key} in {origin}.")
+    return SettingsError(f"{origin}: {key} is not right: {why(first['msg'])}.", f"Correct {key} in {origin}.")
+
+
+def why(message: str) -> str:
+    """What pydantic says of a value, without its own words for an error that a validator of ours raised."""
+    return message.removeprefix("Value error, ")
 
 
 def secret(loaded: Loaded, key: str) -> str | None:

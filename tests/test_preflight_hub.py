@@ -114,10 +114,10 @@ def test_pickled_weights_alone_are_never_opened(hub, tmp_path):
 
 
 def test_an_architecture_that_no_backend_knows_is_named(hub, tmp_path):
-    hub.add_repo("ada/model", small_model(architectures=["GPTNeoForCausalLM"], model_type="gpt_neo"))
+    hub.add_repo("ada/model", small_model(architectures=["LanternForCausalLM"], model_type="lantern"))
     told = preflight(tmp_path, hub)
     assert told["status"] == "impossible"
-    assert "GPTNeoForCausalLM" in findings(told)["method"]["detail"]
+    assert "LanternForCausalLM" in findings(told)["method"]["detail"]
     assert findings(told)["method"]["remedy"]
 
 

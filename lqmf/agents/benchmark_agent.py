@@ -1,7 +1,8 @@
 """The BenchmarkAgent: artifacts side by side. Reads receipts; measures nothing, draws nothing.
 
 A side is called better only where the figures can be compared: the same text and windows for quality, the same source
-model for divergence and perplexity, the same machine for speed and memory.
+model for divergence and perplexity, the same machine for speed and memory. Different engines are told of, not kept
+apart: how fast a GPTQ artifact is beside a GGUF is what one wants to know.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ _DIFFERENT = {
     "text": "They were measured on different texts or windows: their quality is not comparable. Test them again.",
     "amount": "They were measured on different amounts of text: perplexity is not comparable, KL divergence roughly.",
     "model": "They come from different models: perplexity and divergence are each against its own source.",
-    "machine": "They were measured on different machines or engines: speed and memory are not comparable.",
+    "machine": "They were measured on different machines: speed and memory are not comparable.",
+    "engine": "They run on different engines: speed and memory are the engine's as much as the file's.",
 }
 
 
@@ -115,7 +117,11 @@ def _source(artifact: Artifact) -> Any:
 
 def _machine(artifact: Artifact) -> Any:
     where = (artifact.receipt or {}).get("measured_on") or {}
-    return where.get("cpu"), where.get("gpu"), where.get("engine")
+    return where.get("cpu"), where.get("gpu")
+
+
+def _engine(artifact: Artifact) -> Any:
+    return ((artifact.receipt or {}).get("measured_on") or {}).get("engine")
 
 
 # each holds when one of its facts is the same in all columns
@@ -124,6 +130,7 @@ _CONDITIONS: Mapping[str, Sequence[Callable[[Artifact], Any]]] = {
     "amount": (_amount,),
     "model": (_model, _source),
     "machine": (_machine,),
+    "engine": (_engine,),
 }
 
 

@@ -8,19 +8,28 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lqmf.records import Decision, Question, Utterance
-from lqmf.understanding.dialogue import Dialogue, step, with_artifact
+from lqmf.understanding.dialogue import Dialogue, step, with_artifact, with_decision
+
+REMEMBERED = 4  # lines
 
 
 class EnhancedDecisionAgent:
-    """Reads one dialogue. `state` is where it stands; a new agent starts a new dialogue."""
+    """Reads one dialogue. `state` is where it stands, `lines` the last lines as typed; a new agent starts a new
+    dialogue."""
 
     def __init__(self, state: Dialogue | None = None) -> None:
         self.state = state or Dialogue()
+        self.lines: tuple[str, ...] = ()
 
     def decide(self, utterance: Utterance) -> Decision:
         """What the user wants, with everything said so far that still holds."""
+        self.lines = (*self.lines, utterance.text)[-REMEMBERED:]
         self.state, decision = step(self.state, utterance.text)
         return decision
+
+    def note_decision(self, decision: Decision) -> None:
+        """The last line, which no rule read, means this."""
+        self.state = with_decision(self.state, decision)
 
     def note_artifact(self, name: str) -> None:
         """A job made this artifact, or the user was shown it: "it" is that one now."""
@@ -32,4 +41,4 @@ class EnhancedDecisionAgent:
 
     def reset(self) -> None:
         """Forget the dialogue."""
-        self.state = Dialogue()
+        self.state, self.lines = Dialogue(), ()

@@ -313,6 +313,7 @@ class ExecutorAgent:
             license=work.info.license,
             run={"device": work.plan.device, **(to_json(work.plan.run) if work.plan.run else {})},
             imatrix=built.imatrix,
+            calibration=built.calibration,
             tensors=built.tensors,
         )
 

@@ -26,6 +26,7 @@ from lqmf.errors import (
     ModelError,
     NotBuilt,
     NotFound,
+    RemoteCodeRefused,
     ResourceError,
     UnsupportedModel,
 )
@@ -125,7 +126,8 @@ class FeedbackAgent:
         except (ModelError, NotFound, NotBuilt, JobError, ResourceError) as error:
             if isinstance(error, JobCancelled | GpuOutOfMemory):  # the latter is worth another try, on the CPU
                 raise
-            if isinstance(error, ModelError | NotFound | NotBuilt) and not isinstance(error, UnsupportedModel):
+            unknown = isinstance(error, UnsupportedModel | RemoteCodeRefused)
+            if isinstance(error, ModelError | NotFound | NotBuilt) and not unknown:
                 raise _damaged(what.artifact, error) from error
             what.emit(Notice(text=f"{what.artifact.name} does not run: {error}", level="warning"))
             failed = to_json(Check("loads", False, error.message))

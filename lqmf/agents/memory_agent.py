@@ -208,6 +208,10 @@ class MemoryAgent:
         for row in rows:
             self._tolerantly(functools.partial(self._put, "predictions", {**row, **about}))
 
+    def remember_call(self, row: Row) -> None:
+        """Record a call to an LLM provider (`lqmf.store.calls.call_row`)."""
+        self._tolerantly(lambda: self._put("llm_calls", row))
+
     def forget(self, name: str) -> None:
         """Mark an artifact as deleted; its record stays. Raises NotFound."""
         row = self._store.get("artifacts", name)
@@ -279,6 +283,10 @@ class MemoryAgent:
         uncorrected and measured, the last three in the quantity's unit.
         """
         return self._store.find("predictions", {"quantity": quantity} if quantity else None)
+
+    def llm_calls(self, limit: int | None = None, **where: str) -> list[Row]:
+        """Calls to LLM providers, newest first; `where` may name a day ("2026-11-25") or a provider."""
+        return self._store.find("llm_calls", where, limit=limit)
 
     def artifact_names(self) -> list[str]:
         """Names of the artifacts that were not deleted, newest first."""

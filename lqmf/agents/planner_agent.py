@@ -10,8 +10,9 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, cast
 
+from lqmf.agents import planner_methods as methods
 from lqmf.agents import planner_reasons as why
 from lqmf.agents.planner_making import Making, calibratable, largest_neighbours, making
 from lqmf.errors import DoesNotFit, ModelError, NotBuilt, UnsupportedModel, UsageError
@@ -20,7 +21,9 @@ from lqmf.fit.fitting import Fitting
 from lqmf.fit.needs import Needs
 from lqmf.quantization.base import Backend
 from lqmf.quantization.gguf.types import AUTO
+from lqmf.quantization.parameters import settled
 from lqmf.records import (
+    Advice,
     Candidate,
     Choice,
     Estimate,
@@ -32,10 +35,8 @@ from lqmf.records import (
     Source,
 )
 from lqmf.units import GB, GIB, file_size, memory_size
-from lqmf.utils.memory_optimizer import Machine, Solution, Wish
-from lqmf.utils.quantization_compatibility import TITLES
+from lqmf.utils.memory_optimizer import MOST, Machine, Solution, Wish
 
-METHOD_OF_TYPE = {"nf4": "bnb", "fp4": "bnb", "int8": "bnb", "int4": "bnb"}
 LADDER = ("Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0", "Q3_K_M", "Q2_K")  # what most people choose between
 QUANTIZED_BITS = 8  # what has more is not quantized, and nobody is offered it unasked
 SHORTEST_CONTEXT = 512
@@ -43,16 +44,11 @@ ELSEWHERE = "For a larger machine, say its memory: `--memory 24GB`."
 START_QUESTION_BYTES = 1_000_000_000  # downloads above this are worth a question
 
 
-class Adviser(Protocol):
-    """Something that may recommend one of the planner's own options; None leaves the choice to the rules."""
-
-    def recommend(self, question: Question, facts: Mapping[str, Any]) -> Any | None: ...
-
-
 @dataclass(frozen=True)
 class Request:
     """All that a plan is made from. `slots` is what the user said; `asked` the ids already answered;
-    `advised` those of them whose answer was the recommended one; `download_bytes` what is not on this machine yet."""
+    `advised` those of them whose answer was the recommended one; `download_bytes` what is not on this machine yet;
+    `advice` is what a provider said, if one was asked."""
 
     slots: Mapping[str, Any]
     info: ModelInfo
@@ -61,6 +57,27 @@ class Request:
     asked: frozenset[str] = frozenset()
     advised: frozenset[str] = frozenset()
     download_bytes: int = 0
+    advice: Advice | None = None
+
+    @property
+    def provided(self) -> Mapping[str, Any]:
+        """What the advice fills in: only what the user left open, and nothing once they chose another type than it."""
+        told: Mapping[str, Any] = self.advice.slots if self.advice else {}
+        if "type" in told and self.slots.get("type") not in (None, told["type"]):
+            return {}
+        return {name: value for name, value in told.items() if self.slots.get(name) is None}
+
+    def takes(self, name: str) -> bool:
+        """Whether the slot has its value from the advice: left open, or a recommendation of it that was taken."""
+        if self.advice is None or name not in self.advice.slots:
+            return False
+        taken = name in self.advised and self.slots.get(name) == self.advice.slots[name]
+        return taken or name in self.provided
+
+    @property
+    def follows(self) -> bool:
+        """Whether anything comes from the advice."""
+        return self.advice is not None and any(self.takes(name) for name in self.advice.slots)
 
 
 class PlannerAgent:
@@ -73,19 +90,17 @@ class PlannerAgent:
         gpu_memory_limit_gb: float,
         cpu_fallback: bool = False,
         keep_16bit: bool = False,
-        adviser: Adviser | None = None,
     ) -> None:
         self._backends = backends
         self._gpu_memory_limit_bytes = int(gpu_memory_limit_gb * GIB)
         self._cpu_fallback = cpu_fallback
         self._keep_16bit = keep_16bit
-        self._adviser = adviser
 
     # ------------------------------------------------------------ what to ask
 
     def refuse(self, slots: Mapping[str, Any], info: ModelInfo, hardware: Hardware) -> Backend:
         """The backend that will do it. Raises LqmfError for what cannot be done at all, whatever the memory."""
-        backend = self._backend(slots)
+        backend = self._backend(slots, info, hardware)
         verdict = backend.available()
         if verdict.answer == "no":
             raise NotBuilt(verdict.reason, verdict.remedy)
@@ -102,15 +117,8 @@ class PlannerAgent:
         for ask in (self._contradiction, self._fit_question, self._type_question, self._no_gpu, self._start_question):
             question = ask(backend, request)
             if question and question.id not in request.asked:
-                return self._advised(question, request)
+                return question
         return None
-
-    def _advised(self, question: Question, request: Request) -> Question:
-        if self._adviser is None:
-            return question
-        value = self._adviser.recommend(question, {"slots": request.slots, "hardware": request.hardware})
-        offered = [option.value for option in question.options]
-        return dataclasses.replace(question, default=value) if value in offered else question
 
     def _contradiction(self, backend: Backend, request: Request) -> Question | None:
         bits, name = request.slots.get("bits"), request.slots.get("type")
@@ -147,11 +155,12 @@ class PlannerAgent:
             text=f"Which {backend.title} type?",
             options=tuple(self._option(backend, request, name, context) for name in offered),
             default=advised,
-            reason=" ".join(solution.why),
+            reason=why.of(request, solution),
         )
 
     def _option(self, backend: Backend, request: Request, name: str, context: int) -> Option:
-        wish = dataclasses.replace(self._wish(backend, request), types=frozenset({name}), context=context)
+        named = dataclasses.replace(request, slots={**request.slots, "type": name})
+        wish = dataclasses.replace(self._wish(backend, named), types=frozenset({name}), context=context)
         solution = request.fit.solve(self._machine(request), wish)
         candidate = _best(solution)
         cache = "" if candidate.run.cache == "f16" else f" with a {candidate.run.cache} cache"
@@ -182,7 +191,7 @@ class PlannerAgent:
         """What fits when one thing that was said is let go: the type, the cache, the length of the context."""
         slots, machine, wish = request.slots, self._machine(request), self._wish(backend, request)
         found = []
-        if slots.get("type") or slots.get("bits"):
+        if slots.get("type") or slots.get("bits") or self._is_usual(backend, request):
             free = {**slots, "type": None, "bits": None}
             wider = self._types(backend, dataclasses.replace(request, slots=free))
             if other := request.fit.solve(machine, dataclasses.replace(wish, types=wider)).recommended:
@@ -299,21 +308,24 @@ class PlannerAgent:
     def _choices(
         self, backend: Backend, request: Request, plan: QuantizationPlan, solution: Solution, made: Making
     ) -> tuple[Choice, ...]:
-        kind, chosen = backend.types[plan.type], _best(solution)
+        chosen = _best(solution)
+        kind = backend.types[chosen.type]
         size = f"{why.parameters(request.info)}{request.info.architecture or 'unknown architecture'}"
         fallback = why.fallback(plan.cpu_fallback, plan.device)
         width = f"{kind.name} stores {self._width(backend, request, chosen):.2f} bits per weight"
         return (
             Choice("model", why.display(request.info.ref), size, "user"),
-            Choice("method", backend.name, *why.method(request, backend)),
-            Choice("type", plan.type, *why.type(request, solution)),
+            Choice("method", backend.name, *self._why_method(request)),
+            Choice("type", kind.name, *self._why_type(backend, request, solution)),
             Choice("bits", plan.bits, width, why.whose(request, "bits")),
             Choice("device", plan.device, *self._device(request)[1:]),
             Choice("context", chosen.run.context, why.context(request, chosen), why.whose(request, "context")),
             Choice("kv_cache", chosen.run.cache, why.cache(request, chosen), why.whose(request, "kv_type")),
             Choice("memory", memory_size(chosen.memory.total), self._why_memory(request, solution), "rules"),
             *self._where(request, chosen),
+            *why.priority(request),
             *(made.choices if backend.streams else ()),
+            *why.parameters_of(request, backend, plan),
             Choice("cpu_fallback", plan.cpu_fallback, fallback, why.whose(request, "cpu_fallback")),
             Choice("test", plan.test, why.test(plan.test), why.whose(request, "test")),
         )
@@ -342,9 +354,9 @@ class PlannerAgent:
             id=identifier,
             model=request.info.ref,
             commit=request.info.commit,
-            method=cast(Literal["gguf", "gptq", "bnb"], backend.name),
+            method=backend.name,
             bits=int(slots.get("bits") or self._width(backend, request, chosen)) if mixed else kind.bits,
-            type=chosen.type,
+            type="" if kind.name == f"{kind.bits}bit" else kind.name,
             target_bytes=chosen.file_bytes if mixed else None,
             keep=tuple(slots.get("keep") or ()),
             discard_source=bool(slots.get("discard_source", False)),
@@ -352,9 +364,10 @@ class PlannerAgent:
             format=cast(Literal["gguf", "safetensors"], backend.output_format),
             device="cpu",
             memory_bytes=int(memory * GIB) if memory else None,
-            priority=slots.get("priority"),
+            priority=slots.get("priority") or request.provided.get("priority"),
             calibration=slots.get("calibration"),
-            keep_16bit=bool(slots.get("keep_16bit", self._keep_16bit)),
+            parameters=settled(backend.parameters, slots.get("parameters") or {}, kind.name, title=backend.title),
+            keep_16bit=backend.streams and bool(slots.get("keep_16bit", self._keep_16bit)),
             allow_remote_code=bool(slots.get("allow_remote_code", False)),
         )
 
@@ -367,16 +380,39 @@ class PlannerAgent:
 
     # ------------------------------------------------------------ single choices
 
-    def _backend(self, slots: Mapping[str, Any]) -> Backend:
-        method = slots.get("method") or METHOD_OF_TYPE.get(slots.get("type") or "", "gguf")
-        if slots.get("format") == "safetensors" and method == "gguf":
-            raise NotBuilt("Only GGUF files can be made by this version, not safetensors.", "Say `in gguf format`.")
+    def _backend(self, slots: Mapping[str, Any], info: ModelInfo, hardware: Hardware) -> Backend:
+        method = methods.choose(slots, info, hardware, self._backends).name
         if method not in self._backends:
-            title, names = TITLES.get(method, method), ", ".join(sorted(self._backends))
-            raise NotBuilt(f"This version cannot quantize with {title} yet; it can make: {names}.", "Say `with gguf`.")
+            names = ", ".join(sorted(self._backends))
+            raise NotBuilt(f"Nothing here quantizes with '{method}'; there are: {names}.", "Say `with gguf`.")
         backend = self._backends[method]
         self._check_type(backend, slots.get("type"))
         return backend
+
+    def method_question(self, slots: Mapping[str, Any]) -> Question | None:
+        """What to ask before all else, where the method that was said is not installed."""
+        return methods.question(slots, self._backends)
+
+    def _why_method(self, request: Request) -> tuple[str, Source]:
+        if "method" in request.asked:
+            return "your answer", "user"
+        said = {name: value for name, value in request.slots.items() if name != "type" or "type" not in request.asked}
+        chosen = methods.choose(said, request.info, request.hardware, self._backends)
+        return chosen.reason, chosen.source
+
+    def _why_type(self, backend: Backend, request: Request, solution: Solution) -> tuple[str, Source]:
+        if request.takes("type"):
+            return why.type(request, solution)
+        if self._is_usual(backend, request) and "type" not in request.slots:
+            return f"what {backend.title} is mostly made with", "rules"
+        if not backend.streams and "type" not in request.slots and (bits := request.slots.get("bits")) is not None:
+            return f"{backend.title}'s type of {bits} bits", "rules"
+        return why.type(request, solution)
+
+    def _is_usual(self, backend: Backend, request: Request) -> bool:
+        """Whether the method has one width that is taken where none was said, and nothing else decides."""
+        open_ = ("type", "bits", "target_size_gb", "priority")
+        return not backend.streams and all(request.slots.get(name) is None for name in open_)
 
     def _check_type(self, backend: Backend, name: str | None) -> None:
         if name is None:
@@ -393,11 +429,13 @@ class PlannerAgent:
             return frozenset({name})
         guided = calibratable(request, request.fit.needs[backend.name] if backend.streams else None)
         usable = {t.name for t in backend.types.values() if t.name != AUTO and (guided or not t.needs_imatrix)}
+        if self._is_usual(backend, request):
+            return frozenset({backend.default_type(methods.USUAL_BITS)})
         if (bits := slots.get("bits")) is not None:
             names = {n for n in usable if backend.types[n].bits == bits} | {backend.default_type(bits)}
         else:
             names = {n for n in usable if backend.types[n].bits <= QUANTIZED_BITS}
-        answers = {n: backend.check(request.info, request.hardware, n).answer for n in names}
+        answers = {name: self._answer(backend, request, name) for name in names}
         general = {n for n in names if backend.types[n].general}
         choices = (
             {n for n in general if answers[n] == "yes"},
@@ -406,8 +444,14 @@ class PlannerAgent:
         )
         return frozenset(next((chosen for chosen in choices if chosen), names))
 
+    def _answer(self, backend: Backend, request: Request, name: str) -> str:
+        info, hardware = request.info, request.hardware
+        return request.fit.verdict(backend.name, name, lambda: backend.check(info, hardware, name)).answer
+
     def _wish(self, backend: Backend, request: Request) -> Wish:
-        return budget.wish(request.slots, request.info.context_length, self._types(backend, request))
+        """What was said, and of the rest what was advised."""
+        filled = dataclasses.replace(request, slots={**request.slots, **request.provided})
+        return budget.wish(filled.slots, request.info.context_length, self._types(backend, filled))
 
     def _machine(self, request: Request) -> Machine:
         return self._there(request.slots, request.hardware, request.fit)
@@ -419,16 +463,31 @@ class PlannerAgent:
     def _solve(self, backend: Backend, request: Request) -> Solution:
         """Raises UsageError when no type makes a file as small as wished or the model has no such cache,
         UnsupportedModel when no type fits the model."""
+        return self._advised(backend, request) if request.follows else self._ruled(backend, request)
+
+    def _advised(self, backend: Backend, request: Request) -> Solution:
+        """What the advice leads to, the rules' own best beside it; the rules' alone where nothing of it fits."""
+        kept = {name: value for name, value in request.slots.items() if not request.takes(name)}
+        own = self._ruled(backend, dataclasses.replace(request, slots=kept, advised=frozenset(), advice=None))
+        advised = self._ruled(backend, request)
+        chosen = advised.recommended
+        if chosen is None or request.advice is None:
+            return own
+        best = (chosen, *(one for one in own.best if one.id != chosen.id))[:MOST]
+        told = (request.advice.reason,) if request.takes("type") and request.advice.reason else advised.why
+        return dataclasses.replace(own, recommended=chosen, why=told, best=best, ways_out=advised.ways_out)
+
+    def _ruled(self, backend: Backend, request: Request) -> Solution:
         if "type" in request.advised:  # the rules' own advice, taken: then all the rest was to choose from too
             free = {name: value for name, value in request.slots.items() if name != "type"}
-            solution = self._solve(backend, dataclasses.replace(request, slots=free, advised=frozenset()))
+            solution = self._ruled(backend, dataclasses.replace(request, slots=free, advised=frozenset()))
             if _best(solution).type == request.slots["type"]:
                 return solution
         wish = self._wish(backend, request)
         solution = request.fit.solve(self._machine(request), wish)
         if solution.least is None and wish.cache and not _keeps(request.fit.needs[backend.name], *wish.cache):
-            name = request.slots["kv_type"]
-            raise UsageError(f"llama.cpp has no cache in {name} for this model.", "Say `--kv-type f16`.")
+            name = request.slots.get("kv_type")
+            raise UsageError(f"{backend.title} has no cache in {name} for this model.", "Say `--kv-type f16`.")
         if solution.least is None and wish.file_bytes:
             raise self._too_large(backend, request, wish.file_bytes)
         if solution.least is None:

@@ -5,10 +5,10 @@ Pure; decides nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lqmf.quantization.base import Backend
-from lqmf.records import Candidate, ModelInfo, ModelRef, Source
+from lqmf.records import Candidate, Choice, ModelInfo, ModelRef, QuantizationPlan, Source
 from lqmf.units import memory_size
 from lqmf.utils.memory_optimizer import Machine, Solution
 
@@ -28,21 +28,14 @@ def misfit(least: Candidate, machine: Machine) -> str:
     return f"{least.type} with {least.run.context} tokens of context needs {there}."
 
 
-def method(request: Request, backend: Backend) -> tuple[str, Source]:
-    """Why this method."""
-    if request.slots.get("method"):
-        return "as you said", "user"
-    if request.slots.get("type") and "type" not in request.asked:
-        return f"{request.slots['type']} is a {backend.title} type", "rules"
-    return f"{backend.title} runs on every machine, with or without a GPU", "rules"
-
-
 def type(request: Request, solution: Solution) -> tuple[str, Source]:
     """Why this type."""
     if request.slots.get("fit") == "type":
         return LET_GO, whose(request, "type")
     if "bits" in request.advised:
         return "you named bits and a type that disagree; the type is the more exact", "rules"
+    if request.takes("type"):
+        return solution.why[0] if solution.why else "advised", "provider"
     if request.slots.get("type") and "type" not in request.advised:
         return "your answer" if request.asked & {"type", "bits"} else "as you said", "user"
     return solution.why[0] if solution.recommended else "the one that needs least", "rules"
@@ -57,6 +50,8 @@ def context(request: Request, chosen: Candidate) -> str:
         return f"you said {said:,}, but the model was trained for {limit:,} tokens"
     if said:
         return "as you said"
+    if request.takes("context"):
+        return _with_type(request)
     trained = f"the model was trained for {limit:,}" if limit else "what it was trained for is not known"
     return trained if chosen.run.context == limit else f"costs little; {trained}"
 
@@ -67,11 +62,43 @@ def cache(request: Request, chosen: Candidate) -> str:
         return LET_GO
     if request.slots.get("kv_type"):
         return "as you said"
+    if request.takes("kv_type"):
+        return _with_type(request)
     if chosen.run.cache == "f16":
         return "no loss"
     if request.slots.get("priority") == "size":
         return "a smaller cache takes less memory"
     return "a smaller cache makes room for better weights or more context"
+
+
+def priority(request: Request) -> tuple[Choice, ...]:
+    """What matters most, where that was advised; what the user said of it shows in the type."""
+    if not request.takes("priority"):
+        return ()
+    return (Choice("priority", request.provided["priority"], "as your words suggest", "provider"),)
+
+
+def of(request: Request, solution: Solution) -> str:
+    """Why the recommended answer is recommended, and by whom where that is not the rules."""
+    told = " ".join(solution.why)
+    return f"{request.advice.provider}: {told}" if request.advice and request.follows and told else told
+
+
+def _with_type(request: Request) -> str:
+    return "goes with the type" if request.takes("type") else "as your words suggest"
+
+
+def parameters_of(request: Request, backend: Backend, plan: QuantizationPlan) -> list[Choice]:
+    """The method's own settings, each with what it is for."""
+    said = request.slots.get("parameters") or {}
+    return [
+        Choice(name, _shown(value), backend.parameters[name].summary, "user" if name in said else "rules")
+        for name, value in plan.parameters.items()
+    ]
+
+
+def _shown(value: Any) -> Any:
+    return (", ".join(value) or "none") if isinstance(value, tuple | list) else value
 
 
 def fallback(fallback: bool, device: str) -> str:
@@ -104,7 +131,9 @@ def parameters(info: ModelInfo) -> str:
 
 
 def whose(request: Request, name: str) -> Source:
-    """Who chose the value of a slot: the user, or the rules, whose advice was taken."""
+    """Who chose the value of a slot: the user, a provider's advice, or the rules, whose recommendation was taken."""
+    if request.takes(name):
+        return "provider"
     gave_way = request.slots.get("fit") == ("type" if name == "bits" else name)
     advised = name in request.advised or (gave_way and "fit" in request.advised)
     return "user" if request.slots.get(name) is not None and not advised else "rules"

@@ -228,6 +228,6 @@ def _helper(app: App) -> Check:
         provider = app.settings.values.llm_provider
         if provider == "none":
             return "no language model helps with plans; none is needed"
-        return f"llm_provider is {provider}; this version plans by its rules alone"
+        return f"{provider} may advise on plans; `llm status` says how it is"
 
     return _told("helper", told, "note")

@@ -24,7 +24,7 @@ class Command:
     `examples` are whole lines as typed in a shell; `order` is the place in the help, `panel` its heading there.
     `remembered` is False for what is no work of the user's (help, exit): it leaves no turn in the history. A command
     that needs no App is handed none, and starts faster. Where `names_artifacts`, a line of the chat whose name is no
-    artifact's is a sentence ("test quickly").
+    artifact's is a sentence ("test quickly"). One that is not `heard` leaves the dialogue as it was.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Command:
     remembered: bool = True
     needs_app: bool = True
     names_artifacts: bool = False
+    heard: bool = True
 
 
 class Ask(Protocol):

@@ -70,6 +70,10 @@ def _following(words: list[str]) -> list[str]:
         from lqmf.settings import Settings
 
         return list(Settings.model_fields)
+    if words in (["llm", "switch"], ["llm", "test"]):
+        from lqmf.settings import provider_names
+
+        return [*provider_names(), "none"]
     return list(getattr(_command(words[0]), "commands", {})) if len(words) == 1 else []
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -41,6 +41,10 @@ def common(
     ] = None,
     storage_backend: Annotated[
         str | None, _option("--storage-backend", metavar="KIND", help="Where records are kept: sqlite or json.")
+    ] = None,
+    llm_provider: Annotated[
+        str | None,
+        _option("--llm-provider", metavar="NAME", help="Who may advise: claude, openai, gemini, local, none."),
     ] = None,
     no_color: Annotated[bool, _option("--no-color", help="No colours.")] = False,
     verbose: Annotated[bool, _option("--verbose", help="Show the traceback of an unexpected fault.")] = False,
@@ -98,6 +102,22 @@ def mixed_bits(bits: float | None, type: str | None) -> dict[str, Any]:
     if bits == int(bits):
         return {"type": type, "bits": int(bits)}
     return {"type": type or "auto", "bits": bits}
+
+
+def method_name(text: str) -> str:
+    """A quantization method by its name, those that others installed included. Raises UsageError."""
+    from lqmf.quantization.registry import backends
+
+    if (name := text.strip().lower()) not in backends():
+        raise UsageError(f"'{text}' is not one of {', '.join(backends())}.")
+    return name
+
+
+def settings(said: Sequence[str] | None) -> dict[str, str] | None:
+    """`--set NAME=VALUE`, several times, as a slot. Raises UsageError for what is no such pair."""
+    from lqmf.quantization.parameters import pairs
+
+    return pairs(said) if said else None
 
 
 def memory_gb(text: str) -> float:
@@ -173,7 +193,10 @@ Names = Annotated[
     list[str],
     typer.Argument(metavar="NAME...", help="Artifacts: names or parts of them.", autocompletion=artifact_names),
 ]
-Method = Annotated[Literal["gguf", "gptq", "bnb"] | None, typer.Option("--method", help="How to quantize.")]
+Method = Annotated[
+    str | None,
+    typer.Option("--method", metavar="NAME", help="How to quantize: gguf, gptq or bnb.", parser=parsed(method_name)),
+]
 Type = Annotated[
     str | None,
     typer.Option(
@@ -242,6 +265,17 @@ DiscardSource = Annotated[
 ]
 Adapter = Annotated[
     str | None, typer.Option("--adapter", metavar="DIR", help="A LoRA to merge into the weights on the way.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="A setting of the method's own: group_size=64, desc_act=true (gptq); double_quant=false (bnb).",
+    ),
+]
+Purpose = Annotated[
+    Literal["finetune"] | None, typer.Option("--for", help="What it is for: decides the method, if left open.")
 ]
 Test = Annotated[
     Literal["none", "quick", "comprehensive"] | None, typer.Option("--test", help="How well to measure it.")

@@ -28,7 +28,7 @@ TITLES = {
 }
 
 
-SHORT = ("fit",)  # stages that are worth a bar, but no line of their own
+SHORT = ("fit", "advice")  # stages that are worth a bar, but no line of their own
 
 
 class ProgressView:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
+
+from lqmf.terminal import clean
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -20,15 +21,7 @@ if TYPE_CHECKING:
     from lqmf.events import Event
     from lqmf.records import Outcome
 
-# CSI and OSC sequences whole; then C0 but tab and newline, DEL, C1, and what turns the direction of text around
-_SEQUENCE = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b.?")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 MAX_WIDTH = 120
-
-
-def clean(text: str) -> str:
-    """`text` without anything that a terminal would obey: escape sequences, control characters, direction marks."""
-    return _CONTROL.sub("", _SEQUENCE.sub("", text.replace("\r\n", "\n")))
 
 
 @dataclass(frozen=True)
@@ -90,7 +83,13 @@ class Screen:
         return self._consoles[name]
 
     def progress(self, event: Event) -> None:
-        """Take an event of a job: a subscriber of the bus."""
+        """Take an event of a job, or a piece of an answer: a subscriber of the bus."""
+        from lqmf.events import Said
+
+        if isinstance(event, Said):
+            self.pause_progress()
+            write(self.people, clean(event.text))
+            return
         self.worked = self.worked or bool(event.job)  # looking at a model is no job
         if self._progress is None:
             from lqmf.cli.progress import ProgressView

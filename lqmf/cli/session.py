@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
@@ -31,6 +32,7 @@ which with you your
 SPOKEN = frozenset(SPOKEN_TEXT.split())
 NAMING = ("model", "name", "names", "topic", "job")
 NOTHING = Outcome(None)
+DECLINED = Decision("cancel", {}, 1.0, "a no to a proposed reading")
 
 
 class Session:
@@ -114,7 +116,18 @@ class Session:
             module = registry.for_intent(decision.intent)
             return await self._act(module, decision, ask) if module else without_command(decision)
 
-        return await self.app.pipeline.turn(Utterance(text), carry_out)
+        return await self.app.pipeline.turn(Utterance(text), carry_out, help_out=partial(self._helped, text, ask))
+
+    async def _helped(self, text: str, ask: Ask, read: Decision) -> Decision:
+        """The decision for a line that the rules left open, where a provider reads it and, if it changes anything, the
+        user agrees; the rules' own otherwise."""
+        reader = self.app.reader if read.intent == "unknown" else None
+        reading = await reader.helped(text, self.app.understanding.lines[:-1], read) if reader else None
+        if reading is None or reading.decision is None:
+            return read
+        from lqmf.cli.spoken import agreed
+
+        return reading.decision if await agreed(reading.decision, ask) else DECLINED
 
     def _tell_left_out(self, text: str, decision: Decision) -> None:
         from lqmf.understanding.lexicon import REQUESTS
@@ -125,7 +138,7 @@ class Session:
 
     async def _typed(self, module: ModuleType, decision: Decision, text: str, ask: Ask) -> Outcome:
         if not module.COMMAND.remembered:
-            if module.COMMAND.needs_app:  # "set it to debug" may follow
+            if module.COMMAND.needs_app and module.COMMAND.heard:  # "set it to debug" may follow
                 self.app.understanding.decide(Utterance(text))
             return await self._act(module, decision, ask)
         return await self.app.pipeline.turn(Utterance(text), lambda d: self._act(module, d, ask), decision)
@@ -133,7 +146,7 @@ class Session:
     async def _act(self, module: ModuleType, decision: Decision, ask: Ask) -> Outcome:
         self.finished = self.finished or decision.intent == "exit"
         outcome: Outcome = await module.act(self.app if module.COMMAND.needs_app else None, decision, ask)
-        if decision.intent == "config" and "value" in decision.slots:
+        if decision.intent == "llm_switch" or (decision.intent == "config" and "value" in decision.slots):
             self._renew()
         return outcome
 
@@ -141,6 +154,7 @@ class Session:
         """A setting changed: the next turn has an App that knows it, and the same dialogue."""
         before, self._app = self.app, None
         self.app.understanding.state = before.understanding.state
+        self.app.understanding.lines = before.understanding.lines
         before.close()
 
 
@@ -150,7 +164,7 @@ def make_app(options: Mapping[str, Any], screen: Screen) -> App:
 
     from lqmf.app import App
 
-    kept = {key: options[key] for key in ("storage_backend",) if key in options}
+    kept = {key: options[key] for key in ("storage_backend", "llm_provider") if key in options}
     app = App.create(options.get("workspace"), kept, Path.cwd(), os.environ)
     app.bus.subscribe(screen.progress)
     return app

@@ -5,8 +5,13 @@ Knows the design's intents and which of them this version lacks.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from lqmf.errors import NotBuilt
 from lqmf.records import Decision, Outcome
+
+if TYPE_CHECKING:
+    from lqmf.cli.command import Ask
 
 # intent -> what this version cannot do yet. A row goes when its command file comes.
 NOT_BUILT = {
@@ -20,9 +25,6 @@ NOT_BUILT = {
     "adapters": "manage adapters",
     "serve": "serve models over an API",
     "sweep": "run sweeps",
-    "llm_status": "use a language model as helper",
-    "llm_switch": "use a language model as helper",
-    "explain": "answer questions of knowledge",
 }
 INSTEAD = "It can quantize, plan, test, compare, list, show and verify: `help` lists it all."
 AGREEING = frozenset(
@@ -39,6 +41,20 @@ def to_nothing_asked(text: str) -> Outcome | None:
     return Outcome(
         {"status": "notice", "text": "Nothing was asked."}, "Nothing was asked, so there is nothing to answer."
     )
+
+
+async def agreed(decision: Decision, ask: Ask) -> bool:
+    """Whether a reading that a provider proposed may be carried out: what changes nothing is told, all else is asked.
+    Raises NeedsInput where nobody can be asked."""
+    from lqmf.cli.views.messages import notice_view
+    from lqmf.understanding.proposals import confirmation
+
+    question = confirmation(decision)
+    if question is None:
+        ask.show(notice_view(f"Taken for `{decision.intent}`: {decision.reason}, for no rule reads it."))
+        return True
+    reply = await ask(question)
+    return reply.kind == "value" and reply.value is True
 
 
 def without_command(decision: Decision) -> Outcome:

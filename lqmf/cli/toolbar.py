@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from lqmf.cli.render import clean
 from lqmf.errors import LqmfError
+from lqmf.terminal import clean
 from lqmf.units import memory_size
 
 if TYPE_CHECKING:

@@ -177,7 +177,7 @@ def _placements(needs: Needs, weights: Weights, shape: Shape, machine: Machine, 
     most = bisect_right(
         range(1, needs.layers + 2), room, key=lambda n: weights.on_gpu(n) + needs.cache_on_gpu(shape.cache, n)
     )
-    if most:
+    if most > needs.layers or (most and needs.splits):
         yield most
 
 

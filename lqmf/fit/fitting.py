@@ -12,9 +12,10 @@ from pathlib import Path
 
 from lqmf.fit.candidates import LossOf, PaceOf
 from lqmf.fit.needs import Needs, Weights
-from lqmf.records import Candidate, Run
+from lqmf.records import Candidate, Run, Verdict
 from lqmf.utils.memory_optimizer import Machine, Solution, Wish, solve
 
+TORCH_RAM_BYTES = 450 << 20  # Python, torch and transformers, before a weight is read (on a CPU)
 PROGRAM_RAM_BYTES = 150 << 20  # Python, the libraries and this program, where no calibration has measured it
 
 Correct = Callable[[str, str, str, float], float]  # quantity, method, device, predicted: what it turned out to be
@@ -33,6 +34,13 @@ class Fitting:
     program_ram: int = PROGRAM_RAM_BYTES
     offered: frozenset[str] | None = None  # types that may be chosen unasked; None: all
     _solved: dict[tuple[Machine, Wish], Solution] = field(default_factory=dict, compare=False, repr=False)
+    _checked: dict[tuple[str, str], Verdict] = field(default_factory=dict, compare=False, repr=False)
+
+    def verdict(self, method: str, type: str, check: Callable[[], Verdict]) -> Verdict:
+        """A backend's answer on this model as `type`, which it is asked for once."""
+        if (method, type) not in self._checked:
+            self._checked[method, type] = check()
+        return self._checked[method, type]
 
     def solve(self, machine: Machine, wish: Wish) -> Solution:
         """The best ways to run it there."""
@@ -57,9 +65,10 @@ class Fitting:
         run = chosen.run if on_gpu else dataclasses.replace(chosen.run, gpu_layers=0)
         expected = {
             "size_bytes": float(chosen.file_bytes),
-            "peak_rss_bytes": float(self.rss(needs, weights, run)),
             "kl_nats": self.loss(chosen.method, chosen.type, "f16", "f16").kl_nats,
         }
+        if chosen.method == "gguf":  # the formula is that of llama.cpp's process
+            expected["peak_rss_bytes"] = float(self.rss(needs, weights, run))
         if speed := self.pace(needs, weights, run):
             expected["prompt_tokens_per_second"] = speed.prompt
             expected["generation_tokens_per_second"] = speed.generation

@@ -16,7 +16,7 @@ from lqmf.errors import UnsupportedModel
 from lqmf.events import Emit
 from lqmf.fit import calibration, classes, corrections, quality, speed
 from lqmf.fit.classes import SizeClass
-from lqmf.fit.fitting import PROGRAM_RAM_BYTES, Fitting
+from lqmf.fit.fitting import PROGRAM_RAM_BYTES, TORCH_RAM_BYTES, Fitting
 from lqmf.fit.needs import Needs, Weights
 from lqmf.quality.stage import stage
 from lqmf.quantization.base import Backend
@@ -82,6 +82,7 @@ class Gatherer:
         def rss(needs: Needs, weights: Weights, run: Run) -> int:
             return speed.peak_rss(known, needs, weights, run)
 
-        program = known.base_rss_bytes if known else PROGRAM_RAM_BYTES
+        native = known.base_rss_bytes if known else PROGRAM_RAM_BYTES
+        program = native if backend.output_format == "gguf" else TORCH_RAM_BYTES
         offered = frozenset(t.name for t in backend.types.values() if t.general)
         return Fitting({needs.method: needs}, folder, loss, pace, rss, correct, program, offered)

@@ -85,7 +85,7 @@ def rows(
         "model": plan.model.id,
         "architecture": architecture,
         "method": plan.method,
-        "type": plan.type,
+        "type": plan.type or f"{plan.bits}bit",
         "device": "gpu" if (receipt.measured_on or {}).get("gpu") else "cpu",
         "machine": machine,
     }

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from lqmf.errors import LqmfError, RateLimited
+from lqmf.errors import LqmfError
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -21,12 +22,14 @@ class RetryPolicy:
     """`max_retries` further attempts, waiting `base_seconds` doubled each time with jitter, `max_seconds` at most.
 
     A server's Retry-After is obeyed up to `patience_seconds`; where it asks for more, the error is handed on at once.
+    No attempt begins later than `within_seconds` after the first did.
     """
 
     max_retries: int = 3
     base_seconds: float = 1.0
     max_seconds: float = 30.0
     patience_seconds: float = 300.0
+    within_seconds: float = math.inf
 
     async def run(
         self, attempt: Callable[[], Awaitable[T]], *, on_retry: OnRetry, worth: Callable[[LqmfError], bool]
@@ -38,7 +41,9 @@ class RetryPolicy:
             return isinstance(error, LqmfError) and worth(error) and _asked(error) <= self.patience_seconds
 
         retrying = tenacity.AsyncRetrying(
-            stop=tenacity.stop_after_attempt(self.max_retries + 1),
+            stop=tenacity.stop_any(
+                tenacity.stop_after_attempt(self.max_retries + 1), tenacity.stop_before_delay(self.within_seconds)
+            ),
             wait=self._wait,
             retry=tenacity.retry_if_exception(again),
             before_sleep=lambda state: _tell(state, on_retry),
@@ -62,7 +67,7 @@ def is_transient(error: LqmfError) -> bool:
 
 
 def _asked(error: BaseException | None) -> float:
-    return (error.retry_after_seconds or 0.0) if isinstance(error, RateLimited) else 0.0
+    return (error.details.get("retry_after_seconds") or 0.0) if isinstance(error, LqmfError) else 0.0
 
 
 def _tell(state: RetryCallState, on_retry: OnRetry) -> None:

@@ -11,7 +11,7 @@ import math
 import struct
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,13 @@ _BITS = {
 
 @dataclass(frozen=True)
 class TensorShape:
-    """A tensor as the header names it: `dtype` in the format's spelling ("BF16"), `shape` as torch gives it."""
+    """A tensor as the header names it: `dtype` in the format's spelling ("BF16"), `shape` as torch gives it; its bytes
+    `begin` so far behind the header."""
 
     name: str
     dtype: str
     shape: tuple[int, ...]
+    begin: int = field(default=0, compare=False)
 
     @property
     def elements(self) -> int:
@@ -49,9 +51,11 @@ class TensorShape:
 
 @dataclass(frozen=True)
 class Header:
-    """`tensors` in the order of the header; `end` is the file's length in bytes as the header says it."""
+    """`tensors` in the order of the header; the weights `begin` behind it, and `end` is the file's length in bytes as
+    the header says it."""
 
     tensors: tuple[TensorShape, ...]
+    begin: int
     end: int
 
     @property
@@ -79,14 +83,24 @@ def tensors(folder: Path) -> tuple[TensorShape, ...]:
 
     Raises IncompleteModel where a shard is missing or no weights are there, UnsafeFormat as `read` does.
     """
+    return tuple(tensor for file in weights(folder) for tensor in read(file).tensors)
+
+
+def weights(folder: Path) -> tuple[Path, ...]:
+    """The files that hold the weights of the model in `folder`, in the order of its shards.
+
+    Raises IncompleteModel where a shard is missing or no weights are there, UnsafeFormat where they are pickled.
+    """
     names = [path.name for path in folder.iterdir() if path.is_file()]
     index = selection.index_of(names)
-    weights = selection.choose(names, _object((folder / index).read_bytes()) or {} if index else None).weights
-    if not weights:
+    chosen = selection.choose(names, _object((folder / index).read_bytes()) or {} if index else None)
+    if chosen.weights_format == "pickle":
+        raise selection.pickle_refused(folder.name)
+    if not chosen.weights:
         raise IncompleteModel(
             f"{folder} has no weights in safetensors files.", "Name the folder that holds the *.safetensors files."
         )
-    return tuple(tensor for name in weights for tensor in read(folder / name).tensors)
+    return tuple(folder / name for name in chosen.weights)
 
 
 def length(start: bytes, name: str, size: int) -> int:
@@ -113,7 +127,7 @@ def parse(raw: bytes, name: str, size: int) -> Header:
         raise IncompleteModel(
             f"{printable(name)} is cut short: {size} bytes of {end}.", "Fetch or copy the file again."
         )
-    return Header(tuple(tensor for tensor, _ in found), end)
+    return Header(tuple(tensor for tensor, _ in found), 8 + len(raw), end)
 
 
 def _object(raw: bytes) -> dict[str, Any] | None:
@@ -129,7 +143,7 @@ def _shape(name: str, entry: Mapping[str, Any]) -> TensorShape:
     whole = all(isinstance(n, int) and n >= 0 for n in shape)
     if entry["dtype"] not in _BITS or not whole or len(shape) > _MAX_DIMENSIONS:
         raise ValueError(name)
-    return TensorShape(name, entry["dtype"], shape)
+    return TensorShape(name, entry["dtype"], shape, entry["data_offsets"][0])
 
 
 def _filled(found: list[tuple[TensorShape, list[int]]]) -> int:

@@ -18,7 +18,8 @@ Message = Mapping[str, str]  # {"role", "content"}
 
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are drawn. Temperature 0 is greedy and deterministic."""
+    """How tokens are drawn. Temperature 0 is greedy and deterministic. With a `json_schema` (JSON text) only a document
+    of that schema can be drawn; an engine that cannot hold a model to one raises UsageError."""
 
     max_tokens: int = 256
     temperature: float = 0.0
@@ -26,6 +27,7 @@ class Sampling:
     top_k: int = 40
     seed: int = 0
     stop: tuple[str, ...] = ()
+    json_schema: str = ""
 
 
 @dataclass(frozen=True)

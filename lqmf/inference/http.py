@@ -186,7 +186,12 @@ def _parameters(sampling: Sampling) -> dict[str, Any]:
         "top_p": sampling.top_p,
         "seed": sampling.seed,
     }
-    return {**parameters, "stop": list(sampling.stop)} if sampling.stop else parameters
+    if sampling.stop:
+        parameters["stop"] = list(sampling.stop)
+    if sampling.json_schema:
+        form = {"name": "answer", "strict": True, "schema": json.loads(sampling.json_schema)}
+        parameters["response_format"] = {"type": "json_schema", "json_schema": form}
+    return parameters
 
 
 def _text(choice: Mapping[str, Any]) -> str:

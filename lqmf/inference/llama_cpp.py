@@ -17,6 +17,7 @@ from lqmf.inference import chat_template, llama_library
 from lqmf.inference.engine import Message, Piece, Sampling
 from lqmf.inference.gguf_files import is_gguf, model_file
 from lqmf.inference.gguf_header import read_header, shards
+from lqmf.inference.json_grammar import grammar
 from lqmf.inference.llama_context import KV_TYPES, Context, ContextOptions, size_for
 from lqmf.inference.stream import TextStream
 
@@ -63,6 +64,7 @@ class LlamaCppEngine:
         self._lib = llama_library.load()
         self._options = self._checked_options(device, gpu_layers, threads, (k_type, v_type), batch)
         self.device = "gpu" if self._options.gpu else "cpu"
+        self.reason = f"on the {self.device.upper()}, in the types that the file has"
         self._load(path, gpu_layers)
         try:
             self._read_model(path, context)
@@ -225,11 +227,12 @@ class LlamaCppEngine:
 
     def _sampler(self, sampling: Sampling) -> Any:
         lib = self._lib
+        steps = [self._grammar(sampling.json_schema)] if sampling.json_schema else []
         chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
         if sampling.temperature <= 0:
-            steps = [lib.llama_sampler_init_greedy()]
+            steps.append(lib.llama_sampler_init_greedy())
         else:
-            steps = [
+            steps += [
                 lib.llama_sampler_init_top_k(sampling.top_k),
                 lib.llama_sampler_init_top_p(sampling.top_p, 1),
                 lib.llama_sampler_init_temp(sampling.temperature),
@@ -238,6 +241,13 @@ class LlamaCppEngine:
         for step in steps:
             lib.llama_sampler_chain_add(chain, step)
         return chain
+
+    def _grammar(self, schema: str) -> Any:
+        """The sampler that leaves only what may follow in a document of `schema`. Raises UsageError."""
+        made = self._lib.llama_sampler_init_grammar(self._vocab, grammar(schema).encode(), b"root")
+        if not made:
+            raise UsageError("This JSON schema cannot guide a model.", "Ask for a simpler form.")
+        return made
 
     def _piece(self, token: int) -> bytes:
         """The bytes that `token` adds to an answer, remembered: an answer repeats its tokens."""

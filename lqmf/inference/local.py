@@ -8,9 +8,11 @@ from lqmf.inference.engine import Engine
 
 
 class LocalEngine(Engine, Protocol):
-    """An engine that can be measured. `device` is where it runs: "cpu" or "gpu"."""
+    """An engine that can be measured. `device` is where it runs: "cpu" or "gpu"; `reason` says why so, and in which
+    precision."""
 
     device: str
+    reason: str
 
     def ends(self, token: int) -> bool:
         """Whether generation stops at `token`."""

@@ -28,10 +28,9 @@ def open_engine(path: Path, **options: Any) -> LocalEngine:
         if module.can_open(path):
             engine: LocalEngine = module.open_model(path, **options)
             return engine
-    what = "safetensors weights" if path.is_dir() and any(path.glob("*.safetensors")) else "nothing that it knows"
     raise NotBuilt(
-        f"This version runs GGUF files; {path.name} holds {what}.",
-        "Quantize to GGUF: lqmf quantize MODEL --method gguf",
+        f"GGUF files and folders with a config.json and *.safetensors can be run; {path.name} is neither.",
+        "lqmf test discover shows what there is.",
     )
 
 

@@ -1,4 +1,4 @@
-"""What must hold for any working model, whatever its quality. Knows an engine, samples and GGUF headers."""
+"""What must hold for any working model, whatever its quality. Knows an engine, samples and weights."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ from collections.abc import Sequence
 
 from lqmf.errors import UsageError
 from lqmf.inference.engine import Engine
-from lqmf.inference.gguf_header import GgufHeader
 from lqmf.inference.local import LocalEngine
 from lqmf.quality.samples import Sample, loops
-from lqmf.quality.weights import zeroed_tensors
+from lqmf.quality.weights import Weights, zeroed
 from lqmf.records import Check
 
 
-def weights_present(headers: Sequence[GgufHeader]) -> Check:
+def weights_present(weights: Weights) -> Check:
     """No weight matrix is zero throughout."""
-    empty = [name for header in headers for name in zeroed_tensors(header)]
+    empty = zeroed(weights.matrices)
     return Check("weights_present", not empty, f"all zero: {', '.join(empty[:4])}" if empty else "")
 
 

@@ -1,34 +1,71 @@
-"""Weights that cannot be right, found in the file without running it. Knows GGUF headers and bytes.
+"""What an artifact's files hold, told without running it: their size, the bits that a weight takes, and weights that
+cannot be right. Knows GGUF and safetensors headers, and bytes.
 
 A weight matrix that is zero throughout is one that a conversion or a quantizer lost: the model still loads and talks.
-The file is read, not mapped: mapped pages would count a second time where the memory of a loaded model is measured.
+Files are read, not mapped: mapped pages would count a second time where the memory of a loaded model is measured.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
-from lqmf.inference.gguf_header import GgufHeader, Tensor
+from lqmf.hub import safetensors_header
+from lqmf.inference import safetensors_folder
+from lqmf.inference.gguf_files import is_gguf, model_file, model_files
+from lqmf.inference.gguf_header import GgufHeader, bits_per_weight, read_header, shards
 
 _CHUNK = 1 << 20
 
 
-def zeroed_tensors(header: GgufHeader) -> list[str]:
-    """Names of the matrices (vectors such as biases may rightly be zero) that hold nothing but zero bytes.
+@dataclass(frozen=True)
+class Matrix:
+    """A weight matrix and where its bytes lie. Vectors such as biases may rightly be zero, so they are none."""
 
-    Reads each tensor up to its first other byte, so almost nothing of a sound file."""
-    with Path(header.path).open("rb", buffering=0) as file:
-        return [t.name for t in header.tensors if _is_matrix(t) and not _any_byte(file, header.data_offset, t)]
-
-
-def _is_matrix(tensor: Tensor) -> bool:
-    return len([n for n in tensor.shape if n > 1]) >= 2
+    name: str
+    file: Path
+    begin: int
+    size_bytes: int
 
 
-def _any_byte(file: FileIO, data_offset: int, tensor: Tensor) -> bool:
-    return any(chunk.strip(b"\0") for chunk in _chunks(file, data_offset + tensor.offset, tensor.size_bytes))
+@dataclass(frozen=True)
+class Weights:
+    """The weights of an artifact: `size_bytes` of the files, `bits_per_weight` over all tensors, norms included."""
+
+    size_bytes: int
+    bits_per_weight: float | None
+    matrices: tuple[Matrix, ...]
+
+
+def weights(path: Path) -> Weights:
+    """What lies at `path`, a GGUF file or a folder of GGUF or safetensors files. Raises NotFound, ModelError."""
+    if is_gguf(path) if path.is_file() else model_files(path):
+        headers = [read_header(shard) for shard in shards(model_file(path))]
+        matrices = tuple(matrix for header in headers for matrix in _of_gguf(header))
+        return Weights(sum(header.file_bytes for header in headers), bits_per_weight(headers), matrices)
+    found = safetensors_folder.matrices(path)
+    matrices = tuple(Matrix(tensor.name, file, begin, tensor.size_bytes) for tensor, file, begin in found)
+    size = sum(file.stat().st_size for file in safetensors_header.weights(path))
+    return Weights(size, safetensors_folder.stored(path).bits_per_weight, matrices)
+
+
+def _of_gguf(header: GgufHeader) -> Iterator[Matrix]:
+    for tensor in header.tensors:
+        if len([n for n in tensor.shape if n > 1]) >= 2:
+            yield Matrix(tensor.name, Path(header.path), header.data_offset + tensor.offset, tensor.size_bytes)
+
+
+def zeroed(matrices: Iterable[Matrix]) -> list[str]:
+    """Names of the matrices that hold nothing but zero bytes. Reads each up to its first other byte, so almost nothing
+    of sound files."""
+    empty = []
+    for matrix in matrices:
+        with matrix.file.open("rb", buffering=0) as file:
+            if not any(chunk.strip(b"\0") for chunk in _chunks(file, matrix.begin, matrix.size_bytes)):
+                empty.append(matrix.name)
+    return empty
 
 
 def _chunks(file: FileIO, start: int, size: int) -> Iterator[bytes]:

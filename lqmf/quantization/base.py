@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from lqmf.events import Emit
 from lqmf.fit.needs import Needs
+from lqmf.quantization.parameters import Parameter
 from lqmf.records import Estimate, Hardware, ModelInfo, QuantizationPlan, Verdict
 
 
@@ -42,9 +43,9 @@ class Source:
 
 @dataclass(frozen=True)
 class Built:
-    """What `quantize` left in the output folder. `files` are relative to it; `base` is a source GGUF that was made on
-    the way and lies outside it (for measuring against), or None. `versions` names the tools used; `imatrix` and
-    `tensors` are the manifest's."""
+    """What `quantize` left in the output folder. `files` are relative to it; `base` is what to measure against: a GGUF
+    of the source that was made on the way and lies outside it, the source's own folder, or None. `versions` names the
+    tools used; `imatrix`, `calibration` and `tensors` are the manifest's."""
 
     files: tuple[str, ...]
     versions: Mapping[str, str]
@@ -52,16 +53,19 @@ class Built:
     notes: tuple[str, ...] = ()
     imatrix: Mapping[str, Any] | None = None
     tensors: Mapping[str, str] = field(default_factory=dict)
+    calibration: Mapping[str, Any] | None = None
 
 
 class Backend(Protocol):
-    """One quantization method. `name` is what the user types; `types` is in order of recommendation by bits."""
+    """One quantization method. `name` is what the user types; `types` is in order of recommendation by bits. Where a
+    type is no more than its bits, its name is "4bit", and a plan leaves it out."""
 
     name: str
     title: str
     output_format: str  # "gguf" or "safetensors"
     streams: bool  # whether it begins before all weights are there
     types: Mapping[str, QuantType]
+    parameters: Mapping[str, Parameter]  # its own settings, which a plan's `parameters` hold
 
     def available(self) -> Verdict:
         """Whether what this backend needs is installed; a no names the exact install command."""

@@ -21,6 +21,7 @@ TABLES: Mapping[str, str | None] = {
     "measurements": None,
     "turns": None,
     "predictions": None,
+    "llm_calls": None,
 }
 
 

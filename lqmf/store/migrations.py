@@ -99,6 +99,14 @@ def _predictions(db: Database) -> None:
     db["predictions"].create_index(["quantity"])
 
 
+def _llm_calls(db: Database) -> None:
+    _numbered(
+        db, "llm_calls", at=float, day=str, provider=str, model=str, purpose=str, outcome=str, seconds=float,
+        input_tokens=int, output_tokens=int, characters=int, cost=float, prompt=str,
+    )  # fmt: skip
+    db["llm_calls"].create_index(["day"])
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration("The tables that every record goes to.", _tables),
     Migration("`show` and `stats` ask for one job's events, one artifact's measurements: a scan grew slow.", _indexes),
@@ -108,6 +116,7 @@ MIGRATIONS: tuple[Migration, ...] = (
         _measures,
     ),
     Migration("What was predicted stands beside what was measured, so that later predictions learn.", _predictions),
+    Migration("Calls to providers are kept: what they took counts against the day's budget.", _llm_calls),
 )
 
 

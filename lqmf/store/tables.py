@@ -58,6 +58,12 @@ COLUMNS: Mapping[str, Mapping[str, Kind]] = {
         integer="id",
         real="at predicted uncorrected measured",
     ),
+    "llm_calls": _columns(
+        text="day provider model purpose outcome",
+        integer="id input_tokens output_tokens characters",
+        real="at seconds cost",
+        json="prompt",
+    ),
 }
 
 

@@ -115,7 +115,7 @@ def _chosen(question: Question, wording: Wording, text: str) -> Reply:
         return Reply("value", _NO.match(text) is None)
     if _YES.match(text) and question.default is not None:
         return Reply("value", question.default)
-    if question.options:
+    if question.options and question.id != "model":  # models that are offered are only suggestions
         return _unlisted(question, wording)
     return _free(question, wording, text)
 

@@ -20,7 +20,7 @@ from lqmf.understanding.sentence import Sentence, understand
 from lqmf.understanding.slots import contradictions, revise
 from lqmf.understanding.state import Dialogue
 
-__all__ = ["Dialogue", "parse_dialogue", "step", "with_artifact"]
+__all__ = ["Dialogue", "parse_dialogue", "step", "with_artifact", "with_decision"]
 
 
 def step(state: Dialogue, line: str) -> tuple[Dialogue, Decision]:
@@ -71,6 +71,11 @@ def _background(state: Dialogue, decision: Decision) -> Mapping[str, Any]:
     if decision.intent != "preflight" or request is None or request.slots.get("model") != decision.slots.get("model"):
         return {}
     return {**state.background, **request.slots, **decision.slots}
+
+
+def with_decision(state: Dialogue, decision: Decision) -> Dialogue:
+    """The state after a line that no rule read turned out to mean this."""
+    return _after(state, decision)
 
 
 def with_artifact(state: Dialogue, name: str) -> Dialogue:

@@ -537,11 +537,19 @@ def extract(plain: str) -> Slots:
         "parallel": chats,
         "cpu_fallback": fallback,
         "priority": _priority(plain),
+        "purpose": "finetune" if _PURPOSE.search(plain) else None,
         "format": _format(plain, method),
         "device": _device(rest),
         "status": status(plain),
     }
     return {key: value for key, value in slots.items() if value is not None} | sizes
+
+
+_PURPOSE = Pattern(
+    r"\bfor (?:later |some |my |a |the )*(?:q?lora|fine[ -]?tuning|training|adapters?)\b"
+    r"|\b(?:so that|because|as) (?:i|we) (?:can|want to|will|may)(?: later)? (?:fine[ -]?tune|train)\b"
+    r"|\bto (?:fine[ -]?tune|train) (?:on|it|on it|later|adapters?)\b"
+)
 
 
 def _format(plain: str, method: str | None) -> str | None:

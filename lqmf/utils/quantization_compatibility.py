@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from lqmf.fit.geometry import text_part
 from lqmf.hub.safetensors_header import TensorShape, tensors
@@ -20,8 +21,14 @@ from lqmf.quantization.gguf.prequantized import quantized
 from lqmf.records import Hardware, ModelInfo, Verdict
 from lqmf.units import file_size
 
-TITLES = {"gptq": "GPTQ", "bnb": "bitsandbytes"}  # methods that are no backend here yet
-ENCODERS = ("ForMaskedLM", "ForSequenceClassification", "ForTokenClassification", "EncoderModel", "BertModel")
+ENCODERS = ("ForMaskedLM", "ForSequenceClassification", "ForTokenClassification", "EncoderModel")  # ends of names
+ENCODER_TYPES = frozenset((
+    "albert", "bert", "camembert", "convbert", "deberta", "deberta-v2", "distilbert", "electra", "ernie", "eurobert",
+    "flaubert", "funnel", "ibert", "longformer", "megatron-bert", "mobilebert", "modernbert", "mpnet", "nomic_bert",
+    "nystromformer", "roberta", "roberta-prelayernorm", "roformer", "squeezebert", "xlm", "xlm-roberta",
+    "xlm-roberta-xl", "xlnet", "xmod", "yoso",
+))  # fmt: skip
+WRITERS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
 
 # What llama.cpp takes for a matrix whose rows a block of 256 does not divide, with bits a weight before and after
 # (`tensor_type_fallback` in its src/llama-quant.cpp); by the beginning of the type's name, longer ones first.
@@ -31,6 +38,7 @@ FALLBACKS: Mapping[str, tuple[str, float, float]] = {
     "Q4_K": ("Q5_0", 4.5, 5.5), "Q5_K": ("Q5_1", 5.5, 6.0), "Q6_K": ("Q8_0", 6.5625, 8.5),
 }  # fmt: skip
 BLOCK = 256
+ANSWERS = ("yes", "but", "no")
 _NOT_TEXT = re.compile(r"vision|visual|audio|multi_?modal|mm_projector|conv|embed_positions|wpe")  # left as they are
 
 
@@ -51,14 +59,26 @@ def compatibility(
     type: str | None = None,
     skeleton: Path | None = None,
 ) -> tuple[Row, ...]:
-    """Every method's answer, those that are installed first. `type` is asked about where it is the method's own;
+    """Every method's answer, a yes before a but before a no. `type` is asked about where it is the method's own;
     `skeleton` is a folder with the headers of the weights, whose contents may be holes. Raises LqmfError for it."""
     shapes = tensors(skeleton) if skeleton else ()
-    rows = [Row(name, each.title, _verdict(each, info, hardware, type, shapes)) for name, each in backends.items()]
-    for method in TITLES.keys() - backends.keys():
-        reason = f"This version cannot quantize with {TITLES[method]} yet."
-        rows.append(Row(method, TITLES[method], Verdict("no", reason, "Take gguf: `--method gguf`.")))
-    return tuple(sorted(rows, key=lambda row: (row.method not in backends, row.method)))
+    found = [Row(name, each.title, _verdict(each, info, hardware, type, shapes)) for name, each in backends.items()]
+    rows = [_with_who_can(row, found) for row in found]
+    return tuple(sorted(rows, key=lambda row: (ANSWERS.index(row.verdict.answer), row.method)))
+
+
+def _with_who_can(row: Row, rows: Sequence[Row]) -> Row:
+    """A no says which methods could do it instead, where its remedy does not say it already."""
+    able = [
+        each.method
+        for each in rows
+        if each.verdict.answer != "no" and f"--method {each.method}" not in row.verdict.remedy
+    ]
+    if row.verdict.answer != "no" or not able:
+        return row
+    ways = " or ".join(f"`--method {method}`" for method in able)
+    remedy = f"{row.verdict.remedy} It can be done by {ways}.".strip()
+    return replace(row, verdict=replace(row.verdict, remedy=remedy))
 
 
 def _verdict(
@@ -81,7 +101,7 @@ def _verdict(
 def traits(info: ModelInfo) -> tuple[str, ...]:
     """What kind of model the configuration describes, in words."""
     config, inner = info.config, text_part(info.config)
-    found = ["encoder-decoder" if config.get("is_encoder_decoder") else "encoder" if _encodes(info) else "decoder"]
+    found: list[str] = [kind(info)]
     if is_mixture(config):
         experts = inner.get("num_local_experts") or inner.get("n_routed_experts") or inner.get("num_experts")
         used = inner.get("num_experts_per_tok") or inner.get("experts_per_token") or inner.get("num_experts_per_token")
@@ -93,8 +113,13 @@ def traits(info: ModelInfo) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _encodes(info: ModelInfo) -> bool:
-    return bool(info.architecture) and str(info.architecture).endswith(ENCODERS)
+def kind(info: ModelInfo) -> Literal["decoder", "encoder", "encoder-decoder"]:
+    """A decoder continues text, an encoder reads it, an encoder-decoder answers one text with another; by the names of
+    the architecture and of the model type."""
+    name = str(info.architecture or "")
+    if name.endswith(ENCODERS) or (info.model_type in ENCODER_TYPES and not name.endswith(WRITERS)):
+        return "encoder"
+    return "encoder-decoder" if info.config.get("is_encoder_decoder") else "decoder"
 
 
 def fallback(info: ModelInfo, type: str, shapes: Sequence[TensorShape]) -> str | None:

@@ -98,6 +98,19 @@ def test_figures_that_cannot_be_compared_have_no_better_side(changes, silent, te
     assert telling in " ".join(document["notes"])
 
 
+def test_different_engines_are_told_of_and_still_compared():
+    """A GGUF on llama.cpp beside a GPTQ on transformers: which is faster here is what one wants to know."""
+    faster = receipt(
+        tokens_per_second={"prompt": 50.0, "generation": 40.0},
+        measured_on={"cpu": "A", "gpu": None, "engine": "transformers 5"},
+    )
+    document, rows = compare(artifact("gguf", 100, receipt()), artifact("gptq", 200, faster))
+    assert rows["tokens_per_second_prompt"]["best"] == [0]
+    assert rows["tokens_per_second_generation"]["best"] == [1]
+    assert len(document["notes"]) == 1
+    assert "engines" in document["notes"][0]
+
+
 def test_divergences_from_different_sources_are_not_compared():
     lower = receipt(kl_divergence={"mean": 0.001, "standard_error": 0, "p99": 0})
     document, rows = compare(artifact("a", 100, receipt()), artifact("b", 100, lower, model="org/other"))

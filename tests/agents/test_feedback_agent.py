@@ -22,6 +22,7 @@ from lqmf.errors import (
     NotBuilt,
     NotFound,
     OutOfMemory,
+    RemoteCodeRefused,
     UnsupportedModel,
     WorkerDied,
 )
@@ -121,7 +122,9 @@ def test_a_quick_test_shares_out_its_time_and_a_comprehensive_one_has_no_limit()
     assert probe["budget_seconds"] is divergence["budget_seconds"] is divergence["max_windows"] is None
 
 
-@pytest.mark.parametrize("error", [WorkerDied("killed"), OutOfMemory("no room"), UnsupportedModel("new")])
+@pytest.mark.parametrize(
+    "error", [WorkerDied("killed"), OutOfMemory("no room"), UnsupportedModel("new"), RemoteCodeRefused("its own code")]
+)
 def test_an_artifact_that_does_not_run_gets_a_receipt_that_says_so(error):
     heard: list[Event] = []
     script = Scripted(probe=error)
@@ -170,9 +173,10 @@ def test_a_cancelled_test_is_no_receipt(kind):
         run_test(Scripted(**answers).run)
 
 
-def test_what_no_engine_runs_is_told_instead_of_measured():
+def test_what_no_engine_runs_is_told_instead_of_measured(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
     with pytest.raises(NotBuilt):
-        run_test(LocalRunner().run, artifact=Artifact("demo", str(DEMO), "bnb", 4, "nf4", 1, 1, 1.0), log="/dev/null")
+        run_test(LocalRunner().run, artifact=Artifact("a", str(tmp_path), "bnb", 4, "nf4", 1, 1, 1.0), log="/dev/null")
 
 
 @pytest.mark.parametrize(("job_seconds", "budget"), [(0, 120), (600, 120), (3600, 720)])

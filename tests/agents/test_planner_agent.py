@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from lqmf.agents.planner_agent import GIB, PlannerAgent, Request, artifact_name
-from lqmf.errors import DoesNotFit, NotBuilt, UsageError
+from lqmf.errors import DoesNotFit, UsageError
 from lqmf.quantization.gguf.types import TYPES
 from lqmf.quantization.registry import backends
 from lqmf.records import Gpu, Hardware, ModelInfo, ModelRef, RemoteFile
@@ -150,36 +150,10 @@ def test_no_question_is_asked_twice():
     assert len(ids) == len(set(ids))
 
 
-@pytest.mark.parametrize(
-    ("slots", "says"),
-    [
-        ({"method": "gptq"}, "GPTQ"),
-        ({"type": "nf4"}, "bitsandbytes"),
-        ({"format": "safetensors"}, "safetensors"),
-    ],
-)
-def test_what_this_version_cannot_do_is_said_plainly(slots, says):
-    with pytest.raises(NotBuilt, match=says) as caught:
-        planner().next_question(request(**slots))
-    assert caught.value.remedy
-
-
 def test_bits_that_no_type_has_name_those_there_are():
     with pytest.raises(UsageError) as caught:
         planner().next_question(request(bits=7))
     assert "8" in caught.value.message + caught.value.remedy
-
-
-def test_an_adviser_may_choose_among_the_options_and_nothing_else():
-    class Says:
-        def __init__(self, value):
-            self.value = value
-
-        def recommend(self, question, facts):
-            return self.value
-
-    assert planner(adviser=Says("Q4_0")).next_question(request(bits=4)).default == "Q4_0"
-    assert planner(adviser=Says("Q9_Z")).next_question(request(bits=4)).default == "Q4_K_M"
 
 
 def test_after_a_full_gpu_the_same_plan_runs_on_the_cpu():

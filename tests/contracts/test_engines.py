@@ -11,16 +11,22 @@ from lqmf.errors import UsageError
 from lqmf.inference.engine import Sampling
 from lqmf.inference.http import HttpEngine
 from lqmf.inference.llama_cpp import LlamaCppEngine
-from tests.fixtures_gguf import demo_gguf
+from lqmf.inference.transformers_engine import TransformersEngine
+from tests.fixtures_gguf import DEMO, demo_gguf
 from tests.inference.openai_server import serving
 
 PROMPT = "The PostgreSQL server"
 GREEDY = Sampling(max_tokens=24)
 
 
-@pytest.fixture(scope="module", params=["llama.cpp", "http"])
-def engine(request) -> Iterator[LlamaCppEngine | HttpEngine]:
-    with LlamaCppEngine(demo_gguf("Q4_K_M")) as local:
+@pytest.fixture(scope="module", params=["llama.cpp", "http", "transformers"])
+def engine(request) -> Iterator[LlamaCppEngine | HttpEngine | TransformersEngine]:
+    """Each runs the demo model as it is: in F16, or in float32 from its own safetensors."""
+    if request.param == "transformers":
+        with TransformersEngine(DEMO) as local:
+            yield local
+        return
+    with LlamaCppEngine(demo_gguf("F16")) as local:
         if request.param == "llama.cpp":
             yield local
         else:
@@ -30,7 +36,7 @@ def engine(request) -> Iterator[LlamaCppEngine | HttpEngine]:
 
 @pytest.fixture(scope="module")
 def reference() -> str:
-    with LlamaCppEngine(demo_gguf("Q4_K_M")) as local:
+    with LlamaCppEngine(demo_gguf("F16")) as local:
         return said(local, PROMPT, GREEDY)
 
 
@@ -108,7 +114,8 @@ def test_logits_are_a_row_of_floats_a_position_or_are_refused(engine):
 
 
 def test_closing_twice_is_closing_once():
-    with LlamaCppEngine(demo_gguf("Q4_K_M")) as local:
+    with LlamaCppEngine(demo_gguf("F16")) as local, TransformersEngine(DEMO) as other:
         local.close()
+        other.close()
     with HttpEngine("http://localhost:1", "x") as remote:
         remote.close()

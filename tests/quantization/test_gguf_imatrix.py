@@ -14,9 +14,9 @@ import pytest
 
 from lqmf.errors import ModelError, UsageError
 from lqmf.events import Event, Notice, Progress
+from lqmf.quantization.calibration.text import of_file, windows
 from lqmf.quantization.gguf import imatrix, imatrix_file
 from lqmf.quantization.gguf.activations import Watched
-from lqmf.quantization.gguf.calibration_text import of_file, windows
 from lqmf.quantization.gguf.convergence import Halves
 from lqmf.quantization.gguf.imatrix import Settings
 from lqmf.quantization.gguf.imatrix_file import Entry, Imatrix

@@ -21,8 +21,9 @@ import pytest
 
 from lqmf.errors import Offline, UsageError
 from lqmf.inference.llama_cpp import LlamaCppEngine
-from lqmf.quantization.gguf import calibration_hub
-from lqmf.quantization.gguf.calibration_text import built_in, check_calibration, of_file, windows
+from lqmf.quantization.calibration import hub as calibration_hub
+from lqmf.quantization.calibration.text import built_in, of_file, windows
+from lqmf.quantization.gguf.vet import check_calibration
 from tests.fixtures_gguf import demo_gguf
 
 TEXTS = Path(str(resources.files("lqmf").joinpath("assets/text")))
@@ -161,7 +162,8 @@ def test_a_dataset_is_checked_by_its_form_alone() -> None:
 
 def test_nothing_heavy_is_imported_for_the_check() -> None:
     code = (
-        "import sys; from lqmf.quantization.gguf import calibration_text, imatrix; calibration_text.built_in()\n"
+        "import sys; from lqmf.quantization.calibration import text; from lqmf.quantization.gguf import imatrix\n"
+        "text.built_in()\n"
         "print([m for m in ('torch', 'transformers', 'llama_cpp', 'numpy', 'huggingface_hub') if m in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
@@ -218,7 +220,7 @@ def far_end() -> Iterator[str]:
 def test_a_dataset_of_the_hub_is_read_through_the_real_client(far_end: str, tmp_path: Path) -> None:
     """The split's file and the column are found; a wrong column, split or name is said, with what there is."""
     code = (
-        "import sys; from lqmf.errors import LqmfError; from lqmf.quantization.gguf.calibration_hub import fetch\n"
+        "import sys; from lqmf.errors import LqmfError; from lqmf.quantization.calibration.hub import fetch\n"
         "for said in sys.argv[1:]:\n"
         "    try: text = fetch(said); print(text.name, text.domains[0].text[:12] or text.domains[0].dialogues[0])\n"
         "    except LqmfError as error: print(error.code, error.message, error.remedy)\n"

@@ -16,7 +16,7 @@ from lqmf.quantization.gguf import types
 from lqmf.quantization.gguf.prequantized import frozen, unreadable
 from lqmf.quantization.registry import backends
 from lqmf.records import Hardware, ModelInfo, ModelRef, Verdict
-from lqmf.utils.quantization_compatibility import FALLBACKS, Row, compatibility, fallback, traits
+from lqmf.utils.quantization_compatibility import FALLBACKS, Row, compatibility, fallback, kind, traits
 from tests.inference.gguf_writer import gguf, tensor
 from tests.quantization.test_gguf_metadata import dry_run
 
@@ -85,6 +85,20 @@ def test_a_backend_that_is_not_installed_says_so_before_the_model_is_looked_at()
 
     (row,) = (r for r in compatibility({"gguf": Absent()}, model(has_tokenizer=False), HARDWARE) if r.method == "gguf")
     assert row.verdict == Verdict("no", "It is not installed.", "Run `pip install it`.")
+
+
+def test_a_no_names_the_method_that_can() -> None:
+    class Able(type(backends()["gguf"])):  # type: ignore[misc]
+        name, title = "bnb", "bitsandbytes"
+
+        def check(self, model: ModelInfo, hardware: Hardware, type: str | None = None) -> Verdict:
+            return Verdict("yes", "It can.")
+
+    both = {"gguf": backends()["gguf"], "bnb": Able()}
+    table = {row.method: row.verdict for row in compatibility(both, model(has_tokenizer=False), HARDWARE)}
+    assert table["gguf"].answer == "no"
+    assert table["gguf"].remedy.endswith("It can be done by `--method bnb`.")
+    assert table["bnb"].remedy == ""
 
 
 # ---------------------------------------------------------------- weights that are quantized already
@@ -217,6 +231,27 @@ def test_the_larger_types_are_those_that_llama_cpp_itself_takes(type: str, tmp_p
 def test_a_model_is_described_in_words(config: dict[str, Any], says: tuple[str, ...]) -> None:
     architecture = config.get("architectures", ["LlamaForCausalLM"])[0]
     assert traits(model(config, architecture=architecture)) == says
+
+
+@pytest.mark.parametrize(
+    ("architecture", "model_type", "said"),
+    [
+        ("GPT2LMHeadModel", "gpt2", "decoder"),
+        ("LlamaForCausalLM", "llama", "decoder"),
+        ("RobertaModel", "roberta", "encoder"),
+        ("BertModel", "bert", "encoder"),
+        ("BertLMHeadModel", "bert", "decoder"),
+        ("RobertaForCausalLM", "roberta", "decoder"),
+        ("ModernBertForMaskedLM", "modernbert", "encoder"),
+        ("T5EncoderModel", "t5", "encoder"),
+        ("T5ForConditionalGeneration", "t5", "encoder-decoder"),
+        ("BlenderbotForConditionalGeneration", "blenderbot", "encoder-decoder"),
+        ("Gemma3ForConditionalGeneration", "gemma3", "decoder"),
+    ],
+)
+def test_every_kind_of_model_is_told_by_its_names(architecture: str, model_type: str, said: str) -> None:
+    two = {"is_encoder_decoder": True} if model_type in ("t5", "blenderbot") else {}
+    assert kind(model(two, architecture=architecture, model_type=model_type)) == said
 
 
 def test_experts_that_are_mxfp4_already_stay_so() -> None:

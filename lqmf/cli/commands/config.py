@@ -107,11 +107,14 @@ def _in_words(error: SettingsError, key: str, value: str) -> SettingsError:
     """What is wrong with a value just given, by its own name: no file is to be corrected, for nothing was written."""
     from pydantic import ValidationError
 
+    from lqmf.settings import why
+
     cause = error.__cause__
     if not isinstance(cause, ValidationError):
         return error
     first = cause.errors()[0]
     if str(first["loc"][0]).lower() != key:
         return error
-    why = first["msg"][:1].lower() + first["msg"][1:]
-    return SettingsError(f"{value} is no value for {key}: {why}.", f"Type `config set {key}` with such a value.")
+    said = why(first["msg"])
+    reason = said[:1].lower() + said[1:]
+    return SettingsError(f"{value} is no value for {key}: {reason}.", f"Type `config set {key}` with such a value.")

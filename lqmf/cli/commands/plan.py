@@ -9,7 +9,10 @@ from lqmf.cli.command import Ask, Command
 from lqmf.records import Decision, Outcome, to_json
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from lqmf.app import App
+    from lqmf.planning import Planned
 
 COMMAND = Command(
     "plan",
@@ -38,6 +41,8 @@ def cli(
     keep: options.KeepTypes = None,
     discard_source: options.DiscardSource = None,
     adapter: options.Adapter = None,
+    settings: options.Settings = None,
+    purpose: options.Purpose = None,
     cpu_fallback: options.Fallback = None,
 ) -> Decision:
     """Show the plan for MODEL: every choice with its reason, sizes and memory. Nothing is asked, no weights fetched.
@@ -61,6 +66,8 @@ def cli(
         keep=keep or None,
         discard_source=discard_source or None,
         adapter=adapter,
+        parameters=options.settings(settings),
+        purpose=purpose,
         cpu_fallback=cpu_fallback,
     )
 
@@ -69,28 +76,48 @@ async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
     """The plan, with everything open at its recommended value, and what else there is to choose; where no model was
     named, what size of model fits."""
     if not decision.slots.get("model"):
-        return await _sizes(app, decision)
+        return await _sizes(app, decision, ask)
     from rich.console import Group
 
     from lqmf.cli.ask import never_asking
-    from lqmf.cli.views.fit import answer_view, fit_view
-    from lqmf.cli.views.plans import plan_view
 
-    planned = await app.pipeline.plan(decision, never_asking(ask))
+    model = str(decision.slots["model"])
+    by_rules: list[Planned] = []
+
+    def announce(one: Planned) -> None:
+        """The rules' plan is shown at once; what is advised then comes with the outcome."""
+        if one.request.advice is None:
+            by_rules.append(one)
+            ask.show(Group(*_views(model, one)))
+
+    planned = await app.pipeline.plan(decision, never_asking(ask), announce)
     plans = [to_json(one.plan) for one in planned]
     solution = planned[0].solution
     data = {"status": "planned", "plan": plans[0], "plans": plans, "fits": solution.recommended is not None}
     data["ways_out"] = list(solution.ways_out)
-    views = []
-    for one in planned:
-        views.append(answer_view(str(decision.slots["model"]), one.solution))
-        if one.solution.recommended is not None:
-            views.append(plan_view(one.plan))
+    if (advice := planned[0].request.advice) is not None:
+        data["advice"] = to_json(advice)
+    shown = by_rules[0] if by_rules else None
+    return Outcome(data, Group(*(view for one in planned for view in _views(model, one, shown))))
+
+
+def _views(model: str, one: Planned, shown: Planned | None = None) -> list[RenderableType]:
+    """The plan and what else there is to choose; of what is `shown` already only what was advised."""
+    from lqmf.cli.views.advice import advice_view
+    from lqmf.cli.views.fit import answer_view, fit_view
+    from lqmf.cli.views.plans import plan_view
+
+    views = [] if shown else [answer_view(model, one.solution)]
+    if one.request.advice is not None:
+        views.append(advice_view(one.request.advice))
+    if shown is None or shown.plan.choices != one.plan.choices:
+        views += [plan_view(one.plan)] if one.solution.recommended is not None else []
         views.append(fit_view(one.solution, beside_plan=True))
-    return Outcome(data, Group(*views))
+    return views
 
 
-async def _sizes(app: App, decision: Decision) -> Outcome:
+async def _sizes(app: App, decision: Decision, ask: Ask) -> Outcome:
+    from lqmf.cli.views.advice import suggestions_view
     from lqmf.cli.views.fit import sizes_view
 
     found = await app.pipeline.classes(decision)
@@ -104,4 +131,9 @@ async def _sizes(app: App, decision: Decision) -> Outcome:
         }
         for size, solution in found.items()
     ]
-    return Outcome({"status": "sizes", "sizes": sizes}, sizes_view(found))
+    data, view = {"status": "sizes", "sizes": sizes}, sizes_view(found)
+    if app.adviser is None:
+        return Outcome(data, view)
+    ask.show(view)
+    named = await app.pipeline.suggestions(decision)
+    return Outcome({**data, "suggestions": to_json(named)}, suggestions_view(named) if named else None)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from lqmf.app import App
     from lqmf.pipeline import Quantized
     from lqmf.planning import Planned
-    from lqmf.records import Artifact
+    from lqmf.records import Advice, Artifact, Choice
 
 COMMAND = Command(
     "quantize",
@@ -48,6 +48,8 @@ def cli(
     keep: options.KeepTypes = None,
     discard_source: options.DiscardSource = None,
     adapter: options.Adapter = None,
+    settings: options.Settings = None,
+    purpose: options.Purpose = None,
     cpu_fallback: options.Fallback = None,
     keep_16bit: options.Keep = None,
     test: options.Test = None,
@@ -73,6 +75,8 @@ def cli(
         keep=keep or None,
         discard_source=discard_source or None,
         adapter=adapter,
+        parameters=options.settings(settings),
+        purpose=purpose,
         cpu_fallback=cpu_fallback,
         keep_16bit=keep_16bit,
         test=test,
@@ -81,12 +85,28 @@ def cli(
 
 async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
     """Plan, show the plan, carry it out, show what came of it."""
-    from lqmf.cli.views.plans import plan_view
+    return outcome(await app.pipeline.quantize(decision, ask, Announcing(ask)))
 
-    def announce(planned: Planned) -> None:
-        ask.show(plan_view(planned.plan))
 
-    return outcome(await app.pipeline.quantize(decision, ask, announce))
+class Announcing:
+    """Shows a plan, and what was advised of it, each when it is new."""
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+        self._choices: tuple[Choice, ...] = ()
+        self._advice: Advice | None = None
+
+    def __call__(self, planned: Planned) -> None:
+        """Show what of `planned` was not shown before."""
+        from lqmf.cli.views.advice import advice_view
+        from lqmf.cli.views.plans import plan_view
+
+        advice = planned.request.advice
+        if advice is not None and advice != self._advice:
+            self._ask.show(advice_view(advice))
+        if planned.plan.choices != self._choices:
+            self._ask.show(plan_view(planned.plan))
+        self._choices, self._advice = planned.plan.choices, advice
 
 
 def outcome(made: Quantized) -> Outcome:

@@ -9,11 +9,11 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from lqmf.cli.render import clean
 from lqmf.cli.views.messages import Unfolded, done_view, error_view, notice_view
 from lqmf.cli.views.receipts import receipt_view
 from lqmf.cli.views.tables import facts, small, table, when
 from lqmf.records import Artifact
+from lqmf.terminal import clean
 from lqmf.units import file_size
 
 

@@ -9,10 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from lqmf.cli.checkup import Check
-from lqmf.cli.render import clean
 from lqmf.cli.views.messages import done_view, error_view
 from lqmf.cli.views.tables import table
 from lqmf.fit.calibration import Calibration, Rates
+from lqmf.terminal import clean
 
 MARKS = {"ok": ("✓", "green"), "note": ("·", "dim"), "warning": ("!", "yellow"), "missing": ("✗", "bold red")}
 

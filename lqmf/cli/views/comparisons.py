@@ -8,9 +8,9 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from lqmf.cli.render import clean
 from lqmf.cli.views.messages import notice_view
 from lqmf.cli.views.tables import NONE, milliseconds, percent, small, table
+from lqmf.terminal import clean
 from lqmf.units import duration, file_size, memory_size
 
 MARK = " ★"

@@ -9,12 +9,12 @@ from rich.cells import cell_len
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 
-from lqmf.cli.render import clean
 from lqmf.cli.views.messages import done_view, error_view, marked_view, notice_view
 from lqmf.cli.views.tables import NONE, Narrowing, cell, small, table
 from lqmf.fit import words
 from lqmf.fit.quality import CLEAR, LITTLE
 from lqmf.records import Candidate
+from lqmf.terminal import clean
 from lqmf.units import GIB, file_size, memory_size
 
 if TYPE_CHECKING:

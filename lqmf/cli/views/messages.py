@@ -8,7 +8,7 @@ from rich.segment import ControlType, Segment
 from rich.table import Table
 from rich.text import Text
 
-from lqmf.cli.render import clean
+from lqmf.terminal import clean
 
 UNFOLDED = 10_000  # columns
 

@@ -8,10 +8,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lqmf.cli.render import clean
 from lqmf.cli.views.fit import fit_view
 from lqmf.cli.views.messages import Unfolded, done_view, error_view
 from lqmf.preflight import Preflight
+from lqmf.terminal import clean
 
 MARKS = {"yes": ("✓", "green"), "no": ("✗", "bold red"), "but": ("!", "yellow"), "unknown": ("?", "yellow")}
 

@@ -12,10 +12,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from lqmf.cli.render import clean
 from lqmf.cli.views.tables import NONE, cell, milliseconds, percent, small
 from lqmf.fit import predictions
 from lqmf.records import Artifact
+from lqmf.terminal import clean
 from lqmf.units import duration, file_size, memory_size
 
 Receipt = Mapping[str, Any]

@@ -9,11 +9,11 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from lqmf.cli.render import clean
 from lqmf.cli.views.messages import Copied, notice_view
 from lqmf.cli.views.receipts import receipt_view
 from lqmf.cli.views.tables import Narrowing, cell, facts, small, table, when
 from lqmf.records import Artifact, from_json
+from lqmf.terminal import clean
 from lqmf.units import duration, file_size
 
 Record = Mapping[str, Any]

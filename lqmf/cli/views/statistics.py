@@ -10,13 +10,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lqmf.cli.render import clean
 from lqmf.cli.views.messages import notice_view
 from lqmf.cli.views.records import STYLES
 from lqmf.cli.views.tables import NONE, Narrowing, bar, cell, facts, percent, small, table
 from lqmf.fit.corrections import LEAST
 from lqmf.fit.predictions import LABELS
 from lqmf.fit.predictions import percent as error_text
+from lqmf.terminal import clean
 from lqmf.units import duration, file_size
 
 

@@ -10,7 +10,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from lqmf.cli.render import clean
+from lqmf.terminal import clean
 
 NONE = "-"
 

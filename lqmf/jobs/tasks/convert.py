@@ -1,4 +1,8 @@
-"""The worker's side of making a GGUF of a model's source to measure against. Knows nothing of measuring."""
+"""The worker's side of making what an artifact is measured against: its source, as the artifact's engine can run it.
+
+That is a GGUF of it for a GGUF; the source's own folder for an artifact that transformers runs. Knows nothing of
+measuring.
+"""
 
 from __future__ import annotations
 
@@ -14,4 +18,6 @@ def run(task: Task, emit: Emit) -> dict[str, Any]:
     """`params`: {"plan" (of what is to be measured), "source", "work"}; gives {"base": path}. Raises LqmfError."""
     plan = from_json(QuantizationPlan, task.params["plan"])
     source, work = Path(task.params["source"]), Path(task.params["work"])
+    if plan.format == "safetensors":
+        return {"base": str(source)}
     return {"base": str(GgufBackend().base(plan, source, work, emit))}

@@ -7,7 +7,6 @@ source; that is the task `divergence`, in a process of its own, so that this one
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -16,8 +15,6 @@ from typing import Any
 from lqmf.errors import MeasurementError
 from lqmf.events import Emit
 from lqmf.inference.engine import Engine, Sampling
-from lqmf.inference.gguf_files import model_file
-from lqmf.inference.gguf_header import GgufHeader, bits_per_weight, read_header, shards
 from lqmf.inference.local import LocalEngine
 from lqmf.inference.registry import open_artifact
 from lqmf.quality import checks, samples, throughput
@@ -26,6 +23,7 @@ from lqmf.quality.samples import Sample
 from lqmf.quality.stage import Report, stage
 from lqmf.quality.throughput import Throughput
 from lqmf.quality.utilization import Watch
+from lqmf.quality.weights import Weights, weights
 from lqmf.records import Task, to_json
 
 
@@ -58,20 +56,16 @@ def run(task: Task, emit: Emit) -> dict[str, Any]:
         with open_artifact(path, device=device, context=params.get("context")) as engine:
             list(engine.generate(_reading(engine, 4), Sampling(max_tokens=1)))
             load_seconds = time.perf_counter() - started
-            headers = [read_header(shard) for shard in shards(model_file(path))]
-            behaviour = _behave(engine, headers, depth, budget, report)
-    return {"load_seconds": load_seconds, **_file(headers), **behaviour}
+            report(0, depth.samples + 2, f"runs {engine.reason}")
+            files = weights(path)
+            behaviour = _behave(engine, files, depth, budget, report)
+    size = {"size_bytes": files.size_bytes, "bits_per_weight": files.bits_per_weight}
+    return {"load_seconds": load_seconds, **size, **behaviour}
 
 
-def _file(headers: list[GgufHeader]) -> dict[str, Any]:
-    return {"size_bytes": sum(h.file_bytes for h in headers), "bits_per_weight": bits_per_weight(headers)}
-
-
-def _behave(
-    engine: LocalEngine, headers: Sequence[GgufHeader], depth: Depth, budget: float, report: Report
-) -> dict[str, Any]:
+def _behave(engine: LocalEngine, files: Weights, depth: Depth, budget: float, report: Report) -> dict[str, Any]:
     sound = checks.finite_predictions(engine, _reading(engine, 64))
-    found = [check for check in (checks.weights_present(headers), sound, checks.stops(engine)) if check]
+    found = [check for check in (checks.weights_present(files), sound, checks.stops(engine)) if check]
     report(1, depth.samples + 2, "checked")
     if not sound.passed:  # there is nothing to sample from
         return {"checks": to_json(found), "reasons": {"samples": sound.detail}, **_where(engine)}

@@ -22,6 +22,7 @@ from lqmf.events import Emit
 from lqmf.fit.needs import Needs
 from lqmf.quantization.base import Built, QuantType, Source
 from lqmf.quantization.gguf import check, convert, estimate, needs, toolchain, types
+from lqmf.quantization.parameters import Parameter, settled
 from lqmf.records import Estimate, Hardware, ModelInfo, ModelRef, QuantizationPlan, Verdict
 
 TENSOR_TYPES = "tensor-types.txt"  # for llama-quantize's --tensor-type-file
@@ -35,6 +36,7 @@ class GgufBackend:
     output_format = "gguf"
     streams = True
     types: Mapping[str, QuantType] = MappingProxyType({**types.TYPES, types.AUTO: types.MIX})
+    parameters: Mapping[str, Parameter] = MappingProxyType({})
 
     def __init__(self, checkout: Path | None = None) -> None:
         self._checkout = checkout  # a llama.cpp checkout to take the converter from
@@ -82,6 +84,7 @@ class GgufBackend:
         """Refuse what is wrong with the files, sizes and names that `plan` says. See `gguf.vet` for errors."""
         from lqmf.quantization.gguf.vet import vet
 
+        settled(self.parameters, plan.parameters, title=self.title)
         vet(plan, skeleton, model_name(model.ref), toolchain.ensure(self._checkout))
 
     def quantize(
@@ -98,6 +101,7 @@ class GgufBackend:
         from lqmf.quantization.gguf.make import Shop
         from lqmf.quantization.gguf.tensor_types import write_tensor_types
 
+        settled(self.parameters, plan.parameters, title=self.title)
         tools = convert.ready(emit, self._checkout)
         name = model_name(plan.model)
         made = Shop(name, source, work, tools, emit).make(plan, ahead)

@@ -8,12 +8,12 @@ from typing import Any
 from lqmf.fit.geometry import text_part
 from lqmf.quantization.gguf import prequantized, types
 from lqmf.quantization.gguf.source import architecture_of
+from lqmf.quantization.refusals import unusable
 from lqmf.records import ModelInfo, Verdict
 
 _BLOCK = 256  # weights in a block of the K- and most IQ-types
 _SMALL_BLOCK = {"Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "IQ4_NL", "MXFP4_MOE", "F16", "BF16", "F32"}
 _NOT_WRITERS = ("ForMaskedLM", "ForSequenceClassification", "ForTokenClassification", "EncoderModel", "TokenizerDec")
-_WEIGHTS_REMEDY = "Choose a model, or a revision of it, that has safetensors files."
 
 
 def check(model: ModelInfo, type: str | None, architectures: Mapping[str, str] | None) -> Verdict:
@@ -45,10 +45,8 @@ def is_mixture(config: Mapping[str, Any]) -> bool:
 def _refusal(model: ModelInfo, type: str | None, architectures: Mapping[str, str] | None) -> Verdict | None:
     if type is not None:
         types.known(type)
-    if model.weights_format == "pickle":
-        return Verdict("no", "Its weights are pickled Python objects, which can run code when read.", _WEIGHTS_REMEDY)
-    if model.weights_format == "none":
-        return Verdict("no", "It has no weights.", _WEIGHTS_REMEDY)
+    if (refusal := unusable(model)) is not None:
+        return refusal
     if not model.has_tokenizer:
         return Verdict("no", "It has no tokenizer, which a GGUF must hold.", "Choose a model that has one.")
     refusal = _architecture_refusal(architecture(model), architectures) or prequantized.unreadable(model.config)

@@ -18,13 +18,14 @@ from typing import Any
 from lqmf.errors import UsageError, of_system
 from lqmf.events import Emit, Notice, Progress, StageFinished, StageStarted
 from lqmf.inference.gguf_header import read_header, shards
-from lqmf.quantization.gguf import calibration_hub, calibration_text, imatrix_file, toolchain
+from lqmf.quantization.calibration import text as calibration_text
+from lqmf.quantization.calibration.text import HUB, CalibrationText
+from lqmf.quantization.gguf import imatrix_file, toolchain
 from lqmf.quantization.gguf.activations import Watched
-from lqmf.quantization.gguf.calibration_text import CalibrationText, check_calibration
 from lqmf.quantization.gguf.convergence import Halves
 from lqmf.quantization.gguf.imatrix_file import Entry, Imatrix
 
-__all__ = ["Collected", "Imatrix", "Settings", "check_calibration", "collect", "importance_matrix", "shapes"]
+__all__ = ["Collected", "Imatrix", "Settings", "collect", "importance_matrix", "shapes"]
 
 _VERSION = 1  # of what is collected and how; a new one makes every kept matrix unknown
 _STAGE = "calibrate"
@@ -74,10 +75,10 @@ def importance_matrix(
     matrix; what `collect` raises; the Hub's errors.
     """
     settings = settings or Settings()
-    given = Path(calibration).expanduser() if calibration and not calibration.startswith(calibration_text.HUB) else None
+    given = Path(calibration).expanduser() if calibration and not calibration.startswith(HUB) else None
     if given is not None and imatrix_file.is_imatrix(given):
         return _given(given, base)
-    text = _text(calibration)
+    text = calibration_text.read(calibration)
     kept = _place(identity, text, settings)
     if (found := _kept(kept)) is not None:
         emit(Notice(text=f"The importance matrix from {text.name} is known already."))
@@ -157,14 +158,6 @@ def _told(made: Collected, settings: Settings) -> str:
 def _facts_of(made: Collected) -> dict[str, Any]:
     error = round(made.error, 5)
     return {"windows": made.windows, "tokens": made.tokens, "error": error, "converged": made.converged}
-
-
-def _text(calibration: str | None) -> CalibrationText:
-    if calibration is None:
-        return calibration_text.built_in()
-    if calibration.startswith(calibration_text.HUB):
-        return calibration_hub.fetch(calibration)
-    return calibration_text.of_file(Path(calibration))
 
 
 def _given(path: Path, base: Path | None) -> tuple[Path, Imatrix, dict[str, Any]]:

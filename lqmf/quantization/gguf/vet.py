@@ -9,9 +9,9 @@ from pathlib import Path
 
 from lqmf.errors import UsageError
 from lqmf.inference.gguf_header import read_header
+from lqmf.quantization.calibration import text
 from lqmf.quantization.gguf import adapter, header, imatrix_file, tensor_types, types
 from lqmf.quantization.gguf.base_file import BaseFile
-from lqmf.quantization.gguf.calibration_text import check_calibration
 from lqmf.quantization.gguf.header import Kept
 from lqmf.quantization.gguf.mixes import Mixes
 from lqmf.quantization.gguf.toolchain import Toolchain
@@ -35,6 +35,15 @@ def vet(plan: QuantizationPlan, skeleton: Path, name: str, tools: Toolchain) -> 
         imatrix_file.check(imatrix_file.read(Path(str(plan.calibration))), shapes)
     if plan.type == types.AUTO:
         _check_mix(plan, kept)
+
+
+def check_calibration(said: str) -> None:
+    """Refuse, before any work and without a model, what cannot be calibrated on: UsageError, each with its reason."""
+    path = Path(said).expanduser()
+    if not said.startswith(text.HUB) and imatrix_file.is_imatrix(path):
+        imatrix_file.read(path)
+    else:
+        text.check(said)
 
 
 def _is_matrix(plan: QuantizationPlan) -> bool:

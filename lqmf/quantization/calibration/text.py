@@ -1,7 +1,7 @@
-"""What a model reads while its importance matrix is collected: the built-in texts, a file, or a dataset of the Hub.
+"""What a model reads while it is calibrated: the built-in texts, a file, or a dataset of the Hub.
 
 Turns any of them into windows of tokens. Knows no tensors and no quantizing, and never opens the evaluation text. At
-import and in `check_calibration` it needs neither a model nor llama.cpp.
+import and in `check` it needs neither a model nor a library.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from importlib import resources
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from lqmf.errors import UsageError
-from lqmf.inference.engine import Engine, Message
+from lqmf.inference.engine import Message
 from lqmf.quality.windows import cut
-from lqmf.quantization.gguf import imatrix_file
 
 HUB = "hub:"
 BUILT_IN = "LQMF's calibration texts"
@@ -49,21 +48,37 @@ class CalibrationText:
     domains: tuple[Domain, ...]
 
 
-def check_calibration(said: str) -> None:
-    """Refuse, before any work and without a model, what cannot be calibrated on: UsageError, each with its reason.
+class Reader(Protocol):
+    """A model's tokenizer and chat template, as engines have them."""
+
+    def tokenize(self, text: str, *, special: bool = False, bos: bool = False) -> list[int]: ...
+
+    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> str: ...
+
+
+def check(said: str) -> None:
+    """Refuse, before any work and without a model, what cannot be read: UsageError, each with its reason.
 
     A text of too few tokens passes if it has enough bytes: only the model's tokenizer can tell.
     """
-    if said.startswith(HUB):
-        from lqmf.quantization.gguf import calibration_hub
-
-        calibration_hub.parse(said)
+    if not said.startswith(HUB):
+        of_file(Path(said))
         return
-    path = Path(said).expanduser()
-    if imatrix_file.is_imatrix(path):
-        imatrix_file.read(path)
-    else:
-        of_file(path)
+    from lqmf.quantization.calibration import hub
+
+    hub.parse(said)
+
+
+def read(said: str | None) -> CalibrationText:
+    """The text that `said` names: None the built-in ones, `hub:org/name` a dataset, else a file. Raises UsageError for
+    what cannot be read, and the Hub's errors."""
+    if said is None:
+        return built_in()
+    if not said.startswith(HUB):
+        return of_file(Path(said))
+    from lqmf.quantization.calibration import hub
+
+    return hub.fetch(said)
 
 
 def built_in() -> CalibrationText:
@@ -110,7 +125,7 @@ def of_bytes(name: str, data: bytes, *, rows: bool) -> CalibrationText:
     return CalibrationText(name, _sha256((data,)), tuple(_rows(name, text) if rows else [Domain("text", text)]))
 
 
-def windows(text: CalibrationText, model: Engine, tokens: int = WINDOW_TOKENS, most: int = 1 << 10) -> list[list[int]]:
+def windows(text: CalibrationText, model: Reader, tokens: int = WINDOW_TOKENS, most: int = 1 << 10) -> list[list[int]]:
     """Up to `most` windows of `tokens` token ids, the domains taking turns so that an early stop has seen each.
 
     Each window begins with the model's beginning token where it has one, in place of what stood there, as in
@@ -129,7 +144,7 @@ def windows(text: CalibrationText, model: Engine, tokens: int = WINDOW_TOKENS, m
 # ---------------------------------------------------------------- tokens
 
 
-def _tokens(domain: Domain, model: Engine, begin: list[int], room: int) -> list[int]:
+def _tokens(domain: Domain, model: Reader, begin: list[int], room: int) -> list[int]:
     plain = begin + model.tokenize(domain.text[:room]) if domain.text else []
     for dialogue in domain.dialogues:
         tokens = model.tokenize(_rendered(dialogue, model), special=True)
@@ -137,7 +152,7 @@ def _tokens(domain: Domain, model: Engine, begin: list[int], room: int) -> list[
     return plain
 
 
-def _rendered(dialogue: Dialogue, model: Engine) -> str:
+def _rendered(dialogue: Dialogue, model: Reader) -> str:
     """Through the model's own template; without its system message where the template takes none; else as turns."""
     without = [message for message in dialogue if message["role"] != "system"]
     for messages in (dialogue, without):

@@ -1,0 +1,160 @@
+"""The adviser: asks a provider's model about a plan, or for a model's name; gives back what may stand of the answer.
+
+Knows prompts, facts and checks, and how long the chat waits. Knows no planner: it recommends, and decides nothing.
+Whatever fails is told once, shortly; then there is no advice, and the rules' plan stands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from lqmf.advice import checking, facts, prompts
+from lqmf.advice.answers import NamedModels, recommendation
+from lqmf.advice.masking import Masks
+from lqmf.errors import GatedModel, ModelError, ProviderError, SettingsError, TransferError
+from lqmf.events import Emit, Notice
+from lqmf.quality.stage import stage
+from lqmf.records import Advice, Hardware, ModelInfo, QuantizationPlan, Suggestion
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from lqmf.agents.planner_agent import Request
+    from lqmf.fit.classes import SizeClass
+    from lqmf.providers.base import Completion
+    from lqmf.providers.calls import Calls
+    from lqmf.utils.memory_optimizer import Solution
+
+    T = TypeVar("T", bound=BaseModel)
+
+LOOK_SECONDS = 10.0  # that the Hub has to say whether models exist
+GRACE_SECONDS = 0.5  # beyond the wait, for what does not end by itself
+LARGER = 1.35  # times the parameters of the largest size that fits: models of one size differ that much
+
+Look = Callable[[str], Awaitable[ModelInfo]]  # a Hub id: its metadata. Raises LqmfError
+
+
+class Adviser:
+    """`wait_seconds` is how long a turn waits for an answer; `history` gives the store's predictions; `look` asks the
+    Hub; `redact` masks secrets."""
+
+    def __init__(
+        self,
+        calls: Calls,
+        *,
+        wait_seconds: float,
+        redact: Callable[[str], str],
+        emit: Emit,
+        history: Callable[[], Sequence[Mapping[str, Any]]],
+        look: Look,
+    ) -> None:
+        self._calls = calls
+        self._wait_seconds = wait_seconds
+        self._redact = redact
+        self._emit = emit
+        self._history = history
+        self._look = look
+        self._told = False
+
+    # ------------------------------------------------------------ a plan
+
+    async def on_plan(
+        self, request: Request, plan: QuantizationPlan, solution: Solution, lines: Sequence[str]
+    ) -> Advice | None:
+        """What a provider would choose in place of `plan`, checked; None where there is nothing to choose between, or
+        nobody answered. `lines` are what the user typed."""
+        choices = checking.offered(solution, request.slots)
+        if len(choices) < 2:
+            return None
+        masks = Masks(self._redact, facts.paths(request.slots, request.info))
+        values = facts.of_plan(request, plan, solution, choices, lines, self._history(), masks)
+        done = await self._ask("plan", values, recommendation(choices))
+        if done is None:
+            return None
+        advice = checking.checked(
+            done.value,
+            Advice(done.provider, done.model),
+            choices,
+            choices[0],
+            request.slots,
+            request.info.context_length,
+        )
+        return self._clean(advice)
+
+    def _clean(self, advice: Advice) -> Advice:
+        """No secret stands in what a plan keeps, wherever the model had it from."""
+        notes = tuple(self._redact(note) for note in advice.notes)
+        return replace(advice, reason=self._redact(advice.reason), notes=notes)
+
+    # ------------------------------------------------------------ models by name
+
+    async def on_models(
+        self,
+        slots: Mapping[str, Any],
+        hardware: Hardware,
+        sizes: Mapping[SizeClass, Solution],
+        lines: Sequence[str],
+    ) -> tuple[Suggestion, ...]:
+        """Models of the Hub for what `lines` describe, looked up there; none where nobody answered."""
+        values = facts.of_models(slots, hardware, sizes, lines, Masks(self._redact, facts.paths(slots)))
+        done = await self._ask("models", values, NamedModels)
+        named = checking.named_models(done.value) if done else []
+        most = most_parameters(sizes)
+        found = await asyncio.gather(*(self._looked_up(id, self._redact(reason), most) for id, reason in named))
+        return tuple(one for one in found if one is not None)
+
+    async def _looked_up(self, id: str, reason: str, most: float) -> Suggestion | None:
+        """The model as the Hub knows it; None where it knows none, none that can be used, or one that is too large."""
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                info = await self._look(id)
+        except GatedModel:
+            return Suggestion(id, reason, "gated")
+        except ModelError:
+            return None
+        except (TransferError, TimeoutError):
+            return Suggestion(id, reason, "unverified")
+        if info.weights_format != "safetensors" or (info.parameters or 0) > most:
+            return None
+        state = "verified" if info.access in ("open", "granted") else "gated"
+        return Suggestion(id, reason, state, info.parameters, info.license)  # type: ignore[arg-type]
+
+    # ------------------------------------------------------------ asking
+
+    async def _ask(self, purpose: str, values: Mapping[str, str], schema: type[T]) -> Completion[T] | None:
+        """The answer, within the time that the chat waits; None, and the reason told once, where there is none."""
+        messages = prompts.messages(purpose, **values)
+        try:
+            with stage(self._emit, "advice", f"Asking {self._calls.name}", "steps"):
+                async with asyncio.timeout(self._wait_seconds + GRACE_SECONDS):
+                    done = await self._calls.complete(purpose, messages, schema, deadline_s=self._wait_seconds)
+        except (ProviderError, SettingsError) as error:
+            self._tell(error.message)
+        except TimeoutError:
+            self._tell(f"{self._calls.name} gave no answer within {self._wait_seconds:g} s.")
+        else:
+            self._told = False
+            return done
+        return None
+
+    def _tell(self, reason: str) -> None:
+        """Say why there is no advice, once until there is some again; `llm status` has the rest."""
+        if self._told:
+            return
+        self._told = True
+        self._emit(Notice(text=self._redact(f"No advice: {reason} The rules alone decide."), level="warning"))
+
+
+def most_parameters(sizes: Mapping[SizeClass, Solution]) -> float:
+    """How many parameters a model may have here: a little more than the largest size that fits; any number where
+    nothing is known to fit."""
+    fitting = [_parameters(size.name) for size, found in sizes.items() if found.recommended]
+    return max(fitting, default=float("inf")) * LARGER
+
+
+def _parameters(size: str) -> float:
+    """ "30B-A3B": 30e9."""
+    return float(size.partition("B")[0]) * 1e9

@@ -1,0 +1,109 @@
+"""Which method a plan takes, and why: by what the user said, by what they want it for, and by what is here. Part of the
+PlannerAgent.
+
+Pure; asks backends what they can do with a model, from metadata.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lqmf.errors import UsageError
+from lqmf.fit import budget
+from lqmf.quantization.base import Backend
+from lqmf.records import Hardware, ModelInfo, Option, Question, Source, Verdict
+
+FINETUNE = "finetune"  # a purpose
+USUAL_BITS = 4  # of methods that are hardly made with another width
+_WIDTHS: Mapping[str, str] = {"int4": "4bit", "int8": "8bit"}  # GPTQ's types, as people call them
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A method, why it, and whose choice it is."""
+
+    name: str
+    reason: str
+    source: Source
+
+
+def spelled(slots: Mapping[str, Any]) -> dict[str, Any]:
+    """The slots with GPTQ's types by their own names: its weights are integers, so "int4" is its 4 bits."""
+    type, method = str(slots.get("type")), slots.get("method")
+    if type in _WIDTHS and (method == "gptq" or (type == "int4" and method is None)):
+        return {**slots, "type": _WIDTHS[type]}
+    return dict(slots)
+
+
+Ask = Callable[[str], Verdict]  # whether a method can be used here, for this model
+
+
+def choose(slots: Mapping[str, Any], info: ModelInfo, hardware: Hardware, backends: Mapping[str, Backend]) -> Chosen:
+    """The method for `slots`. Raises UsageError for GGUF in safetensors files."""
+    method, type = slots.get("method"), slots.get("type")
+    if method == "gguf" and slots.get("format") == "safetensors":
+        raise UsageError("GGUF files are no safetensors.", "Say `--method gptq` or `--method bnb`.")
+    if method:
+        return Chosen(method, "as you said", "user")
+    if owner := next((one for one in backends.values() if type in one.types), None):
+        return Chosen(owner.name, f"{type} is a {owner.title} type", "rules")
+
+    def ask(name: str) -> Verdict:
+        return _able(backends.get(name), info, hardware)
+
+    return _by_purpose(slots, ask) or _by_format(slots, hardware, ask) or _by_speed(slots, hardware, ask)
+
+
+def question(slots: Mapping[str, Any], backends: Mapping[str, Backend]) -> Question | None:
+    """What to ask where the method that was said is not installed: which of those that are. Nothing is recommended,
+    so that nobody gets another method unasked."""
+    said = backends.get(str(slots.get("method")))
+    missing = said.available() if said else Verdict("yes", "")
+    others = [one for one in backends.values() if one is not said and one.available().answer != "no"]
+    if said is None or missing.answer != "no" or not others:
+        return None
+    return Question(
+        id="method",
+        text=f"{missing.reason} {missing.remedy} Which of the methods that are here instead?",
+        options=tuple(Option(one.name, f"{one.name}: {one.title}") for one in others),
+        reason=f"{said.title} cannot be made without it.",
+    )
+
+
+def _able(backend: Backend | None, info: ModelInfo, hardware: Hardware) -> Verdict:
+    if backend is None:
+        return Verdict("no", "it is no method of this installation")
+    missing = backend.available()
+    return missing if missing.answer == "no" else backend.check(info, hardware)
+
+
+def _by_purpose(slots: Mapping[str, Any], ask: Ask) -> Chosen | None:
+    if slots.get("purpose") != FINETUNE:
+        return None
+    if (found := ask("bnb")).answer != "no":
+        return Chosen("bnb", "adapters are trained on bitsandbytes nf4 (QLoRA)", "rules")
+    return Chosen("gguf", f"to fine-tune on, bitsandbytes would be right, but: {found.reason}", "rules")
+
+
+def _by_format(slots: Mapping[str, Any], hardware: Hardware, ask: Ask) -> Chosen | None:
+    if slots.get("format") != "safetensors":
+        return None
+    if budget.wants_gpu(slots, hardware) and ask("gptq").answer != "no":
+        return Chosen("gptq", "of what writes safetensors, GPTQ is the fastest on a GPU", "rules")
+    return Chosen("bnb", "it writes safetensors, and needs no calibration", "rules")
+
+
+def _by_speed(slots: Mapping[str, Any], hardware: Hardware, ask: Ask) -> Chosen:
+    if not budget.wants_gpu(slots, hardware):
+        return Chosen("gguf", "GGUF is the fastest on a CPU, and runs on every machine", "rules")
+    if slots.get("priority") != "speed":
+        return Chosen("gguf", "GGUF runs on every machine, on a GPU as far as it fits", "rules")
+    if not hardware.gpus:
+        return Chosen(
+            "gguf", "a GGUF that lies on the GPU as a whole is fast; to make GPTQ takes the GPU itself", "rules"
+        )
+    if (found := ask("gptq")).answer != "no":
+        return Chosen("gptq", f"speed on {hardware.gpus[0].name}: GPTQ is made for GPUs", "rules")
+    return Chosen("gguf", f"a GGUF that lies on the GPU as a whole is fast; {found.reason}", "rules")

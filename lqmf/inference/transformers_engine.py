@@ -1,0 +1,236 @@
+"""The Engine promise over transformers: source models, and bitsandbytes, GPTQ and AWQ artifacts, in safetensors files.
+
+Runs in the worker process only: torch keeps its memory. Knows nothing about artifacts, jobs or measuring. One engine
+is used from one thread. Where and in which precision it runs is chosen when it is opened, with a `reason`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from lqmf.errors import UsageError
+from lqmf.inference import safetensors_folder, transformers_loading
+from lqmf.inference.engine import Message, Piece, Sampling
+from lqmf.inference.hf_tokens import HfTokens
+from lqmf.inference.stream import TextStream
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+DEFAULT_CONTEXT = 4096
+CACHES = ("past_key_values", "cache_params")  # what models call the memory of what they have read
+OF_LLAMA_CPP = ("k_type", "v_type", "batch", "gpu_layers")  # in a manifest's `run`: that engine's own settings
+
+
+def can_open(path: Path) -> bool:
+    """Whether this engine runs what lies at `path`: a folder with a config.json and weights."""
+    return path.is_dir() and safetensors_folder.is_model(path)
+
+
+def open_model(path: Path, **options: Any) -> TransformersEngine:
+    """The engine for the folder `path`; `options` are those of TransformersEngine, llama.cpp's own are passed over."""
+    return TransformersEngine(path, **{name: said for name, said in options.items() if name not in OF_LLAMA_CPP})
+
+
+class TransformersEngine:
+    """A model in memory, run by transformers.
+
+    `context` in tokens (None: what the model was trained for, at most 4096); device "auto" takes a GPU where PyTorch
+    has one; `memory_bytes` is the most that its weights may take there: the rest goes to the CPU's memory, or stays on
+    the disk. The model's own Python runs only with `allow_remote_code`. Raises what `transformers_loading.load` raises.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        context: int | None = None,
+        device: Literal["auto", "cpu", "gpu"] = "cpu",
+        threads: int | None = None,
+        memory_bytes: int | None = None,
+        allow_remote_code: bool = False,
+    ) -> None:
+        loaded = transformers_loading.load(
+            path, device, threads=threads, memory_bytes=memory_bytes, allow_remote_code=allow_remote_code
+        )
+        self._path_name = path.name
+        self._model: Any = loaded.model
+        self._scratch = loaded.scratch
+        self.device: str = loaded.placement.device
+        self.dtype, self.reason = loaded.placement.dtype, loaded.placement.reason
+        self.name = f"transformers {version('transformers')} ({self.dtype})"
+        self._tokens = HfTokens(path, allow_remote_code=allow_remote_code)
+        configs = (self._model.config, self._model.generation_config)
+        self.vocabulary: int = self._model.config.get_text_config().vocab_size
+        self._ends = self._tokens.ends(*(getattr(one, "eos_token_id", None) for one in configs))
+        self._keeps = "logits_to_keep" in inspect.signature(self._model.forward).parameters
+        self.context_length = _context(path.name, context, loaded.info.context_length)
+
+    # ------------------------------------------------------------ text
+
+    def tokenize(self, text: str, *, special: bool = False, bos: bool = False) -> list[int]:
+        """Token ids of `text`. `bos` puts the beginning token first if the model's convention has one."""
+        return self._tokens.tokenize(text, special=special, bos=bos)
+
+    def detokenize(self, tokens: Sequence[int]) -> str:
+        """The text of `tokens`, special tokens written out."""
+        self._check_tokens(tokens)
+        return self._tokens.text(tokens)
+
+    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> str:
+        """`messages` through the model's template. Raises UsageError when it has none, or it refuses them."""
+        return self._tokens.render(messages, add_generation_prompt=add_generation_prompt)
+
+    def ends(self, token: int) -> bool:
+        """Whether generation stops at `token`."""
+        self._check_tokens([token])
+        return token in self._ends
+
+    def _check_tokens(self, tokens: Sequence[int]) -> None:
+        self._alive()
+        if tokens and not (min(tokens) >= 0 and max(tokens) < self.vocabulary):
+            raise UsageError(f"A token is outside this model's vocabulary of {self.vocabulary}.", "Tokenize with it.")
+
+    # ------------------------------------------------------------ generation
+
+    def chat(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[Piece]:
+        """The assistant's answer to `messages`, as a stream."""
+        return self.generate(self.render(messages), sampling)
+
+    def generate(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece]:
+        """Continue `prompt`: one Piece a token (its text may be empty, held back inside a character or a possible stop
+        string), then what was held. Ends at an end token, a stop string, `max_tokens`, or a full context."""
+        if sampling.json_schema:
+            raise UsageError("transformers cannot hold a model to a JSON schema here.", "Use a GGUF artifact for that.")
+        tokens = self._tokens.prompt(prompt) if isinstance(prompt, str) else list(prompt)
+        self._check_tokens(tokens)
+        if not tokens:
+            raise UsageError("There is no prompt to continue.", "Give at least one word.")
+        if len(tokens) > self.context_length:
+            raise UsageError(
+                f"The prompt has {len(tokens)} tokens; the context holds {self.context_length}.",
+                "Shorten the prompt, or give a larger --context.",
+            )
+        return self._stream(tokens, sampling)
+
+    def _stream(self, prompt: list[int], sampling: Sampling) -> Iterator[Piece]:
+        text, words = TextStream(sampling.stop), self._tokens.words(prompt)
+        room = min(sampling.max_tokens, self.context_length - len(prompt) + 1)
+        for token in islice(self._drawn(prompt, sampling), max(0, room)):
+            if token in self._ends:
+                break
+            yield Piece(text.feed(words.feed(token).encode()), token)
+            if text.stopped:
+                return
+        if rest := text.feed(words.finish().encode()) + text.finish():
+            yield Piece(rest)
+
+    def _drawn(self, prompt: list[int], sampling: Sampling) -> Iterator[int]:
+        """The tokens that come after `prompt`, each computed when it is asked for."""
+        draw = _sampler(sampling)
+        read = list(prompt)
+        new, cache = read, dict[str, Any]()
+        while True:
+            row, cache = self._next(new, cache)
+            token = draw(row)
+            yield token
+            read.append(token)
+            new = [token] if cache else read  # a model without a cache reads all again
+
+    def _next(self, tokens: Sequence[int], cache: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Logits (V,) float32, on the CPU, of what follows `tokens` behind what `cache` holds; and the new cache."""
+        out = self._forward(tokens, keep=1, use_cache=True, **cache)
+        kept = {name: out[name] for name in CACHES if out.get(name) is not None}
+        return out.logits[0, -1].float().cpu(), kept
+
+    # ------------------------------------------------------------ logits
+
+    def logits(self, windows: Iterable[Sequence[int]], *, first: int = 0) -> Iterator[NDArray[np.float32]]:
+        """For each window the logits at positions `first`..: (T - first, V) float32, the caller's own copy."""
+        for window in windows:
+            self._check_tokens(window)
+            if not 0 <= first < len(window) <= self.context_length:
+                raise UsageError(
+                    f"A window of {len(window)} tokens, from position {first}, does not fit a context of "
+                    f"{self.context_length}.",
+                    "Use shorter windows.",
+                )
+            count = len(window) - first
+            out = self._forward(window, keep=count, use_cache=False)
+            yield out.logits[0, -count:].float().cpu().numpy().copy()
+
+    def _forward(self, tokens: Sequence[int], *, keep: int, **more: Any) -> Any:
+        """Run `tokens` as one sequence; giving at least the last `keep` rows of logits. Raises OutOfMemory .."""
+        self._alive()
+        import torch
+
+        if self._keeps:
+            more["logits_to_keep"] = keep
+        with transformers_loading.translated(self._path_name), torch.inference_mode():
+            ids = torch.tensor([list(tokens)], device="cuda:0" if self.device == "gpu" else "cpu")
+            return self._model(input_ids=ids, **more)
+
+    # ------------------------------------------------------------ end
+
+    def _alive(self) -> None:
+        if self._model is None:
+            raise UsageError("This engine is closed.", "Open the model again.")
+
+    def close(self) -> None:
+        """Free the model; a second call does nothing."""
+        if self._model is None:
+            return
+        self._model = None
+        _release()
+        if self._scratch is not None:
+            self._scratch.cleanup()
+
+    def __enter__(self) -> TransformersEngine:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def _release() -> None:
+    """Modules point at one another: their memory comes back when the collector has been round."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _context(name: str, wanted: int | None, trained: int | None) -> int:
+    if wanted is not None and not 0 < wanted <= (trained or wanted):
+        message = f"{name} was trained for a context of {trained} tokens; {wanted} is not possible."
+        raise UsageError(message, f"Give --context {trained}, or less.")
+    return wanted or min(trained or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
+
+
+def _sampler(sampling: Sampling) -> Any:
+    """How a token is drawn from logits (V,), in llama.cpp's order: the `top_k` likeliest, of them the likeliest that
+    make up `top_p`, then the temperature."""
+    import torch
+
+    if sampling.temperature <= 0:
+        return lambda row: int(row.argmax())
+    random = torch.Generator().manual_seed(sampling.seed & 0xFFFFFFFF)
+
+    def draw(row: torch.Tensor) -> int:
+        count = min(sampling.top_k, row.numel()) if sampling.top_k > 0 else row.numel()
+        values, tokens = row.topk(count)
+        chances = values.softmax(-1)
+        likely = values[chances.cumsum(-1) - chances < sampling.top_p]
+        chosen = torch.multinomial((likely / sampling.temperature).softmax(-1), 1, generator=random)
+        return int(tokens[chosen])
+
+    return draw

@@ -1,0 +1,202 @@
+"""Loads a model's folder through transformers: a source, a bitsandbytes or a GPTQ artifact, in old layouts too.
+
+Safetensors only; no network; no Python of the model's own unless it was allowed. Foreign errors become ours here.
+Knows nothing of text or of generating.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lqmf.errors import (
+    GpuOutOfMemory,
+    IncompleteModel,
+    OutOfMemory,
+    RemoteCodeRefused,
+    UnsupportedModel,
+)
+from lqmf.hub import describe, safetensors_header, selection
+from lqmf.inference import llama_library, safetensors_folder
+from lqmf.inference.safetensors_folder import Scheme, Stored
+from lqmf.inference.transformers_placement import Machine, Placement, missing, needs_accelerate, place
+from lqmf.records import ModelInfo, ModelRef
+
+PACKAGES: Mapping[str, tuple[tuple[str, str], ...]] = {  # what a method's artifacts need: (package, extra of lqmf)
+    "gptq": (("gptqmodel", "gptq"), ("optimum", "gptq"), ("accelerate", "gptq")),
+    "awq": (("gptqmodel", "gptq"), ("accelerate", "gptq")),
+    "bnb": (("bitsandbytes", "bnb"), ("accelerate", "bnb")),
+}
+_TOO_LITTLE = ("can't allocate memory", "not enough memory", "Cannot allocate memory")  # of torch's CPU allocator
+
+
+@dataclass
+class Loaded:
+    """A model in memory; `scratch` holds what accelerate put on the disk, as long as the model lives."""
+
+    model: Any
+    info: ModelInfo
+    placement: Placement
+    scratch: tempfile.TemporaryDirectory[str] | None
+
+
+def load(
+    folder: Path, device: str, *, threads: int | None, memory_bytes: int | None, allow_remote_code: bool
+) -> Loaded:
+    """The model in `folder`, ready to run.
+
+    Raises IncompleteModel, UnsafeFormat (pickled weights), RemoteCodeRefused, UnsupportedModel, NotBuilt where a
+    package is missing, OutOfMemory, GpuOutOfMemory, DoesNotFit, UsageError.
+    """
+    info = describe.describe_folder(ModelRef("local", folder.name, path=str(folder)), folder)
+    if info.weights_format == "pickle":
+        raise selection.pickle_refused(folder.name)
+    files = safetensors_header.weights(folder)
+    how = safetensors_folder.scheme(folder)
+    weights = safetensors_folder.stored(folder)
+    _require(how.method if how else None)
+    with translated(folder.name):
+        import torch
+
+        torch.set_num_threads(threads or llama_library.threads())
+        placement = place(weights, _machine(), device, memory_bytes)
+        if needs_accelerate(placement, weights) and importlib.util.find_spec("accelerate") is None:
+            raise missing("accelerate", "bnb")
+        scratch = tempfile.TemporaryDirectory(prefix="lqmf-offload-") if placement.memory else None
+        config = _config(folder, files, how, placement, allow_remote_code)
+        model = _from_pretrained(folder, config, placement, weights, scratch, allow_remote_code)
+    return Loaded(model, info, placement, scratch)
+
+
+def _require(method: str | None) -> None:
+    for package, extra in PACKAGES.get(method or "", ()):
+        if importlib.util.find_spec(package) is None:
+            raise missing(package, extra)
+    if method in ("gptq", "awq"):
+        os.environ.setdefault("GPTQMODEL_CPU_WORKERS", "2")  # on two cores its thread pool refuses to start otherwise
+
+
+def _machine() -> Machine:
+    import psutil
+    import torch
+
+    free = psutil.virtual_memory().available
+    if not torch.cuda.is_available():
+        return Machine(free)
+    return Machine(free, torch.cuda.mem_get_info()[0], torch.cuda.is_bf16_supported())
+
+
+def _config(
+    folder: Path, files: tuple[Path, ...], how: Scheme | None, placement: Placement, allow_remote_code: bool
+) -> Any:
+    """The configuration, told which files hold the weights and, of an old layout, how they are quantized."""
+    from transformers import AutoConfig
+
+    _refuse_remote_code(folder, allow_remote_code)
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=allow_remote_code, local_files_only=True)
+    _refuse_what_continues_nothing(folder.name, config, allow_remote_code)
+    index = selection.index_of([path.name for path in folder.iterdir()])
+    config.transformers_weights = files[0].name if len(files) == 1 else index
+    if how is not None:
+        told = dict(how.told)
+        if how.method == "bnb" and how.bits == 4:
+            told["bnb_4bit_compute_dtype"] = placement.dtype  # else it rounds to the dtype it was made with
+        config.quantization_config = told
+    return config
+
+
+def _refuse_remote_code(folder: Path, allowed: bool) -> None:
+    """Where transformers has a class of its own for the model, the model's Python is not needed and not run."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    said = safetensors_folder.config(folder)
+    if not allowed and "auto_map" in said and said.get("model_type") not in CONFIG_MAPPING_NAMES:
+        raise RemoteCodeRefused(
+            f"{folder.name} can only be run by Python code that comes with it, which is not run unasked.",
+            "Allow it for this model when it is quantized, or choose a model that transformers knows.",
+        )
+
+
+def _refuse_what_continues_nothing(name: str, config: Any, allow_remote_code: bool) -> None:
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CAUSAL
+
+    made = (config.architectures or [None])[0]
+    writers = {each for value in CAUSAL.values() for each in ((value,) if isinstance(value, str) else value)}
+    if made in writers or (allow_remote_code and getattr(config, "auto_map", None)):
+        return
+    kind = "an encoder-decoder" if getattr(config, "is_encoder_decoder", False) else "no model that continues text"
+    raise UnsupportedModel(f"{name} is {made or config.model_type}, {kind}.", "Choose a decoder-only model to run.")
+
+
+def _from_pretrained(
+    folder: Path,
+    config: Any,
+    placement: Placement,
+    weights: Stored,
+    scratch: tempfile.TemporaryDirectory[str] | None,
+    allow_remote_code: bool,
+) -> Any:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    where: dict[str, Any] = {}
+    if placement.memory:
+        assert scratch is not None
+        where = {"device_map": "sequential", "max_memory": dict(placement.memory), "offload_folder": scratch.name}
+    elif needs_accelerate(placement, weights):
+        where = {"device_map": {"": "cuda:0" if placement.device == "gpu" else "cpu"}}
+    model, report = AutoModelForCausalLM.from_pretrained(
+        folder,
+        config=config,
+        dtype=getattr(torch, placement.dtype),
+        use_safetensors=True,
+        local_files_only=True,
+        trust_remote_code=allow_remote_code,
+        output_loading_info=True,
+        **where,
+    )
+    if report["missing_keys"]:
+        raise IncompleteModel(
+            f"{folder.name} lacks {len(report['missing_keys'])} tensors, such as {min(report['missing_keys'])}.",
+            "Get the folder again; `lqmf verify NAME` says which file differs.",
+        )
+    if placement.dtype == "float32":
+        _widen(model)
+    return model.eval()
+
+
+def _widen(model: Any) -> None:
+    """What is not quantized, in float32: of a bitsandbytes folder transformers loads it as it was saved, and refuses to
+    cast it. The rounding of bfloat16 alone costs as much KL as int8 does."""
+    for parameter in model.parameters():
+        if parameter.is_floating_point():
+            parameter.data = parameter.data.float()
+
+
+@contextlib.contextmanager
+def translated(name: str) -> Iterator[None]:
+    """What torch, safetensors and transformers raise about the model `name`, as ours."""
+    import torch
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise GpuOutOfMemory(f"{name} does not fit the GPU's memory.", "Use --device cpu, or fewer bits.") from error
+    except SafetensorError as error:
+        raise IncompleteModel(f"{name} has a damaged file of weights: {error}.", "Get the folder again.") from error
+    except (RuntimeError, ValueError, KeyError, OSError, TypeError, AttributeError, ImportError) as error:
+        told = str(error).strip().partition("\n")[0]
+        if any(sign in told for sign in _TOO_LITTLE):
+            raise OutOfMemory(
+                f"{name} does not fit the memory.", "Close other programs, or take fewer bits."
+            ) from error
+        raise UnsupportedModel(
+            f"transformers cannot run {name}: {type(error).__name__}: {told}", "Try it as GGUF: `--method gguf`."
+        ) from error

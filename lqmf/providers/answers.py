@@ -1,0 +1,62 @@
+"""What comes back from a provider, made harmless and checked: terminal escapes out, JSON into a schema. Pure."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from lqmf.errors import BadAnswer
+from lqmf.providers.base import Usage
+from lqmf.terminal import clean
+
+T = TypeVar("T", bound=BaseModel)
+
+OTHER = "Ask again, or another provider: `lqmf llm switch`."
+
+
+def cleaned_data(value: Any) -> Any:
+    """Plain JSON data with every text in it cleaned, keys included."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, dict):
+        return {clean(str(key)): cleaned_data(each) for key, each in value.items()}
+    return [cleaned_data(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def parse(provider: str, text: str | None, schema: type[T], usage: Usage) -> T:
+    """The object of `schema` that `text` holds as JSON. Raises BadAnswer; what was said is not repeated in it."""
+    if not (text or "").strip():
+        raise bad(f"{provider} gave an empty answer", usage)
+    try:
+        return schema.model_validate_json(text or "")
+    except ValidationError as error:
+        wrong = error.errors(include_url=False, include_input=False, include_context=False)
+    raise bad(f"{provider} {_wrong(wrong[0], schema)}", usage)
+
+
+def cleaned(provider: str, value: T, usage: Usage) -> T:
+    """`value` with its texts cleaned. Raises BadAnswer where it then fits its schema no more."""
+    data = value.model_dump(mode="json")
+    safe = cleaned_data(data)
+    if safe == data:
+        return value
+    try:
+        return type(value).model_validate(safe)
+    except ValidationError:
+        pass
+    raise bad(f"{provider} answered with control characters where names belong", usage)
+
+
+def bad(what: str, usage: Usage | None = None) -> BadAnswer:
+    """The error for an answer that is none, with the tokens that it took."""
+    spent = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens} if usage else {}
+    return BadAnswer(f"{what}.", OTHER, **{name: count for name, count in spent.items() if count is not None})
+
+
+def _wrong(error: Any, schema: type[BaseModel]) -> str:
+    """What is wrong with an answer, in words that hold none of it: only names that the schema has."""
+    if error["type"] == "json_invalid":
+        return "answered with something that is not JSON"
+    field = next((part for part in error["loc"] if part in schema.model_fields), None)
+    return "answered in another form than was asked for" + (f" ({field})" if field else "")

@@ -1,0 +1,57 @@
+"""A model of the user's own: any address that speaks OpenAI's API, or, with `local_artifact`, a GGUF run in-process.
+
+Ollama, LM Studio, llama-server, vLLM and LQMF's own server speak it. Most want no key; the model may be left to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lqmf.errors import ProviderNotReady
+from lqmf.providers.base import Message, Provider
+from lqmf.providers.failures import asked
+from lqmf.providers.openai import OpenAI
+
+if TYPE_CHECKING:
+    from lqmf.utils.llm_config import LlmSettings
+
+_NO_KEY = "none"  # the SDK wants one
+
+
+class LocalServer(OpenAI):
+    """A Provider: the server at `base_url`. Without `model` it is the first that the server offers."""
+
+    name = "local"
+    _limit = "max_tokens"
+
+    async def _request(self, messages: Sequence[Message], max_tokens: int, timeout_s: float) -> dict[str, Any]:
+        if not self.model:
+            self.model = await self._first_offered(timeout_s)
+        return await super()._request(messages, max_tokens, timeout_s)
+
+    async def _first_offered(self, timeout_s: float) -> str:
+        """Raises ProviderError, ProviderNotReady where the server has no model."""
+        offered = await asked(self._offered(timeout_s), self._foreign, self._translate)
+        for id in offered:
+            if isinstance(id, str) and id:
+                return id
+        raise ProviderNotReady(
+            "local: the server offers no model.", "Load one there, or name it: `lqmf config set local_model NAME`."
+        )
+
+    async def _offered(self, timeout_s: float) -> list[Any]:
+        listed = await self._client.get().models.list(timeout=timeout_s)
+        return [getattr(one, "id", None) for one in listed.data or ()]
+
+
+def PROVIDER(settings: LlmSettings, artifacts: Path) -> Provider:  # noqa: N802 - the name that the registry looks for
+    """The server that the settings name, or the own artifact that they name in its place."""
+    if settings.local_artifact:
+        from lqmf.providers.artifact import own_artifact
+
+        return own_artifact(settings, artifacts)
+    key = settings.key("local")
+    clear = key.get_secret_value() if key else _NO_KEY
+    return LocalServer(settings.model("local") or "", clear, settings.base_url("local"))

@@ -1,0 +1,220 @@
+"""The bitsandbytes backend: nf4 and fp4 (Dettmers et al., 2023, arXiv:2305.14314) and int8 (Dettmers et al., 2022,
+arXiv:2208.07339), without calibration, for any model that transformers loads.
+
+The folder holds packed weights in safetensors files and loads again without its source. What is asked in the chat is
+answered from metadata; the second half of this file is for the worker.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from lqmf.errors import UnsupportedModel, UsageError
+from lqmf.events import Emit
+from lqmf.fit import formula
+from lqmf.fit.needs import Needs
+from lqmf.hub import safetensors_header, selection
+from lqmf.quality.stage import stage
+from lqmf.quantization import installed, transformers_models
+from lqmf.quantization.base import Built, QuantType, Source
+from lqmf.quantization.gguf.check import is_mixture
+from lqmf.quantization.gguf.estimate import parameters as count
+from lqmf.quantization.parameters import Parameter, Value, settled
+from lqmf.records import Estimate, Hardware, ModelInfo, QuantizationPlan, Verdict
+
+PACKAGES: Mapping[str, str] = {"bitsandbytes": "bitsandbytes", "accelerate": "accelerate"}
+VERSIONS = ("bitsandbytes", "transformers", "torch")
+FOUR = ("nf4", "fp4")
+
+_PROGRAM_BYTES = 900_000_000  # torch, transformers and bitsandbytes, before a weight is read
+_IMPORTS_SECONDS = 10.0
+_CORE_SECONDS = 30.0  # of a billion weights
+_READ_BYTES_PER_SECOND = 300e6
+
+KINDS = (
+    QuantType("nf4", 4, 4.13, summary="the usual one, and what is fine-tuned on (QLoRA)"),
+    QuantType("int8", 8, 8.01, summary="next to no loss; slower than 16 bits"),
+    QuantType("fp4", 4, 4.13, summary="older; loses more than nf4", general=False),
+)
+PARAMETERS = (
+    Parameter("double_quant", True, "the scales are quantized too: 0.4 bits a weight less", types=FOUR),
+    Parameter(
+        "compute_dtype", "bfloat16", "what weights become to be multiplied", ("bfloat16", "float16", "float32"),
+        types=FOUR,
+    ),
+    Parameter(
+        "threshold", 6.0, "activations beyond it are multiplied in 16 bits; 0: none", low=0, high=1e6, types=("int8",)
+    ),
+    Parameter("skip", (), "modules left in 16 bits beside the head: whole names, or how they end"),
+)  # fmt: skip
+
+
+class BitsAndBytesBackend:
+    """bitsandbytes, through transformers, on a CPU or a CUDA GPU."""
+
+    name = "bnb"
+    title = "bitsandbytes"
+    output_format = "safetensors"
+    streams = False
+    types: Mapping[str, QuantType] = MappingProxyType({kind.name: kind for kind in KINDS})
+    parameters: Mapping[str, Parameter] = MappingProxyType({one.name: one for one in PARAMETERS})
+
+    def available(self) -> Verdict:
+        """Whether bitsandbytes, and what places its weights, are installed."""
+        return installed.verdict(PACKAGES, "bnb")
+
+    def default_type(self, bits: int) -> str:
+        """The recommended type of `bits` bits. Raises UsageError."""
+        found = next((kind.name for kind in KINDS if kind.bits == bits), None)
+        if found is None:
+            raise UsageError(f"bitsandbytes has no {bits:g}-bit type.", "Choose 4 bits (nf4) or 8 bits (int8).")
+        return found
+
+    def check(self, model: ModelInfo, hardware: Hardware, type: str | None = None) -> Verdict:
+        """Can this model be quantized so, here? From metadata alone. Raises UsageError for an unknown type."""
+        _known(type)
+        if (refusal := transformers_models.refusal(model, self.title)) is not None:
+            return refusal
+        doubts = []
+        if is_mixture(model.config):
+            doubts.append("Its experts stay in 16 bits: transformers holds them in a way that bitsandbytes skips.")
+        if not model.has_tokenizer:
+            doubts.append("It has no tokenizer, so its text can be neither read nor measured.")
+        if not hardware.gpus:
+            doubts.append("On a CPU it runs slowly: bitsandbytes is made for GPUs.")
+        if doubts:
+            return Verdict("but", " ".join(doubts), "`--method gguf` runs fast everywhere.")
+        return Verdict("yes", f"bitsandbytes takes the linear layers of any model; {model.architecture} is one.")
+
+    def estimate(
+        self, model: ModelInfo, plan: QuantizationPlan, hardware: Hardware, needs: Needs | None = None
+    ) -> Estimate:
+        """Size, disk, memory and time. The source is read tensor by tensor, the result held until it is saved."""
+        self.settings(plan)
+        kind, weights, ends = self.types[plan.type], count(model), transformers_models.ends(model)
+        packed = int((weights - ends) * kind.bits_per_weight / 8) + 2 * ends
+        size = needs.weights[kind.name].file_bytes if needs else packed
+        seconds = _IMPORTS_SECONDS + model.weights_bytes / _READ_BYTES_PER_SECOND
+        seconds += weights / 1e9 * _CORE_SECONDS / max(1, hardware.cores)
+        return Estimate(size, size, _PROGRAM_BYTES + int(1.1 * size) + model.weights_bytes // 8, seconds)
+
+    def needs(self, model: ModelInfo, skeleton: Path, contexts: tuple[int, ...], parallel: int) -> Needs:
+        """What running `model` takes as each type, by formula."""
+        rules = {name: formula.bnb_4bit(name, double=True) for name in FOUR} | {"int8": formula.bnb_int8()}
+        found = transformers_models.needs(model, skeleton, rules, self.name, contexts, parallel)
+        return replace(found, splits=False)
+
+    def vet(self, plan: QuantizationPlan, model: ModelInfo, skeleton: Path) -> None:
+        """Refuse parameters and modules that there are not, and a calibration: nothing is calibrated. Raises
+        UsageError."""
+        skip = self.settings(plan)["skip"]
+        names = {tensor.name.rpartition(".")[0] for tensor in safetensors_header.tensors(skeleton)}
+        for module in skip if isinstance(skip, tuple) else ():
+            if not any(name.endswith(module) or f"{name}.".startswith(f"{module}.") for name in names):
+                raise UsageError(
+                    f"To skip: this model has no module '{module}'.", f"Its modules are named like {min(names)}."
+                )
+        transformers_models.refuse_wishes(plan, self.title)
+        if plan.calibration:
+            raise UsageError("bitsandbytes calibrates nothing.", "Leave --calibration out, or say `--method gptq`.")
+
+    def settings(self, plan: QuantizationPlan) -> dict[str, Value]:
+        """Every parameter of `plan`. Raises UsageError for one that cannot be, and for a type that there is not."""
+        _known(plan.type)
+        return settled(self.parameters, plan.parameters, plan.type, title=self.title)
+
+    def quantize(
+        self,
+        plan: QuantizationPlan,
+        source: Source,
+        out: Path,
+        work: Path,
+        emit: Emit,
+        ahead: Sequence[QuantizationPlan] = (),
+    ) -> Built:
+        """Leave weights, configuration and tokenizer in `out`.
+
+        Raises UnsupportedModel for what transformers cannot load or where there is nothing to quantize,
+        GpuOutOfMemory, OutOfMemory and RemoteCodeRefused.
+        """
+        settings = self.settings(plan)
+        with transformers_models.translated("bitsandbytes", source.folder.name, plan):
+            model = _loaded(plan, settings, source.folder, emit)
+            with stage(emit, "write", "Writing the folder", "steps"):
+                model.save_pretrained(out)
+                transformers_models.copy_beside(source.folder, out)
+        return Built(transformers_models.files(out), installed.versions(VERSIONS), base=str(source.folder))
+
+
+BACKEND = BitsAndBytesBackend
+
+
+def _known(type: str | None) -> None:
+    if type is not None and type not in BitsAndBytesBackend.types:
+        raise UsageError(f"bitsandbytes has no type {type}.", f"It has: {', '.join(BitsAndBytesBackend.types)}.")
+
+
+# ---------------------------------------------------------------- in the worker
+
+
+def _loaded(plan: QuantizationPlan, settings: Mapping[str, Value], folder: Path, emit: Emit) -> Any:
+    """The model with packed weights, quantized as it is read. Raises UnsupportedModel."""
+    with stage(emit, "quantize", "Quantizing with bitsandbytes", "layers") as report:
+        import torch
+
+        transformers_models.limit_gpu(plan)
+        config = json.loads((folder / selection.CONFIG).read_text(encoding="utf-8"))
+        model = _class(config).from_pretrained(
+            folder,
+            quantization_config=_how(plan.type, settings),
+            device_map={"": 0 if plan.device == "gpu" else "cpu"},
+            dtype=getattr(torch, transformers_models.dtype(config)),
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=plan.allow_remote_code,
+        )
+        done = _packed(model)
+        if not done:
+            raise UnsupportedModel(
+                f"bitsandbytes found no linear layer in {folder.name} to quantize.", "Try it as GGUF: `--method gguf`."
+            )
+        report(done, done, "")
+    return model
+
+
+def _how(type: str, settings: Mapping[str, Value]) -> Any:
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    skip = list(settings["skip"]) if isinstance(settings["skip"], tuple | list) else []
+    skipped = {"llm_int8_skip_modules": ["lm_head", *skip]} if skip else {}  # a list of ours replaces the usual one
+    if type == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_threshold=settings["threshold"], **skipped)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type=type,
+        bnb_4bit_use_double_quant=settings["double_quant"],
+        bnb_4bit_compute_dtype=getattr(torch, str(settings["compute_dtype"])),
+        **skipped,
+    )
+
+
+def _class(config: Mapping[str, Any]) -> Any:
+    """The class that the configuration names, else what transformers takes for a model that continues text."""
+    import transformers
+
+    names = config.get("architectures") or [""]
+    found = getattr(transformers, str(names[0]), None)
+    return found if hasattr(found, "from_pretrained") else transformers.AutoModelForCausalLM
+
+
+def _packed(model: Any) -> int:
+    """How many layers are packed."""
+    from bitsandbytes.nn import Linear4bit, Linear8bitLt
+
+    return sum(isinstance(module, Linear4bit | Linear8bitLt) for module in model.modules())

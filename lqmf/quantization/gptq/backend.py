@@ -1,0 +1,200 @@
+"""The GPTQ backend: packed integers with a scale for every group of weights, rounded one column after another so that
+what a column loses is made good by those after it (Frantar et al., 2022, arXiv:2210.17323).
+
+gptqmodel, the maintained successor of auto-gptq, does it; the folder is one that transformers, vLLM and others load.
+What is asked in the chat is answered from metadata here; the work is `make`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from lqmf.errors import UsageError
+from lqmf.events import Emit
+from lqmf.fit import formula
+from lqmf.fit.geometry import text_part
+from lqmf.fit.needs import Needs
+from lqmf.quantization import installed, transformers_models
+from lqmf.quantization.base import Built, QuantType, Source
+from lqmf.quantization.calibration import text
+from lqmf.quantization.gguf.estimate import parameters as count
+from lqmf.quantization.parameters import Parameter, Value, settled
+from lqmf.records import Estimate, Hardware, ModelInfo, QuantizationPlan, Verdict
+
+PACKAGES: Mapping[str, str] = {"gptqmodel": "gptqmodel", "optimum": "optimum", "accelerate": "accelerate"}
+GROUPS = (-1, 16, 32, 64, 128, 256, 512, 1024)  # what its kernels take; -1: one group a matrix
+GROUP = 128
+
+# Measured on two cores with bench/memory_gptq.py and bench/gptq.py (widths of 256 and 2,048).
+_PROGRAM_BYTES = 700_000_000  # torch, transformers and gptqmodel, before a weight is read
+_LAYER_BYTES, _HESSIAN_BYTES = 8, 20  # for a weight of one layer; for each pair of columns of its widest matrix
+_IMPORTS_SECONDS = 5.0
+_COLUMN_CORE_SECONDS, _WEIGHT_CORE_SECONDS = 0.3e-3, 0.24e-6  # of rounding
+_FLOPS_PER_CORE = 1e11  # of the calibration's passes
+
+
+def _kind(bits: int, summary: str, *, general: bool = True) -> QuantType:
+    width = bits + (16 + bits) / GROUP  # a half float and a zero point for every group
+    return QuantType(f"{bits}bit", bits, width, summary=summary, general=general)
+
+
+KINDS = (
+    _kind(4, "the usual one: fast on a GPU, with little loss"),
+    _kind(8, "next to no loss, at half the size of 16 bits"),
+    _kind(3, "a clear loss"),
+    _kind(2, "a heavy loss", general=False),
+)
+PARAMETERS = (
+    Parameter("group_size", GROUP, "weights that share a scale; fewer lose less and take more; -1: a column", GROUPS),
+    Parameter("desc_act", False, "act-order: columns with large activations first; less loss, slower to run"),
+    Parameter("sym", True, "symmetric: no zero points"),
+    Parameter("damp_percent", 0.05, "what is added to the Hessian's diagonal, of its mean", low=1e-4, high=0.99),
+    Parameter("windows", 128, f"of {text.WINDOW_TOKENS} tokens, to calibrate on", low=1, high=4096),
+)
+
+
+class GptqBackend:
+    """gptqmodel, on a CPU or a CUDA GPU, layer after layer. A type is a number of bits; in a plan it has no name."""
+
+    name = "gptq"
+    title = "GPTQ"
+    output_format = "safetensors"
+    streams = False
+    types: Mapping[str, QuantType] = MappingProxyType({kind.name: kind for kind in KINDS})
+    parameters: Mapping[str, Parameter] = MappingProxyType({one.name: one for one in PARAMETERS})
+
+    def available(self) -> Verdict:
+        """Whether gptqmodel, and what loads its files, are installed."""
+        return installed.verdict(PACKAGES, "gptq")
+
+    def default_type(self, bits: int) -> str:
+        """The type of `bits` bits. Raises UsageError."""
+        if (name := f"{bits:g}bit") not in self.types:
+            raise UsageError(f"GPTQ has no {bits:g}-bit type.", "Choose 2, 3, 4 or 8 bits.")
+        return name
+
+    def check(self, model: ModelInfo, hardware: Hardware, type: str | None = None) -> Verdict:
+        """Can this model become a GPTQ, here? From metadata alone. Raises UsageError for an unknown type."""
+        _known(type)
+        if (refusal := transformers_models.refusal(model, self.title)) is not None:
+            return refusal
+        if not model.has_tokenizer:
+            return Verdict("no", "It has no tokenizer, and GPTQ calibrates on text.", "Choose a model that has one.")
+        if model.config.get("is_encoder_decoder") or not _decodes(model):
+            reason = f"{model.architecture} does not continue text, and GPTQ calibrates a decoder layer by layer."
+            return Verdict("no", reason, "Take bitsandbytes: `--method bnb`.")
+        known = _definitions()
+        if known and model.model_type not in known:
+            reason = f"gptqmodel has no description of '{model.model_type}' and will look for its layers by itself."
+            return Verdict("but", reason, "If it does not find them: `--method gguf` or `--method bnb`.")
+        if not hardware.gpus:
+            return Verdict(
+                "but", "On a CPU it is slow to make and slow to run: it is made for GPUs.", "`--method gguf`"
+            )
+        return Verdict("yes", f"gptqmodel knows {model.architecture}.")
+
+    def estimate(
+        self, model: ModelInfo, plan: QuantizationPlan, hardware: Hardware, needs: Needs | None = None
+    ) -> Estimate:
+        """Size, disk, memory and time. Finished layers lie on the disk until the end, beside the result."""
+        settings = self.settings(plan)
+        kind, shape, cores = self.types[f"{plan.bits}bit"], _shape(model), max(1, hardware.cores)
+        width = kind.bits_per_weight
+        size = needs.weights[kind.name].file_bytes if needs else shape.packed(width)
+        group = int(str(settings["group_size"]))
+        if group != GROUP and group > 0:  # the needs are those of the usual group
+            size += int(shape.layers * shape.weights * (16 + kind.bits) * (1 / group - 1 / GROUP) / 8)
+        tokens = int(str(settings["windows"])) * text.WINDOW_TOKENS
+        flowing = 2 * 2 * tokens * shape.hidden  # into a layer and out of it, as half floats
+        held = _LAYER_BYTES * shape.weights + _HESSIAN_BYTES * shape.widest**2 + 2 * shape.ends
+        work = shape.layers * (_COLUMN_CORE_SECONDS * shape.columns + _WEIGHT_CORE_SECONDS * shape.weights)
+        passes = 2 * 2 * shape.layers * shape.weights * tokens / _FLOPS_PER_CORE
+        seconds = _IMPORTS_SECONDS + (work + passes) / cores
+        return Estimate(size, 2 * size, _PROGRAM_BYTES + held + flowing, seconds)
+
+    def needs(self, model: ModelInfo, skeleton: Path, contexts: tuple[int, ...], parallel: int) -> Needs:
+        """What running `model` takes with each number of bits, by formula."""
+        rules = {kind.name: formula.gptq(kind.bits, GROUP) for kind in KINDS}
+        return transformers_models.needs(model, skeleton, rules, self.name, contexts, parallel)
+
+    def vet(self, plan: QuantizationPlan, model: ModelInfo, skeleton: Path) -> None:
+        """Refuse parameters that there are not, and a calibration that is no text. Raises UsageError."""
+        self.settings(plan)
+        transformers_models.refuse_wishes(plan, self.title)
+        if plan.calibration:
+            text.check(plan.calibration)
+
+    def settings(self, plan: QuantizationPlan) -> dict[str, Value]:
+        """Every parameter of `plan`. Raises UsageError for one that cannot be, and for a type that there is not."""
+        _known(plan.type)
+        self.default_type(plan.bits)
+        return settled(self.parameters, plan.parameters, title=self.title)
+
+    def quantize(
+        self,
+        plan: QuantizationPlan,
+        source: Source,
+        out: Path,
+        work: Path,
+        emit: Emit,
+        ahead: Sequence[QuantizationPlan] = (),
+    ) -> Built:
+        """Leave weights, configuration and tokenizer in `out`. See `make` for errors."""
+        settings = self.settings(plan)
+        from lqmf.quantization.gptq.make import make
+
+        return make(plan, settings, source.folder, out, work, emit)
+
+
+BACKEND = GptqBackend
+
+
+def _known(type: str | None) -> None:
+    if type and type not in GptqBackend.types:
+        raise UsageError(f"GPTQ has no type {type}.", f"It has: {', '.join(GptqBackend.types)}.")
+
+
+def _definitions() -> Mapping[str, frozenset[str]]:
+    """The model types that gptqmodel describes; empty where it is not installed."""
+    return installed.table("gptqmodel", "models/auto.py", "MODEL_MAP")
+
+
+def _decodes(model: ModelInfo) -> bool:
+    """Whether it continues text. A model that also sees is none of transformers' decoders, but gptqmodel's."""
+    seeing = bool(model.config.get("vision_config") or model.config.get("audio_config"))
+    return transformers_models.writes_text(model) or (seeing and model.model_type in _definitions())
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """A model by its configuration, about: how many layers there are, and of one of them its weights, its matrices'
+    columns, and the most of one matrix; `ends` are the weights of embedding and head, `hidden` the width between."""
+
+    layers: int
+    weights: int
+    columns: int
+    widest: int
+    hidden: int
+    ends: int
+
+    def packed(self, width: float) -> int:
+        """Bytes of the model with `width` bits a weight in its layers."""
+        return int(self.layers * self.weights * width / 8) + 2 * self.ends
+
+
+def _shape(model: ModelInfo) -> _Shape:
+    config = text_part(model.config)
+
+    def number(*names: str, default: int = 0) -> int:
+        return int(next((config[name] for name in names if config.get(name)), default))
+
+    layers = max(1, number("num_hidden_layers", "n_layer", "num_layers"))
+    hidden = number("hidden_size", "n_embd", "d_model")
+    inner = number("moe_intermediate_size", "intermediate_size", "n_inner", "ffn_dim", default=4 * hidden)
+    experts = number("num_experts", "num_local_experts", "n_routed_experts", default=1)
+    ends = transformers_models.ends(model)
+    columns = 4 * hidden + experts * (2 * hidden + inner)
+    return _Shape(layers, max(0, count(model) - ends) // layers, columns, max(hidden, inner), hidden, ends)

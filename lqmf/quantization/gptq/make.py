@@ -1,0 +1,148 @@
+"""One model becomes a GPTQ folder, by gptqmodel: a text is cut into windows, the layers are quantized one after
+another, each read from the source when its turn comes and put on the disk when it is done, and all is saved.
+
+Runs in the worker process only. Nothing of the library is changed; what it asks of the environment is set before it is
+imported. Knows nothing of jobs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lqmf import workspace
+from lqmf.events import Emit
+from lqmf.hub import selection
+from lqmf.inference.hf_tokens import HfTokens
+from lqmf.quality.stage import Report, stage
+from lqmf.quantization import installed, transformers_models
+from lqmf.quantization.base import Built
+from lqmf.quantization.calibration import text
+from lqmf.quantization.parameters import Value
+from lqmf.records import QuantizationPlan
+from lqmf.units import duration
+
+VERSIONS = ("gptqmodel", "optimum", "transformers", "torch")
+BATCH = 4  # windows that go through a layer at once
+OFFLOAD = "gptq-layers"  # finished layers, in the folder for what is made on the way
+_QUANTIZE_CONFIG, _LOSSES = "quantize_config.json", "quant_log.csv"
+_OF_THIS_MACHINE = ("offload_to_disk_path", "offload_to_disk")  # what the library keeps of us in the configuration
+_LEAST_WORKERS = 2  # gptqmodel keeps two for loading, and will not start with fewer
+
+
+def make(
+    plan: QuantizationPlan, settings: Mapping[str, Value], source: Path, out: Path, work: Path, emit: Emit
+) -> Built:
+    """Quantize the model in `source` into `out`; `settings` are the backend's parameters.
+
+    Raises UsageError for a calibration text that is too short, UnsupportedModel for what gptqmodel cannot quantize,
+    GpuOutOfMemory, OutOfMemory, RemoteCodeRefused and the Hub's errors.
+    """
+    offload = work / OFFLOAD
+    shutil.rmtree(offload, ignore_errors=True)  # of a worker that died: its layers are not gone on from
+    try:
+        with transformers_models.translated("gptqmodel", source.name, plan):
+            windows, facts = _windows(plan, int(str(settings["windows"])), source, emit)
+            model = _loaded(plan, settings, source, offload, emit)
+            _quantized(model, windows, emit)
+            _saved(model, source, out, emit)
+    finally:
+        shutil.rmtree(offload, ignore_errors=True)
+    files = transformers_models.files(out)
+    return Built(files, installed.versions(VERSIONS), base=str(source), calibration=facts)
+
+
+def _windows(plan: QuantizationPlan, most: int, source: Path, emit: Emit) -> tuple[list[list[int]], dict[str, Any]]:
+    """The windows to calibrate on, in tokens of the model, and what a manifest says of them."""
+    with stage(emit, "calibrate", "Reading the calibration text", "windows") as report:
+        read = text.read(plan.calibration)
+        tokens = HfTokens(source, allow_remote_code=plan.allow_remote_code)
+        windows = text.windows(read, tokens, most=most)
+        report(len(windows), len(windows), "")
+    told = {"text": read.name, "text_sha256": read.sha256, "windows": len(windows), "window_tokens": len(windows[0])}
+    return windows, told
+
+
+def _loaded(plan: QuantizationPlan, settings: Mapping[str, Value], source: Path, offload: Path, emit: Emit) -> Any:
+    """The model as gptqmodel has it before quantizing: no weights in memory, each layer is read when it is needed."""
+    workers = max(_LEAST_WORKERS, ((os.cpu_count() or 1) + 1) // 2)
+    os.environ.setdefault("GPTQMODEL_CPU_WORKERS", str(workers))
+    with stage(emit, "load", "Loading GPTQModel", "steps"):
+        import torch
+        from gptqmodel import GPTQModel, QuantizeConfig
+
+        transformers_models.limit_gpu(plan)
+        config = json.loads((source / selection.CONFIG).read_text(encoding="utf-8"))
+        how = QuantizeConfig(
+            bits=plan.bits,
+            group_size=settings["group_size"],
+            desc_act=settings["desc_act"],
+            sym=settings["sym"],
+            damp_percent=settings["damp_percent"],
+            device="cuda:0" if plan.device == "gpu" else "cpu",
+            offload_to_disk=True,
+            offload_to_disk_path=str(offload),
+            calibration_data_device="cpu",  # between two layers, so that a small GPU holds one layer and one batch
+        )
+        return GPTQModel.load(
+            str(source),
+            how,
+            dtype=getattr(torch, transformers_models.dtype(config)),
+            trust_remote_code=plan.allow_remote_code,
+        )
+
+
+def _quantized(model: Any, windows: list[list[int]], emit: Emit) -> None:
+    layers = int(model.model.config.get_text_config().num_hidden_layers)
+    with stage(emit, "quantize", "Quantizing with GPTQ", "layers") as report:
+        report(0, layers, "")
+        model.layer_callback = _Layers(layers, report)
+        rows = [{"input_ids": window, "attention_mask": [1] * len(window)} for window in windows]
+        model.quantize(rows, batch_size=BATCH)
+
+
+class _Layers:
+    """Hears of each finished layer from whichever thread finished it, and tells how many there are by now."""
+
+    def __init__(self, total: int, report: Report, clock: Callable[[], float] = time.monotonic) -> None:
+        self._total, self._report, self._clock = total, report, clock
+        self._began, self._done = clock(), 0
+        self._lock = threading.Lock()
+
+    def layer_complete(self, *, layer_idx: int, submodule_finalized: bool) -> None:
+        """gptqmodel's own hook: called once when a layer is computed, and once when it is packed as well."""
+        with self._lock:
+            if not submodule_finalized or layer_idx < self._done:
+                return
+            self._done = min(layer_idx + 1, self._total)
+            left = (self._clock() - self._began) / self._done * (self._total - self._done)
+            self._report(self._done, self._total, f"about {duration(left)} left" if self._done < self._total else "")
+
+
+def _saved(model: Any, source: Path, out: Path, emit: Emit) -> None:
+    """Weights and configurations by the library, without what it notes of this machine; the rest as in the source."""
+    with stage(emit, "write", "Writing the folder", "steps"):
+        model.save(str(out))
+        (out / _LOSSES).unlink(missing_ok=True)
+        config = json.loads((source / selection.CONFIG).read_text(encoding="utf-8"))
+        _cleaned(out / selection.CONFIG, "quantization_config", config)
+        _cleaned(out / _QUANTIZE_CONFIG, None, config)
+        transformers_models.copy_beside(source, out)
+
+
+def _cleaned(path: Path, part: str | None, source: Mapping[str, Any]) -> None:
+    """Take out of a configuration what says where it was made, and put back what the library changed of the source's:
+    it picks a padding token for itself."""
+    document = json.loads(path.read_text(encoding="utf-8"))
+    meta = (document[part] if part else document).get("meta") or {}
+    for name in _OF_THIS_MACHINE:
+        meta.pop(name, None)
+    if "pad_token_id" in document:
+        document["pad_token_id"] = source.get("pad_token_id")
+    workspace.write_json(path, document)

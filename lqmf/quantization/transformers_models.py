@@ -1,0 +1,158 @@
+"""What GPTQ and bitsandbytes have in common: both quantize a model as transformers loads it, into a folder that
+transformers loads again.
+
+The first half answers from metadata alone and imports nothing heavy; the second half is for the worker. Knows neither
+method.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lqmf.errors import GpuOutOfMemory, LqmfError, OutOfMemory, RemoteCodeRefused, UnsupportedModel, UsageError
+from lqmf.fit import formula
+from lqmf.fit.formula import TensorRule
+from lqmf.fit.geometry import text_part
+from lqmf.fit.needs import MOST_CHATS, Needs
+from lqmf.hub import safetensors_header, selection
+from lqmf.quantization import installed
+from lqmf.quantization.gguf.prequantized import quantized
+from lqmf.quantization.refusals import unusable
+from lqmf.records import ModelInfo, QuantizationPlan, Verdict
+
+_AUTO = "models/auto"
+_CONTEXTS = (512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072)
+_NO_ROOM = ("out of memory", "can't allocate memory", "Cannot allocate memory", "DefaultCPUAllocator")
+
+
+def refusal(model: ModelInfo, title: str) -> Verdict | None:
+    """Why neither method can take `model`; None where nothing stands in the way."""
+    if (found := unusable(model)) is not None:
+        return found
+    if model.architecture is None and not model.config.get("architectures"):
+        return Verdict("no", "Its config.json names no architecture.", "Choose a model with a complete config.json.")
+    if told := quantized(model.config):
+        how = told.get("quant_method") or "in some way"
+        reason = f"Its weights are quantized already ({how}), and {title} starts from 16 bits."
+        return Verdict("no", reason, "Take the model that it was made from, in 16 bits.")
+    known = installed.table("transformers", f"{_AUTO}/auto_mappings.py", "CONFIG_MAPPING_NAMES")
+    if known and model.model_type not in known:
+        code = ": it runs by Python code of its own, which is not run here" if model.wants_remote_code else ""
+        reason = f"transformers knows no '{model.model_type}' ({model.architecture}){code}."
+        return Verdict("no", reason, "Choose a model that transformers knows.")
+    return None
+
+
+def writes_text(model: ModelInfo) -> bool:
+    """Whether its class continues text (a decoder), as transformers lists them; True where there is no list."""
+    known = installed.table("transformers", f"{_AUTO}/modeling_auto.py", "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES")
+    return not known or any(model.architecture in names for names in known.values())
+
+
+def needs(
+    model: ModelInfo,
+    skeleton: Path,
+    rules: Mapping[str, TensorRule],
+    method: str,
+    contexts: Sequence[int],
+    parallel: int,
+) -> Needs:
+    """What running `model` takes as each type, by formula. Raises UnsupportedModel for a configuration that does not
+    tell its layers, UsageError for more chats than are counted with."""
+    if parallel > MOST_CHATS:
+        raise UsageError(f"{MOST_CHATS} chats at once are the most.", f"Say `--parallel {MOST_CHATS}`.")
+    longest = formula.trained_context(model.config) or _CONTEXTS[-1]
+    usual = [context for context in _CONTEXTS if context <= longest] or [longest]
+    shapes = safetensors_header.tensors(skeleton)
+    sampled = sorted({*usual, *contexts})
+    return formula.needs(model.config, shapes, rules, method=method, contexts=sampled, parallel=parallel)
+
+
+def ends(model: ModelInfo) -> int:
+    """Weights of the embedding and of the head, which both methods leave in 16 bits."""
+    config = text_part(model.config)
+    words = int(config.get("vocab_size") or model.vocabulary or 0)
+    hidden = int(config.get("hidden_size") or config.get("n_embd") or config.get("d_model") or 0)
+    tied = config.get("tie_word_embeddings", model.config.get("tie_word_embeddings", False))
+    return words * hidden * (1 if tied else 2)
+
+
+def refuse_wishes(plan: QuantizationPlan, title: str) -> None:
+    """Raises UsageError for what only GGUF can do."""
+    wishes = {
+        "--imatrix": plan.imatrix,
+        "--keep": plan.keep,
+        "--discard-source": plan.discard_source,
+        "--adapter": plan.adapter,
+    }
+    for option, wished in wishes.items():
+        if wished:
+            raise UsageError(f"{title} does not take {option}.", f"Leave {option} out, or say `--method gguf`.")
+
+
+# ---------------------------------------------------------------- in the worker
+
+
+def copy_beside(source: Path, out: Path) -> None:
+    """Tokenizer, chat template, settings for generating and licence as the source has them; what a library wrote of
+    them gives way."""
+    for name in selection.choose([path.name for path in source.iterdir()], None).small:
+        if name != selection.CONFIG:
+            shutil.copyfile(source / name, out / name)
+
+
+def files(out: Path) -> tuple[str, ...]:
+    """What lies in `out`, in a fixed order; who may read the configuration may read the weights."""
+    mode = stat.S_IMODE((out / selection.CONFIG).stat().st_mode)
+    for weights in out.glob("*.safetensors"):
+        weights.chmod(mode)  # the library gives them to the owner alone
+    return tuple(sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()))
+
+
+def limit_gpu(plan: QuantizationPlan) -> None:
+    """Keep this process within the memory that the plan gives it on the GPU; nothing to do on a CPU."""
+    if plan.device != "gpu" or not plan.memory_bytes:
+        return
+    import torch
+
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(min(1.0, plan.memory_bytes / total), 0)
+
+
+@contextlib.contextmanager
+def translated(library: str, model: str, plan: QuantizationPlan) -> Iterator[None]:
+    """What torch and `library` raise about `model`, as ours."""
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise GpuOutOfMemory(
+            f"{model} does not fit the GPU's memory while it is quantized.", "Use --device cpu, or --cpu-fallback."
+        ) from error
+    except LqmfError:
+        raise
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, NotImplementedError, ImportError) as error:
+        raise _ours(error, library, model, plan) from error
+
+
+def _ours(error: Exception, library: str, model: str, plan: QuantizationPlan) -> LqmfError:
+    told = str(error).strip().partition("\n")[0]
+    if any(sign in told for sign in _NO_ROOM):
+        return OutOfMemory(f"{model} does not fit the memory while it is quantized.", "Close other programs.")
+    if "trust_remote_code" in told and not plan.allow_remote_code:
+        reason = f"{model} can only be run by Python code that comes with it, which is not run unasked."
+        return RemoteCodeRefused(reason, "Choose a model that transformers knows.")
+    remedy = "Try it as GGUF: `--method gguf`."
+    return UnsupportedModel(f"{library} cannot quantize {model}: {type(error).__name__}: {told}", remedy)
+
+
+def dtype(config: Mapping[str, Any]) -> str:
+    """The type of what is not quantized: the source's own where it is a half float, else "bfloat16"."""
+    told = str(config.get("dtype") or config.get("torch_dtype") or "").removeprefix("torch.")
+    return told if told in ("float16", "bfloat16") else "bfloat16"

@@ -1,0 +1,73 @@
+"""The rows of calls to LLM providers, and what a day's rows add up to. Opens no store, and asks nobody."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from lqmf.store.base import Row
+
+if TYPE_CHECKING:
+    from lqmf.providers.base import Message, Usage
+
+CHARACTERS_PER_TOKEN = 4  # of English text, by https://help.openai.com/en/articles/4936856; only where nobody counted
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What calls took together; `cost` in US dollars, of those whose price is known."""
+
+    calls: int = 0
+    tokens: int = 0
+    cost: float = 0.0
+
+
+def day_of(at: float) -> str:
+    """The day by this machine's clock, as "2026-11-25"."""
+    return datetime.fromtimestamp(at).date().isoformat()
+
+
+def call_row(
+    provider: str,
+    model: str,
+    purpose: str,
+    outcome: str,
+    *,
+    at: float,
+    seconds: float,
+    usage: Usage,
+    characters: int,
+    cost: float | None,
+    prompt: Sequence[Message] | None,
+) -> Row:
+    """A row of `llm_calls`. `outcome` is "ok", "cancelled", "failed" or an error's code; `characters` are those sent
+    and received; `prompt` is None unless the user wants it kept."""
+    return {
+        "at": at,
+        "day": day_of(at),
+        "provider": provider,
+        "model": model,
+        "purpose": purpose,
+        "outcome": outcome,
+        "seconds": seconds,
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "characters": characters,
+        "cost": cost,
+        "prompt": None if prompt is None else [{"role": m.role, "content": m.content} for m in prompt],
+    }
+
+
+def spent(rows: Iterable[Row]) -> Spent:
+    """What the calls of `rows` took. Where a far end counted no tokens, its characters stand for them."""
+    found = list(rows)
+    return Spent(len(found), sum(map(_tokens, found)), math.fsum(row["cost"] or 0.0 for row in found))
+
+
+def _tokens(row: Row) -> int:
+    if row["input_tokens"] is None and row["output_tokens"] is None:
+        return math.ceil((row["characters"] or 0) / CHARACTERS_PER_TOKEN)
+    return (row["input_tokens"] or 0) + (row["output_tokens"] or 0)

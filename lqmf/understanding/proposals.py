@@ -1,0 +1,116 @@
+"""Whether a reading that somebody else proposes may stand: the rules check it, and what the user said wins.
+
+Pure. Knows intents, slots and the words of the line; knows no provider. A value counts only where the line says it:
+nobody's guess becomes the user's word. Whatever changes something is asked about before it is done.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from lqmf.records import Decision, Option, Question
+from lqmf.understanding.lexicon import INTENT_SLOTS, METHOD, PROVIDER
+from lqmf.understanding.sentence import understand
+
+LOW = 0.5  # confidence below which the rules leave a line open
+PROPOSED = 0.6  # confidence of a reading that stood
+# What may be proposed. Leaving, logging in, confirming and calling off are for the user's own words alone.
+MEANINGS: Mapping[str, str] = {
+    "quantize": "make a quantized model",
+    "plan": "ask what it would be, how large, whether it fits, what is recommended",
+    "preflight": "ask whether a model can be done at all: licence, architecture, disk",
+    "test": "measure an artifact",
+    "compare": "compare artifacts made before",
+    "list": "see what was made",
+    "show": "see all that is known of an artifact, a job or a model",
+    "stats": "see success rates, times, space saved",
+    "history": "see what was said and done",
+    "verify": "check an artifact's files",
+    "delete": "remove an artifact",
+    "chat": "talk with a model that was made",
+    "finetune": "train a model",
+    "serve": "offer a model over an API",
+    "llm_status": "ask who advises, or whether it can be reached",
+    "llm_switch": "choose who advises",
+    "config": "see or set a setting",
+    "doctor": "check this machine and the set-up",
+    "explain": "ask what something means or which is better in general",
+    "help": "ask what can be done here",
+    "resume": "go on with an interrupted job",
+}
+HARMLESS = frozenset(
+    {"plan", "preflight", "list", "show", "stats", "history", "llm_status", "doctor", "explain", "help"}
+)
+_NUMBERS = ("bits", "memory_gb", "context")
+
+
+def is_open(text: str, read: Decision) -> bool:
+    """Whether the rules could not tell what a line means, and there is something to tell."""
+    return read.confidence < LOW and read.intent == "unknown" and len(re.findall(r"[^\W\d_]{2,}", text)) >= 2
+
+
+def checked(
+    text: str, read: Decision, proposed: Mapping[str, Any], who: str
+) -> tuple[Decision | None, tuple[str, ...]]:
+    """What of `proposed` ({"intent", slot: value}) may stand beside `read`, the rules' reading of `text`; and what was
+    dropped. Values that the rules found in the line win over those proposed."""
+    intent = str(proposed.get("intent"))
+    if intent not in MEANINGS:
+        return None, () if intent == "unknown" else (f"'{intent}' is nothing that may be proposed",)
+    if read.intent not in ("unknown", intent):
+        return None, (f"the rules read it as {read.intent}",)
+    allowed = INTENT_SLOTS.get(intent, frozenset())
+    said = {name: value for name, value in {**_by_rules(text), **read.slots}.items() if name in allowed}
+    slots, dropped = dict(said), []
+    for name, value in proposed.items():
+        if name == "intent" or name in said:
+            continue
+        if name not in allowed or not _is_said(name, value, text):
+            dropped.append(f"{name} {value}: the line does not say it")
+        else:
+            slots[name] = value
+    if intent == "explain":
+        slots.setdefault("topic", text.strip(" ?!."))
+    return Decision(intent, slots, PROPOSED, f"read so by {who}"), tuple(dropped)
+
+
+def _by_rules(text: str) -> dict[str, Any]:
+    """The values that the rules find in a line, whatever it asks."""
+    sentence = understand(text)
+    named = {"model": sentence.models[-1:], "name": sentence.names[-1:]}
+    return {**{slot: found[0] for slot, found in named.items() if found}, **sentence.said}
+
+
+def _is_said(name: str, value: Any, text: str) -> bool:
+    """Whether the line says `value` itself."""
+    low = text.lower()
+    if name in _NUMBERS:
+        number = float(value)
+        said = [float(digits) * (1024 if unit else 1) for digits, unit in re.findall(r"(\d+(?:\.\d+)?)(k\b)?", low)]
+        return number > 0 and any(number in (one, one * 1000 / 1024) for one in said)
+    word = str(value).strip().lower()
+    if not word:
+        return False
+    if name in ("method", "provider"):
+        vocabulary = METHOD if name == "method" else PROVIDER
+        return any(found.lastgroup == word for found in vocabulary.finditer(low))
+    if name == "topic":
+        return all(part in low for part in word.split())
+    return re.search(rf"(?<![\w/.-]){re.escape(word)}(?![\w/-])", low) is not None
+
+
+def confirmation(decision: Decision) -> Question | None:
+    """What is asked before a proposed reading is carried out; None for what changes nothing."""
+    if decision.intent in HARMLESS:
+        return None
+    values = ", ".join(f"{name} {value}" for name, value in decision.slots.items())
+    return Question(
+        id="proposed",
+        text=f"Did you mean: {MEANINGS[decision.intent]}{f' ({values})' if values else ''}?",
+        reason=f"No rule reads this line; it was {decision.reason}.",
+        options=(Option(True, "yes"), Option(False, "no")),
+        default=False,
+        kind="confirm",
+    )
