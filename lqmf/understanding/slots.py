@@ -548,7 +548,7 @@ def extract(plain: str) -> Slots:
 _PURPOSE = Pattern(
     r"\bfor (?:later |some |my |a |the )*(?:q?lora|fine[ -]?tuning|training|adapters?)\b"
     r"|\b(?:so that|because|as) (?:i|we) (?:can|want to|will|may)(?: later)? (?:fine[ -]?tune|train)\b"
-    r"|\bto (?:fine[ -]?tune|train) (?:on|it|on it|later|adapters?)\b"
+    r"|\bto (?:fine[ -]?tune|train) (?:on|it|later|(?:an? )?(?:q?lora|adapters?))\b"
 )
 
 

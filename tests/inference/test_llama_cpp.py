@@ -17,7 +17,6 @@ from lqmf.errors import (
     GpuOutOfMemory,
     IncompleteModel,
     ModelError,
-    NotBuilt,
     NotFound,
     OutOfMemory,
     UnsupportedModel,
@@ -242,11 +241,6 @@ def test_a_folder_is_opened_by_its_one_gguf_file(tmp_path):
     (tmp_path / "b.gguf").symlink_to(demo_gguf("Q4_K_M"))
     with pytest.raises(UsageError, match="several"):
         open_engine(tmp_path)
-
-
-def test_safetensors_are_not_built_yet():
-    with pytest.raises(NotBuilt, match="safetensors"):
-        open_engine(DEMO)
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,7 @@ def _weights(shape: GgufHeader, type: str, changed: Mapping[str, str]) -> Weight
         tied=tied,
         read=dict(read + chosen),
         chosen=dict(chosen),
-        head=kinds["token_embd.weight" if tied else "output.weight"],
+        head=kinds.get("token_embd.weight" if tied else "output.weight", ""),
     )
 
 
