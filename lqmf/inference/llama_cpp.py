@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lqmf.errors import IncompleteModel, ModelError, UnsupportedModel, UsageError
-from lqmf.inference import chat_template, llama_library
+from lqmf.inference import chat_template, limits, llama_library
 from lqmf.inference.engine import Message, Piece, Sampling
 from lqmf.inference.gguf_files import is_gguf, model_file
 from lqmf.inference.gguf_header import read_header, shards
@@ -173,8 +173,7 @@ class LlamaCppEngine:
 
     def _check_tokens(self, tokens: Sequence[int]) -> None:
         self._alive()
-        if tokens and not (min(tokens) >= 0 and max(tokens) < self.vocabulary):
-            raise UsageError(f"A token is outside this model's vocabulary of {self.vocabulary}.", "Tokenize with it.")
+        limits.check_tokens(tokens, self.vocabulary)
 
     # ------------------------------------------------------------ generation
 
@@ -187,13 +186,7 @@ class LlamaCppEngine:
         string), then what was held. Ends at an end token, a stop string, `max_tokens`, or a full context."""
         tokens = self._prompt_tokens(prompt) if isinstance(prompt, str) else list(prompt)
         self._check_tokens(tokens)
-        if not tokens:
-            raise UsageError("There is no prompt to continue.", "Give at least one word.")
-        if len(tokens) > self.context_length:
-            raise UsageError(
-                f"The prompt has {len(tokens)} tokens; the context holds {self.context_length}.",
-                "Shorten the prompt, or give a larger --context.",
-            )
+        limits.check_prompt(tokens, self.context_length)
         return self._stream(tokens, sampling)
 
     def _prompt_tokens(self, text: str) -> list[int]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lqmf.errors import UsageError
-from lqmf.inference import safetensors_folder, transformers_loading
+from lqmf.inference import limits, safetensors_folder, transformers_loading
 from lqmf.inference.engine import Message, Piece, Sampling
 from lqmf.inference.hf_tokens import HfTokens
 from lqmf.inference.stream import TextStream
@@ -94,8 +94,7 @@ class TransformersEngine:
 
     def _check_tokens(self, tokens: Sequence[int]) -> None:
         self._alive()
-        if tokens and not (min(tokens) >= 0 and max(tokens) < self.vocabulary):
-            raise UsageError(f"A token is outside this model's vocabulary of {self.vocabulary}.", "Tokenize with it.")
+        limits.check_tokens(tokens, self.vocabulary)
 
     # ------------------------------------------------------------ generation
 
@@ -110,13 +109,7 @@ class TransformersEngine:
             raise UsageError("transformers cannot hold a model to a JSON schema here.", "Use a GGUF artifact for that.")
         tokens = self._tokens.prompt(prompt) if isinstance(prompt, str) else list(prompt)
         self._check_tokens(tokens)
-        if not tokens:
-            raise UsageError("There is no prompt to continue.", "Give at least one word.")
-        if len(tokens) > self.context_length:
-            raise UsageError(
-                f"The prompt has {len(tokens)} tokens; the context holds {self.context_length}.",
-                "Shorten the prompt, or give a larger --context.",
-            )
+        limits.check_prompt(tokens, self.context_length)
         return self._stream(tokens, sampling)
 
     def _stream(self, prompt: list[int], sampling: Sampling) -> Iterator[Piece]:
