@@ -5,9 +5,9 @@
 Synthetic models of three architectures, and the bundled demo. Predictions come as for a model that is not here:
 `Backend.needs` reads a folder whose weights are holes. Measurements come from llama.cpp's log when the file is loaded,
 and from the task that tests artifacts, in a worker; speeds are medians of several tests, and the rates that predict
-them medians of several calibrations (`--calibrations`): a process on a machine that others use too may be a third
-faster or slower than the next. The synthetic files hold random blocks in the types that llama.cpp itself would choose;
-they and the folders are kept in the temporary folder.
+them medians of several calibrations (`--calibrations`), taken just before each model: a machine that others use too may
+be a third faster or slower some minutes later. The synthetic files hold random blocks in the types that llama.cpp
+itself would choose; they and the folders are kept in the temporary folder.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import groupby, product
 from math import prod
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -119,23 +120,22 @@ def main() -> int:
     folder = options.work
     folder.mkdir(parents=True, exist_ok=True)
     print(f"{machine()}\ncontext {CONTEXT}, cache f16, each prediction beside its measurement and the error of it\n")
-    models = list(files(options, folder))
-    measured = [
-        from_json(Calibration, worker("calibrate", {}, folder)["calibration"]) for _ in range(options.calibrations)
-    ]
-    known = middle(measured)
-    return summarize(
-        [show(model, predict(known, model[2], model[1]), measure(model[-1], options.runs, folder)) for model in models]
-    )
+    found = []
+    for _title, models in groupby(list(files(options, folder)), key=itemgetter(0)):
+        rates = calibrated(options.calibrations, folder)
+        for model in models:
+            predicted = predict(rates, model[2], model[1])
+            found.append(show(model, predicted, measure(model[-1], options.runs, folder)))
+    return summarize(found)
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", nargs="*", default=["0.1", "0.5", "1"], choices=["0.1", "0.5", "1"])
     parser.add_argument("--types", nargs="*", default=["Q4_K_M", "Q8_0"])
-    parser.add_argument("--models", nargs="*", default=list(MODELS), choices=list(MODELS))
+    parser.add_argument("--models", nargs="*", default=list(MODELS), choices=list(MODELS), help="beside the demo")
     parser.add_argument("--runs", type=int, default=3, help="tests of each model")
-    parser.add_argument("--calibrations", type=int, default=3, help="of which each figure's median is taken")
+    parser.add_argument("--calibrations", type=int, default=1, help="before each model, of which the median is taken")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "lqmf-bench-fit")
     return parser.parse_args()
 
@@ -176,9 +176,9 @@ def show(model: Model, predicted: Figures, measured: Figures) -> tuple[Figures, 
     return predicted, measured
 
 
-def middle(found: Sequence[Calibration]) -> Calibration:
-    """The median of several calibrations, figure by figure."""
-    documents = [to_json(each) for each in found]
+def calibrated(count: int, folder: Path) -> Calibration:
+    """The median of so many calibrations, figure by figure."""
+    documents = [worker("calibrate", {}, folder)["calibration"] for _ in range(count)]
 
     def merged(values: Sequence[Any]) -> Any:
         if isinstance(values[0], dict):

@@ -17,7 +17,7 @@ from lqmf.fit.needs import Needs, Weights
 from lqmf.inference.gguf_types import TENSOR_TYPES
 from lqmf.records import Run, Speed
 
-CACHED_BYTES = 32 << 20  # read for a token: fewer stay in the processor's caches from one token to the next
+CACHED_BYTES = 32 << 20  # of weights: fewer stay in the processor's caches from one token to the next
 PROMPT_TOKENS, WRITTEN_TOKENS, SCORED_TOKENS = 256, 64, 64
 _SCORING_CELLS = 256  # of the cache in which those are scored
 _LOGIT_BYTES, _COPY_BYTES = (
@@ -60,11 +60,12 @@ def _token_seconds(rates: Rates, needs: Needs, weights: Weights, read: Mapping[s
         (size + slower.get(type, 0.0)) / rates.types[type].read_bytes_per_second for type, size in read.items()
     )
     looking = needs.attention * (PROMPT_TOKENS + WRITTEN_TOKENS / 2) / rates.attention_per_second
-    choosing = vocabulary(needs) * rates.vocabulary_seconds
-    cached = sum(read.values()) < CACHED_BYTES
-    reading *= rates.cached_reading if cached else 1.0
-    waiting = needs.nodes * (rates.cached_node_seconds if cached else rates.node_seconds)
-    return (1.0 if cached else rates.whole_token) * (reading + looking + choosing + waiting)
+    same = looking + vocabulary(needs) * rates.vocabulary_seconds
+    cached = rates.cached_reading * reading + same + needs.nodes * rates.cached_node_seconds
+    otherwise = rates.whole_token * (reading + same + needs.nodes * rates.node_seconds)
+    part = _cached(weights)
+    part = part if weights.chosen or part == 1 else 0.0
+    return part * cached + (1 - part) * otherwise
 
 
 def _prompt_seconds(rates: Rates, needs: Needs, weights: Weights, read: Mapping[str, int]) -> float:
@@ -81,13 +82,19 @@ def _prompt_seconds(rates: Rates, needs: Needs, weights: Weights, read: Mapping[
         max(0.0, size) * _ELEMENTS_PER_BYTE[type] / rates.types[type].multiply_adds_per_second
         for type, size in work.items()
     )
-    cached = sum(read.values()) < CACHED_BYTES
+    cached = _cached(weights) == 1
     multiplying *= rates.cached_multiplying if cached else 1.0
     looking = needs.attention * PROMPT_TOKENS**2 / 2 / rates.prompt_attention_per_second
     passing = needs.attention * PROMPT_TOKENS * rates.passing_seconds
     return (1.0 if cached else rates.whole_prompt) * (
         multiplying + looking + passing + needs.nodes * rates.node_seconds
     )
+
+
+def _cached(weights: Weights) -> float:
+    """The part, 0..1, of the model that the processor's caches hold, with every expert: the next token may choose
+    others. Where a token reads all there is, it finds nothing there of a model that does not fit as a whole."""
+    return min(1.0, CACHED_BYTES / max(1, weights.output_bytes + sum(weights.layers)))
 
 
 def vocabulary(needs: Needs) -> int:

@@ -59,12 +59,12 @@ def measure(
     budget_seconds: float,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Throughput:
-    """Up to `runs` runs, fewer when `budget_seconds` are over, at least one. Each run starts one token later in the
-    prompt, so that none finds the former's text in a cache."""
-    end = clock() + budget_seconds
+    """Up to `runs` runs, fewer when `budget_seconds` are over, at least one. Each reads as many tokens, all but
+    `runs` - 1 of the prompt, from one further on, so that none finds the former's text in a cache."""
+    end, length = clock() + budget_seconds, max(1, len(prompt) - runs + 1)
     done: list[Run] = []
     while not done or (len(done) < runs and clock() < end):
-        done.append(time_run(engine, prompt[len(done) :], tokens, clock))
+        done.append(time_run(engine, prompt[len(done) : len(done) + length], tokens, clock))
     return summarize(done)
 
 

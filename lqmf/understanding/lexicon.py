@@ -17,7 +17,7 @@ INTENTS = words(
 
 SLOTS = words(
     """model method bits type device memory_gb ram_gb context kv_type parallel target_size_gb format priority
-    purpose cpu_fallback calibration name names status provider topic key value"""
+    purpose parameters cpu_fallback calibration name names status provider topic key value"""
 )
 
 # ---------------------------------------------------------------- llama.cpp's types and the others
@@ -143,7 +143,7 @@ SETTING = Pattern(
 
 _BUILD = words(
     """model method bits type device memory_gb ram_gb context kv_type parallel target_size_gb format priority
-    purpose cpu_fallback calibration"""
+    purpose parameters cpu_fallback calibration"""
 )
 _NAMED = frozenset({"name", "names", "model"})
 

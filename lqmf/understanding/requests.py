@@ -76,7 +76,8 @@ def _on_artifact(state: Dialogue, sentence: Sentence, intent: str, reason: str) 
 
 
 def _evidence(sentence: Sentence) -> str:
-    shown = [f"{key} {value}" for key, value in sentence.said.items()][:4]
+    flat = {**sentence.said, **sentence.said.get("parameters", {})}
+    shown = [f"{key} {value}" for key, value in flat.items() if key != "parameters"][:4]
     return f"; reads {', '.join(shown)}" if shown else ""
 
 

@@ -14,6 +14,7 @@ from lqmf.understanding.lexicon import METHOD, TYPE, type_bits, type_method, typ
 from lqmf.understanding.models import MARK, Entity
 from lqmf.understanding.patterns import Pattern
 from lqmf.understanding.running import cache_type, kv_type, parallel
+from lqmf.understanding.tuning import settings
 from lqmf.understanding.wording import Wording
 
 Slots = dict[str, Any]
@@ -521,17 +522,19 @@ def extract(plain: str) -> Slots:
     """Every value that a piece of a plain sentence gives, but for what is named with a mark."""
     cache, plain = kv_type(MARK.sub(lambda found: f" {found[0]} ", plain))
     chats, plain = parallel(plain)
+    own, owner, plain = settings(plain)
     plain = _MIX.sub(" type auto ", without_refused(plain))
     fallback, plain = _cpu_fallback(plain)
     sizes, plain = _sizes(plain)
     context, plain = _context(plain)
     type_, rest = _type(plain)
     bits = _bits(rest)
-    method = _method(plain)
+    method = _method(plain) or (None if type_ else owner)
     slots: Slots = {
         "type": type_,
         "bits": bits if bits is not None or type_ not in ("int8", "int4") else type_bits(type_ or ""),
         "method": method,
+        "parameters": own,
         "context": context,
         "kv_type": cache,
         "parallel": chats,
@@ -637,6 +640,7 @@ def revise(slots: Mapping[str, Any], said: Mapping[str, Any]) -> Slots:
         merged["method"] = type_method(said["type"]) or slots["method"]
     if "method" in said and "format" not in said and said["method"] != slots.get("method"):
         merged.pop("format", None)
+    _revise_parameters(slots, said, merged)
     if "name" in said:
         merged.pop("names", None)
     if "names" in said:
@@ -654,6 +658,18 @@ def settled(slots: Mapping[str, Any]) -> Mapping[str, Any]:
 def _revise_type(slots: Mapping[str, Any], said: Mapping[str, Any], merged: Slots) -> None:
     if "type" in slots and "type" not in said and contradictions({**said, "type": slots["type"]}):
         merged.pop("type", None)
+
+
+def _revise_parameters(slots: Mapping[str, Any], said: Mapping[str, Any], merged: Slots) -> None:
+    """A method's own settings stay as long as the method does."""
+    stays = _way(merged) in (None, _way(slots))
+    merged["parameters"] = {**((stays and slots.get("parameters")) or {}), **said.get("parameters", {})}
+    if not merged["parameters"]:
+        del merged["parameters"]
+
+
+def _way(slots: Mapping[str, Any]) -> str | None:
+    return slots.get("method") or type_method(slots.get("type") or "")
 
 
 def contradictions(slots: Mapping[str, Any]) -> tuple[str, ...]:

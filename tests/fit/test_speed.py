@@ -57,10 +57,19 @@ def test_a_token_takes_its_weights_its_steps_its_attention_and_its_choice():
 
 
 def test_a_model_that_fits_the_caches_waits_less():
-    tiny = replace(WEIGHTS, read={"q4_K": 20_000_000})
+    tiny = replace(WEIGHTS, read={"q4_K": 20_000_000}, layers=(10_000_000,) * 2, output_bytes=0)
     paced = speed.pace(MACHINE, NEEDS, tiny, RUN)
     assert paced
     assert paced.generation == pytest.approx(1 / (0.02 + 1000 * 1e-7 + 100_000 * 288 / 1e9 + 32000 * 1e-8))
+
+
+def test_experts_are_found_in_the_caches_as_often_as_those_hold_their_part_of_the_model():
+    layers = (speed.CACHED_BYTES * 2,) * 2  # a quarter of it is in the caches
+    sparse = replace(WEIGHTS, read={"q4_K": 20_000_000}, layers=layers, output_bytes=0, chosen={"q4_K": 16_000_000})
+    paced = speed.pace(MACHINE, NEEDS, sparse, RUN)
+    assert paced
+    same = 0.02 + 100_000 * 288 / 1e9 + 32000 * 1e-8
+    assert paced.generation == pytest.approx(1 / (same + 1000 * (0.25 * 1e-7 + 0.75 * 1e-6)))
 
 
 def test_a_prompt_computes_with_every_weight_but_the_heads_and_looks_at_half_of_all_pairs():
@@ -103,7 +112,7 @@ def test_weights_in_experts_take_as_much_longer_as_was_measured():
 
 def test_a_model_that_the_caches_hold_is_read_and_multiplied_faster():
     held = replace(MACHINE, cpu=replace(SLOW, cached_reading=0.5, cached_multiplying=0.25))
-    tiny = replace(WEIGHTS, read={"q4_K": 20_000_000}, output_bytes=0)
+    tiny = replace(WEIGHTS, read={"q4_K": 20_000_000}, layers=(10_000_000,) * 2, output_bytes=0)
     before, after = (speed.pace(machine, NEEDS, tiny, RUN) for machine in (MACHINE, held))
     assert before
     assert after

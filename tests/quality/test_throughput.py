@@ -13,13 +13,13 @@ class Machine:
 
     def __init__(self, ends: int = 1000, reading: float = 1.0) -> None:
         self.now, self.ends, self.reading = 0.0, ends, reading
-        self.prompts: list[int] = []
+        self.prompts: list[list[int]] = []
 
     def clock(self) -> float:
         return self.now
 
     def generate(self, prompt: Sequence[int], sampling: Sampling) -> Iterator[Piece]:
-        self.prompts.append(len(prompt))
+        self.prompts.append(list(prompt))
         self.now += self.reading
         for number in range(min(self.ends, sampling.max_tokens)):
             self.now += 0.1 if number else 0
@@ -47,10 +47,10 @@ def test_a_budget_ends_the_runs_but_not_the_first():
     assert measure(machine, [1] * 20, tokens=4, runs=7, budget_seconds=15, clock=machine.clock).runs == 2
 
 
-def test_no_run_has_the_prompt_of_another():
+def test_no_run_has_the_prompt_of_another_and_all_are_as_long():
     machine = Machine()
-    measure(machine, [1] * 20, tokens=4, runs=3, budget_seconds=1e9, clock=machine.clock)
-    assert machine.prompts == [20, 19, 18]
+    measure(machine, list(range(20)), tokens=4, runs=3, budget_seconds=1e9, clock=machine.clock)
+    assert machine.prompts == [list(range(start, start + 18)) for start in range(3)]
 
 
 def test_a_model_that_ends_at_once_has_no_writing_speed():
