@@ -21,9 +21,9 @@ from lqmf.hub import translate
 from lqmf.hub.client import HubClient
 from lqmf.hub.ranges import Range, split
 from lqmf.hub.refs import printable
-from lqmf.hub.retry import RetryPolicy, is_transient
 from lqmf.hub.translate import Subject
 from lqmf.records import RemoteFile
+from lqmf.retry import RetryPolicy, is_transient
 
 if TYPE_CHECKING:
     import httpx2

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import BaseModel
 
 from lqmf.errors import LqmfError, ProviderError, ProviderNotReady, SettingsError, StoreError
-from lqmf.hub.retry import RetryPolicy
 from lqmf.providers import budget
 from lqmf.providers.answers import bad, cleaned
 from lqmf.providers.base import Completion, Message, Provider, Usage
 from lqmf.providers.breaker import Breaker, Health
 from lqmf.providers.deadline import Clock, next_item, within
+from lqmf.retry import RetryPolicy
 from lqmf.store.calls import Spent, call_row, day_of, spent
 from lqmf.terminal import Cleaner, clean
 

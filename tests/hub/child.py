@@ -17,9 +17,9 @@ from lqmf.errors import LqmfError
 from lqmf.hub.client import HubClient
 from lqmf.hub.download import fetch
 from lqmf.hub.metadata import inspect
-from lqmf.hub.retry import RetryPolicy
 from lqmf.hub.transfer import TransferOptions
 from lqmf.records import ModelRef
+from lqmf.retry import RetryPolicy
 
 
 async def main(endpoint: str, models: Path) -> None:

@@ -11,8 +11,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from lqmf.hub.client import HubClient
-from lqmf.hub.retry import RetryPolicy
 from lqmf.hub.transfer import TransferOptions
+from lqmf.retry import RetryPolicy
 from tests.hub.server import LocalHub
 
 QUICK = RetryPolicy(max_retries=2, base_seconds=0.01, max_seconds=0.02)
