@@ -189,8 +189,8 @@ def drawing(runs: list[Run]) -> str:
     for run, colour in zip(runs, ("#4477aa", "#cc6677"), strict=True):
         for place, dash in ((1, ""), (2, ' stroke-dasharray="4 3"')):
             points = " ".join(
-                f"{left + sample[0] / run.seconds * (width - left):.1f},{height * (1 - sample[place] / top):.1f}"
-                for sample in run.samples
+                f"{left + column},{height * (1 - most / top):.1f}"
+                for column, most in most_by_column(run, place, width - left)
             )
             lines.append(f'<polyline fill="none" stroke="{colour}"{dash} points="{points}"/>')
         lines.append(f'<text x="{left + 10}" y="{20 + 20 * runs.index(run)}" fill="{colour}">{run.layers} layers, '
@@ -204,6 +204,15 @@ def drawing(runs: list[Run]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 -10 {width} {height + 20}" font-family="sans-serif" '
         f'font-size="12">\n{axis}\n{body}\n</svg>\n'
     )
+
+
+def most_by_column(run: Run, place: int, columns: int) -> list[tuple[int, int]]:
+    """The largest of a job's samples in each column of the drawing."""
+    most: dict[int, int] = {}
+    for sample in run.samples:
+        column = int(sample[0] / run.seconds * columns)
+        most[column] = max(most.get(column, 0), sample[place])
+    return sorted(most.items())
 
 
 # ---------------------------------------------------------------- the models
