@@ -46,5 +46,5 @@ clean: ## remove the environment; models and artifacts stay
 
 .venv/.dev: .venv/.core
 	@echo "Installing the test tools and every optional part ..."
-	$(PIP) -e '.[dev,gptq,bnb,llm]'
+	$(PIP) -e '.[dev,gptq,bnb,llm,sign,evaluate]'
 	@touch $@

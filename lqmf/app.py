@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from lqmf.agents.planner_agent import PlannerAgent
     from lqmf.fit.gather import Gatherer
     from lqmf.hub.client import HubClient
-    from lqmf.hub.retry import RetryPolicy
     from lqmf.jobs.runner import Runner
     from lqmf.pipeline import Pipeline
     from lqmf.planning import Models, Planning
     from lqmf.providers.calls import Calls
     from lqmf.quantization.base import Backend
+    from lqmf.retry import RetryPolicy
     from lqmf.settings import Loaded
 
 
@@ -181,6 +181,7 @@ class App:
     def executor(self) -> ExecutorAgent:
         from lqmf.agents.documentation_agent import model_card
         from lqmf.agents.executor_agent import ExecutorAgent
+        from lqmf.cards import modelfile
 
         values = self.settings.values
         return ExecutorAgent(
@@ -189,6 +190,7 @@ class App:
             self.runner,
             self.models.fetch,
             model_card,
+            modelfile=modelfile.of_artifact,
             arrivals=self._arrivals,
             max_retries=values.max_retries,
             save_plans=values.auto_save_plans,
@@ -215,14 +217,16 @@ class App:
     @cached_property
     def feedback(self) -> FeedbackAgent:
         from lqmf.agents.feedback_agent import FeedbackAgent
+        from lqmf.quality import gate
 
-        return FeedbackAgent(self.runner.run)
+        values = self.settings.values
+        return FeedbackAgent(self.runner.run, limits=gate.limits(values.gate_kl, values.gate_top1))
 
     @cached_property
     def benchmark(self) -> BenchmarkAgent:
         from lqmf.agents.benchmark_agent import BenchmarkAgent
 
-        return BenchmarkAgent()
+        return BenchmarkAgent(self.runner.run)
 
     @cached_property
     def pipeline(self) -> Pipeline:
@@ -262,7 +266,7 @@ class App:
 
     @cached_property
     def _retry(self) -> RetryPolicy:
-        from lqmf.hub.retry import RetryPolicy
+        from lqmf.retry import RetryPolicy
 
         return RetryPolicy(max_retries=self.settings.values.max_retries)
 

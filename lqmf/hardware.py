@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -21,6 +22,18 @@ def detect() -> Hardware:
         gpus=gpus(),
         platform=f"{platform.system()} {platform.machine()}",
     )
+
+
+def described() -> dict[str, Any]:
+    """This machine as a manifest tells it: nothing that changes by the minute, and no name of a host."""
+    here = detect()
+    return {
+        "cpu": here.cpu,
+        "cores": here.cores,
+        "ram_bytes": here.ram_total_bytes,
+        "gpus": [{"name": gpu.name, "memory_bytes": gpu.memory_total_bytes} for gpu in here.gpus],
+        "platform": here.platform,
+    }
 
 
 def cpu_name() -> str:

@@ -18,9 +18,19 @@ from typing import TYPE_CHECKING, Any
 
 import lqmf
 from lqmf import artifacts as shelf
-from lqmf import workspace
+from lqmf import hardware, rebuilding, workspace
 from lqmf.agents.planner_agent import artifact_name
-from lqmf.errors import JobError, LqmfError, NotFound, UsageError
+from lqmf.errors import (
+    IncompleteModel,
+    JobError,
+    LqmfError,
+    MeasurementError,
+    ModelNotFound,
+    NotFound,
+    StoreError,
+    Unauthorized,
+    UsageError,
+)
 from lqmf.events import Bus, Emit, JobStarted, Notice
 from lqmf.fit import predictions
 from lqmf.jobs.journal import hold, new_id
@@ -29,12 +39,14 @@ from lqmf.preflight import Preflight
 from lqmf.records import (
     Artifact,
     Decision,
+    Feedback,
     Job,
     Manifest,
     ModelInfo,
     ModelRef,
     Option,
     Outcome,
+    Proposal,
     QuantizationPlan,
     Question,
     Receipt,
@@ -44,15 +56,18 @@ from lqmf.records import (
     from_json,
     to_json,
 )
+from lqmf.sources import Given, Sources
+from lqmf.understanding.proposals import next_request, request_of
 
 if TYPE_CHECKING:
-    from lqmf.agents.benchmark_agent import BenchmarkAgent
+    from lqmf.agents.benchmark_agent import BenchmarkAgent, Wish
     from lqmf.agents.enhanced_decision_agent import EnhancedDecisionAgent
     from lqmf.agents.executor_agent import ExecutorAgent, ToTest, Work
-    from lqmf.agents.feedback_agent import FeedbackAgent
+    from lqmf.agents.feedback_agent import Against, FeedbackAgent
     from lqmf.agents.memory_agent import MemoryAgent
     from lqmf.fit.classes import SizeClass
     from lqmf.jobs.runner import Runner
+    from lqmf.rebuilding import Rebuilt
     from lqmf.utils.memory_optimizer import Solution
 
 Act = Callable[[Decision], Awaitable[Outcome]]
@@ -63,10 +78,11 @@ DEMO_DECISION = Decision("quantize", {"model": "demo", "method": "gguf", "bits":
 
 @dataclass(frozen=True)
 class Quantized:
-    """What `quantize` made; `jobs` are in the order of the artifacts."""
+    """What `quantize` made; `jobs` are in the order of the artifacts, and so is what there is to say of each."""
 
     jobs: tuple[str, ...]
     artifacts: tuple[Artifact, ...]
+    feedback: tuple[Feedback, ...] = ()
 
 
 class Pipeline:
@@ -98,6 +114,7 @@ class Pipeline:
         self._memory = memory
         self._card = card
         self._told: set[str] = set()
+        self._sources = Sources(models, planning, runner.run, bus.publish, self._work_folder)
 
     # ------------------------------------------------------------ a turn
 
@@ -161,12 +178,14 @@ class Pipeline:
                 job, ahead = new_id(), tuple(later.plan for later in planned[place + 1 :])
                 jobs.append(job)
                 made.append(await self._carry_out(self._work(job, one.plan, one.info, folder, ahead=ahead)))
-        return Quantized(tuple(jobs), tuple(made))
+        closing = (self.feedback(artifact, one.request.slots) for artifact, one in zip(made, planned, strict=True))
+        return Quantized(tuple(jobs), tuple(made), tuple(closing))
 
     @contextlib.contextmanager
-    def _work_folder(self, model: ModelRef, commit: str | None) -> Iterator[Path]:
-        """Where jobs on this model keep what they make on the way; one of its own while another process has that."""
-        key = work_key(model, commit)
+    def _work_folder(self, model: ModelRef, commit: str | None, apart: str = "") -> Iterator[Path]:
+        """Where jobs on this model keep what they make on the way (a rebuild `apart` from the rest); one of its own
+        while another process has that."""
+        key = work_key(model, commit) + apart
         with contextlib.ExitStack() as stack:
             try:
                 stack.enter_context(hold(self._place.logs / f"{key}.work.lock"))
@@ -175,20 +194,26 @@ class Pipeline:
             yield stack.enter_context(workspace.work(self._place.artifacts, key))
 
     async def _carry_out(self, work: Work) -> Artifact:
+        made = await self._carry_out_judged(work)
+        assert made is not None, "only a judge lets go of what was made"
+        return made
+
+    async def _carry_out_judged(self, work: Work) -> Artifact | None:
         """One job of ours alone: a second process that takes it up is refused before it touches anything."""
         with hold(self._place.logs / f"{work.job}.job.lock"):
             self._memory.start_job(
                 Job(
                     id=work.job,
-                    kind="quantize",
-                    title=f"{work.plan.model.id} as {work.plan.type or work.plan.method}",
+                    kind=work.kind,
+                    title=work.title,
                     status="running",
                     plan=to_json(work.plan),
                     attempts=work.first_attempt,
                     started_at=time.time(),
                 )
             )
-            return self._fresh(await self._executor.execute(work))
+            made = await self._executor.execute(work)
+            return self._fresh(made) if made else None
 
     def _work(self, job: str, plan: QuantizationPlan, info: ModelInfo, folder: Path, **more: Any) -> Work:
         from lqmf.agents.executor_agent import Work
@@ -218,8 +243,11 @@ class Pipeline:
     # ------------------------------------------------------------ test
 
     async def test(self, decision: Decision, ask: Ask) -> tuple[Artifact, Receipt]:
-        """Measure an artifact against its source. Raises NotFound, AmbiguousName, or what measuring raises."""
+        """Measure an artifact against its source, or against the base that was named. Raises NotFound, AmbiguousName,
+        or what measuring raises; MeasurementError for a base that it was not made from."""
         artifact = self.find(decision.slots.get("name"))
+        said = decision.slots.get("base")
+        given = await self._sources.named(str(said), ask) if said else None
         depth = decision.slots.get("test") or await self._depth(artifact, ask)
         job = new_id()
         started = JobStarted(job=job, kind="test", title=artifact.name)
@@ -227,7 +255,7 @@ class Pipeline:
         with self._executor.recorded(job) as result:
             self._bus.publish(started)
             result["artifact"] = artifact.name
-            receipt = await self._measure_against_source(job, artifact, depth)
+            receipt = await self._measure_against_source(job, artifact, depth, given)
         return self._fresh(artifact), receipt
 
     async def _depth(self, artifact: Artifact, ask: Ask) -> str:
@@ -242,41 +270,31 @@ class Pipeline:
         )
         return str(accepted(await ask(question)))
 
-    async def _measure_against_source(self, job: str, artifact: Artifact, depth: str) -> Receipt:
+    async def _measure_against_source(
+        self, job: str, artifact: Artifact, depth: str, given: Given | None = None
+    ) -> Receipt:
         from lqmf.agents.executor_agent import ToTest
 
         log = self._executor.log(job)
         with contextlib.ExitStack() as stack:
-            base, reason = await self._base(job, log, artifact, stack)
-            told = {} if artifact.foreign else _manifest(artifact).plan.get("prediction") or {}
-            what = ToTest(job, log, artifact, base, reason, depth, 0.0, predicted=told)
-            return await self._test_published(what, self._bus.publish)
+            against = await self._base(job, log, artifact, stack, given)
+            told = {} if artifact.foreign or given else _manifest(artifact).plan.get("prediction") or {}
+            what = ToTest(job, log, artifact, against.base, against.reason, depth, 0.0, predicted=told)
+            named = dataclasses.replace(what, source=against.source, base_name=against.name, said=against.said)
+            return await self._test_published(named, self._bus.publish)
 
     async def _base(
-        self, job: str, log: str, artifact: Artifact, stack: contextlib.ExitStack
-    ) -> tuple[Path | None, str | None]:
-        """The source as a GGUF, for as long as `stack` is open, or why there is none to compare with."""
-        if artifact.foreign:
-            return None, "its source is not known: it was not made by LQMF"
-        manifest = _manifest(artifact)
-        source = self._models.stored(manifest.model, manifest.commit)
-        if source is None:
-            return None, f"its source, {manifest.model.id}, is not on this machine"
-        if changed := await asyncio.to_thread(_changed, manifest, source):
-            return None, f"its source has changed since: {changed} is another file now"
-        folder = stack.enter_context(self._work_folder(manifest.model, manifest.commit))
-        # What a manifest says is no permission: a model's own Python is not run to measure an artifact.
-        plan = {**manifest.plan, "allow_remote_code": False}
-        params = {"plan": plan, "source": str(source), "work": str(folder)}
-        result = await self._runner.run(Task(job, "convert", params, log), self._bus.publish)
-        return Path(result["base"]), None
+        self, job: str, log: str, artifact: Artifact, stack: contextlib.ExitStack, given: Given | None = None
+    ) -> Against:
+        """What the artifact is compared with, for as long as `stack` is open: the base that was `given`, else its own
+        source; or why there is nothing."""
+        return await self._sources.against(job, log, artifact, given, stack.enter_context)
 
     async def _test_published(self, what: ToTest, emit: Emit) -> Receipt:
         """Measure, then keep the result in the artifact, under benchmarks/ and in the store."""
         receipt = await self._feedback.test(
             what.artifact,
-            base=what.base,
-            base_reason=what.base_reason,
+            against=self._against(what),
             depth=what.depth,
             budget_seconds=self._feedback.budget(what.job_seconds),
             job=what.job,
@@ -298,6 +316,15 @@ class Pipeline:
         self._understanding.note_artifact(what.artifact.name)
         return receipt
 
+    def _against(self, what: ToTest) -> Against:
+        """What it is held against: of an artifact that was just made its manifest says what."""
+        from lqmf.agents.feedback_agent import Against
+
+        if what.artifact.foreign or what.base_name:
+            return Against(what.base, what.base_reason, what.source, what.base_name, what.said)
+        made = _manifest(what.artifact)
+        return Against(what.base, what.base_reason, self._models.stored(made.model, made.commit), made.model.id)
+
     def _learn(self, what: ToTest, receipt: Receipt) -> None:
         """Keep what was predicted beside what was measured, once for each artifact that was made."""
         if not what.making or not receipt.prediction:
@@ -314,9 +341,99 @@ class Pipeline:
         texts = {workspace.RECEIPT: workspace.json_text(told), workspace.CARD: card}
         workspace.rewrite_mutable(Path(artifact.path), texts)
 
+    async def measure_layers(self, artifact: Artifact) -> Path:
+        """Measure what each tensor of a GGUF artifact loses, and keep it under benchmarks/. Raises MeasurementError
+        where there is no source to compare with, and what measuring raises."""
+        job = new_id()
+        self._memory.start_job(Job(job, "layers", artifact.name, "running", started_at=time.time()))
+        with self._executor.recorded(job) as result, contextlib.ExitStack() as stack:
+            self._bus.publish(JobStarted(job=job, kind="layers", title=artifact.name))
+            result["artifact"] = artifact.name
+            log = self._executor.log(job)
+            against = await self._base(job, log, artifact, stack)
+            if (base := against.base) is None:
+                why = str(against.reason)
+                remedy = f"`lqmf show {artifact.name}` names what it was made from."
+                raise MeasurementError(f"{why[:1].upper()}{why[1:]}.", remedy)
+            told = await self._feedback.layers(artifact, base=base, job=job, log=log, emit=self._bus.publish)
+            path = self._place.benchmarks / f"{artifact.name}-{job}.json"
+            workspace.write_json(path, told)
+        return path
+
+    # ------------------------------------------------------------ benchmark and compare
+
+    async def benchmark(self, artifact: Artifact, wish: Wish) -> dict[str, Any]:
+        """Time an artifact and hold its answers against its source's; kept under benchmarks/ and in the store. Gives
+        the file's document and its "path". Raises LqmfError for what cannot be run."""
+        from lqmf.agents.benchmark_agent import Errand
+
+        job = new_id()
+        self._memory.start_job(Job(job, "benchmark", artifact.name, "running", started_at=time.time()))
+        with self._executor.recorded(job) as result, contextlib.ExitStack() as stack:
+            self._bus.publish(JobStarted(job=job, kind="benchmark", title=artifact.name))
+            result["artifact"] = artifact.name
+            errand = Errand(job, self._executor.log(job), self._bus.publish)
+            source = await self._base(job, errand.log, artifact, stack)
+            measured = await self._benchmark.benchmark(
+                artifact, wish, errand, source=source.base, source_reason=source.reason
+            )
+            document = self._benchmark.file(artifact, measured)
+            path = self._place.benchmarks / f"{artifact.name}-{job}.json"
+            workspace.write_json(path, document)
+            self._memory.remember_benchmark(artifact.name, job, path, measured)
+            self._understanding.note_artifact(artifact.name)
+        return {**document, "path": str(path)}
+
     async def compare(self, names: Sequence[str]) -> dict[str, Any]:
-        """The receipts of several artifacts side by side. Raises NotFound, AmbiguousName."""
-        return self._benchmark.compare(*(self.find(name) for name in names))
+        """The receipts and benchmarks of several artifacts side by side. Raises NotFound, AmbiguousName."""
+        artifacts = [self.find(name) for name in names]
+        made = [[row["benchmark"] for row in self._memory.benchmarks(artifact.name)] for artifact in artifacts]
+        return self._benchmark.compare(artifacts, made)
+
+    # ------------------------------------------------------------ feedback
+
+    def feedback(self, artifact: Artifact, said: Mapping[str, Any] | None = None) -> Feedback:
+        """What came of an artifact's job or test, and what may be made next: a yes to it is the request `said` (None:
+        that of its plan), changed. Nothing for a file of unknown origin."""
+        if artifact.foreign:
+            return Feedback()
+        plan = from_json(QuantizationPlan, _manifest(artifact).plan)
+        told = self._feedback.closing(artifact, plan, self._history(), self.artifacts())
+        if told.step is None:
+            return Feedback(told.sentences)
+        decision = next_request(request_of(plan) if said is None else said, told.step.slots)
+        return Feedback(told.sentences, Proposal(told.step.text, decision))
+
+    def _history(self) -> list[dict[str, Any]]:
+        """What was predicted and measured before; nothing where the store cannot be read."""
+        try:
+            return self._memory.predictions()
+        except StoreError:
+            return []
+
+    # ------------------------------------------------------------ rebuild
+
+    async def rebuild(self, what: str | None, ask: Ask, *, keep: bool = False) -> Rebuilt:
+        """Make an artifact again from its manifest (`what` names it, or is a manifest's path), and compare. What was
+        made goes away unless it is to be kept, or there is no artifact of that manifest here. Raises NotFound,
+        AmbiguousName, ModelError where the source has changed or is gone, and what making it raises."""
+        wanted = rebuilding.original(what, self.find)
+        plan = rebuilding.plan_of(wanted.manifest, gpu=bool(hardware.gpus()))
+        stored = self._models.stored(plan.model, plan.commit)
+        rebuilding.refuse_gone(wanted.manifest, stored)
+        try:
+            info = await self._pinned(plan, ask)
+        except (ModelNotFound, IncompleteModel, Unauthorized) as error:  # the Hub says that of what it has not, too
+            raise rebuilding.gone(wanted.manifest, error.message) from error
+        await asyncio.to_thread(rebuilding.refuse_changed, wanted.manifest, info, stored, self._bus.publish)
+        for sentence in rebuilding.warnings(wanted.manifest, plan):
+            self._bus.publish(Notice(text=sentence, level="warning"))
+        job, keep = new_id(), keep or not wanted.is_in(self._place.artifacts)
+        judge = rebuilding.Judge(wanted, self._runner.run, job, self._executor.log(job), self._bus.publish, keep=keep)
+        with self._work_folder(info.ref, info.commit, f"-again-{wanted.key}") as folder:
+            artifact = await self._carry_out_judged(self._work(job, plan, info, folder, judge=judge))
+        assert judge.result is not None, "the executor asks the judge before it ends"
+        return dataclasses.replace(judge.result, artifact=artifact)
 
     # ------------------------------------------------------------ artifacts and jobs
 
@@ -360,7 +477,9 @@ class Pipeline:
         self.interrupted()  # so that what a killed process left running counts as unfinished
         row = self._memory.job(job) if job else self._last_unfinished()
         if row["kind"] != "quantize":
-            raise UsageError(f"{row['id']} was a {row['kind']}, which is done anew.", f"`lqmf test {row['title']}`")
+            command = "benchmark" if row["kind"] == "benchmark" else "test"
+            again = "lqmf rebuild NAME" if row["kind"] == "rebuild" else f"lqmf {command} {row['title']}"
+            raise UsageError(f"{row['id']} was a {row['kind']}, which is done anew.", f"`{again}`")
         if row in self._memory.running_jobs():
             raise UsageError(f"{row['id']} is running, in process {row['owner_pid']}.", "`lqmf cancel` ends it.")
         plan = from_json(QuantizationPlan, row["plan"])
@@ -368,11 +487,16 @@ class Pipeline:
         if artifact := self._made_by(plan.id):
             await self._finish_test(row["id"], artifact, plan.test, attempt)
         else:
-            pinned = dataclasses.replace(plan.model, revision=plan.commit or plan.model.revision)
-            info = dataclasses.replace(await self._planning.inspect(pinned, ask), ref=plan.model)
+            info = await self._pinned(plan, ask)
             with self._work_folder(info.ref, info.commit) as folder:
                 artifact = await self._carry_out(self._work(row["id"], plan, info, folder, first_attempt=attempt))
-        return Quantized((row["id"],), (self._fresh(artifact),))
+        artifact = self._fresh(artifact)
+        return Quantized((row["id"],), (artifact,), (self.feedback(artifact),))
+
+    async def _pinned(self, plan: QuantizationPlan, ask: Ask) -> ModelInfo:
+        """What is known of a plan's model at the commit that the plan was made for."""
+        pinned = dataclasses.replace(plan.model, revision=plan.commit or plan.model.revision)
+        return dataclasses.replace(await self._planning.inspect(pinned, ask), ref=plan.model)
 
     async def _finish_test(self, job: str, artifact: Artifact, depth: str, attempt: int) -> None:
         """The artifact was already whole: only its test is still owed."""
@@ -405,18 +529,6 @@ class Pipeline:
 
 def _manifest(artifact: Artifact) -> Manifest:
     return from_json(Manifest, workspace.read_json(Path(artifact.path) / workspace.MANIFEST))
-
-
-def _changed(manifest: Manifest, source: Path) -> str | None:
-    """The first file of a local source that is not what the manifest says; a commit of the Hub does not change."""
-    if manifest.model.kind == "hub":
-        return None
-    known = manifest.source_sha256.items()
-    return next((name for name, told in known if not _is(source / name, told)), None)
-
-
-def _is(file: Path, sha256: str) -> bool:
-    return file.is_file() and workspace.sha256(file) == sha256
 
 
 def work_key(model: ModelRef, commit: str | None) -> str:

@@ -169,6 +169,7 @@ class ModelInfo:
     wants_remote_code: bool = False
     access: Literal["open", "granted", "gated", "private"] = "open"
     license: str | None = None
+    languages: tuple[str, ...] = ()  # codes, as the model's card has them
 
 
 # ---------------------------------------------------------------- fit
@@ -341,6 +342,7 @@ class QuantizationPlan:
     prediction: Mapping[str, float] = field(default_factory=dict)  # what a test here will find, by quantity
     uncorrected: Mapping[str, float] = field(default_factory=dict)  # the same before what was learnt was applied
     candidates: tuple[Candidate, ...] = ()  # what there was to choose between, the best first
+    others: tuple[Candidate, ...] = ()  # the usual types that fit too, run likewise: what may be made next
 
 
 # ---------------------------------------------------------------- advice
@@ -432,10 +434,15 @@ class Manifest:
     created_at: str  # ISO 8601, UTC
     source_size_bytes: int
     license: str | None = None  # the source model's, as the Hub spells it
+    languages: tuple[str, ...] = ()  # the source model's, as its card has them
+    model_type: str | None = None  # as its configuration has it: "llama"
     run: Mapping[str, Any] = field(default_factory=dict)
     imatrix: Mapping[str, Any] | None = None  # its text, hash and settings
     calibration: Mapping[str, Any] | None = None  # of a method that calibrates without a matrix: text, hash, windows
     tensors: Mapping[str, str] = field(default_factory=dict)  # each tensor's type
+    adapter: Mapping[str, str] | None = None  # what was merged into the weights: {"name", "sha256"}
+    hardware: Mapping[str, Any] = field(default_factory=dict)  # where it was made: {"cpu", "cores", "ram_bytes",
+    # "gpus": [{"name", "memory_bytes"}], "platform"}; nothing that names the machine or its owner
 
 
 @dataclass(frozen=True)
@@ -481,15 +488,24 @@ class Receipt:
     """`receipt.json`: how good an artifact is. Field names and units are the design's; None was not measured,
     and `reasons` then says why, by field name."""
 
-    base: Mapping[str, Any] | None = None  # {"perplexity", "engine"}
+    base: Mapping[str, Any] | None = None  # {"perplexity", "standard_error", "engine", "noise", "model": its name}
     perplexity: float | None = None
+    perplexity_standard_error: float | None = None
+    perplexity_ratio: Mapping[str, float] | None = None  # artifact over source: {"value", "standard_error"}, paired
+    right_token: Mapping[str, float] | None = None  # change of the text's own next token's probability, 0..1:
+    # {"mean_change", "rms_change", "standard_error"}, artifact minus source
     kl_divergence: Divergence | None = None
     top1_agreement: float | None = None
+    similarity: Mapping[str, Any] | None = None  # of an encoder, artifact against source: {"embedding_cosine":
+    # {"mean", "min", "between_texts"}, "token_cosine": {"mean", "p1", "min"}, "texts"}
+    sequence_loss: Mapping[str, float | None] | None = None  # of an encoder-decoder's known answers, nats a token:
+    # {"artifact", "source", "change", "standard_error"}
     tokens_evaluated: int = 0
     window_tokens: int = 0
     text: Mapping[str, str] | None = None  # {"name", "sha256"}
-    domains: Mapping[str, Any] = field(default_factory=dict)
+    domains: Mapping[str, Any] = field(default_factory=dict)  # {"prose": the same figures on another kind of text}
     checks: tuple[Check, ...] = ()
+    first_logits: Mapping[str, Any] | None = None  # what it expects after one sentence: {"tokens", "top"}, for verify
     prediction: Mapping[str, Any] = field(default_factory=dict)
     latency_seconds: Mapping[str, float] | None = None  # {"first_token", "per_response"}
     tokens_per_second: Mapping[str, float] | None = None  # {"prompt", "generation"}
@@ -497,7 +513,7 @@ class Receipt:
     load_seconds: float | None = None
     bits_per_weight: float | None = None
     size_bytes: int | None = None
-    gate: Mapping[str, Any] | None = None
+    gate: Mapping[str, Any] | None = None  # {"passed": None where it is not known, "reasons", "limits"}
     measured_on: Mapping[str, str | None] | None = None  # {"cpu", "gpu", "engine"}
     samples: tuple[Mapping[str, Any], ...] = ()  # {"prompt", "response", "tokens"}
     utilization: Mapping[str, float | None] | None = None  # {"cpu", "gpu"}, percent
@@ -508,13 +524,30 @@ class Receipt:
 
 
 @dataclass(frozen=True)
+class Proposal:
+    """What may be done next: `text` says what it would bring, `decision` is what a yes to it means."""
+
+    text: str
+    decision: Decision
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """What is said when a job is done: what came of it, and what may be made next."""
+
+    sentences: tuple[str, ...] = ()
+    proposal: Proposal | None = None
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What a command or a turn gives back: `data` is the `--json` document; `view` is a rich renderable,
-    or a string, for people. `failed` marks a turn that makes a replay exit 1."""
+    or a string, for people. `failed` marks a turn that makes a replay exit 1. `proposal` may be accepted next."""
 
     data: Any
     view: Any = None
     exit_code: int = 0
+    proposal: Proposal | None = None
 
     @property
     def failed(self) -> bool:

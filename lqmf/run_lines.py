@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Sequence
 
 from lqmf.fit.needs import CACHE_TYPES
 from lqmf.records import Manifest, Run, from_json
@@ -25,9 +26,9 @@ def of_manifest(manifest: Manifest) -> tuple[Run, str] | None:
     return (run, file) if known and file.isprintable() else None
 
 
-def ready(name: str, run: Run, gguf: str) -> dict[str, str]:
-    """The lines for the artifact called `name`, by program; `modelfile` is what Ollama's want beside them."""
-    return {"llama_server": llama_server(run, gguf), "modelfile": modelfile(run, gguf), "ollama": ollama(name, run)}
+def ready(name: str, run: Run, gguf: str, modelfile: str = "Modelfile") -> dict[str, str]:
+    """The lines for the artifact called `name`, by program; Ollama's read the file `modelfile`."""
+    return {"llama_server": llama_server(run, gguf), "ollama": ollama(name, run, modelfile)}
 
 
 def llama_server(run: Run, gguf: str) -> str:
@@ -40,11 +41,29 @@ def llama_server(run: Run, gguf: str) -> str:
     return shlex.join(map(str, words))
 
 
-def modelfile(run: Run, gguf: str) -> str:
-    """An Ollama Modelfile for `gguf`, which is absolute or relative to the Modelfile. `num_ctx` is for each chat."""
+def modelfile(
+    run: Run | None, gguf: str, *, template: str = "", stops: Sequence[str] = (), notes: Sequence[str] = ()
+) -> str:
+    """An Ollama Modelfile for `gguf`, which is absolute or relative to the Modelfile. `num_ctx` is for each chat.
+
+    `template` is in Ollama's own language, `stops` end an answer, `notes` become comments. Nothing of how to sample is
+    in it: nobody has measured that.
+    """
     place = gguf if gguf.startswith(("/", "./", "../", "~")) or gguf[1:2] == ":" else f"./{gguf}"
-    settings = {"num_ctx": run.context, "num_gpu": run.gpu_layers, "num_batch": run.ubatch}
-    return "\n".join([f"FROM {place}", *(f"PARAMETER {name} {value}" for name, value in settings.items())]) + "\n"
+    settings = {"num_ctx": run.context, "num_gpu": run.gpu_layers, "num_batch": run.ubatch} if run else {}
+    lines = [
+        *(f"# {' '.join(note.split())}" for note in notes),
+        f"FROM {_argument(place)}",
+        *([f'TEMPLATE """{template}"""'] if template else []),
+        *(f"PARAMETER {name} {value}" for name, value in settings.items()),
+        *(f'PARAMETER stop """{stop}"""' if '"' in stop else f'PARAMETER stop "{stop}"' for stop in stops),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _argument(text: str) -> str:
+    """A one-line argument, in quotes where Ollama's parser would cut it or take quotes of its own away."""
+    return text if text == text.strip() and not text.startswith('"') else f'"""{text}"""'
 
 
 def ollama(name: str, run: Run, modelfile: str = "Modelfile") -> str:

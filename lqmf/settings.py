@@ -23,6 +23,7 @@ from pydantic_settings import (
 )
 
 from lqmf.errors import SettingsError
+from lqmf.quality import gate
 from lqmf.workspace import Workspace, at, nearest, write_json
 
 CONFIG, DOTENV = "config.json", ".env"
@@ -71,7 +72,10 @@ class Settings(BaseSettings):
     local_base_url: str = Field("http://127.0.0.1:11434/v1", description="address of an OpenAI-compatible server")
     gpu_memory_limit: float = Field(8.0, gt=0, description="GB of GPU memory that plans may use")
     cpu_fallback: bool = Field(False, description="plan again on the CPU when the GPU runs out of memory")
+    embedding_model: str = Field("", description="GGUF embedding model that benchmarks compare answers by")
     keep_16bit: bool = Field(False, description="keep the 16-bit GGUF that a quantization makes on the way")
+    gate_kl: str = Field(gate.KL_NATS, description="greatest mean KL divergence that passes, by bits, nats a token")
+    gate_top1: str = Field(gate.TOP1, description="least share of tokens with the same top choice, by bits")
     api_host: str = Field("127.0.0.1", description="address that the API server listens on")
     api_port: int = Field(8000, ge=1, le=65535, description="port that the API server listens on")
     api_reload: bool = Field(False, description="restart the API server when its code changes")
@@ -107,6 +111,12 @@ class Settings(BaseSettings):
     @classmethod
     def _no_limit(cls, value: Any) -> Any:
         return None if isinstance(value, str) and value.strip().lower() in ("none", "unlimited") else value
+
+    @field_validator("gate_kl", "gate_top1")
+    @classmethod
+    def _bounds(cls, value: str) -> str:
+        gate.by_bits(value)
+        return value
 
     def workspace(self, root: Path) -> Workspace:
         """The workspace at `root` with the folders that these settings name."""

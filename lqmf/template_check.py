@@ -1,4 +1,4 @@
-"""Whether a model's chat template renders a small dialogue.
+"""What a model's chat template makes of dialogues: whether a small one renders at all, and the text of given ones.
 
 A template is a stranger's program: the sandbox keeps it from files, but not from running for ever or filling the
 memory. So it runs in a child process (`python -m lqmf.template_check`) with little of both. Knows no model.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import resource
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -40,23 +40,60 @@ class Template:
 _ENDLESS = Template("fails", "The model's chat template takes more time or memory than rendering can.")
 
 
+@dataclass(frozen=True)
+class Rendered:
+    """What a template made of one dialogue: its text, or None and why it refused."""
+
+    text: str | None
+    refusal: str = ""
+
+    @property
+    def endless(self) -> bool:
+        """Whether it took more time or memory than rendering can."""
+        return self.refusal == _ENDLESS.detail
+
+
 def template_verdict(folder: Path) -> Template:
     """Whether the chat template in `folder` renders a small dialogue, in the sandbox that engines use.
 
     Looked for as transformers does: chat_template.jinja, chat_template.json, then tokenizer_config.json. What is asked
     is given as text, and where the template drops that, as a list of parts, which those of some image models want.
     """
-    config = _json(folder / "tokenizer_config.json")
-    template = _template_of(folder, config)
+    template = template_of(folder)
     if not template:
         return Template("none")
+    config = _json(folder / "tokenizer_config.json")
     tokens = {name: _token(config.get(f"{name}_token")) for name in ("bos", "eos")}
+    told = _in_child({"template": template, "tokens": tokens})
+    return from_json(Template, told[0]) if told else _ENDLESS
+
+
+def renderings(template: str, dialogues: Sequence[Mapping[str, Any]], *, bos: str, eos: str) -> list[Rendered]:
+    """What `template` makes of each of `dialogues`, {"messages", "tools", "add_generation_prompt"} as
+    `chat_template.render` takes them; `bos` and `eos` are the tokens that it may name, as text."""
+    told = _in_child({"template": template, "tokens": {"bos": bos, "eos": eos}, "dialogues": list(dialogues)})
+    made = [from_json(Rendered, each) for each in told]
+    return made + [Rendered(None, _ENDLESS.detail)] * (len(dialogues) - len(made))
+
+
+def _in_child(request: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the child says to `request`; nothing where it came to its limits."""
     told: list[dict[str, Any]] = []
     with TemporaryDirectory(prefix="lqmf-template-") as place:
         file = Path(place) / "request.json"
-        file.write_text(json.dumps({"template": template, "tokens": tokens}), encoding="utf-8")
+        file.write_text(json.dumps(request), encoding="utf-8")
         child.run("lqmf.template_check", {"file": str(file)}, Path(place), told.append, quiet=True)
-    return from_json(Template, told[0]) if told else _ENDLESS
+    return told
+
+
+def _each(template: str, dialogues: Sequence[Mapping[str, Any]], tokens: Mapping[str, str]) -> Iterator[Rendered]:
+    from lqmf.inference import chat_template
+
+    for dialogue in dialogues:
+        try:
+            yield Rendered(chat_template.render(template, bos=tokens["bos"], eos=tokens["eos"], **dialogue))
+        except UsageError as error:
+            yield Rendered(None, error.message[:_LONGEST])
 
 
 def _render(template: str, tokens: Mapping[str, str]) -> Template:
@@ -79,7 +116,9 @@ def _attempt(template: str, turns: Sequence[Mapping[str, Any]], tokens: Mapping[
     return Template("renders", "it renders a dialogue")
 
 
-def _template_of(folder: Path, config: Mapping[str, Any]) -> str:
+def template_of(folder: Path) -> str:
+    """The chat template in `folder`; empty where there is none. Of several by name, the one called default."""
+    config = _json(folder / "tokenizer_config.json")
     alone = folder / "chat_template.jinja"
     if alone.is_file():
         return alone.read_text(encoding="utf-8", errors="replace")
@@ -104,13 +143,17 @@ def _json(path: Path) -> Mapping[str, Any]:
 
 
 def main() -> int:
-    """The child's end: render what the request's file holds."""
+    """The child's end: render what the request's file holds, one object for each of its dialogues."""
     send = child.claim_stdout()
     child.end_with_parent()
     resource.setrlimit(resource.RLIMIT_CPU, (_MOST_SECONDS, _MOST_SECONDS))
     resource.setrlimit(resource.RLIMIT_AS, (_MOST_BYTES, _MOST_BYTES))
     request = json.loads(Path(json.loads(sys.argv[1])["file"]).read_text(encoding="utf-8"))
-    send(to_json(_render(request["template"], request["tokens"])))
+    if (dialogues := request.get("dialogues")) is None:
+        send(to_json(_render(request["template"], request["tokens"])))
+    else:
+        for made in _each(request["template"], dialogues, request["tokens"]):
+            send(to_json(made))
     return 0
 
 

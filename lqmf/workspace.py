@@ -23,7 +23,9 @@ from lqmf.errors import LqmfError, ModelError, NotFound, UsageError
 
 HIDDEN = ".building-"  # folders under construction: nothing that starts so is an artifact
 FOREIGN_KEYS = ("model_type", "architectures")  # a config.json with these is a model's, not ours
-MANIFEST, RECEIPT, CARD = "manifest.json", "receipt.json", "README.md"
+MANIFEST, RECEIPT, CARD, MODELFILE = "manifest.json", "receipt.json", "README.md", "Modelfile"
+REWRITABLE = (RECEIPT, CARD, MODELFILE)
+SIGNATURE = "manifest.sig"  # over the manifest, where somebody signed it
 CHUNK = 1 << 20
 
 
@@ -190,7 +192,7 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError as error:
         raise NotFound(f"There is no {path.name} in {path.parent}.", "`lqmf list` shows what there is.") from error
     except ValueError as error:
-        raise UsageError(f"{path} is not valid JSON: {error}.", "Restore the file, or `lqmf rebuild` it.") from error
+        raise UsageError(f"{path} is not valid JSON: {error}.", "Restore the file from a copy.") from error
 
 
 def sha256(path: Path) -> str:
@@ -220,21 +222,20 @@ def file_entries(folder: Path, names: Iterable[str] | None = None) -> list[dict[
             "path": name,
             "size_bytes": (folder / name).stat().st_size,
             "sha256": sha256(folder / name),
-            "immutable": name not in (RECEIPT, CARD),
+            "immutable": name not in REWRITABLE,
         }
         for name in sorted(everything if names is None else names)
     ]
 
 
 def rewrite_mutable(folder: Path, texts: Mapping[str, str]) -> None:
-    """Rewrite an artifact's receipt or card, then the manifest with their new hashes."""
+    """Rewrite an artifact's receipt, card or Modelfile, or write one that it lacks; then the manifest with their hashes
+    as they are now."""
     for name, text in texts.items():
         write_text(folder / name, text)
     manifest = read_json(folder / MANIFEST)
-    for entry in manifest["files"]:
-        if entry["path"] in texts:
-            file = folder / entry["path"]
-            entry["sha256"], entry["size_bytes"] = sha256(file), file.stat().st_size
+    kept = [entry for entry in manifest["files"] if entry["path"] not in texts]
+    manifest["files"] = sorted([*kept, *file_entries(folder, texts)], key=lambda entry: str(entry["path"]))
     write_json(folder / MANIFEST, manifest)
 
 

@@ -40,9 +40,9 @@ def test_what_was_planned_is_in_the_manifest_run_so_and_printed_for_others(tmp_p
     shown = document(tmp_path, "show", artifact["name"])["run"]
     assert "-c 1024" in shown["llama_server"]
     assert "-ctk q8_0 -ctv q8_0" in shown["llama_server"]
-    assert "PARAMETER num_ctx 1024" in shown["modelfile"]
-    assert "ollama create" in shown["ollama"]
-    assert "num_ctx 1024" in (folder / "README.md").read_text()
+    assert "PARAMETER num_ctx 1024" in (folder / "Modelfile").read_text()
+    assert f"-f {folder / 'Modelfile'}" in shown["ollama"]
+    assert "-c 1024" in (folder / "README.md").read_text()
 
 
 def test_a_prediction_stands_beside_its_measurement_and_is_learnt_from(tmp_path):

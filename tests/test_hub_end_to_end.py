@@ -11,6 +11,7 @@ import pytest
 
 from lqmf.hub.refs import DEMO_FOLDER
 from tests.commands import command, document, environment, lqmf, written
+from tests.fixtures_gguf import demo_gguf
 from tests.hub.server import LocalHub
 
 pytestmark = pytest.mark.slow
@@ -210,3 +211,40 @@ def test_several_types_come_out_of_one_download_and_one_reading(hub, tmp_path):
     assert logs.count('"title": "Quantizing to Q6_K, Q8_0"') == 1
     assert logs.count("Quantizing to") == 1
     assert weights_asked(hub) < 1.1 * (DEMO_FOLDER / "model.safetensors").stat().st_size
+
+
+def test_a_file_of_anybodys_is_measured_against_a_model_of_the_hub_which_is_fetched_for_it(hub, tmp_path):
+    hub.add_repo("ada/demo", DEMO_FOLDER)
+    file = tmp_path / "somebodys.gguf"
+    shutil.copy(demo_gguf("Q4_K_M"), file)
+    told = lqmf(tmp_path / "home", "test", str(file), "--base", "ada/demo", "--gate", "--json", env=at(hub))
+    assert told.returncode == 0, told.stderr
+    receipt = json.loads(told.stdout)["receipt"]
+    assert receipt["base"]["model"].startswith("ada/demo@")
+    assert all(check["passed"] for check in receipt["checks"])
+    assert {"template", "vocabulary", "rope", "source_weights"} <= {check["name"] for check in receipt["checks"]}
+    assert json.loads((tmp_path / "somebodys.receipt.json").read_text()) == receipt
+
+
+def test_an_artifact_is_made_again_at_its_commit_when_the_repository_has_moved_on_and_not_when_it_is_gone(
+    hub, tmp_path
+):
+    """The source is not on this machine any more: it is fetched, and nothing else of that name will do."""
+    hub.add_repo("ada/demo", DEMO_FOLDER)
+    assert lqmf(tmp_path, *QUANTIZE, "--no-imatrix", env=at(hub)).returncode == 0
+    shutil.rmtree(tmp_path / "models")
+    moved = {path.name: path.read_bytes() for path in DEMO_FOLDER.iterdir()}
+    hub.add_repo("ada/demo", {**moved, "generation_config.json": b"{}"})
+    again = lqmf(tmp_path, "rebuild", "ada_demo", "--json", env=at(hub))
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["status"] == "same"
+    shutil.rmtree(tmp_path / "models")
+    hub.repos.clear()
+    gone = document(tmp_path, "rebuild", "ada_demo", env=at(hub))
+    assert gone["error"]["code"] == "model_not_found"
+    assert "cannot be had any more" in gone["error"]["message"]
+    offline = document(
+        tmp_path, "rebuild", "ada_demo", env={"HF_HUB_OFFLINE": "1", "HF_ENDPOINT": "http://127.0.0.1:9"}
+    )
+    assert offline["error"]["code"] == "offline"
+    assert visible(tmp_path) == ["ada_demo_gguf_4bit_Q4_K_M"]

@@ -38,6 +38,10 @@ def test_a_bare_file_name_is_a_file_and_not_a_model_of_ollamas_library() -> None
     assert modelfile(PLAIN, "C:\\q\\m.gguf").startswith("FROM C:\\q\\m.gguf\n")
 
 
+def test_without_a_plan_a_modelfile_sets_nothing() -> None:
+    assert modelfile(None, "m.gguf") == "FROM ./m.gguf\n"
+
+
 def test_what_a_modelfile_cannot_say_is_in_the_servers_environment() -> None:
     assert ollama("org_Model_Q4_K_M", FULL) == (
         "OLLAMA_NUM_PARALLEL=4 OLLAMA_FLASH_ATTENTION=1 OLLAMA_KV_CACHE_TYPE=q4_0 ollama serve &\n"

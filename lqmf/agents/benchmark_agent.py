@@ -1,196 +1,222 @@
-"""The BenchmarkAgent: artifacts side by side. Reads receipts; measures nothing, draws nothing.
+"""The BenchmarkAgent: how fast an artifact is, how its answers compare with its source's, and artifacts side by side.
 
-A side is called better only where the figures can be compared: the same text and windows for quality, the same source
-model for divergence and perplexity, the same machine for speed and memory. Different engines are told of, not kept
-apart: how fast a GPTQ artifact is beside a GGUF is what one wants to know.
+Has worker processes time it and ask it, makes one document of what they report, and hands comparisons to
+`lqmf.quality.comparison`. Knows nothing of engines, or of where results are kept.
+
+A benchmark's file under `benchmarks/` is {"format_version", "kind": "benchmark", "measured_at" (ISO 8601, UTC),
+"artifact": {the artifact's fields without its receipt}, "benchmark": {..}}, and its `benchmark` is
+
+    {"depth": "quick"/"comprehensive", "parallel": chats at once, "measured_on": {"cpu", "gpu", "engine"},
+     "load_seconds": {"median", "runs"},
+     "memory_bytes": {"loaded", "one", "parallel", "gpu"}: peaks when loaded, after one chat, after several,
+     "energy_joules_per_token": {"cpu", "gpu"}: of the whole machine while the prompts were answered,
+     "speed": [{"parallel", "context_tokens", "prompt": {"tokens", "per_second", "runs"}, "generation": .., "reason"}],
+     "prompts": {"name", "sha256", "asked"}, "source": {"engine"} or null,
+     "answers": [{"id", "category", "prompt", "response", "tokens", "ended", "seconds", "reason", "source",
+                  "perplexity", "repetition", "scores"}],
+     "categories": {category: {"answers", "ended", "repetition", and each of `lqmf.quality.answers.SCORES`}},
+     "overall": {the same}, "tasks": {task: {"documents", "shots", "metrics"}} or null, "harness": {"version", "limit"},
+     "reasons": {field: why it is null}}
+
+What the scores are is said in `lqmf.quality.answers`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+import dataclasses
+import datetime
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
 
-from lqmf.errors import UsageError
-from lqmf.records import Artifact
+from lqmf.errors import JobCancelled, JobError, MeasurementError, ModelError, NotFound, ResourceError
+from lqmf.events import Emit, Notice
+from lqmf.quality import answers, comparison
+from lqmf.quality.prompts import BUILT_IN
+from lqmf.records import Artifact, Hardware, Task, to_json
 
-Better = Literal["lower", "higher"]
+FORMAT_VERSION = 1
+TASK_LIMIT = {"quick": 100, "comprehensive": None}  # documents of each named task
+PARALLEL = 4  # chats at once, where nobody says
 
-
-@dataclass(frozen=True)
-class Row:
-    """A line of the table. `where` are the fields to follow into the receipt; `needs` names what must be the same in
-    all columns for the values to be comparable: some of "text", "amount", "model", "machine"."""
-
-    id: str
-    title: str
-    unit: str
-    better: Better
-    where: tuple[str, ...]
-    needs: tuple[str, ...] = ()
+RunTask = Callable[[Task, Emit], Awaitable[dict[str, Any]]]
 
 
-QUALITY, SPEED = ("text", "model"), ("machine",)
-ROWS = (
-    Row("size_bytes", "size", "bytes", "lower", ("size_bytes",)),
-    Row("bits_per_weight", "bits per weight", "bits", "lower", ("bits_per_weight",)),
-    Row("compression_ratio", "compression", "times", "higher", ()),
-    Row("perplexity", "perplexity", "", "lower", ("perplexity",), (*QUALITY, "amount")),
-    Row("kl_divergence", "KL divergence", "nats/token", "lower", ("kl_divergence", "mean"), QUALITY),
-    Row("kl_divergence_p99", "KL, 99th percentile", "nats/token", "lower", ("kl_divergence", "p99"), QUALITY),
-    Row("top1_agreement", "same top choice", "share", "higher", ("top1_agreement",), QUALITY),
-    Row("tokens_per_second_prompt", "reading", "tokens/s", "higher", ("tokens_per_second", "prompt"), SPEED),
-    Row("tokens_per_second_generation", "writing", "tokens/s", "higher", ("tokens_per_second", "generation"), SPEED),
-    Row("first_token_seconds", "time to first token", "seconds", "lower", ("latency_seconds", "first_token"), SPEED),
-    Row("load_seconds", "load time", "seconds", "lower", ("load_seconds",), SPEED),
-    Row("peak_rss_bytes", "peak memory", "bytes", "lower", ("peak_memory_bytes", "rss"), SPEED),
-    Row("peak_gpu_bytes", "peak GPU memory", "bytes", "lower", ("peak_memory_bytes", "gpu"), SPEED),
-)
-_DIFFERENT = {
-    "text": "They were measured on different texts or windows: their quality is not comparable. Test them again.",
-    "amount": "They were measured on different amounts of text: perplexity is not comparable, KL divergence roughly.",
-    "model": "They come from different models: perplexity and divergence are each against its own source.",
-    "machine": "They were measured on different machines: speed and memory are not comparable.",
-    "engine": "They run on different engines: speed and memory are the engine's as much as the file's.",
-}
+@dataclasses.dataclass(frozen=True)
+class Wish:
+    """What is to be measured: `prompts` None asks the built-in ones; `tasks` are lm-evaluation-harness's;
+    `embedding` is a GGUF embedding model."""
+
+    depth: str = "quick"
+    parallel: int = PARALLEL
+    prompts: Path | None = None
+    tasks: tuple[str, ...] = ()
+    embedding: Path | None = None
+    device: str = "auto"
+
+
+@dataclasses.dataclass(frozen=True)
+class Errand:
+    """For which job a benchmark runs, where its workers' chatter goes, and who hears of its progress."""
+
+    job: str
+    log: str
+    emit: Emit
 
 
 class BenchmarkAgent:
-    """Compares artifacts by their receipts."""
+    """`run_task` carries out a worker's task (a runner's `run`); `hardware` says where (None: this machine)."""
 
-    def compare(self, *artifacts: Artifact) -> dict[str, Any]:
-        """The table, a value a column, as a document:
+    def __init__(self, run_task: RunTask, *, hardware: Callable[[], Hardware] | None = None) -> None:
+        self._run = run_task
+        self._hardware = hardware or _this_machine
 
-            {"artifacts": [{"name", "model", "method", "bits", "type", "foreign", "measured"}],
-             "rows": [{"id", "title", "unit", "better": "lower" or "higher",
-                       "values": [number or null], "errors": [standard error or null],
-                       "best": [indices of the best columns; none for a tie or what cannot be compared],
-                       "reasons": [why a value is null, else null]}],
-             "wins": [rows won], "notes": [sentences]}
+    async def benchmark(
+        self, artifact: Artifact, wish: Wish, errand: Errand, *, source: Path | None, source_reason: str | None
+    ) -> dict[str, Any]:
+        """The `benchmark` part of the file; `source` is what the artifact was made from, in 16 bits (None:
+        `source_reason` says why there is none). Named tasks come first: what they lack is then said at once.
 
-        Raises UsageError for fewer than two different artifacts.
+        Raises LqmfError for an artifact that cannot be run, and for tasks that cannot; a source that cannot be asked
+        leaves nulls with the reason.
         """
-        if len({artifact.path for artifact in artifacts}) < 2:
-            raise UsageError("A comparison needs two different artifacts.", "lqmf compare NAME NAME")
-        receipts = [artifact.receipt or {} for artifact in artifacts]
-        different = [name for name, same in _CONDITIONS.items() if all(_differ(fact, artifacts) for fact in same)]
-        rows = [_row(row, artifacts, receipts, different) for row in ROWS]
-        rows = [row for row in rows if row["id"] != "peak_gpu_bytes" or any(v is not None for v in row["values"])]
+        tasks = await self._tasks(artifact, wish, errand) if wish.tasks else _no_tasks()
+        timed = await self._run(self._timing(artifact, wish, errand), errand.emit)
+        compared = await self._agreement(timed["answers"], wish, errand, source, source_reason)
+        return self._document(wish, timed, compared, tasks)
+
+    def _timing(self, artifact: Artifact, wish: Wish, errand: Errand) -> Task:
+        params = {"artifact": artifact.path, **_how(wish), "parallel": wish.parallel}
+        return Task(errand.job, "benchmark", params, errand.log)
+
+    async def _tasks(self, artifact: Artifact, wish: Wish, errand: Errand) -> dict[str, Any]:
+        limit = TASK_LIMIT[wish.depth]
+        params = {"artifact": artifact.path, "tasks": list(wish.tasks), "limit": limit, "device": wish.device}
+        ran = await self._run(Task(errand.job, "harness", params, errand.log), errand.emit)
+        return {"tasks": ran["tasks"], "harness": {"version": ran["version"], "limit": ran["limit"]}, "reasons": {}}
+
+    async def _agreement(
+        self, said: Sequence[Mapping[str, Any]], wish: Wish, errand: Errand, source: Path | None, reason: str | None
+    ) -> dict[str, Any]:
+        """What the source's own answers say of the artifact's, or why nothing can be said."""
+        if source is None:
+            return _unasked(reason or "there is no source to compare with")
+        embedding = str(wish.embedding) if wish.embedding else None
+        kept = ("id", "prompt_tokens", "response", "tokens", "ended")
+        rows = [{name: row[name] for name in kept} for row in said]
+        params = {"source": str(source), **_how(wish), "answers": rows, "embedding": embedding}
+        try:
+            return {**await self._run(Task(errand.job, "agreement", params, errand.log), errand.emit), "reasons": {}}
+        except (ModelError, JobError, NotFound, ResourceError, MeasurementError) as error:
+            if isinstance(error, JobCancelled):
+                raise
+            errand.emit(Notice(text=f"The source could not be asked: {error}", level="warning"))
+            return _unasked(error.message)
+
+    def _document(
+        self, wish: Wish, timed: Mapping[str, Any], compared: Mapping[str, Any], tasks: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        hardware = self._hardware()
+        on_gpu = timed["device"] == "gpu" and hardware.gpus
+        rows = list(_rows(timed["answers"], compared["answers"]))
+        categories = dict.fromkeys(row["category"] for row in rows)
+        measured = ("load_seconds", "memory_bytes", "energy_joules_per_token", "speed")
         return {
-            "artifacts": [_column(artifact) for artifact in artifacts],
-            "rows": rows,
-            "wins": [sum(index in row["best"] for row in rows) for index in range(len(artifacts))],
-            "notes": [_DIFFERENT[name] for name in different],
+            "depth": wish.depth,
+            "parallel": wish.parallel,
+            "measured_on": {
+                "cpu": hardware.cpu,
+                "gpu": hardware.gpus[0].name if on_gpu else None,
+                "engine": timed["engine"],
+            },
+            **{name: timed[name] for name in measured},
+            "prompts": {**timed["prompts"], "asked": len(rows)},
+            "source": {"engine": compared["engine"]} if compared["engine"] else None,
+            "answers": rows,
+            "categories": {name: _summed(row for row in rows if row["category"] == name) for name in categories},
+            "overall": _summed(rows),
+            "tasks": tasks["tasks"],
+            "harness": tasks["harness"],
+            "reasons": {
+                **({} if on_gpu else {"measured_on.gpu": "it ran on the CPU"}),
+                **timed["reasons"],
+                **_no_embedding(wish),
+                **compared["reasons"],
+                **tasks["reasons"],
+            },
+        }
+
+    @staticmethod
+    def file(
+        artifact: Artifact, benchmark: Mapping[str, Any], clock: Callable[[], float] = time.time
+    ) -> dict[str, Any]:
+        """What a benchmark's file holds; see the module."""
+        return {
+            "format_version": FORMAT_VERSION,
+            "kind": "benchmark",
+            "measured_at": datetime.datetime.fromtimestamp(clock(), datetime.UTC).isoformat(timespec="seconds"),
+            "artifact": {key: value for key, value in to_json(artifact).items() if key != "receipt"},
+            "benchmark": dict(benchmark),
+        }
+
+    @staticmethod
+    def compare(artifacts: Sequence[Artifact], made: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+        """Artifacts side by side, each with its benchmarks, the newest first; see `comparison.compare`. Where that can
+        be, those are taken that were made alike."""
+        return comparison.compare(artifacts, comparison.alike(made))
+
+
+def _how(wish: Wish) -> dict[str, Any]:
+    """What both workers must do alike, for the same prompts to be asked."""
+    return {"depth": wish.depth, "prompts": str(wish.prompts or BUILT_IN), "device": wish.device}
+
+
+def _no_tasks() -> dict[str, Any]:
+    return {"tasks": None, "harness": None, "reasons": {"tasks": "none was named: --tasks hellaswag,arc_easy"}}
+
+
+def _no_embedding(wish: Wish) -> dict[str, str]:
+    reason = "no embedding model is set: `lqmf config set embedding_model FILE.gguf`"
+    return {} if wish.embedding else {"overall.embedding_cosine": reason}
+
+
+def _unasked(reason: str) -> dict[str, Any]:
+    return {"engine": None, "answers": [], "reasons": {"source": reason, "overall": reason}}
+
+
+# ---------------------------------------------------------------- answers
+
+
+def _rows(said: Iterable[Mapping[str, Any]], beside: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
+    """Each answer of the artifact with what the source says of it; tokens as their number."""
+    known = {row["id"]: row for row in beside}
+    for row in said:
+        other = known.get(row["id"]) or {}
+        kept = {key: value for key, value in row.items() if key not in ("prompt_tokens", "tokens")}
+        yield {
+            **kept,
+            "tokens": None if row["tokens"] is None else len(row["tokens"]),
+            "repetition": None if row["tokens"] is None else answers.repetition(row["tokens"]),
+            **{name: other.get(name) for name in ("source", "perplexity", "scores")},
+            "reason": row["reason"] or other.get("reason"),
         }
 
 
-def _column(artifact: Artifact) -> dict[str, Any]:
-    kept = ("name", "model", "method", "bits", "type", "foreign")
-    return {**{name: getattr(artifact, name) for name in kept}, "measured": _measured(artifact)}
-
-
-def _measured(artifact: Artifact) -> bool:
-    return bool((artifact.receipt or {}).get("checks"))
-
-
-# ---------------------------------------------------------------- what must be the same
-
-
-def _text(artifact: Artifact) -> Any:
-    receipt = artifact.receipt or {}
-    text = receipt.get("text") or {}
-    return text.get("sha256"), receipt.get("window_tokens")
-
-
-def _amount(artifact: Artifact) -> Any:
-    return (artifact.receipt or {}).get("tokens_evaluated")
-
-
-def _model(artifact: Artifact) -> Any:
-    return artifact.model.casefold()
-
-
-def _source(artifact: Artifact) -> Any:
-    """The source by what it scored: a foreign file's own name for its model says little."""
-    return ((artifact.receipt or {}).get("base") or {}).get("perplexity") or object()
-
-
-def _machine(artifact: Artifact) -> Any:
-    where = (artifact.receipt or {}).get("measured_on") or {}
-    return where.get("cpu"), where.get("gpu")
-
-
-def _engine(artifact: Artifact) -> Any:
-    return ((artifact.receipt or {}).get("measured_on") or {}).get("engine")
-
-
-# each holds when one of its facts is the same in all columns
-_CONDITIONS: Mapping[str, Sequence[Callable[[Artifact], Any]]] = {
-    "text": (_text,),
-    "amount": (_amount,),
-    "model": (_model, _source),
-    "machine": (_machine,),
-    "engine": (_engine,),
-}
-
-
-def _differ(fact: Callable[[Artifact], Any], artifacts: Sequence[Artifact]) -> bool:
-    return len({fact(artifact) for artifact in artifacts if _measured(artifact)}) > 1
-
-
-# ---------------------------------------------------------------- rows
-
-
-def _row(
-    row: Row, artifacts: Sequence[Artifact], receipts: Sequence[Mapping[str, Any]], different: Sequence[str]
-) -> dict[str, Any]:
-    values = [_value(row, artifact, receipt) for artifact, receipt in zip(artifacts, receipts, strict=True)]
-    comparable = not any(need in different for need in row.needs)
-    missing = [
-        _reason(row, receipt) if value is None else None for value, receipt in zip(values, receipts, strict=True)
-    ]
+def _summed(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Means over the answers that were given; the scores of those that the source was asked about."""
+    given = [row for row in rows if row["response"] is not None]
+    scored = [row["scores"] for row in given if row["scores"]]
     return {
-        "id": row.id,
-        "title": row.title,
-        "unit": row.unit,
-        "better": row.better,
-        "values": values,
-        "errors": [_error(row, receipt) for receipt in receipts],
-        "best": _best(row.better, values) if comparable else [],
-        "reasons": missing,
+        "answers": len(given),
+        "ended": fmean(row["ended"] for row in given) if given else None,
+        "repetition": fmean(row["repetition"] for row in given) if given else None,
+        **answers.mean_scores(scored),
     }
 
 
-def _value(row: Row, artifact: Artifact, receipt: Mapping[str, Any]) -> float | None:
-    if row.id in ("size_bytes", "compression_ratio"):
-        value: float | None = getattr(artifact, row.id)
-        return value
-    found = _follow(receipt, row.where)
-    return found if isinstance(found, int | float) else None
+def _this_machine() -> Hardware:
+    from lqmf import hardware
 
-
-def _follow(document: Any, where: Sequence[str]) -> Any:
-    for name in where:
-        document = document.get(name) if isinstance(document, Mapping) else None
-    return document
-
-
-def _error(row: Row, receipt: Mapping[str, Any]) -> float | None:
-    return _follow(receipt, ("kl_divergence", "standard_error")) if row.id == "kl_divergence" else None
-
-
-def _reason(row: Row, receipt: Mapping[str, Any]) -> str:
-    reasons = receipt.get("reasons") or {}
-    for name in (".".join(row.where), *row.where[:1], "*"):
-        if name in reasons:
-            return str(reasons[name])
-    return "not measured"
-
-
-def _best(better: Better, values: Sequence[float | None]) -> list[int]:
-    """Indices of the best values; nobody wins alone, or when all are the same."""
-    known = [value for value in values if value is not None]
-    if len(known) < 2 or len(set(known)) == 1:
-        return []
-    top = min(known) if better == "lower" else max(known)
-    return [index for index, value in enumerate(values) if value == top]
+    return hardware.detect()

@@ -39,6 +39,10 @@ class EnhancedDecisionAgent:
         """This question is open: the next line may answer it. None closes it."""
         self.state = replace(self.state, asked=question)
 
+    def note_proposed(self, decision: Decision) -> None:
+        """A job proposed this: a yes in the next line means it."""
+        self.state = replace(self.state, proposed=decision)
+
     def reset(self) -> None:
         """Forget the dialogue."""
         self.state, self.lines = Dialogue(), ()

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lqmf import __version__, artifacts, workspace
+from lqmf import __version__, artifacts, hardware, manifest_schema, workspace
 from lqmf.errors import DiskFull, GpuOutOfMemory, JobCancelled, JobError, LqmfError, OutOfMemory, RateLimited, of_system
 from lqmf.events import AttemptFailed, Bus, Emit, JobFinished, JobStarted, Notice, StageFinished, StageStarted
 from lqmf.jobs.runner import Runner
@@ -39,9 +39,10 @@ from lqmf.units import file_size, memory_size
 from lqmf.workspace import Workspace
 
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, PATIENCE_SECONDS = 1.0, 60.0, 300.0
-MANIFEST_VERSION = 1
+MANIFEST_VERSION = manifest_schema.VERSION
 
 Fetch = Callable[[ModelInfo, Emit, str], Awaitable[Path]]
+Judge = Callable[[Path, Built], Awaitable[bool]]  # handed what was made before anybody sees it: whether it is kept
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,9 @@ class Arrivals:
 
 @dataclass(frozen=True)
 class ToTest:
-    """What a test needs to know. `base` is the 16-bit source GGUF, or None with the reason why not."""
+    """What a test needs to know. `base` is what its engine can run of the source (a GGUF of it, or its folder), or None
+    with the reason why not; `source` the model's own folder and `base_name` what it is called, where these are not the
+    manifest's; `said`: the user named it."""
 
     job: str
     log: str
@@ -72,12 +75,16 @@ class ToTest:
     predicted: Mapping[str, float] = field(default_factory=dict)  # by the plan, of this artifact on this machine
     making: Mapping[str, float] = field(default_factory=dict)  # what was measured when it was made
     architecture: str | None = None
+    source: Path | None = None
+    base_name: str = ""
+    said: bool = False
 
 
 @dataclass(frozen=True)
 class Work:
     """One job to carry out. `name` is the artifact's wanted name; `folder` holds what is made on the way, for this job
-    and those of `ahead` that follow it; `replan` gives the CPU's plan for a GPU's."""
+    and those of `ahead` that follow it; `replan` gives the CPU's plan for a GPU's. With a `judge` it is a rebuild:
+    everything is made afresh, and shown only if the judge says so."""
 
     job: str
     plan: QuantizationPlan
@@ -91,6 +98,16 @@ class Work:
     streams: bool = False  # whether the plan's backend begins before all weights are there
     ahead: tuple[QuantizationPlan, ...] = ()
     first_attempt: int = 1
+    judge: Judge | None = None  # of a rebuild
+
+    @property
+    def kind(self) -> str:
+        """What the job is called in the records."""
+        return "rebuild" if self.judge else "quantize"
+
+    @property
+    def title(self) -> str:
+        return f"{self.plan.model.id} as {self.plan.type or self.plan.method}"
 
 
 @dataclass
@@ -111,6 +128,7 @@ class ExecutorAgent:
         fetch: Fetch,
         card: Callable[[Artifact, Manifest, Mapping[str, Any]], str],
         *,
+        modelfile: Callable[[Path, Manifest], str | None] = lambda folder, manifest: None,
         arrivals: Arrivals | None = None,
         max_retries: int,
         save_plans: bool = True,
@@ -120,12 +138,14 @@ class ExecutorAgent:
         self._runner = runner
         self._fetch = fetch
         self._card = card
+        self._modelfile = modelfile
         self._arrivals = arrivals
         self._max_retries = max_retries
         self._save_plans = save_plans
 
-    async def execute(self, work: Work) -> Artifact:
-        """Do the job and return its artifact. Raises LqmfError; a cancelled job leaves only what can be resumed."""
+    async def execute(self, work: Work) -> Artifact | None:
+        """Do the job and return its artifact; None where a judge let it go. Raises LqmfError; a cancelled job leaves
+        only what can be resumed."""
         with self.recorded(work.job) as result:
 
             def published(artifact: Artifact, manifest: Manifest) -> None:
@@ -170,7 +190,7 @@ class ExecutorAgent:
 
     # ------------------------------------------------------------ attempts
 
-    async def _with_cpu_fallback(self, work: Work) -> Artifact:
+    async def _with_cpu_fallback(self, work: Work) -> Artifact | None:
         count = _Count(work.first_attempt - 1)
         try:
             return await self._with_retries(work, count)
@@ -181,7 +201,7 @@ class ExecutorAgent:
             plan = work.replan(work.plan, "the GPU ran out of memory in the attempt before")
             return await self._with_retries(dataclasses.replace(work, plan=plan), count)
 
-    async def _with_retries(self, work: Work, count: _Count) -> Artifact:
+    async def _with_retries(self, work: Work, count: _Count) -> Artifact | None:
         from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 
         def tell(state: RetryCallState) -> None:
@@ -205,23 +225,24 @@ class ExecutorAgent:
         told = error.to_json()
         self._bus.publish(AttemptFailed(job=job, attempt=attempt, error=told, retry_in_seconds=wait_seconds))
 
-    async def _attempt(self, work: Work, count: _Count) -> Artifact:
+    async def _attempt(self, work: Work, count: _Count) -> Artifact | None:
         started = time.monotonic()
         self._started(work, count)
         self.check_room(work)
         artifact, base, making = await self._fetch_and_make(work)
+        if artifact is None:
+            return None
         base = self._keep(work.plan, base)
         await self._measure(work, count, artifact, base, time.monotonic() - started, making)
         return artifact
 
     def _started(self, work: Work, count: _Count) -> None:
-        title = f"{work.plan.model.id} as {work.plan.type or work.plan.method}"
-        self._bus.publish(JobStarted(job=work.job, kind="quantize", title=title, attempt=count.attempt))
+        self._bus.publish(JobStarted(job=work.job, kind=work.kind, title=work.title, attempt=count.attempt))
 
     # ------------------------------------------------------------ stages
 
-    async def _fetch_and_make(self, work: Work) -> tuple[Artifact, Path | None, Mapping[str, float]]:
-        """The artifact, what to measure it against, and how long making took where that was all that was done."""
+    async def _fetch_and_make(self, work: Work) -> tuple[Artifact | None, Path | None, Mapping[str, float]]:
+        """The artifact (None: let go), what to measure it against, and how long making took where that was all."""
         out = workspace.building(self._place.artifacts, work.job)
         try:
             if self._arrivals and work.streams and work.missing(work.info):
@@ -232,6 +253,8 @@ class ExecutorAgent:
                 since = time.monotonic()
                 built = await self._make(work, Source(folder), out)
                 making = {"quantize_seconds": time.monotonic() - since}
+            if work.judge and not await work.judge(out, built):
+                return None, None, {}
             async with self._stage(work.job, "publish"):
                 artifact = await _to_its_end(asyncio.to_thread(self._publish, work, built, folder, out))
             if self._arrivals and work.plan.discard_source:
@@ -271,6 +294,7 @@ class ExecutorAgent:
             "used": str(source.used) if source.used else None,
             "out": str(out),
             "work": str(work.folder),
+            "afresh": work.judge is not None,
         }
         result = await self._runner.run(Task(work.job, "quantize", params, self.log(work.job)), self._bus.publish)
         return from_json(Built, result)
@@ -281,7 +305,7 @@ class ExecutorAgent:
             raise JobError(f"The quantization left no {', '.join(absent)}.", "`lqmf resume` makes it again.")
         waiting = to_json(Receipt(reasons={"*": "not measured yet"}))
         workspace.write_json(out / workspace.RECEIPT, waiting)
-        draft = self._manifest(work, built, source, out)
+        draft = self._with_modelfile(self._manifest(work, built, source, out), out)
         finished: dict[str, Manifest] = {}
 
         def stamp(name: str) -> None:
@@ -298,6 +322,18 @@ class ExecutorAgent:
         work.published(artifact, finished["manifest"])
         return artifact
 
+    def _with_modelfile(self, draft: Manifest, out: Path) -> Manifest:
+        """The manifest, with Ollama's Modelfile written beside what is of use to it."""
+        try:
+            text = self._modelfile(out, draft)
+        except LqmfError as error:  # the artifact is as good without
+            self._bus.publish(Notice(text=f"There is no Modelfile for Ollama: {error.message}", level="warning"))
+            return draft
+        if text is None:
+            return draft
+        workspace.write_text(out / workspace.MODELFILE, text)
+        return dataclasses.replace(draft, files=(*draft.files, *_entries(out, workspace.MODELFILE)))
+
     def _manifest(self, work: Work, built: Built, source: Path, out: Path) -> Manifest:
         return Manifest(
             format_version=MANIFEST_VERSION,
@@ -311,10 +347,14 @@ class ExecutorAgent:
             created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             source_size_bytes=work.info.weights_bytes,
             license=work.info.license,
+            languages=work.info.languages,
+            model_type=work.info.model_type,
             run={"device": work.plan.device, **(to_json(work.plan.run) if work.plan.run else {})},
             imatrix=built.imatrix,
             calibration=built.calibration,
             tensors=built.tensors,
+            adapter=built.adapter,
+            hardware=hardware.described(),
         )
 
     async def _measure(

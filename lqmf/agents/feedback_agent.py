@@ -10,12 +10,12 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import lqmf
 from lqmf.errors import (
     GpuOutOfMemory,
     IncompleteModel,
@@ -29,21 +29,27 @@ from lqmf.errors import (
     RemoteCodeRefused,
     ResourceError,
     UnsupportedModel,
+    UsageError,
 )
 from lqmf.events import Emit, Notice
+from lqmf.fit.corrections import measured_losses
 from lqmf.fit.predictions import compare, observed
-from lqmf.records import Artifact, Check, Hardware, Receipt, Task, from_json, to_json
+from lqmf.fit.quality import expected_loss
+from lqmf.inference import nature
+from lqmf.quality import figures, gate, texts
+from lqmf.quality.verdict import Case, Verdict, verdict
+from lqmf.records import Artifact, Check, Hardware, QuantizationPlan, Receipt, Task, from_json, to_json
 
-EVALUATION_TEXT = Path(lqmf.__file__).parent / "assets" / "text" / "evaluation.txt"
+EVALUATION_TEXT = texts.EVALUATION[texts.MAIN]
 LEAST_BUDGET_SECONDS = 120.0
 SHARE_OF_THE_JOB = 0.2
 PROBE_SHARE = 1 / 3  # of a quick test's time; comparing with the source gets what is left
-QUICK_WINDOWS = 64
+QUICK_WINDOWS = 64  # of all texts
 WINDOW_TOKENS = 512
 FORMAT_VERSION = 1
 
 RunTask = Callable[[Task, Emit], Awaitable[dict[str, Any]]]
-MEASURED = ("perplexity", "kl_divergence", "top1_agreement", "base")
+OF_OTHERS = {"similarity": "only encoders have it", "sequence_loss": "only encoder-decoders have it"}
 OBSERVED = ("latency_seconds", "tokens_per_second", "peak_memory_bytes", "load_seconds", "utilization")
 
 
@@ -57,24 +63,54 @@ class _Test:
     job: str
     log: str
     emit: Emit
+    limits: Mapping[str, float]  # the gate's, for this artifact
 
     @property
     def quick(self) -> bool:
         return self.depth != "comprehensive"
 
+    @cached_property
+    def tasks(self) -> tuple[str, str]:
+        """The worker's tasks that run this kind of model, and that compare it with its source."""
+        try:
+            writes = nature.of_path(Path(self.artifact.path)) == "decoder"
+        except (ModelError, NotFound, UsageError):  # the task says what is wrong with it
+            writes = True
+        return ("probe", "divergence") if writes else ("read", "likeness")
+
     def task(self, kind: str, **params: Any) -> Task:
         return Task(self.job, kind, {"artifact": self.artifact.path, "device": self.device, **params}, self.log)
 
 
+@dataclasses.dataclass(frozen=True)
+class Against:
+    """What an artifact is held against: `base` is what its engine can run of the source (a GGUF, or the source's own
+    folder; None: `reason` says why not), `source` the source's own folder where that is on this machine, `name` what a
+    person calls it. `said`: the user named it, so that a model of another kind is refused."""
+
+    base: Path | None = None
+    reason: str | None = None
+    source: Path | None = None
+    name: str = ""
+    said: bool = False
+
+
 class FeedbackAgent:
     """`run_task` carries out a worker's task (a runner's `run`); `text` is what perplexity and divergence are measured
-    on; `hardware` says where (None: this machine)."""
+    on; `hardware` says where (None: this machine); `limits` are what the gate holds a receipt to."""
 
     def __init__(
-        self, run_task: RunTask, *, text: Path = EVALUATION_TEXT, hardware: Callable[[], Hardware] | None = None
+        self,
+        run_task: RunTask,
+        *,
+        text: Path = EVALUATION_TEXT,
+        hardware: Callable[[], Hardware] | None = None,
+        limits: gate.Limits | None = None,
     ) -> None:
         self._run = run_task
+        self._limits = limits or gate.limits()
         self._text = text
+        self._domains = {k: v for k, v in texts.EVALUATION.items() if v != text} if text == EVALUATION_TEXT else {}
         self._hardware = hardware or _this_machine
 
     @staticmethod
@@ -86,8 +122,7 @@ class FeedbackAgent:
         self,
         artifact: Artifact,
         *,
-        base: Path | None,
-        base_reason: str | None,
+        against: Against,
         depth: str,
         budget_seconds: float,
         job: str,
@@ -97,32 +132,41 @@ class FeedbackAgent:
         predicted: Mapping[str, float] | None = None,
         making: Mapping[str, float | None] | None = None,
     ) -> Receipt:
-        """Run `artifact`, compare it with `base` (its 16-bit source; None: `base_reason` says why not), and give the
-        receipt. `depth` quick stays within `budget_seconds`; comprehensive reads the whole text.
+        """Run `artifact`, check its files, compare it with its source, judge it, and give the receipt. `depth` quick
+        stays within `budget_seconds`; comprehensive reads the whole text.
 
         `predicted` is what its plan expected, by the names of `lqmf.fit.predictions`; the receipt's `prediction` has it
         beside what was measured here, and beside `making`: what was measured when it was made ("quantize_seconds").
 
         An artifact that kills its process, finds no room or is unknown to the engine gets a receipt that says so.
         Raises JobCancelled; ModelError or NotFound for damaged or missing files, which say nothing about the artifact
-        that they once were; UsageError when there is nothing that could be tested.
+        that they once were; UsageError when there is nothing that could be tested; MeasurementError when the user named
+        a source that it was not made from.
         """
-        what = _Test(artifact, depth, device, job, log, emit)
+        what = _Test(artifact, depth, device, job, log, emit, self._limits.of(artifact.bits))
         started = time.monotonic()
         probed = await self._probe(what, budget_seconds)
+        checked: dict[str, Any] = {"checks": []}
         if any(check["name"] == "loads" and not check["passed"] for check in probed["checks"]):
             compared = _unmeasured("the artifact could not be run")
         else:
+            checked = await self._structure(what, against, budget_seconds)
             left = budget_seconds - (time.monotonic() - started)
-            compared = await self._compare(what, base, base_reason, left)
-        receipt = self._receipt(probed, compared)
+            compared = await self._compare(what, against, left)
+        receipt = self._receipt(probed, checked, compared, against.name)
         beside = compare(predicted or {}, {**observed(receipt), **(making or {})})
-        return dataclasses.replace(receipt, prediction=beside)
+        return dataclasses.replace(self._judged(receipt, artifact), prediction=beside)
+
+    def _judged(self, receipt: Receipt, artifact: Artifact) -> Receipt:
+        """The receipt with its gate; where that is open, with the reason among the others."""
+        judged = gate.judge(receipt, artifact.method, artifact.bits, self._limits)
+        why = {"gate": judged["reasons"][0]} if judged["passed"] is None else {}
+        return dataclasses.replace(receipt, gate=judged, reasons={**receipt.reasons, **why})
 
     async def _probe(self, what: _Test, budget_seconds: float) -> dict[str, Any]:
         limit = budget_seconds * PROBE_SHARE if what.quick else None
         try:
-            probed = await self._run(what.task("probe", depth=what.depth, budget_seconds=limit), what.emit)
+            probed = await self._run(what.task(what.tasks[0], depth=what.depth, budget_seconds=limit), what.emit)
         except (ModelError, NotFound, NotBuilt, JobError, ResourceError) as error:
             if isinstance(error, JobCancelled | GpuOutOfMemory):  # the latter is worth another try, on the CPU
                 raise
@@ -134,15 +178,38 @@ class FeedbackAgent:
             return {"checks": [failed], "reasons": dict.fromkeys(OBSERVED, error.message)}
         return {**probed, "checks": [to_json(Check("loads", True)), *probed["checks"]]}
 
-    async def _compare(self, what: _Test, base: Path | None, reason: str | None, seconds: float) -> dict[str, Any]:
+    async def _structure(self, what: _Test, against: Against, budget_seconds: float) -> dict[str, Any]:
+        """What the files say, against the source's. Raises MeasurementError for a source that the user named, and that
+        is another model."""
+        limit = budget_seconds * PROBE_SHARE if what.quick else None
+        source, base = (str(place) if place else None for place in (against.source, against.base))
+        task = what.task("structure", source=source, base=base, reason=against.reason, budget_seconds=limit)
+        try:
+            checked = await self._run(task, what.emit)
+        except LqmfError as error:
+            if isinstance(error, JobCancelled):
+                raise
+            what.emit(Notice(text=f"Its files could not be checked: {error}", level="warning"))
+            return {"checks": [], "reasons": {"checks": error.message}}
+        if against.said and checked["other_model"]:
+            raise MeasurementError(
+                f"{what.artifact.name} was not made from {against.name}: {checked['other_model']}.",
+                "Name the model that it was made from: `lqmf test FILE --base MODEL`.",
+            )
+        return checked
+
+    async def _compare(self, what: _Test, against: Against, seconds: float) -> dict[str, Any]:
         task = what.task(
-            "divergence",
-            base=str(base) if base else None,
-            base_reason=reason,
+            what.tasks[1],
+            base=str(against.base) if against.base else None,
+            base_reason=against.reason,
             text=str(self._text),
             window_tokens=WINDOW_TOKENS,
             max_windows=QUICK_WINDOWS if what.quick else None,
             budget_seconds=seconds if what.quick else None,
+            stop_at=what.limits if what.quick else None,
+            domains={name: str(path) for name, path in self._domains.items()},
+            reference=str(against.source) if against.source else None,
         )
         try:
             return await self._run(task, what.emit)
@@ -152,7 +219,9 @@ class FeedbackAgent:
             what.emit(Notice(text=f"Quality could not be measured: {error}", level="warning"))
             return _unmeasured(error.message)
 
-    def _receipt(self, probed: Mapping[str, Any], compared: Mapping[str, Any]) -> Receipt:
+    def _receipt(
+        self, probed: Mapping[str, Any], checked: Mapping[str, Any], compared: Mapping[str, Any], source: str
+    ) -> Receipt:
         hardware = self._hardware()
         on_gpu = probed.get("device") == "gpu" and hardware.gpus
         where = {
@@ -161,12 +230,35 @@ class FeedbackAgent:
             "engine": probed.get("engine") or compared.get("engine"),
         }
         reasons = {
-            "gate": "no limits were set",
             **({} if on_gpu else {"measured_on.gpu": "it ran on the CPU"}),
             **probed.get("reasons", {}),
+            **checked.get("reasons", {}),
             **compared.get("reasons", {}),
         }
-        return from_json(Receipt, {**probed, **compared, "measured_on": where, "reasons": reasons})
+        made = {**probed, **compared, "measured_on": where, "reasons": reasons}
+        made["checks"] = [*probed["checks"], *checked["checks"]]
+        if compared.get("base") and source:
+            made["base"] = {**compared["base"], "model": source}
+        made["reasons"] = {**{name: why for name, why in OF_OTHERS.items() if not made.get(name)}, **reasons}
+        return from_json(Receipt, made)
+
+    @staticmethod
+    def closing(
+        artifact: Artifact, plan: QuantizationPlan, history: Sequence[Mapping[str, Any]], others: Iterable[Artifact]
+    ) -> Verdict:
+        """What there is to say of `artifact`, and what to make next. `history` is what was predicted and measured
+        before, newest first; `others` are the artifacts that there are."""
+        measured = measured_losses(history, plan.model.id)
+        alike = [one for one in others if (one.model, one.method) == (artifact.model, artifact.method)]
+        made = {one.type or f"{one.bits}bit": one.name for one in alike if not one.foreign}
+        return verdict(Case(artifact, plan, lambda type: expected_loss(type, measured=measured), made))
+
+    async def layers(self, artifact: Artifact, *, base: Path, job: str, log: str, emit: Emit) -> dict[str, Any]:
+        """What each tensor of a GGUF artifact loses against its source at `base`, for `benchmarks/`: {"format_version",
+        "kind": "layers", "measured_at", "artifact", "layers": what the worker's task `layers` gives}. Raises as that
+        does, and JobCancelled."""
+        params = {"artifact": artifact.path, "base": str(base), "text": str(self._text)}
+        return _document("layers", artifact, layers=await self._run(Task(job, "layers", params, log), emit))
 
     @staticmethod
     def benchmark_document(
@@ -175,15 +267,19 @@ class FeedbackAgent:
         """One test's result in full, for `benchmarks/`: {"format_version", "kind": "test", "measured_at" (ISO 8601,
         UTC), "artifact": {the artifact's fields without its receipt}, "response_tokens": {"mean", "shortest",
         "longest"} of the sample answers or null, "receipt": {the receipt}}."""
-        described = {key: value for key, value in to_json(artifact).items() if key != "receipt"}
-        return {
-            "format_version": FORMAT_VERSION,
-            "kind": "test",
-            "measured_at": datetime.datetime.fromtimestamp(clock(), datetime.UTC).isoformat(timespec="seconds"),
-            "artifact": described,
-            "response_tokens": _lengths([int(sample["tokens"]) for sample in receipt.samples]),
-            "receipt": to_json(receipt),
-        }
+        tokens = _lengths([int(sample["tokens"]) for sample in receipt.samples])
+        return _document("test", artifact, clock, response_tokens=tokens, receipt=to_json(receipt))
+
+
+def _document(kind: str, artifact: Artifact, clock: Callable[[], float] = time.time, **found: Any) -> dict[str, Any]:
+    """What a file of `benchmarks/` begins with, then what was found."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "kind": kind,
+        "measured_at": datetime.datetime.fromtimestamp(clock(), datetime.UTC).isoformat(timespec="seconds"),
+        "artifact": {key: value for key, value in to_json(artifact).items() if key != "receipt"},
+        **found,
+    }
 
 
 def _damaged(artifact: Artifact, error: LqmfError) -> LqmfError:
@@ -200,7 +296,7 @@ def _damaged(artifact: Artifact, error: LqmfError) -> LqmfError:
 
 
 def _unmeasured(reason: str) -> dict[str, Any]:
-    return {"reasons": dict.fromkeys(MEASURED, reason)}
+    return {"reasons": dict.fromkeys(figures.FIELDS, reason)}
 
 
 def _lengths(tokens: list[int]) -> dict[str, float] | None:

@@ -20,6 +20,7 @@ from lqmf.store import owners, queries
 from lqmf.store.artifacts import (
     OnDisk,
     artifact_row,
+    benchmark_row,
     iso_time,
     manifests_in,
     measurement_row,
@@ -201,6 +202,10 @@ class MemoryAgent:
         if self._store.get("artifacts", name):
             self._change("artifacts", name, {"receipt": document})
 
+    def remember_benchmark(self, name: str, job: str, path: Path | str, benchmark: Mapping[str, Any]) -> None:
+        """Record a benchmark; `path` is the file that holds it."""
+        self._put("benchmarks", benchmark_row(name, job, str(path), benchmark, self._clock()))
+
     def remember_predictions(self, job: str, artifact: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """Record what was predicted and measured, one row a quantity (`lqmf.fit.predictions.rows`). The rows outlive
         the artifact."""
@@ -283,6 +288,10 @@ class MemoryAgent:
         uncorrected and measured, the last three in the quantity's unit.
         """
         return self._store.find("predictions", {"quantity": quantity} if quantity else None)
+
+    def benchmarks(self, name: str) -> list[Row]:
+        """Benchmarks of an artifact, newest first; each row's `benchmark` is the whole of it."""
+        return queries.benchmarks(self._store, name)
 
     def llm_calls(self, limit: int | None = None, **where: str) -> list[Row]:
         """Calls to LLM providers, newest first; `where` may name a day ("2026-11-25") or a provider."""

@@ -249,6 +249,7 @@ class PlannerAgent:
             base=made.base,
             run=chosen.run,
             candidates=solution.best,
+            others=self._others(backend, request, chosen),
         )
         expected = request.fit.prediction(chosen, on_gpu=device == "gpu")
         estimate = self._estimate(backend, request, draft)
@@ -262,6 +263,20 @@ class PlannerAgent:
             prediction=learnt,
             uncorrected=expected,
         )
+
+    def _others(self, backend: Backend, request: Request, chosen: Candidate) -> tuple[Candidate, ...]:
+        """The usual types that fit too, at the same context, whatever type was said; the chosen one is not among
+        them."""
+        free = dataclasses.replace(request, slots={**request.slots, "type": None, "bits": None}, advice=None)
+        usual = LADDER if backend.streams else tuple(t.name for t in backend.types.values() if t.general)
+        known = set(request.fit.needs[backend.name].weights) - {chosen.type}
+        wish = dataclasses.replace(self._wish(backend, free), context=chosen.run.context)
+        found = (
+            request.fit.solve(self._machine(request), dataclasses.replace(wish, types=frozenset({name}))).recommended
+            for name in usual
+            if name in known and self._answer(backend, request, name) != "no"
+        )
+        return tuple(one for one in found if one is not None)
 
     def _estimate(self, backend: Backend, request: Request, plan: QuantizationPlan) -> Estimate:
         needs = request.fit.needs[backend.name]

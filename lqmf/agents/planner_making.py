@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from lqmf.errors import DoesNotFit, UsageError
+from lqmf.inference import nature
 from lqmf.quantization.base import QuantType
 from lqmf.quantization.gguf.types import AUTO
 from lqmf.records import Choice, ModelInfo, Source
@@ -73,7 +74,7 @@ def is_matrix(calibration: str | None) -> bool:
 
 def calibratable(request: Request, needs: Needs | None) -> bool:
     """Whether there can be an importance matrix, so that types which need one may be offered."""
-    if request.slots.get("imatrix") is False or needs is None:
+    if request.slots.get("imatrix") is False or needs is None or _answers(request):
         return False
     if is_matrix(request.slots.get("calibration")):
         return True
@@ -94,6 +95,8 @@ def _imatrix(request: Request, kind: QuantType) -> tuple[bool, str, Source]:
         raise UsageError(f"{kind.name} cannot be made without an importance matrix.", "Leave out --no-imatrix.")
     if said is False and text:
         raise UsageError("--no-imatrix and --calibration exclude each other.", "Leave out one of them.")
+    if _answers(request):
+        return _unguided(request, kind)
     if said is not None:
         return bool(said), "as you said", "user"
     if text:
@@ -105,6 +108,21 @@ def _imatrix(request: Request, kind: QuantType) -> tuple[bool, str, Source]:
     if not kind.general and not kind.needs_imatrix:
         return False, f"{kind.name} does not use it", "rules"
     return True, f"it lowers the loss of types up to {HELPED_BITS} bits; from the built-in text", "rules"
+
+
+def _answers(request: Request) -> bool:
+    """Whether the model answers a text with another: no importance matrix is collected from its two halves."""
+    info = request.info
+    return nature.of(info.architecture, info.model_type, info.config) == "encoder-decoder"
+
+
+def _unguided(request: Request, wanted: QuantType) -> tuple[bool, str, Source]:
+    """No matrix for an encoder-decoder. Raises UsageError where it was said, or cannot be done without."""
+    why = "none is collected from an encoder-decoder"
+    if wanted.needs_imatrix or request.slots.get("imatrix") or request.slots.get("calibration"):
+        remedy = "Say a type like Q4_K_M, with --no-imatrix."
+        raise UsageError(f"{wanted.name} with an importance matrix: {why}.", remedy)
+    return False, why, "rules"
 
 
 def _discarding(request: Request, kind: QuantType, imatrix: Choice) -> Making:

@@ -51,7 +51,7 @@ async def chat(options: Mapping[str, Any]) -> int:
     screen = Screen(color=not options.get("no_color"))
     pasted = Feed(iter(()))
     asking = Person(screen, read_line, pasted)
-    session = Session(screen, options, Recommended(asking) if options.get("yes") else asking)
+    session = Session(screen, options, Recommended(asking) if options.get("yes") else asking, talking=True)
     with contextlib.closing(session):
         _greet(session)
         await _talk(session, pasted)

@@ -25,7 +25,7 @@ async def replay(options: Mapping[str, Any]) -> int:
     screen = Screen(color=not options.get("no_color"), transcript=True)
     feed = Feed(line.rstrip("\r\n") for line in sys.stdin)
     answers = Replayed(screen, feed)
-    session = Session(screen, options, Recommended(answers) if options.get("yes") else answers)
+    session = Session(screen, options, Recommended(answers) if options.get("yes") else answers, talking=True)
     with contextlib.closing(session):
         interrupted.tell(session)
         return await _lines(session, feed)

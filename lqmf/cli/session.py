@@ -36,12 +36,16 @@ DECLINED = Decision("cancel", {}, 1.0, "a no to a proposed reading")
 
 
 class Session:
-    """A dialogue with one person, in one workspace. `ask` is that person, `screen` what they see."""
+    """A dialogue with one person, in one workspace. `ask` is that person, `screen` what they see; `talking` is True
+    where another line may follow."""
 
-    def __init__(self, screen: Screen, options: Mapping[str, Any], ask: Ask | None = None) -> None:
+    def __init__(
+        self, screen: Screen, options: Mapping[str, Any], ask: Ask | None = None, *, talking: bool = False
+    ) -> None:
         self.screen = screen
         self.options = options
         self.ask: Ask = ask or Nobody(screen)
+        self.talking = talking
         self.finished = False
         self.interrupted = False  # whether the last turn was ended by Ctrl-C
         self._app: App | None = None
@@ -106,12 +110,14 @@ class Session:
         return await self._typed(invocation.module, cast(Decision, invocation.decision), text, ask)
 
     async def _sentence(self, text: str, ask: Ask) -> Outcome:
-        from lqmf.cli.spoken import to_nothing_asked, without_command
+        from lqmf.cli.spoken import declines, to_nothing_asked, without_command
 
-        if (notice := to_nothing_asked(text)) is not None:
+        if not self._proposed() and (notice := to_nothing_asked(text)) is not None:
             return notice
 
         async def carry_out(decision: Decision) -> Outcome:
+            if declines(decision):
+                return Outcome({"status": "notice", "text": "Nothing is made."}, "Nothing is made.")
             self._tell_left_out(text, decision)
             module = registry.for_intent(decision.intent)
             return await self._act(module, decision, ask) if module else without_command(decision)
@@ -148,7 +154,21 @@ class Session:
         outcome: Outcome = await module.act(self.app if module.COMMAND.needs_app else None, decision, ask)
         if decision.intent == "llm_switch" or (decision.intent == "config" and "value" in decision.slots):
             self._renew()
-        return outcome
+        return self._closed(outcome)
+
+    def _closed(self, outcome: Outcome) -> Outcome:
+        """The outcome with what it proposes, which a yes in the next line accepts."""
+        if outcome.proposal is None:
+            return outcome
+        from lqmf.cli import next_step
+
+        if self.talking:
+            self.app.understanding.note_proposed(outcome.proposal.decision)
+        return next_step.closed(outcome, talking=self.talking)
+
+    def _proposed(self) -> bool:
+        """Whether the last turn proposed something."""
+        return self._app is not None and self._app.understanding.state.proposed is not None
 
     def _renew(self) -> None:
         """A setting changed: the next turn has an App that knows it, and the same dialogue."""

@@ -15,10 +15,6 @@ if TYPE_CHECKING:
 
 # intent -> what this version cannot do yet. A row goes when its command file comes.
 NOT_BUILT = {
-    "benchmark": "run benchmarks of its own",
-    "rebuild": "make an artifact again from its manifest",
-    "report": "write reports",
-    "docs": "write model cards on demand",
     "chat": "chat with a model",
     "experiment": "run experiments",
     "finetune": "finetune models",
@@ -41,6 +37,13 @@ def to_nothing_asked(text: str) -> Outcome | None:
     return Outcome(
         {"status": "notice", "text": "Nothing was asked."}, "Nothing was asked, so there is nothing to answer."
     )
+
+
+def declines(decision: Decision) -> bool:
+    """Whether a line said no to what the last job proposed."""
+    from lqmf.understanding.proposals import DECLINED
+
+    return decision == DECLINED
 
 
 async def agreed(decision: Decision, ask: Ask) -> bool:

@@ -70,10 +70,11 @@ def plain(kind: str) -> TensorRule:
 
 def bnb_4bit(kind: str = "nf4", *, double: bool = False) -> TensorRule:
     """bitsandbytes "nf4" or "fp4": the linear layers packed, a 32-bit scale for every 64 weights; with `double`, the
-    scales as bytes with a 32-bit scale for every 256 of them. Embeddings, head, norms and fused experts stay 16-bit."""
+    scales as bytes with a 32-bit scale for every 256 of them. Embeddings, head, norms, fused experts and layers whose
+    outputs are no multiple of 32 stay 16-bit."""
 
     def stored(tensor: TensorShape) -> Stored:
-        if not _linear(tensor) or ".experts." in tensor.name:
+        if not _linear(tensor) or ".experts." in tensor.name or tensor.shape[0] % 32:
             return _half(tensor)
         blocks = -(-tensor.elements // 64)
         scales = blocks + 4 * -(-blocks // 256) + 4 * 256 if double else 4 * blocks

@@ -94,7 +94,8 @@ def fits(config: Config, cache_type: str) -> bool:
 
 def layers(config: Config) -> int:
     """The number of repeating layers. Raises UnsupportedModel."""
-    return int(_needed(text_part(config), "num_hidden_layers", "n_layer", "n_layers", "num_layers"))
+    names = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "encoder_layers")
+    return int(_needed(text_part(config), *names))
 
 
 def text_part(config: Config) -> Config:
@@ -172,14 +173,14 @@ def _head_dims(text: Config, index: int) -> tuple[int, int]:
 
 
 def _plain_head_dim(text: Config) -> int:
-    for key in ("head_dim", "kv_channels", "attention_head_dim"):
+    for key in ("head_dim", "kv_channels", "attention_head_dim", "d_kv"):
         if text.get(key):
             return int(text[key])
     return int(_needed(text, "hidden_size", "n_embd", "d_model")) // _heads(text)
 
 
 def _heads(text: Config) -> int:
-    return int(_needed(text, "num_attention_heads", "n_head", "n_heads", "num_heads"))
+    return int(_needed(text, "num_attention_heads", "n_head", "n_heads", "num_heads", "encoder_attention_heads"))
 
 
 def _kv_heads(text: Config, index: int) -> int:

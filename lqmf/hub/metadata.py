@@ -62,7 +62,7 @@ class _Inspection:
         if readable and choice.weights and selection.CONFIG not in small:
             raise describe.no_config(self.ref.id)
         info = describe.assemble(self.ref, commit, _or_hub_config(small, told), small, choice, files)
-        info = replace(info, access=access, license=_license(told))
+        info = replace(info, access=access, license=_license(told), languages=_languages(told))
         return _with_parameters(info, told)
 
     async def _tree(self, commit: str) -> list[RemoteFile]:
@@ -135,6 +135,12 @@ def _choose(
         shards = {path for path in files if path.endswith(".safetensors") and "/" not in path}
         return selection.choose(files, {"weight_map": {p: p for p in shards if not selection.is_duplicate(p)}})
     return selection.choose(files, small.get(index) if index else None)
+
+
+def _languages(told: HubModelInfo) -> tuple[str, ...]:
+    said = told.card_data.get("language") if told.card_data else None
+    named = [said] if isinstance(said, str) else said if isinstance(said, list) else []
+    return tuple(str(code) for code in named)
 
 
 def _license(told: HubModelInfo) -> str | None:

@@ -21,16 +21,18 @@ if TYPE_CHECKING:
 
 def render(
     template: str,
-    messages: Sequence[Mapping[str, str]],
+    messages: Sequence[Mapping[str, Any]],
     *,
     bos: str = "",
     eos: str = "",
     add_generation_prompt: bool = True,
+    tools: Sequence[Mapping[str, Any]] | None = None,
 ) -> str:
-    """`messages` as one prompt. Raises UsageError when the template refuses them or is broken."""
+    """`messages` as one prompt, with the `tools` (JSON schemas of functions) that the model may call. Raises UsageError
+    when the template refuses them or is broken."""
     from jinja2 import TemplateError
 
-    variables = {"messages": [dict(m) for m in messages], "bos_token": bos, "eos_token": eos}
+    variables = {"messages": [dict(m) for m in messages], "bos_token": bos, "eos_token": eos, "tools": tools}
     try:
         compiled = _environment().from_string(template)
         return str(compiled.render(**variables, add_generation_prompt=add_generation_prompt))

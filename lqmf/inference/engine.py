@@ -63,9 +63,12 @@ class Engine(Protocol):
         """The assistant's answer to `messages`, as a stream."""
         ...
 
-    def logits(self, windows: Iterable[Sequence[int]], *, first: int = 0) -> Iterator[NDArray[np.float32]]:
+    def logits(
+        self, windows: Iterable[Sequence[int]], *, first: int = 0, step: int | None = None
+    ) -> Iterator[NDArray[np.float32]]:
         """For each window of token ids the logits at positions `first`..: (T - first, V) float32. Windows are
-        independent. What lies before `first` is read but not scored: a third less time on a small model."""
+        independent. What lies before `first` is read but not scored: a third less time on a small model. With `step`
+        a window is read so many tokens at a time, as when it is written: slower, and rounded in another way."""
         ...
 
     def close(self) -> None: ...

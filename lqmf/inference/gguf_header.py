@@ -11,7 +11,7 @@ import mmap
 import struct
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
 from pathlib import Path
@@ -34,9 +34,10 @@ _LARGEST = 1 << 62
 
 @dataclass(frozen=True)
 class LongArray:
-    """Stands for an array that was skipped."""
+    """Stands for an array that was skipped; `at` is the byte where its elements begin."""
 
     length: int
+    at: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,23 @@ def read_header(path: Path) -> GgufHeader:
     except OSError as error:
         why = error.strerror or error
         raise ModelError(f"{path} cannot be read: {why}.", "Check the path and its rights.") from error
+
+
+def token(header: GgufHeader, id: object) -> str:
+    """The text of one token of the vocabulary; empty where the file has no such token. Raises as `read_header` does."""
+    known = header.metadata.get("tokenizer.ggml.tokens")
+    if not isinstance(id, int) or isinstance(id, bool) or not isinstance(known, LongArray | list):
+        return ""
+    if isinstance(known, list):
+        return str(known[id]) if 0 <= id < len(known) else ""
+    if not 0 <= id < known.length:
+        return ""
+    path = Path(header.path)
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
+        reader = _Reader(path, view, header.file_bytes)
+        reader.at = known.at
+        reader._skip_strings(id)
+        return reader._string()
 
 
 def shards(path: Path) -> list[Path]:
@@ -216,11 +234,12 @@ class _Reader:
             raise self._bad(f"an array's elements have the unknown type {kind}")
         if length <= _KEPT_ELEMENTS:
             return [self._value(kind) for _ in range(length)]
+        start = self.at
         if kind == _STRING:
             self._skip_strings(length)
         else:
             self._skip(length * struct.calcsize(_SCALARS[kind]))
-        return LongArray(length)
+        return LongArray(length, start)
 
     def _skip_strings(self, length: int) -> None:
         """Step over `length` strings. A vocabulary has hundreds of thousands, so the loop is bare."""

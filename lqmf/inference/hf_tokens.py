@@ -10,6 +10,7 @@ from typing import Any
 from lqmf.errors import IncompleteModel, UsageError
 from lqmf.inference import chat_template
 from lqmf.inference.engine import Message
+from lqmf.inference.frame import framed
 
 # What ends a turn under a name of its own, whatever the configuration says (llama-vocab.cpp of llama.cpp has the list)
 _TURN_ENDS = (
@@ -50,6 +51,12 @@ class HfTokens:
             tokens = self._tokenizer(clean, add_special_tokens=False, split_special_tokens=not special)["input_ids"]
         return [self._bos, *tokens] if bos and self._bos is not None else list(tokens)
 
+    def framed(self, tokens: Sequence[int]) -> list[int]:
+        """`tokens` between what the tokenizer puts around a text: [CLS] .. [SEP], or an end token behind it."""
+        bare = self._tokenizer("a", add_special_tokens=False)["input_ids"]
+        whole = self._tokenizer("a")["input_ids"]
+        return framed(tokens, bare, whole)
+
     def prompt(self, text: str) -> list[int]:
         """Tokens of a prompt: special ones read, the beginning token once, also where a template has written it out."""
         tokens = self.tokenize(text, special=True, bos=True)
@@ -76,13 +83,39 @@ class HfTokens:
             add_generation_prompt=add_generation_prompt,
         )
 
+    def render_dialogue(self, messages: Sequence[Mapping[str, Any]], **more: Any) -> str:
+        """A dialogue through the tokenizer's own `apply_chat_template`, which may be given tools. Raises UsageError."""
+        from jinja2 import TemplateError
+
+        try:
+            return str(self._tokenizer.apply_chat_template(list(messages), tokenize=False, **more))
+        except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
+            raise UsageError(f"The model's chat template fails: {error}", "Give a plain prompt instead.") from error
+
+    @property
+    def known(self) -> int:
+        """How many tokens have a text."""
+        return len(self._tokenizer)
+
+    def piece(self, token: int) -> str:
+        """The entry of `token` in the vocabulary, as it is written there."""
+        return str(self._tokenizer.convert_ids_to_tokens(token))
+
+    @property
+    def specials(self) -> dict[str, int]:
+        """The ids of the special tokens that have a role, by role: bos, eos, unk, pad."""
+        roles = {role: getattr(self._tokenizer, f"{role}_token_id", None) for role in ("bos", "eos", "unk", "pad")}
+        return {role: int(token) for role, token in roles.items() if token is not None}
+
     def ends(self, *said: Any) -> frozenset[int]:
         """The tokens that end an answer: those `said` by configurations (a number, several, or None), the tokenizer's
         own, and those that are known by their names."""
         known = self._tokenizer.get_added_vocab()
-        named = [known[name] for name in _TURN_ENDS if name in known]
-        told = [one for each in (*said, self._tokenizer.eos_token_id) for one in _several(each)]
-        return frozenset([*told, *named])
+        return self.ends_said(*said) | {known[name] for name in _TURN_ENDS if name in known}
+
+    def ends_said(self, *said: Any) -> frozenset[int]:
+        """Those of `ends` that are not told by their names alone."""
+        return frozenset(one for each in (*said, self._tokenizer.eos_token_id) for one in _several(each))
 
     def words(self, prompt: Sequence[int]) -> Words:
         """The text of what follows `prompt`, as it comes."""

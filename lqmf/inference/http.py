@@ -155,7 +155,9 @@ class HttpEngine:
         """Raises UsageError: the chat template is at the far end; `chat` goes through it."""
         self._only_generates("a chat template")
 
-    def logits(self, windows: Iterable[Sequence[int]], *, first: int = 0) -> Iterator[NDArray[np.float32]]:
+    def logits(
+        self, windows: Iterable[Sequence[int]], *, first: int = 0, step: int | None = None
+    ) -> Iterator[NDArray[np.float32]]:
         """Raises UsageError: the logits stay at the far end."""
         self._only_generates("logits")
 

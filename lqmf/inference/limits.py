@@ -22,3 +22,10 @@ def check_prompt(tokens: Sequence[int], context_length: int) -> None:
             f"The prompt has {len(tokens)} tokens; the context holds {context_length}.",
             "Shorten the prompt, or give a larger --context.",
         )
+
+
+def check_text(tokens: Sequence[int], context_length: int) -> None:
+    """Raises UsageError for a text of no tokens, or of more than the context holds."""
+    if not 0 < len(tokens) <= context_length:
+        message = f"A text of {len(tokens)} tokens does not fit a context of {context_length}."
+        raise UsageError(message, "Use shorter texts.")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from lqmf.errors import UsageError
@@ -68,14 +69,16 @@ class Context:
         self._one[0] = token
         self._check(self._lib.llama_decode(self._ctx, self._single))
 
-    def score(self, tokens: Sequence[int], first: int) -> NDArray[np.float32]:
-        """Logits at positions `first`.. of `tokens`, taken as a fresh sequence: (T - first, V) float32, a copy."""
+    def score(self, tokens: Sequence[int], first: int, step: int | None = None) -> NDArray[np.float32]:
+        """Logits at positions `first`.. of `tokens`, taken as a fresh sequence: (T - first, V) float32, a copy. Read
+        `step` tokens at a time, at most a batch."""
         import numpy as np
 
         self.clear()
+        step = min(step or self._batch_size, self._batch_size)
         rows = np.empty((len(tokens) - first, self._vocabulary), dtype=np.float32)
-        for start in range(0, len(tokens), self._batch_size):
-            end = min(start + self._batch_size, len(tokens))
+        for start in range(0, len(tokens), step):
+            end = min(start + step, len(tokens))
             begin = max(start, first)
             self._decode_part(tokens[start:end], start, first)
             if begin < end:
@@ -85,18 +88,24 @@ class Context:
         return rows
 
     def _decode_part(self, part: Sequence[int], start: int, first: int) -> None:
-        batch = self._lib.llama_batch_init(len(part), 0, 1)
-        try:
-            batch.n_tokens = len(part)
-            for i, token in enumerate(part):
-                batch.token[i] = token
-                batch.pos[i] = start + i
-                batch.n_seq_id[i] = 1
-                batch.seq_id[i][0] = 0
-                batch.logits[i] = start + i >= first
-            self._check(self._lib.llama_decode(self._ctx, batch))
-        finally:
-            self._lib.llama_batch_free(batch)
+        import numpy as np
+
+        count, batch = len(part), self._scoring
+        positions = np.arange(start, start + count)
+        batch.n_tokens = count
+        np.ctypeslib.as_array(batch.token, shape=(count,))[:] = part
+        np.ctypeslib.as_array(batch.pos, shape=(count,))[:] = positions
+        np.ctypeslib.as_array(batch.logits, shape=(count,))[:] = positions >= first
+        self._check(self._lib.llama_decode(self._ctx, batch))
+
+    @cached_property
+    def _scoring(self) -> Any:
+        """Room for a batch of tokens, all of the one sequence."""
+        batch = self._lib.llama_batch_init(self._batch_size, 0, 1)
+        for i in range(self._batch_size):
+            batch.n_seq_id[i] = 1
+            batch.seq_id[i][0] = 0
+        return batch
 
     def _check(self, code: int) -> None:
         """Source of the codes: llama_decode in llama.h."""
@@ -106,6 +115,8 @@ class Context:
             raise llama_library.refusal(f"run the model (code {code})")
 
     def free(self) -> None:
+        if "_scoring" in vars(self):
+            self._lib.llama_batch_free(self._scoring)
         self._lib.llama_free(self._ctx)
 
 
@@ -128,3 +139,19 @@ def parameters(lib: Any, length: int, outputs: int, options: ContextOptions) -> 
 def size_for(length: int, step: int = 256) -> int:
     """The context size that llama.cpp itself rounds `length` up to."""
     return -(-length // step) * step
+
+
+def pass_through(lib: Any, call: Any, context: Any, tokens: Sequence[int], doing: str) -> None:
+    """Give `tokens` to `call` (llama_encode or llama_decode) as one batch, every token's output kept. Raises what
+    llama.cpp's refusal comes to, which says that it was `doing` something."""
+    batch = lib.llama_batch_init(len(tokens), 0, 1)
+    try:
+        batch.n_tokens = len(tokens)
+        for place, token in enumerate(tokens):
+            batch.token[place], batch.pos[place] = token, place
+            batch.n_seq_id[place], batch.seq_id[place][0] = 1, 0
+            batch.logits[place] = True
+        if code := call(context, batch):
+            raise llama_library.refusal(f"{doing} (code {code})")
+    finally:
+        lib.llama_batch_free(batch)

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lqmf.errors import IncompleteModel, ModelError, UnsupportedModel, UsageError
-from lqmf.inference import chat_template, limits, llama_library
+from lqmf.inference import chat_template, limits, llama_library, nature
 from lqmf.inference.engine import Message, Piece, Sampling
 from lqmf.inference.gguf_files import is_gguf, model_file
 from lqmf.inference.gguf_header import read_header, shards
 from lqmf.inference.json_grammar import grammar
+from lqmf.inference.llama_batch import LlamaBatch
 from lqmf.inference.llama_context import KV_TYPES, Context, ContextOptions, size_for
 from lqmf.inference.stream import TextStream
 
@@ -105,7 +106,7 @@ class LlamaCppEngine:
         self._vocab = lib.llama_model_get_vocab(self._model)
         if lib.llama_vocab_type(self._vocab) == lib.LLAMA_VOCAB_TYPE_NONE:
             raise UnsupportedModel(f"{path.name} holds no tokenizer.", "Convert it again, with its tokenizer files.")
-        if lib.llama_model_has_encoder(self._model) or not lib.llama_model_has_decoder(self._model):
+        if nature.of_path(path) != "decoder" or lib.llama_model_has_encoder(self._model):
             raise UnsupportedModel(f"{path.name} is not a model that continues text.", "Choose a decoder-only model.")
         self.name = llama_library.version()
         self.vocabulary: int = lib.llama_vocab_n_tokens(self._vocab)
@@ -260,8 +261,11 @@ class LlamaCppEngine:
 
     # ------------------------------------------------------------ logits
 
-    def logits(self, windows: Iterable[Sequence[int]], *, first: int = 0) -> Iterator[NDArray[np.float32]]:
-        """For each window the logits at positions `first`..: (T - first, V) float32, the caller's own copy."""
+    def logits(
+        self, windows: Iterable[Sequence[int]], *, first: int = 0, step: int | None = None
+    ) -> Iterator[NDArray[np.float32]]:
+        """For each window the logits at positions `first`..: (T - first, V) float32, the caller's own copy. Read `step`
+        tokens at a time (None: as many as fit a batch)."""
         for window in windows:
             self._check_tokens(window)
             if not 0 <= first < len(window) <= self.context_length:
@@ -270,7 +274,7 @@ class LlamaCppEngine:
                     f"{self.context_length}.",
                     "Use shorter windows.",
                 )
-            yield self._context("score", len(window), outputs=len(window) - first).score(window, first)
+            yield self._context("score", len(window), outputs=len(window) - first).score(window, first, step)
 
     def _context(self, use: str, length: int, outputs: int) -> Context:
         """The context for a use, made when first needed and again when a larger one is."""
@@ -282,6 +286,13 @@ class LlamaCppEngine:
             self._contexts[use] = Context(self._lib, self._model, size_for(length), outputs, self._options)
         return self._contexts[use]
 
+    def batch(self, sequences: int, length: int) -> LlamaBatch:
+        """Room for `sequences` sequences of `length` tokens, run at once; what generating kept is given back before.
+        Raises OutOfMemory, GpuOutOfMemory."""
+        self._alive()
+        self._forget()
+        return LlamaBatch(self._lib, self._model, sequences, length, self._options)
+
     # ------------------------------------------------------------ end
 
     def _alive(self) -> None:
@@ -290,11 +301,15 @@ class LlamaCppEngine:
 
     def close(self) -> None:
         """Free the model and its contexts; a second call does nothing."""
-        while self._contexts:
-            self._contexts.popitem()[1].free()
+        self._forget()
         if self._model:
             self._lib.llama_model_free(self._model)
             self._model = None
+
+    def _forget(self) -> None:
+        """Free the contexts; each is made again when it is needed."""
+        while self._contexts:
+            self._contexts.popitem()[1].free()
 
     def __enter__(self) -> LlamaCppEngine:
         return self

@@ -18,6 +18,7 @@ from lqmf.inference import limits, safetensors_folder, transformers_loading
 from lqmf.inference.engine import Message, Piece, Sampling
 from lqmf.inference.hf_tokens import HfTokens
 from lqmf.inference.stream import TextStream
+from lqmf.inference.transformers_batch import TransformersBatch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -139,13 +140,15 @@ class TransformersEngine:
     def _next(self, tokens: Sequence[int], cache: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Logits (V,) float32, on the CPU, of what follows `tokens` behind what `cache` holds; and the new cache."""
         out = self._forward(tokens, keep=1, use_cache=True, **cache)
-        kept = {name: out[name] for name in CACHES if out.get(name) is not None}
-        return out.logits[0, -1].float().cpu(), kept
+        return out.logits[0, -1].float().cpu(), _kept(out)
 
     # ------------------------------------------------------------ logits
 
-    def logits(self, windows: Iterable[Sequence[int]], *, first: int = 0) -> Iterator[NDArray[np.float32]]:
-        """For each window the logits at positions `first`..: (T - first, V) float32, the caller's own copy."""
+    def logits(
+        self, windows: Iterable[Sequence[int]], *, first: int = 0, step: int | None = None
+    ) -> Iterator[NDArray[np.float32]]:
+        """For each window the logits at positions `first`..: (T - first, V) float32, the caller's own copy. Read `step`
+        tokens at a time (None: all at once)."""
         for window in windows:
             self._check_tokens(window)
             if not 0 <= first < len(window) <= self.context_length:
@@ -154,20 +157,49 @@ class TransformersEngine:
                     f"{self.context_length}.",
                     "Use shorter windows.",
                 )
-            count = len(window) - first
-            out = self._forward(window, keep=count, use_cache=False)
-            yield out.logits[0, -count:].float().cpu().numpy().copy()
+            yield self._read(window, first) if step is None else self._read_in_parts(window, first, step)
+
+    def _read(self, window: Sequence[int], first: int) -> NDArray[np.float32]:
+        count = len(window) - first
+        out = self._forward(window, keep=count, use_cache=False)
+        rows: NDArray[np.float32] = out.logits[0, -count:].float().cpu().numpy().copy()
+        return rows
+
+    def _read_in_parts(self, window: Sequence[int], first: int, step: int) -> NDArray[np.float32]:
+        """The same, each part behind what is kept of those before it; a model that keeps nothing reads all again."""
+        import numpy as np
+
+        rows, cache = [], dict[str, Any]()
+        for start in range(0, len(window), step):
+            end = min(start + step, len(window))
+            count = min(step, end - start, max(0, end - first))
+            new = window[start if cache else 0 : end]
+            out = self._forward(new, keep=max(1, count), use_cache=True, **cache)
+            cache = _kept(out)
+            if count:
+                rows.append(out.logits[0, -count:].float().cpu().numpy())
+        return np.concatenate(rows)
 
     def _forward(self, tokens: Sequence[int], *, keep: int, **more: Any) -> Any:
         """Run `tokens` as one sequence; giving at least the last `keep` rows of logits. Raises OutOfMemory .."""
+        return self._together([tokens], keep=keep, **more)
+
+    def _together(self, sequences: Sequence[Sequence[int]], *, keep: int, **more: Any) -> Any:
+        """Run sequences of the same length at once. Raises OutOfMemory, GpuOutOfMemory."""
         self._alive()
         import torch
 
         if self._keeps:
             more["logits_to_keep"] = keep
         with transformers_loading.translated(self._path_name), torch.inference_mode():
-            ids = torch.tensor([list(tokens)], device="cuda:0" if self.device == "gpu" else "cpu")
+            rows = [list(tokens) for tokens in sequences]
+            ids = torch.tensor(rows, device="cuda:0" if self.device == "gpu" else "cpu")
             return self._model(input_ids=ids, **more)
+
+    def batch(self, sequences: int, length: int) -> TransformersBatch:
+        """Room for `sequences` sequences of `length` tokens, run at once."""
+        self._alive()
+        return TransformersBatch(self._together, CACHES, sequences, length)
 
     # ------------------------------------------------------------ end
 
@@ -180,7 +212,7 @@ class TransformersEngine:
         if self._model is None:
             return
         self._model = None
-        _release()
+        transformers_loading.release()
         if self._scratch is not None:
             self._scratch.cleanup()
 
@@ -191,15 +223,9 @@ class TransformersEngine:
         self.close()
 
 
-def _release() -> None:
-    """Modules point at one another: their memory comes back when the collector has been round."""
-    import gc
-
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+def _kept(out: Any) -> dict[str, Any]:
+    """What a model keeps of what it has read, by the names under which it takes it back."""
+    return {name: out[name] for name in CACHES if out.get(name) is not None}
 
 
 def _context(name: str, wanted: int | None, trained: int | None) -> int:

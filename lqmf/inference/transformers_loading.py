@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from lqmf.errors import (
+    DoesNotFit,
     GpuOutOfMemory,
     IncompleteModel,
+    LqmfError,
     OutOfMemory,
     RemoteCodeRefused,
     UnsupportedModel,
@@ -33,7 +35,16 @@ PACKAGES: Mapping[str, tuple[tuple[str, str], ...]] = {  # what a method's artif
     "awq": (("gptqmodel", "gptq"), ("accelerate", "gptq")),
     "bnb": (("bitsandbytes", "bnb"), ("accelerate", "bnb")),
 }
-_TOO_LITTLE = ("can't allocate memory", "not enough memory", "Cannot allocate memory")  # of torch's CPU allocator
+# Model types whose GPTQ files transformers 5.23 does not load: it asks GPT-2's packed layers for the weights that they
+# no longer have, and looks for matrices whole that gptqmodel 7.6 has split. gptqmodel itself loads them.
+BY_GPTQMODEL = frozenset(("gpt2", "gpt_bigcode", "glm", "phi3", "gpt_oss", "falcon"))
+# of torch's CPU allocator, and of what a library makes of a GPU's
+_TOO_LITTLE = (
+    "out of memory", "can't allocate memory", "not enough memory", "Cannot allocate memory", "DefaultCPUAllocator",
+)  # fmt: skip
+_FOREIGN = (
+    RuntimeError, ValueError, KeyError, OSError, TypeError, AttributeError, ImportError, AssertionError, IndexError,
+)  # fmt: skip
 
 
 @dataclass
@@ -47,9 +58,16 @@ class Loaded:
 
 
 def load(
-    folder: Path, device: str, *, threads: int | None, memory_bytes: int | None, allow_remote_code: bool
+    folder: Path,
+    device: str,
+    *,
+    threads: int | None,
+    memory_bytes: int | None,
+    allow_remote_code: bool,
+    writes: bool = True,
 ) -> Loaded:
-    """The model in `folder`, ready to run.
+    """The model in `folder`, ready to run: one that continues text, or (`writes` False) one of whatever class its
+    configuration names.
 
     Raises IncompleteModel, UnsafeFormat (pickled weights), RemoteCodeRefused, UnsupportedModel, NotBuilt where a
     package is missing, OutOfMemory, GpuOutOfMemory, DoesNotFit, UsageError.
@@ -70,7 +88,12 @@ def load(
             raise missing("accelerate", "bnb")
         scratch = tempfile.TemporaryDirectory(prefix="lqmf-offload-") if placement.memory else None
         config = _config(folder, files, how, placement, allow_remote_code)
-        model = _from_pretrained(folder, config, placement, weights, scratch, allow_remote_code)
+        if writes:
+            _refuse_what_continues_nothing(folder.name, config, allow_remote_code)
+        if how is not None and how.method == "gptq" and info.model_type in BY_GPTQMODEL:
+            return Loaded(_by_gptqmodel(folder, placement, allow_remote_code), info, placement, scratch)
+        kind = _class(config, writes)
+        model = _from_pretrained(kind, folder, config, placement, weights, scratch, allow_remote_code)
     return Loaded(model, info, placement, scratch)
 
 
@@ -100,7 +123,6 @@ def _config(
 
     _refuse_remote_code(folder, allow_remote_code)
     config = AutoConfig.from_pretrained(folder, trust_remote_code=allow_remote_code, local_files_only=True)
-    _refuse_what_continues_nothing(folder.name, config, allow_remote_code)
     index = selection.index_of([path.name for path in folder.iterdir()])
     config.transformers_weights = files[0].name if len(files) == 1 else index
     if how is not None:
@@ -117,10 +139,7 @@ def _refuse_remote_code(folder: Path, allowed: bool) -> None:
 
     said = safetensors_folder.config(folder)
     if not allowed and "auto_map" in said and said.get("model_type") not in CONFIG_MAPPING_NAMES:
-        raise RemoteCodeRefused(
-            f"{folder.name} can only be run by Python code that comes with it, which is not run unasked.",
-            "Allow it for this model when it is quantized, or choose a model that transformers knows.",
-        )
+        raise _needs_its_code(folder.name)
 
 
 def _refuse_what_continues_nothing(name: str, config: Any, allow_remote_code: bool) -> None:
@@ -134,7 +153,18 @@ def _refuse_what_continues_nothing(name: str, config: Any, allow_remote_code: bo
     raise UnsupportedModel(f"{name} is {made or config.model_type}, {kind}.", "Choose a decoder-only model to run.")
 
 
+def _class(config: Any, writes: bool) -> Any:
+    """The class that is to hold the model."""
+    import transformers
+
+    named = getattr(transformers, str((config.architectures or [""])[0]), None)
+    if writes or not hasattr(named, "from_pretrained"):
+        return transformers.AutoModelForCausalLM if writes else transformers.AutoModel
+    return named
+
+
 def _from_pretrained(
+    kind: Any,
     folder: Path,
     config: Any,
     placement: Placement,
@@ -143,7 +173,6 @@ def _from_pretrained(
     allow_remote_code: bool,
 ) -> Any:
     import torch
-    from transformers import AutoModelForCausalLM
 
     where: dict[str, Any] = {}
     if placement.memory:
@@ -151,7 +180,7 @@ def _from_pretrained(
         where = {"device_map": "sequential", "max_memory": dict(placement.memory), "offload_folder": scratch.name}
     elif needs_accelerate(placement, weights):
         where = {"device_map": {"": "cuda:0" if placement.device == "gpu" else "cpu"}}
-    model, report = AutoModelForCausalLM.from_pretrained(
+    model, report = kind.from_pretrained(
         folder,
         config=config,
         dtype=getattr(torch, placement.dtype),
@@ -171,6 +200,23 @@ def _from_pretrained(
     return model.eval()
 
 
+def _by_gptqmodel(folder: Path, placement: Placement, allow_remote_code: bool) -> Any:
+    """The model as the library loads it that made it; all of it on one device."""
+    import torch
+    from gptqmodel import GPTQModel
+
+    if placement.memory:
+        raise DoesNotFit(
+            f"{folder.name} does not fit one device, and gptqmodel does not split it.", "Use --device cpu."
+        )
+    device = "cuda:0" if placement.device == "gpu" else "cpu"
+    dtype = getattr(torch, placement.dtype)
+    model = GPTQModel.load(str(folder), device=device, dtype=dtype, trust_remote_code=allow_remote_code).model
+    if placement.dtype == "float32":
+        _widen(model)
+    return model.eval()
+
+
 def _widen(model: Any) -> None:
     """What is not quantized, in float32: of a bitsandbytes folder transformers loads it as it was saved, and refuses to
     cast it. The rounding of bfloat16 alone costs as much KL as int8 does."""
@@ -179,24 +225,50 @@ def _widen(model: Any) -> None:
             parameter.data = parameter.data.float()
 
 
+def release() -> None:
+    """Modules point at one another: their memory comes back when the collector has been round."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 @contextlib.contextmanager
-def translated(name: str) -> Iterator[None]:
-    """What torch, safetensors and transformers raise about the model `name`, as ours."""
+def translated(name: str, quantizing: str | None = None) -> Iterator[None]:
+    """What torch, safetensors and transformers raise about the model `name`, as ours; `quantizing` names the library
+    that is at work on it, where it is not merely run."""
     import torch
     from safetensors import SafetensorError
 
+    meanwhile = " while it is quantized" if quantizing else ""
     try:
         yield
+    except LqmfError:
+        raise
     except torch.OutOfMemoryError as error:
-        raise GpuOutOfMemory(f"{name} does not fit the GPU's memory.", "Use --device cpu, or fewer bits.") from error
+        remedy = "Use --device cpu, or --cpu-fallback." if quantizing else "Use --device cpu, or fewer bits."
+        raise GpuOutOfMemory(f"{name} does not fit the GPU's memory{meanwhile}.", remedy) from error
     except SafetensorError as error:
         raise IncompleteModel(f"{name} has a damaged file of weights: {error}.", "Get the folder again.") from error
-    except (RuntimeError, ValueError, KeyError, OSError, TypeError, AttributeError, ImportError) as error:
+    except _FOREIGN as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the system's word, not a library's
+            raise
         told = str(error).strip().partition("\n")[0]
         if any(sign in told for sign in _TOO_LITTLE):
-            raise OutOfMemory(
-                f"{name} does not fit the memory.", "Close other programs, or take fewer bits."
-            ) from error
-        raise UnsupportedModel(
-            f"transformers cannot run {name}: {type(error).__name__}: {told}", "Try it as GGUF: `--method gguf`."
-        ) from error
+            remedy = "Close other programs." if quantizing else "Close other programs, or take fewer bits."
+            raise OutOfMemory(f"{name} does not fit the memory{meanwhile}.", remedy) from error
+        if "trust_remote_code" in told:
+            raise _needs_its_code(name) from error
+        what = f"{quantizing} cannot quantize" if quantizing else "transformers cannot run"
+        reason = f"{what} {name}: {type(error).__name__}: {told}"
+        raise UnsupportedModel(reason, "Try it as GGUF: `--method gguf`.") from error
+
+
+def _needs_its_code(name: str) -> RemoteCodeRefused:
+    return RemoteCodeRefused(
+        f"{name} can only be run by Python code that comes with it, which is not run unasked.",
+        "Allow it for this model when it is quantized, or choose a model that transformers knows.",
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,6 +21,7 @@ from lqmf.providers.clients import LoopBound
 from lqmf.providers.failures import Foreign, asked, of_status, sdk, streamed, unreachable
 
 if TYPE_CHECKING:
+    import httpx2
     from google.genai.client import AsyncClient
 
     from lqmf.utils.llm_config import LlmSettings
@@ -31,6 +33,18 @@ _TOOLS = ("MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALL
 _BAD_KEY = "API_KEY_INVALID"  # Google answers 400, not 401, to a key that is none
 
 
+@dataclass(frozen=True)
+class _Client:
+    """The SDK's client and the connections that it was given, which it leaves to us to close."""
+
+    sdk: AsyncClient
+    http: httpx2.AsyncClient
+
+    async def close(self) -> None:
+        await self.sdk.aclose()
+        await self.http.aclose()
+
+
 class Gemini:
     """A Provider: Gemini as `model`, at `base_url` or the SDK's own address."""
 
@@ -40,18 +54,20 @@ class Gemini:
         self.model = model
         self._key = key
         self._base_url = base_url
-        self._client: LoopBound[AsyncClient] = LoopBound(self._open, lambda client: client.aclose())
+        self._client: LoopBound[_Client] = LoopBound(self._open, _Client.close)
 
     def __repr__(self) -> str:
         return f"Gemini({self.model!r})"
 
-    def _open(self) -> AsyncClient:
+    def _open(self) -> _Client:
         genai = _sdk()
+        http = _http().AsyncClient(follow_redirects=True)  # or the SDK would take aiohttp wherever that is installed
         options = genai.types.HttpOptions(
-            base_url=self._base_url, retry_options=genai.types.HttpRetryOptions(attempts=1)
+            base_url=self._base_url,
+            retry_options=genai.types.HttpRetryOptions(attempts=1),
+            httpx_async_client=http,
         )
-        client: AsyncClient = genai.Client(api_key=self._key, enterprise=False, http_options=options).aio
-        return client
+        return _Client(genai.Client(api_key=self._key, enterprise=False, http_options=options).aio, http)
 
     async def complete(
         self, messages: Sequence[Message], schema: type[T], *, max_tokens: int, timeout_s: float
@@ -60,7 +76,7 @@ class Gemini:
         started = time.perf_counter()
         form = {"response_mime_type": "application/json", "response_json_schema": schema.model_json_schema()}
         request = self._request(messages, max_tokens, timeout_s, **form)
-        answer = await asked(self._client.get().models.generate_content(**request), _foreign(), self._translate)
+        answer = await asked(self._client.get().sdk.models.generate_content(**request), _foreign(), self._translate)
         usage, text = _usage(answer) or Usage(), _text(answer)
         self._refuse_broken(_failure(answer), usage)
         if not answer.candidates:
@@ -79,7 +95,7 @@ class Gemini:
 
     async def _pieces(self, request: dict[str, Any]) -> AsyncIterator[str | Usage]:
         usage, ended = None, False
-        async for chunk in await self._client.get().models.generate_content_stream(**request):
+        async for chunk in await self._client.get().sdk.models.generate_content_stream(**request):
             usage = _usage(chunk) or usage
             self._refuse_broken(_failure(chunk), usage)
             if text := _text(chunk):

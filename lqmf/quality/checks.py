@@ -1,12 +1,14 @@
-"""What must hold for any working model, whatever its quality. Knows an engine, samples and weights."""
+"""What must hold for any working model, whatever its quality and its source. Knows an engine, samples and weights."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
-from lqmf.errors import UsageError
+from lqmf.errors import IncompleteModel, UsageError
 from lqmf.inference.engine import Engine
 from lqmf.inference.local import LocalEngine
+from lqmf.quality.finite import infinite, lacking_bytes
 from lqmf.quality.samples import Sample, loops
 from lqmf.quality.weights import Weights, zeroed
 from lqmf.records import Check
@@ -16,6 +18,25 @@ def weights_present(weights: Weights) -> Check:
     """No weight matrix is zero throughout."""
     empty = zeroed(weights.matrices)
     return Check("weights_present", not empty, f"all zero: {', '.join(empty[:4])}" if empty else "")
+
+
+def whole_file(path: Path) -> Check:
+    """Every file of weights is there, and as long as its header says. Raises NotFound, ModelError for a header that is
+    none."""
+    try:
+        short = [f"{name} lacks {missing:,} bytes" for name, missing in lacking_bytes(path) if missing]
+    except IncompleteModel as error:
+        short = [error.message]
+    return Check("whole_file", not short, "; ".join(short))
+
+
+def finite_weights(path: Path, seconds: float | None = None) -> Check:
+    """No stored float and no scale is NaN or infinite. Reads every byte of GGUF files, of safetensors the floats.
+    Raises OutOfTime where `seconds` (None: no limit) were not enough."""
+    broken = infinite(path, seconds)
+    more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
+    told = f"NaN or infinity in {', '.join(broken[:3])}{more}"
+    return Check("finite_weights", not broken, told if broken else "")
 
 
 def finite_predictions(engine: Engine, tokens: Sequence[int]) -> Check:

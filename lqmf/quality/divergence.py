@@ -2,35 +2,57 @@
 
 KL(P || Q) in nats a token, P the source and Q the quantized model, over the second half of each window: the sum over
 the vocabulary of P (log P - log Q). It is llama-perplexity's measure, without its file of logits and without that
-file's 16-bit rounding. Both models' logits of one window are in memory at a time; of each token only its KL is kept.
+file's 16-bit rounding. Both models' logits of one window are in memory at a time; of each token four numbers are kept.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lqmf.errors import MeasurementError
-from lqmf.quality.perplexity import Perplexity, log_softmax
+from lqmf.quality.perplexity import Perplexity, blocks, ratio, standard_error
 from lqmf.records import Divergence
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_BLOCK_ELEMENTS = 1 << 21  # logits widened to float64 at a time: 16 MB an array, whatever the vocabulary
+_MOST_THREADS = 4  # NumPy lets others run while it computes
 
 
-def kl_nats(log_p: NDArray[np.float64], log_q: NDArray[np.float64]) -> NDArray[np.float64]:
-    """KL(P || Q) of each row, from log-probabilities (N, V) to (N,). What P never says (log_p of minus infinity) adds
-    nothing; what P says and Q never does makes it infinite."""
+@dataclass(frozen=True)
+class Pair:
+    """What two models make of the same N tokens, in float64: each one's KL(P || Q), both surprises at the token that
+    came, in nats, and whether both hold the same one for the likeliest."""
+
+    kl_nats: NDArray[np.float64]
+    source_nats: NDArray[np.float64]
+    artifact_nats: NDArray[np.float64]
+    same_top: NDArray[np.bool_]
+
+
+def pair(p: NDArray[np.float32], q: NDArray[np.float32], targets: NDArray[np.int64]) -> Pair:
+    """From logits (N, V) of source `p` and artifact `q`. What P never says (minus infinity, as some models mask tokens)
+    adds nothing to KL; what P says and Q never does makes it infinite. Raises MeasurementError for NaN or infinity."""
     import numpy as np
 
-    said = log_p > -np.inf
-    difference = np.subtract(log_p, log_q, out=np.zeros_like(log_p), where=said)
-    total: NDArray[np.float64] = (np.exp(log_p) * difference).sum(axis=-1)
-    return total
+    rows = np.arange(len(targets))
+    likeliest_p, likeliest_q = p.argmax(axis=-1), q.argmax(axis=-1)
+    must_be_numbers("source", p[rows, likeliest_p])
+    must_be_numbers("artifact", q[rows, likeliest_q])
+    wide_p = np.subtract(p, p[rows, likeliest_p, None], dtype=np.float64)
+    wide_q = np.subtract(q, q[rows, likeliest_q, None], dtype=np.float64)
+    weights, total_q = np.exp(wide_p), np.log(np.exp(wide_q).sum(axis=-1))
+    mass = weights.sum(axis=-1)
+    total_p = np.log(mass)
+    source, artifact = total_p - wide_p[rows, targets], total_q - wide_q[rows, targets]
+    change = np.subtract(wide_p, wide_q, out=np.zeros_like(wide_p), where=weights > 0)
+    kl = np.einsum("nv,nv->n", weights, change) / mass - total_p + total_q
+    return Pair(kl, source, artifact, likeliest_p == likeliest_q)
 
 
 class DivergenceMeter:
@@ -49,37 +71,52 @@ class DivergenceMeter:
     def add(self, p: NDArray[np.float32], q: NDArray[np.float32], targets: NDArray[np.int64]) -> None:
         """Count the logits (N, V) of source `p` and artifact `q` at N positions, and the N tokens that came next.
         Raises MeasurementError when either holds a value that is not finite."""
-        import numpy as np
-
-        for name, logits in (("source", p), ("artifact", q)):
-            if not (logits < np.inf).all():  # minus infinity is a probability of 0, as some models mask tokens
-                raise MeasurementError(f"The {name} gives predictions that are not numbers (NaN or infinite).", _BROKEN)
-        for rows in _blocks(*p.shape):
-            log_p, log_q = log_softmax(p[rows]), log_softmax(q[rows])
-            self.source.add(log_p, targets[rows])
-            self.artifact.add(log_q, targets[rows])
-            self._kl_nats.append(kl_nats(log_p, log_q))
-            self._same_top += int((p[rows].argmax(axis=-1) == q[rows].argmax(axis=-1)).sum())
+        parts = list(blocks(*p.shape))
+        with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1, len(parts))) as pool:
+            for found in pool.map(lambda rows: pair(p[rows], q[rows], targets[rows]), parts):
+                self.source.count(found.source_nats)
+                self.artifact.count(found.artifact_nats)
+                self._kl_nats.append(found.kl_nats)
+                self._same_top += int(found.same_top.sum())
 
     @property
     def top1_agreement(self) -> float:
         """The share of tokens, 0..1, at which both models would choose the same next token."""
         return self._same_top / self.tokens
 
+    @property
+    def top1_error(self) -> float:
+        """Standard error of `top1_agreement`: of a share of independent tokens, sqrt(p (1 - p) / (n - 1))."""
+        share = self.top1_agreement
+        return math.sqrt(share * (1 - share) / (self.tokens - 1)) if self.tokens > 1 else math.inf
+
     def divergence(self) -> Divergence:
-        """The distribution of KL over the scored tokens. The standard error is that of the mean of independent tokens,
-        as llama-perplexity gives it: sqrt(variance / (n - 1)), with the variance over n."""
+        """The distribution of KL over the scored tokens, with the standard error of its mean."""
         import numpy as np
 
         kl = np.concatenate(self._kl_nats)
         p50, p90, p99 = (float(v) for v in np.percentile(kl, (50, 90, 99)))
-        error = math.sqrt(float(kl.var()) / (kl.size - 1)) if kl.size > 1 else math.inf
-        return Divergence(float(kl.mean()), error, p50, p90, p99, float(kl.max()))
+        return Divergence(float(kl.mean()), standard_error(kl), p50, p90, p99, float(kl.max()))
+
+    def perplexity_ratio(self) -> tuple[float, float]:
+        """Perplexity of the artifact over that of the source, and the (paired) standard error."""
+        return ratio(self.artifact, self.source)
+
+    def right_token(self) -> tuple[float, float, float]:
+        """How the probability (0..1) of the token that came differs, artifact less source: the mean, the root of the
+        mean square, and the standard error of the mean."""
+        import numpy as np
+
+        change = np.exp(-self.artifact.surprises) - np.exp(-self.source.surprises)
+        return float(change.mean()), math.sqrt(float(np.square(change).mean())), standard_error(change)
 
 
-_BROKEN = "The file is damaged, or its weights overflow in this type: lqmf verify NAME, then another --type."
+def must_be_numbers(name: str, likeliest: NDArray[np.float32]) -> None:
+    """Raises MeasurementError where the greatest logits (N,) show NaN or infinity among them all."""
+    import numpy as np
 
-
-def _blocks(rows: int, vocabulary: int) -> Iterator[slice]:
-    step = max(1, _BLOCK_ELEMENTS // vocabulary)
-    return (slice(start, start + step) for start in range(0, rows, step))
+    if not (likeliest < np.inf).all():  # a NaN counts as the greatest
+        raise MeasurementError(
+            f"The {name} gives predictions that are not numbers (NaN or infinite).",
+            "The file is damaged, or its weights overflow in this type: lqmf verify NAME, then another --type.",
+        )

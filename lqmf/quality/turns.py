@@ -1,80 +1,93 @@
-"""Two models that do not fit the memory together are run one after the other: the first one's logits wait on the disk.
+"""Whether two models fit the memory together; where they do not, how many windows' logits may wait for the other one.
 
-Knows sizes and arrays of logits; no engine, and no measure.
+Knows sizes, files' headers and what is free; no engine, and no measure.
 """
 
 from __future__ import annotations
 
-import math
-import shutil
-import tempfile
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING
 
+from lqmf.errors import DoesNotFit
 from lqmf.inference import safetensors_folder
+from lqmf.inference.gguf_files import model_file
+from lqmf.inference.gguf_header import LongArray, read_header
 from lqmf.quality.weights import weights
+from lqmf.quality.windows import first_scored
+from lqmf.units import memory_size
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-_SHARE_OF_MEMORY = 0.8  # of what is free, for two models' weights
-_SHARE_OF_DISK = 0.5  # of what is free, for waiting logits
-
-
-def too_large_together(one: Path, other: Path, device: str) -> bool:
-    """Whether both models' weights would take more than there is room for, where they are to run. A GGUF file is
-    mapped: the system reads again what it had to give up."""
-    free, dtype = _free(device)
-    return sum(_loaded_bytes(path, dtype) for path in (one, other)) > _SHARE_OF_MEMORY * free
+_SHARE = 0.8  # of what is free, for models and what they compute in
+_WAITING_SHARE = 0.5  # of the RAM that is then left, for logits that wait
+_COPIES = 3  # of a window's logits where a model computes them: its own two, and the one handed out
+_FLOAT_BYTES = 4
 
 
-def _free(device: str) -> tuple[int, str]:
-    """Bytes, and the type that weights are widened to there."""
+@dataclass(frozen=True)
+class Room:
+    """What comparing takes, in bytes: each model's weights, a window's logits; what is free where the models run, and
+    of RAM, where logits wait."""
+
+    base: int
+    artifact: int
+    window: int
+    free: int
+    ram: int
+
+    @property
+    def together(self) -> bool:
+        """Whether both models fit at once."""
+        return self.base + self.artifact + 2 * _COPIES * self.window <= _SHARE * self.free
+
+    def waiting_windows(self, budget_bytes: int | None = None) -> int:
+        """How many windows' logits of one model may wait for the other; `budget_bytes` None: half of what is left.
+        Raises DoesNotFit when one model alone, or one window, is too much."""
+        larger = max(self.base, self.artifact) + _COPIES * self.window
+        left = self.ram if self.free != self.ram else self.ram - larger
+        budget = _WAITING_SHARE * left if budget_bytes is None else budget_bytes
+        if larger > _SHARE * self.free or budget < self.window:
+            need, have = (larger + self.window) / _SHARE, self.free
+            raise DoesNotFit(
+                f"not measured: even one after the other, the models need {memory_size(need)}; "
+                f"{memory_size(have)} are free.",
+                "Close other programs, or measure on a machine with more memory.",
+            )
+        return int(budget // self.window)
+
+
+def room(base: Path, artifact: Path, device: str, window_tokens: int) -> Room:
+    """For two models and windows of so many tokens, here and now."""
     from lqmf import hardware
 
     here = hardware.detect()
-    if device != "cpu" and here.gpus:
-        return here.gpus[0].memory_free_bytes, "bfloat16"
-    return here.ram_available_bytes, "float32"
+    on_gpu = device != "cpu" and bool(here.gpus)
+    dtype = "bfloat16" if on_gpu else "float32"
+    return Room(
+        base=_loaded_bytes(base, dtype),
+        artifact=_loaded_bytes(artifact, dtype),
+        window=window_bytes(window_tokens, max(_vocabulary(base), _vocabulary(artifact))),
+        free=here.gpus[0].memory_free_bytes if on_gpu else here.ram_available_bytes,
+        ram=here.ram_available_bytes,
+    )
+
+
+def window_bytes(tokens: int, vocabulary: int) -> int:
+    """Of the logits that count in a window, in float32."""
+    return (tokens - 1 - first_scored(tokens)) * vocabulary * _FLOAT_BYTES
 
 
 def _loaded_bytes(path: Path, dtype: str) -> int:
-    if path.is_dir() and safetensors_folder.is_model(path):
+    if _is_folder(path):
         return safetensors_folder.stored(path).loaded_bytes(dtype)
     return weights(path).size_bytes
 
 
-class Waiting:
-    """Arrays of float32 in an unnamed file in `folder`, given back in the order they came in. It goes with the block,
-    or with the process."""
+def _vocabulary(path: Path) -> int:
+    if _is_folder(path):
+        told = safetensors_folder.config(path)
+        return int(told.get("vocab_size") or told.get("text_config", {}).get("vocab_size") or 0)
+    words = read_header(model_file(path)).metadata.get("tokenizer.ggml.tokens", ())
+    return words.length if isinstance(words, LongArray) else len(words)
 
-    def __init__(self, folder: Path) -> None:
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed in __exit__)
-        self._shapes: list[tuple[int, ...]] = []
-        self._room_bytes = _SHARE_OF_DISK * shutil.disk_usage(folder).free
 
-    def takes(self, shape: tuple[int, ...]) -> bool:
-        """Whether there is room for one more array of `shape`."""
-        waiting = sum(math.prod(each) for each in self._shapes)
-        return 4 * (waiting + math.prod(shape)) <= self._room_bytes
-
-    def put(self, rows: NDArray[np.float32]) -> None:
-        """Keep `rows`."""
-        self._shapes.append(rows.shape)
-        self._file.write(rows.tobytes())
-
-    def __iter__(self) -> Iterator[NDArray[np.float32]]:
-        import numpy as np
-
-        self._file.seek(0)
-        for shape in self._shapes:
-            yield np.frombuffer(self._file.read(4 * math.prod(shape)), dtype=np.float32).reshape(shape)
-
-    def __enter__(self) -> Waiting:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._file.close()
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and safetensors_folder.is_model(path)

@@ -7,6 +7,11 @@ overlap, the rest dropped; where the model begins texts with a token (BOS), it r
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 def cut(tokens: Sequence[int], length: int, bos: int | None = None) -> list[list[int]]:
@@ -22,3 +27,10 @@ def first_scored(length: int) -> int:
     """The position whose logits are the first to count: the second half of a window is scored, with the first half
     as its context. Logits at `first_scored(n)` .. n-2 predict the tokens after them, so n - 1 - n//2 tokens count."""
     return length // 2
+
+
+def targets(window: Sequence[int]) -> NDArray[np.int64]:
+    """The tokens (N,) that came after the positions that are scored."""
+    import numpy as np
+
+    return np.asarray(window[first_scored(len(window)) + 1 :], dtype=np.int64)

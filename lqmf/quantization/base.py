@@ -45,7 +45,7 @@ class Source:
 class Built:
     """What `quantize` left in the output folder. `files` are relative to it; `base` is what to measure against: a GGUF
     of the source that was made on the way and lies outside it, the source's own folder, or None. `versions` names the
-    tools used; `imatrix`, `calibration` and `tensors` are the manifest's."""
+    tools used; `imatrix`, `calibration`, `tensors` and `adapter` are the manifest's."""
 
     files: tuple[str, ...]
     versions: Mapping[str, str]
@@ -54,6 +54,7 @@ class Built:
     imatrix: Mapping[str, Any] | None = None
     tensors: Mapping[str, str] = field(default_factory=dict)
     calibration: Mapping[str, Any] | None = None
+    adapter: Mapping[str, str] | None = None
 
 
 class Backend(Protocol):

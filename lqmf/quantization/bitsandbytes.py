@@ -19,6 +19,7 @@ from lqmf.events import Emit
 from lqmf.fit import formula
 from lqmf.fit.needs import Needs
 from lqmf.hub import safetensors_header, selection
+from lqmf.inference.transformers_loading import translated
 from lqmf.quality.stage import stage
 from lqmf.quantization import installed, transformers_models
 from lqmf.quantization.base import Built, QuantType, Source
@@ -28,13 +29,22 @@ from lqmf.quantization.parameters import Parameter, Value, settled
 from lqmf.records import Estimate, Hardware, ModelInfo, QuantizationPlan, Verdict
 
 PACKAGES: Mapping[str, str] = {"bitsandbytes": "bitsandbytes", "accelerate": "accelerate"}
-VERSIONS = ("bitsandbytes", "transformers", "torch")
+VERSIONS = ("bitsandbytes", "transformers", "torch", "accelerate", "safetensors")
 FOUR = ("nf4", "fp4")
+OUTPUTS = 32  # of a 4-bit layer, must be a multiple where a CPU has AVX512-BF16 (bitsandbytes/functional.py of 0.50.2)
+_NARROW = "{} layers stay in 16 bits, such as {}: their outputs are no multiple of 32, which 4 bits need on some CPUs."
 
 _PROGRAM_BYTES = 900_000_000  # torch, transformers and bitsandbytes, before a weight is read
 _IMPORTS_SECONDS = 10.0
 _CORE_SECONDS = 30.0  # of a billion weights
 _READ_BYTES_PER_SECOND = 300e6
+
+# what it cannot do under transformers 5.23: `replace_with_bnb_linear` (integrations/bitsandbytes.py) takes only
+# torch.nn.Linear itself and Conv1D, and `MambaMixer` multiplies with weights of its layers itself (tests/architectures)
+_CANNOT: Mapping[str, str] = {
+    "falcon": "transformers runs it with linear layers of its own (FalconLinear), which bitsandbytes leaves out.",
+    "mamba": "transformers uses the weights of its layers past them, so that packed ones do not predict as the source.",
+}
 
 KINDS = (
     QuantType("nf4", 4, 4.13, summary="the usual one, and what is fine-tuned on (QLoRA)"),
@@ -80,6 +90,8 @@ class BitsAndBytesBackend:
         _known(type)
         if (refusal := transformers_models.refusal(model, self.title)) is not None:
             return refusal
+        if (why := _CANNOT.get(str(model.model_type))) is not None:
+            return Verdict("no", why, "Take another method.")
         doubts = []
         if is_mixture(model.config):
             doubts.append("Its experts stay in 16 bits: transformers holds them in a way that bitsandbytes skips.")
@@ -143,12 +155,14 @@ class BitsAndBytesBackend:
         GpuOutOfMemory, OutOfMemory and RemoteCodeRefused.
         """
         settings = self.settings(plan)
-        with transformers_models.translated("bitsandbytes", source.folder.name, plan):
-            model = _loaded(plan, settings, source.folder, emit)
+        with translated(source.folder.name, quantizing="bitsandbytes"):
+            model, notes = _loaded(plan, settings, source.folder, emit)
             with stage(emit, "write", "Writing the folder", "steps"):
                 model.save_pretrained(out)
                 transformers_models.copy_beside(source.folder, out)
-        return Built(transformers_models.files(out), installed.versions(VERSIONS), base=str(source.folder))
+        files, tensors = transformers_models.files(out), transformers_models.tensors(out)
+        versions = installed.versions(VERSIONS)
+        return Built(files, versions, base=str(source.folder), notes=notes, tensors=tensors)
 
 
 BACKEND = BitsAndBytesBackend
@@ -162,16 +176,20 @@ def _known(type: str | None) -> None:
 # ---------------------------------------------------------------- in the worker
 
 
-def _loaded(plan: QuantizationPlan, settings: Mapping[str, Value], folder: Path, emit: Emit) -> Any:
-    """The model with packed weights, quantized as it is read. Raises UnsupportedModel."""
+def _loaded(
+    plan: QuantizationPlan, settings: Mapping[str, Value], folder: Path, emit: Emit
+) -> tuple[Any, tuple[str, ...]]:
+    """The model with packed weights, quantized as it is read, and what is worth telling. Raises UnsupportedModel."""
     with stage(emit, "quantize", "Quantizing with bitsandbytes", "layers") as report:
         import torch
 
         transformers_models.limit_gpu(plan)
         config = json.loads((folder / selection.CONFIG).read_text(encoding="utf-8"))
-        model = _class(config).from_pretrained(
+        kind, skip = _class(config), list(_named(settings))
+        usual, narrow = _skipped(kind, folder, plan) if skip or plan.type in FOUR else ([], [])
+        model = kind.from_pretrained(
             folder,
-            quantization_config=_how(plan.type, settings),
+            quantization_config=_how(plan.type, settings, [*usual, *skip, *narrow] if skip or narrow else []),
             device_map={"": 0 if plan.device == "gpu" else "cpu"},
             dtype=getattr(torch, transformers_models.dtype(config)),
             use_safetensors=True,
@@ -184,15 +202,44 @@ def _loaded(plan: QuantizationPlan, settings: Mapping[str, Value], folder: Path,
                 f"bitsandbytes found no linear layer in {folder.name} to quantize.", "Try it as GGUF: `--method gguf`."
             )
         report(done, done, "")
-    return model
+    return model, (_NARROW.format(len(narrow), narrow[0]),) if narrow else ()
 
 
-def _how(type: str, settings: Mapping[str, Value]) -> Any:
+def _named(settings: Mapping[str, Value]) -> tuple[str, ...]:
+    """The modules that the user leaves in 16 bits."""
+    skip = settings["skip"]
+    return tuple(map(str, skip)) if isinstance(skip, tuple | list) else ()
+
+
+def _skipped(kind: Any, folder: Path, plan: QuantizationPlan) -> tuple[list[str], list[str]]:
+    """What transformers leaves in 16 bits by itself, by name; and of a 4-bit type the layers whose outputs are no
+    multiple of 32."""
+    import torch
+    from transformers import AutoConfig
+    from transformers.pytorch_utils import Conv1D
+    from transformers.quantizers.base import get_keys_to_not_convert
+
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=plan.allow_remote_code)
+    with torch.device("meta"):  # names and shapes alone
+        model = kind.from_config(config) if hasattr(kind, "from_config") else kind(config)
+    usual = set(get_keys_to_not_convert(model))
+    if plan.type not in FOUR:
+        return sorted(usual), []
+    narrow = [
+        name
+        for name, layer in model.named_modules()
+        if (isinstance(layer, Conv1D) and layer.nf % OUTPUTS)
+        or (type(layer) is torch.nn.Linear and layer.out_features % OUTPUTS)
+    ]
+    return sorted(usual), [name for name in narrow if name not in usual]
+
+
+def _how(type: str, settings: Mapping[str, Value], skip: list[str]) -> Any:
+    """`skip` empty: transformers chooses; a list of ours replaces its own."""
     import torch
     from transformers import BitsAndBytesConfig
 
-    skip = list(settings["skip"]) if isinstance(settings["skip"], tuple | list) else []
-    skipped = {"llm_int8_skip_modules": ["lm_head", *skip]} if skip else {}  # a list of ours replaces the usual one
+    skipped = {"llm_int8_skip_modules": skip} if skip else {}
     if type == "int8":
         return BitsAndBytesConfig(load_in_8bit=True, llm_int8_threshold=settings["threshold"], **skipped)
     return BitsAndBytesConfig(

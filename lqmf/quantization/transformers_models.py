@@ -7,14 +7,13 @@ method.
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lqmf.errors import GpuOutOfMemory, LqmfError, OutOfMemory, RemoteCodeRefused, UnsupportedModel, UsageError
+from lqmf.errors import UsageError
 from lqmf.fit import formula
 from lqmf.fit.formula import TensorRule
 from lqmf.fit.geometry import text_part
@@ -27,7 +26,6 @@ from lqmf.records import ModelInfo, QuantizationPlan, Verdict
 
 _AUTO = "models/auto"
 _CONTEXTS = (512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072)
-_NO_ROOM = ("out of memory", "can't allocate memory", "Cannot allocate memory", "DefaultCPUAllocator")
 
 
 def refusal(model: ModelInfo, title: str) -> Verdict | None:
@@ -42,7 +40,7 @@ def refusal(model: ModelInfo, title: str) -> Verdict | None:
         return Verdict("no", reason, "Take the model that it was made from, in 16 bits.")
     known = installed.table("transformers", f"{_AUTO}/auto_mappings.py", "CONFIG_MAPPING_NAMES")
     if known and model.model_type not in known:
-        code = ": it runs by Python code of its own, which is not run here" if model.wants_remote_code else ""
+        code = ": it is run by Python code of its own, which is not run here" if model.wants_remote_code else ""
         reason = f"transformers knows no '{model.model_type}' ({model.architecture}){code}."
         return Verdict("no", reason, "Choose a model that transformers knows.")
     return None
@@ -114,6 +112,11 @@ def files(out: Path) -> tuple[str, ...]:
     return tuple(sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()))
 
 
+def tensors(out: Path) -> dict[str, str]:
+    """Each tensor's type in the files of `out`, in the format's spelling: packed weights are I32 or U8."""
+    return {tensor.name: tensor.dtype for tensor in safetensors_header.tensors(out)}
+
+
 def limit_gpu(plan: QuantizationPlan) -> None:
     """Keep this process within the memory that the plan gives it on the GPU; nothing to do on a CPU."""
     if plan.device != "gpu" or not plan.memory_bytes:
@@ -122,34 +125,6 @@ def limit_gpu(plan: QuantizationPlan) -> None:
 
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction(min(1.0, plan.memory_bytes / total), 0)
-
-
-@contextlib.contextmanager
-def translated(library: str, model: str, plan: QuantizationPlan) -> Iterator[None]:
-    """What torch and `library` raise about `model`, as ours."""
-    import torch
-
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise GpuOutOfMemory(
-            f"{model} does not fit the GPU's memory while it is quantized.", "Use --device cpu, or --cpu-fallback."
-        ) from error
-    except LqmfError:
-        raise
-    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, NotImplementedError, ImportError) as error:
-        raise _ours(error, library, model, plan) from error
-
-
-def _ours(error: Exception, library: str, model: str, plan: QuantizationPlan) -> LqmfError:
-    told = str(error).strip().partition("\n")[0]
-    if any(sign in told for sign in _NO_ROOM):
-        return OutOfMemory(f"{model} does not fit the memory while it is quantized.", "Close other programs.")
-    if "trust_remote_code" in told and not plan.allow_remote_code:
-        reason = f"{model} can only be run by Python code that comes with it, which is not run unasked."
-        return RemoteCodeRefused(reason, "Choose a model that transformers knows.")
-    remedy = "Try it as GGUF: `--method gguf`."
-    return UnsupportedModel(f"{library} cannot quantize {model}: {type(error).__name__}: {told}", remedy)
 
 
 def dtype(config: Mapping[str, Any]) -> str:

@@ -92,6 +92,24 @@ def measurement_row(name: str, receipt: Mapping[str, Any], benchmark: str | None
     }
 
 
+def benchmark_row(name: str, job: str, path: str, benchmark: Mapping[str, Any], at: float) -> Row:
+    """A row of `benchmarks`: the numbers that are asked for, and the whole. Speed is of one chat, its context empty."""
+    overall = benchmark.get("overall") or {}
+    speed = benchmark.get("speed") or ()
+    first = next((row for row in speed if row["parallel"] == 1 and row["generation"]), None)
+    return {
+        "artifact": name,
+        "job": job,
+        "path": path,
+        "at": at,
+        "depth": benchmark.get("depth"),
+        "quality": overall.get("quality"),
+        "coherence": overall.get("coherence"),
+        "generation_per_second": first and first["generation"]["per_second"],
+        "benchmark": dict(benchmark),
+    }
+
+
 def unix_time(text: str | None) -> float:
     """ISO 8601 as seconds since 1970; a time without a zone is UTC, one that cannot be read is 0."""
     try:

@@ -22,6 +22,7 @@ TABLES: Mapping[str, str | None] = {
     "turns": None,
     "predictions": None,
     "llm_calls": None,
+    "benchmarks": None,
 }
 
 

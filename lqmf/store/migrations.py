@@ -107,6 +107,14 @@ def _llm_calls(db: Database) -> None:
     db["llm_calls"].create_index(["day"])
 
 
+def _benchmarks(db: Database) -> None:
+    _numbered(
+        db, "benchmarks", at=float, artifact=str, job=str, path=str, depth=str, quality=float, coherence=float,
+        generation_per_second=float, benchmark=str,
+    )  # fmt: skip
+    db["benchmarks"].create_index(["artifact"])
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration("The tables that every record goes to.", _tables),
     Migration("`show` and `stats` ask for one job's events, one artifact's measurements: a scan grew slow.", _indexes),
@@ -117,6 +125,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     ),
     Migration("What was predicted stands beside what was measured, so that later predictions learn.", _predictions),
     Migration("Calls to providers are kept: what they took counts against the day's budget.", _llm_calls),
+    Migration("Benchmarks are kept apart from tests: a receipt is an artifact's newest test.", _benchmarks),
 )
 
 

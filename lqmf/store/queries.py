@@ -87,7 +87,8 @@ def show(store: Store, name: str) -> dict[str, Any]:
 def _exactly(store: Store, name: str) -> dict[str, Any] | None:
     if row := store.get("artifacts", name):
         return {"kind": "artifact", **row, "measurements": _measurements(store, row)} | {
-            "jobs": store.find("jobs", {"artifact": name})
+            "benchmarks": benchmarks(store, name),
+            "jobs": store.find("jobs", {"artifact": name}),
         }
     if row := store.get("jobs", name):
         attempts = store.find("attempts", {"job": name}, newest_first=False)
@@ -103,6 +104,13 @@ def _measurements(store: Store, artifact: Row) -> list[Row]:
     """Newest first, without those of a deleted artifact that had the same name."""
     made = unix_time(artifact["created_at"])
     return [row for row in store.find("measurements", {"artifact": artifact["name"]}) if row["at"] >= made]
+
+
+def benchmarks(store: Store, name: str) -> list[Row]:
+    """Of the artifact of this name, newest first, without those of a deleted one that had the same name."""
+    artifact = store.get("artifacts", name)
+    made = unix_time(artifact["created_at"]) if artifact else 0.0
+    return [row for row in store.find("benchmarks", {"artifact": name}) if row["at"] >= made]
 
 
 def _one_like(store: Store, part: str) -> str:

@@ -64,6 +64,12 @@ COLUMNS: Mapping[str, Mapping[str, Kind]] = {
         real="at seconds cost",
         json="prompt",
     ),
+    "benchmarks": _columns(
+        text="artifact job path depth",
+        integer="id",
+        real="at quality coherence generation_per_second",
+        json="benchmark",
+    ),
 }
 
 

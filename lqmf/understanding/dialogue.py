@@ -10,11 +10,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from lqmf.records import Decision
+from lqmf.records import Decision, Question
 from lqmf.understanding import answers
 from lqmf.understanding.changes import continuation
 from lqmf.understanding.lexicon import INTENT_SLOTS, ON_ARTIFACTS, REQUESTS
 from lqmf.understanding.patterns import Pattern
+from lqmf.understanding.proposals import DECLINED
 from lqmf.understanding.requests import by_values, decided, of_its_own
 from lqmf.understanding.sentence import Sentence, understand
 from lqmf.understanding.slots import contradictions, revise
@@ -27,7 +28,8 @@ def step(state: Dialogue, line: str) -> tuple[Dialogue, Decision]:
     """The decision for the next line of a dialogue, and the state after it."""
     sentence = understand(line, of_models=state.open and state.last is not None and state.last.intent in REQUESTS)
     decision = (
-        _answer(state, sentence)
+        _to_proposal(state, line)
+        or _answer(state, sentence)
         or _assent(state, sentence)
         or continuation(state, sentence)
         or of_its_own(state, sentence)
@@ -50,7 +52,7 @@ def parse_dialogue(lines: Iterable[str]) -> list[Decision]:
 
 def _after(state: Dialogue, decision: Decision) -> Dialogue:
     intent, slots = decision.intent, decision.slots
-    state = replace(state, asked=None)
+    state = replace(state, asked=None, proposed=None)
     if intent == "unknown":
         return state
     if intent == "cancel":
@@ -123,6 +125,22 @@ _WHY = Pattern(
     r"|say) (?:that|this|it)|that one|this one|should i))?|how come|what for|for what reason"
     r"|what is the reason|how so|says who|why is that so|what makes you (?:say|think) (?:so|that))[\s?!.]*$"
 )
+
+
+_TRY = Pattern(
+    r"^(?:(?:yes|yeah|yep|ok|okay|sure|please|go on|let us|let's)[ ,.!]+)*try (?:it|that)(?: please)?[.! ]*$"
+)
+_PROPOSED = Question("proposed", "", kind="confirm")
+
+
+def _to_proposal(state: Dialogue, line: str) -> Decision | None:
+    """The line as a yes or a no to what the last job proposed; no other line is one."""
+    if state.proposed is None:
+        return None
+    reply = answers.answer(_PROPOSED, line)
+    if (reply.kind == "value" and reply.value) or _TRY.match(line.strip().lower()):
+        return state.proposed
+    return DECLINED if reply.kind in ("value", "cancel") else None
 
 
 def _answer(state: Dialogue, sentence: Sentence) -> Decision | None:

@@ -157,7 +157,7 @@ INTENT_SLOTS: dict[str, frozenset[str]] = {
     "serve": _NAMED | {"device", "context"},
     "experiment": _NAMED,
     "benchmark": _NAMED | {"device"},
-    "test": _NAMED | {"device"},
+    "test": _NAMED | {"device", "base"},
     "compare": _NAMED,
     "list": words("model status method bits type"),
     "stats": frozenset({"method"}),

@@ -1,4 +1,5 @@
-"""Whether a reading that somebody else proposes may stand: the rules check it, and what the user said wins.
+"""Whether a reading that somebody else proposes may stand: the rules check it, and what the user said wins. And what
+a job proposes to make next, as the request that a yes to it is.
 
 Pure. Knows intents, slots and the words of the line; knows no provider. A value counts only where the line says it:
 nobody's guess becomes the user's word. Whatever changes something is asked about before it is done.
@@ -10,9 +11,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from lqmf.records import Decision, Option, Question
+from lqmf.records import Decision, Option, QuantizationPlan, Question
 from lqmf.understanding.lexicon import INTENT_SLOTS, METHOD, PROVIDER
 from lqmf.understanding.sentence import understand
+from lqmf.units import GIB
 
 LOW = 0.5  # confidence below which the rules leave a line open
 PROPOSED = 0.6  # confidence of a reading that stood
@@ -114,3 +116,38 @@ def confirmation(decision: Decision) -> Question | None:
         default=False,
         kind="confirm",
     )
+
+
+# ---------------------------------------------------------------- what a job proposes
+
+ONCE = ("fit", "start")  # answers to questions of one job
+ACCEPTED = "a yes to what was proposed"
+DECLINED = Decision("cancel", {}, 1.0, "a no to what was proposed")
+
+
+def next_request(said: Mapping[str, Any], changes: Mapping[str, Any]) -> Decision:
+    """The request of a job that made something, `said`, with what is proposed to change; None takes a slot back."""
+    slots = {name: value for name, value in {**said, **changes}.items() if value is not None and name not in ONCE}
+    return Decision("quantize", slots, 1.0, ACCEPTED)
+
+
+def request_of(plan: QuantizationPlan) -> dict[str, Any]:
+    """The request that a plan was made from, as far as the plan knows it."""
+    model = plan.model
+    source = model.path if model.kind == "local" else f"{model.id}@{model.revision}" if model.revision else model.id
+    guided = next((one.value for one in plan.choices if one.name == "imatrix" and one.source == "user"), None)
+    return {
+        "model": source,
+        "method": plan.method,
+        "type": plan.type or None,
+        "bits": None if plan.type else plan.bits,
+        "device": plan.device,
+        "context": plan.context,
+        "memory_gb": round(plan.memory_bytes / GIB, 3) if plan.memory_bytes else None,
+        "priority": plan.priority,
+        "parallel": plan.run.parallel if plan.run and plan.run.parallel > 1 else None,
+        "imatrix": guided,
+        "calibration": plan.calibration,
+        "adapter": plan.adapter,
+        "parameters": {name: str(value) for name, value in plan.parameters.items()} or None,
+    }

@@ -38,6 +38,9 @@ _ARGUMENT = Pattern(
 def references(state: Dialogue, sentence: Sentence, intent: str) -> Slots:
     spoken = named(sentence)
     pointed = referred(state, sentence)
+    if intent == "test" and (base := _base(sentence)):
+        others = tuple(name for name in spoken if name != base)
+        return {**(name_slots(intent, others or pointed, ()) or _what_it_is(state)), "base": base}
     if intent == "compare" and not spoken and _LAST_TWO.search(sentence.plain):
         return {"names": list(state.names[-2:])} if len(state.names) > 1 else {}
     if intent == "compare":
@@ -56,6 +59,15 @@ def references(state: Dialogue, sentence: Sentence, intent: str) -> Slots:
     ):
         return _what_it_is(state)
     return {}
+
+
+_AGAINST = Pattern(r"\bagainst (?:(?:the|its|base|source|model|original|folder) )*<[mp](\d+)>")
+
+
+def _base(sentence: Sentence) -> str | None:
+    """What an artifact is to be held against: a model or a path, never another artifact."""
+    found = _AGAINST.search(sentence.plain)
+    return sentence.wording.entities[int(found[1])].text if found else None
 
 
 def _what_it_is(state: Dialogue) -> Slots:

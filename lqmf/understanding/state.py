@@ -20,6 +20,7 @@ class Dialogue:
     artifact_is_it: bool = False
     open: bool = False  # does a fragment ("with 8k context") still change the request?
     asked: Question | None = None
+    proposed: Decision | None = None  # what a job proposed to make next: a yes means it
     background: Mapping[str, Any] = field(
         default_factory=dict
     )  # what a question on the side ("is it gated?") leaves out

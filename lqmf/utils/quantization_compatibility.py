@@ -11,24 +11,16 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from lqmf.fit.geometry import text_part
 from lqmf.hub.safetensors_header import TensorShape, tensors
+from lqmf.inference import nature
+from lqmf.inference.nature import Nature
 from lqmf.quantization.base import Backend
 from lqmf.quantization.gguf.check import is_mixture
 from lqmf.quantization.gguf.prequantized import quantized
 from lqmf.records import Hardware, ModelInfo, Verdict
 from lqmf.units import file_size
-
-ENCODERS = ("ForMaskedLM", "ForSequenceClassification", "ForTokenClassification", "EncoderModel")  # ends of names
-ENCODER_TYPES = frozenset((
-    "albert", "bert", "camembert", "convbert", "deberta", "deberta-v2", "distilbert", "electra", "ernie", "eurobert",
-    "flaubert", "funnel", "ibert", "longformer", "megatron-bert", "mobilebert", "modernbert", "mpnet", "nomic_bert",
-    "nystromformer", "roberta", "roberta-prelayernorm", "roformer", "squeezebert", "xlm", "xlm-roberta",
-    "xlm-roberta-xl", "xlnet", "xmod", "yoso",
-))  # fmt: skip
-WRITERS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
 
 # What llama.cpp takes for a matrix whose rows a block of 256 does not divide, with bits a weight before and after
 # (`tensor_type_fallback` in its src/llama-quant.cpp); by the beginning of the type's name, longer ones first.
@@ -113,13 +105,9 @@ def traits(info: ModelInfo) -> tuple[str, ...]:
     return tuple(found)
 
 
-def kind(info: ModelInfo) -> Literal["decoder", "encoder", "encoder-decoder"]:
-    """A decoder continues text, an encoder reads it, an encoder-decoder answers one text with another; by the names of
-    the architecture and of the model type."""
-    name = str(info.architecture or "")
-    if name.endswith(ENCODERS) or (info.model_type in ENCODER_TYPES and not name.endswith(WRITERS)):
-        return "encoder"
-    return "encoder-decoder" if info.config.get("is_encoder_decoder") else "decoder"
+def kind(info: ModelInfo) -> Nature:
+    """A decoder continues text, an encoder reads it, an encoder-decoder answers one text with another."""
+    return nature.of(info.architecture, info.model_type, info.config)
 
 
 def fallback(info: ModelInfo, type: str, shapes: Sequence[TensorShape]) -> str | None:

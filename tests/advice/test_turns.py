@@ -98,10 +98,10 @@ def test_the_rules_plan_is_shown_at_once_and_the_improvement_comes_beside_it(tmp
     assert shown_before == [1]
     before, after = drawn(*ask.shown), drawn(outcome.view)
     assert "Q4_K_M" in before
-    assert "helper" not in before
+    assert "advice" not in before
     assert "Novels are long." in after
     assert "It keeps names apart." in after
-    assert after.count("helper") >= 2
+    assert after.count("advice") >= 2
     own = next(c for c in outcome.data["plan"]["choices"] if c["name"] == "type")
     assert (own["value"], own["source"]) == (pick().type, "provider")
 

@@ -1,132 +1,162 @@
-"""A comparison shows what is known, names the better side only where it can, and says why where it cannot."""
+"""A benchmark is one document of what its workers report, kept where comparisons find it; what is missing says why."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
-from lqmf.agents.benchmark_agent import BenchmarkAgent
-from lqmf.errors import UsageError
-from lqmf.records import Artifact
+from lqmf.agents.benchmark_agent import BenchmarkAgent, Errand, Wish
+from lqmf.app import App
+from lqmf.errors import JobCancelled, OutOfMemory, UsageError
+from lqmf.jobs.runner import LocalRunner
+from lqmf.records import Artifact, Hardware, Task
+from tests.fixtures_gguf import demo_gguf
+
+MACHINE = Hardware("A fast one", 2, 8 << 30, 4 << 30)
 
 
-def receipt(**changes) -> dict:
-    document = {
-        "perplexity": 10.0,
-        "kl_divergence": {"mean": 0.002, "standard_error": 0.0001, "p99": 0.01},
-        "top1_agreement": 0.96,
-        "tokens_evaluated": 1020,
-        "window_tokens": 512,
-        "text": {"name": "evaluation", "sha256": "ab"},
-        "checks": [{"name": "loads", "passed": True, "detail": ""}],
-        "tokens_per_second": {"prompt": 100.0, "generation": 20.0},
-        "latency_seconds": {"first_token": 0.5},
-        "peak_memory_bytes": {"rss": 1000, "gpu": None},
-        "load_seconds": 1.0,
-        "bits_per_weight": 4.8,
-        "measured_on": {"cpu": "A", "gpu": None, "engine": "llama.cpp 1"},
-        "reasons": {"peak_memory_bytes.gpu": "no GPU"},
-    }
-    return {**document, **changes}
+@pytest.fixture(scope="module")
+def prompts(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("prompts") / "mine.txt"
+    path.write_text("What is a list?\nName a database.\n")
+    return path
 
 
-def artifact(name: str, size: int = 100, found: dict | None = None, model: str = "org/m") -> Artifact:
-    return Artifact(name, f"/shelf/{name}", "gguf", 4, "Q4_K_M", size, 400, 400 / size, model, receipt=found)
+def artifact() -> Artifact:
+    path = demo_gguf("Q4_K_M")
+    return Artifact("small", str(path), "gguf", 4, "Q4_K_M", path.stat().st_size, 15_000_000, 3.1, "demo")
 
 
-def compare(*artifacts: Artifact) -> tuple[dict, dict[str, dict]]:
-    document = BenchmarkAgent().compare(*artifacts)
-    json.dumps(document, allow_nan=False)
-    return document, {row["id"]: row for row in document["rows"]}
+def errand(folder: Path, heard: list | None = None) -> Errand:
+    return Errand("j", str(folder / "worker.log"), (heard if heard is not None else []).append)
 
 
-def test_each_row_names_its_better_side():
-    better_quality = receipt(perplexity=9.0, kl_divergence={"mean": 0.001, "standard_error": 0.0001, "p99": 0.005})
-    document, rows = compare(artifact("small", 100, receipt()), artifact("good", 200, better_quality))
-    assert [column["name"] for column in document["artifacts"]] == ["small", "good"]
-    assert rows["size_bytes"]["values"] == [100, 200]
-    assert rows["size_bytes"]["best"] == rows["compression_ratio"]["best"] == [0]
-    assert rows["perplexity"]["best"] == rows["kl_divergence"]["best"] == [1]
-    assert rows["kl_divergence"]["errors"] == [0.0001, 0.0001]
-    assert document["wins"] == [2, 3]
-    assert document["notes"] == []
+def made(run_task, prompts: Path, folder: Path, heard=None, source: Path | None = None, **wishes) -> dict:
+    agent = BenchmarkAgent(run_task, hardware=lambda: MACHINE)
+    wish = Wish(prompts=prompts, parallel=2, **wishes)
+    reason = None if source else "its source is not on this machine"
+    return asyncio.run(agent.benchmark(artifact(), wish, errand(folder, heard), source=source, source_reason=reason))
 
 
-def test_a_tie_has_no_better_side():
-    _, rows = compare(artifact("a", 100, receipt()), artifact("b", 100, receipt()))
-    assert all(row["best"] == [] for row in rows.values())
+class Remembered:
+    """Runs tasks in real workers, once each: what one reported is given again for the same question."""
+
+    def __init__(self, folder: Path) -> None:
+        self._known: dict[str, dict] = {}
+        self._runner = LocalRunner()
+        self._folder = folder
+
+    async def __call__(self, task: Task, emit) -> dict:
+        key = json.dumps([task.kind, task.params])
+        if key not in self._known:
+            self._known[key] = await self._runner.run(task, emit)
+        return self._known[key]
 
 
-def test_three_columns_may_share_the_best():
-    _, rows = compare(artifact("a", 100), artifact("b", 100), artifact("c", 200))
-    assert rows["size_bytes"]["best"] == [0, 1]
+@pytest.fixture(scope="module")
+def run_task(tmp_path_factory) -> Remembered:
+    return Remembered(tmp_path_factory.mktemp("work"))
 
 
-def test_what_was_not_measured_is_null_with_its_reason_and_wins_nothing():
-    unmeasured = receipt(perplexity=None, checks=[], reasons={"*": "not measured yet"})
-    _, rows = compare(artifact("a", 100, receipt()), artifact("b", 100, unmeasured), artifact("c"))
-    assert rows["perplexity"]["values"] == [10.0, None, None]
-    assert rows["perplexity"]["reasons"] == [None, "not measured yet", "not measured"]
-    assert rows["perplexity"]["best"] == []
+@pytest.fixture(scope="module")
+def whole(run_task, prompts, tmp_path_factory) -> dict:
+    return made(run_task, prompts, tmp_path_factory.mktemp("whole"), source=demo_gguf("F16"))
 
 
-def test_a_row_that_no_column_can_fill_is_left_out_only_for_a_gpu():
-    _, rows = compare(artifact("a", 100), artifact("b", 200))
-    assert "peak_gpu_bytes" not in rows
-    assert rows["load_seconds"]["values"] == [None, None]
-    with_gpu = receipt(peak_memory_bytes={"rss": 1, "gpu": 5})
-    assert "peak_gpu_bytes" in compare(artifact("a", 100, with_gpu), artifact("b", 200, receipt()))[1]
+def test_a_benchmark_holds_speed_memory_answers_and_scores(whole):
+    json.dumps(whole, allow_nan=False)
+    assert whole["measured_on"] == {"cpu": "A fast one", "gpu": None, "engine": whole["source"]["engine"]}
+    assert whole["prompts"]["name"] == "mine"
+    assert (whole["prompts"]["asked"], len(whole["answers"])) == (2, 2)
+    assert list(whole["categories"]) == ["own"]
+    assert whole["categories"]["own"] == whole["overall"]
+    assert {(row["parallel"], row["context_tokens"]) for row in whole["speed"]} >= {(1, 0), (2, 0)}
 
 
-@pytest.mark.parametrize(
-    ("changes", "silent", "telling"),
-    [
-        (
-            {"text": {"name": "other", "sha256": "cd"}, "perplexity": 9, "top1_agreement": 0.9},
-            "top1_agreement",
-            "texts",
-        ),
-        ({"tokens_evaluated": 99, "perplexity": 9.0}, "perplexity", "amounts of text"),
-        ({"measured_on": {"cpu": "B"}, "load_seconds": 2.0}, "load_seconds", "machines"),
-    ],
-)
-def test_figures_that_cannot_be_compared_have_no_better_side(changes, silent, telling):
-    document, rows = compare(artifact("a", 100, receipt()), artifact("b", 200, receipt(**changes)))
-    assert rows[silent]["best"] == []
-    assert rows["size_bytes"]["best"] == [0]
-    assert telling in " ".join(document["notes"])
+def test_the_overall_score_is_the_mean_of_the_answers(whole):
+    each = [row["scores"]["quality"] for row in whole["answers"]]
+    assert whole["overall"]["quality"] == pytest.approx(sum(each) / 2)
+    assert whole["overall"]["repetition"] == pytest.approx(sum(row["repetition"] for row in whole["answers"]) / 2)
+    assert all(isinstance(row["tokens"], int) and "prompt_tokens" not in row for row in whole["answers"])
 
 
-def test_different_engines_are_told_of_and_still_compared():
-    """A GGUF on llama.cpp beside a GPTQ on transformers: which is faster here is what one wants to know."""
-    faster = receipt(
-        tokens_per_second={"prompt": 50.0, "generation": 40.0},
-        measured_on={"cpu": "A", "gpu": None, "engine": "transformers 5"},
-    )
-    document, rows = compare(artifact("gguf", 100, receipt()), artifact("gptq", 200, faster))
-    assert rows["tokens_per_second_prompt"]["best"] == [0]
-    assert rows["tokens_per_second_generation"]["best"] == [1]
-    assert len(document["notes"]) == 1
-    assert "engines" in document["notes"][0]
+def test_what_is_null_says_why(whole):
+    assert whole["tasks"] is None
+    assert whole["overall"]["embedding_cosine"] is None
+    assert {"tasks", "overall.embedding_cosine", "measured_on.gpu"} <= set(whole["reasons"])
 
 
-def test_divergences_from_different_sources_are_not_compared():
-    lower = receipt(kl_divergence={"mean": 0.001, "standard_error": 0, "p99": 0})
-    document, rows = compare(artifact("a", 100, receipt()), artifact("b", 100, lower, model="org/other"))
-    assert rows["kl_divergence"]["best"] == []
-    assert "different models" in document["notes"][0]
+def test_without_a_source_the_answers_are_kept_and_their_scores_are_null_with_the_reason(
+    run_task, prompts, tmp_path, whole
+):
+    alone = made(run_task, prompts, tmp_path)
+    assert [row["response"] for row in alone["answers"]] == [row["response"] for row in whole["answers"]]
+    assert alone["source"] is alone["overall"]["quality"] is alone["overall"]["coherence"] is None
+    assert alone["overall"]["repetition"] == whole["overall"]["repetition"]
+    assert alone["reasons"]["source"] == alone["reasons"]["overall"] == "its source is not on this machine"
 
 
-def test_one_source_under_two_names_is_known_by_its_score():
-    lower = receipt(kl_divergence={"mean": 0.001, "standard_error": 0, "p99": 0}, base={"perplexity": 9.0})
-    higher = receipt(base={"perplexity": 9.0})
-    document, rows = compare(artifact("a", 100, higher), artifact("b", 100, lower, model="their name for it"))
-    assert rows["kl_divergence"]["best"] == [1]
-    assert document["notes"] == []
+def test_a_source_that_finds_no_room_costs_the_scores_and_nothing_else(run_task, prompts, tmp_path, whole):
+    async def full(task: Task, emit) -> dict:
+        if task.kind == "agreement":
+            raise OutOfMemory("There was not enough memory.", "Close other programs.")
+        return await run_task(task, emit)
+
+    heard: list = []
+    found = made(full, prompts, tmp_path, heard, source=demo_gguf("F16"))
+    assert found["reasons"]["source"] == "There was not enough memory."
+    assert found["speed"] == whole["speed"]
+    assert "could not be asked" in heard[-1].text
 
 
-def test_one_artifact_is_no_comparison():
-    for same in ((), (artifact("a"),), (artifact("a"), artifact("a"))):
-        with pytest.raises(UsageError, match="two different"):
-            BenchmarkAgent().compare(*same)
+def test_a_cancel_is_no_missing_score(run_task, prompts, tmp_path):
+    async def cancelled(task: Task, emit) -> dict:
+        if task.kind == "agreement":
+            raise JobCancelled("Cancelled.", "")
+        return await run_task(task, emit)
+
+    with pytest.raises(JobCancelled):
+        made(cancelled, prompts, tmp_path, source=demo_gguf("F16"))
+
+
+def test_named_tasks_are_run_before_anything_is_timed(prompts, tmp_path):
+    asked: list[str] = []
+
+    async def refuses(task: Task, emit) -> dict:
+        asked.append(task.kind)
+        raise UsageError("lm-evaluation-harness has no task 'x'.", "")
+
+    with pytest.raises(UsageError):
+        made(refuses, prompts, tmp_path, tasks=("x",))
+    assert asked == ["harness"]
+
+
+def test_a_benchmark_is_kept_in_a_file_and_the_store_and_compare_finds_it(tmp_path, prompts):
+    """Two files that somebody dropped into the workspace, each benchmarked by the command's own way."""
+    folder = tmp_path / "quantized-models"
+    folder.mkdir()
+    for type in ("Q4_K_M", "Q8_0"):
+        shutil.copy(demo_gguf(type), folder / f"demo-{type}.gguf")
+    app = App.create(str(tmp_path), {}, tmp_path, {})
+    try:
+        for name in ("demo-Q4_K_M", "demo-Q8_0"):
+            wish = Wish(prompts=prompts, parallel=1)
+            kept = asyncio.run(app.pipeline.benchmark(app.pipeline.find(name), wish))
+            on_disk = json.loads(Path(kept["path"]).read_text())
+            assert Path(kept["path"]).parent == tmp_path / "benchmarks"
+            assert (on_disk["kind"], on_disk["format_version"]) == ("benchmark", 1)
+            assert on_disk["benchmark"] == kept["benchmark"]
+            assert "receipt" not in on_disk["artifact"]
+            [row] = app.memory.benchmarks(kept["artifact"]["name"])
+            assert row["benchmark"] == kept["benchmark"]
+            assert row["generation_per_second"] == kept["benchmark"]["speed"][0]["generation"]["per_second"]
+            assert app.memory.last_job()["kind"] == "benchmark"
+        compared = asyncio.run(app.pipeline.compare(["demo-Q4_K_M", "demo-Q8_0"]))
+    finally:
+        app.close()
+    assert all(column["benchmarked"] for column in compared["artifacts"])
+    assert "speed.writing.1.0" in {row["id"] for row in compared["rows"]}

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lqmf.agents.documentation_agent import fence, model_card, plain, text
-from lqmf.records import Artifact, Divergence, FileEntry, Manifest, ModelRef, Receipt
+from lqmf.agents.documentation_agent import model_card
+from lqmf.cards.markdown import bar, fence, plain, text
+from lqmf.cards.prose import Prose
+from lqmf.records import Artifact, Check, Divergence, FileEntry, Manifest, ModelRef, Receipt
 
 ARTIFACT = Artifact(
     "org_model_gguf_4bit_Q4_K_M", "/home/someone/quantized-models/x", "gguf", 4, "Q4_K_M", 4_372_812_000,
@@ -33,6 +35,19 @@ RECEIPT = Receipt(
 )  # fmt: skip
 
 
+DOMAINS = {
+    "documentation": {
+        "perplexity": 8.25, "base": {"perplexity": 8.1}, "top1_agreement": 0.9641,
+        "kl_divergence": {"mean": 0.002, "standard_error": 0.0001, "p99": 0.05},
+    },
+    "code": {
+        "perplexity": 4.1, "base": {"perplexity": 4.05}, "top1_agreement": 0.95,
+        "kl_divergence": {"mean": 0.004, "standard_error": 0.0001, "p99": 0.08},
+    },
+    "dialogue": {"perplexity": None, "base": None, "kl_divergence": None, "reason": "it has no chat | template"},
+}  # fmt: skip
+
+
 def read(card: str) -> Any:
     from huggingface_hub import ModelCard
 
@@ -41,7 +56,15 @@ def read(card: str) -> Any:
 
 def test_the_hub_reads_the_header() -> None:
     card = read(model_card(ARTIFACT, dataclasses.replace(MANIFEST, license="apache-2.0"), RECEIPT))
-    assert card.data.to_dict() == {
+    results = {one.metric_type: (one.metric_value, one.dataset_args) for one in card.data.eval_results}
+    assert results == {
+        "perplexity": (8.25, {"sha256": "00"}),
+        "kl_divergence": (0.00234, {"sha256": "00"}),
+        "top1_agreement": (0.9641, {"sha256": "00"}),
+    }
+    told = card.data.to_dict()
+    assert told.pop("model-index")[0]["name"] == ARTIFACT.name
+    assert told == {
         "base_model": "org/model",
         "base_model_relation": "quantized",
         "license": "apache-2.0",
@@ -95,6 +118,20 @@ def test_what_was_not_measured_says_so() -> None:
     assert "| Load time | not measured: no reason was recorded |" in card
 
 
+def test_a_card_names_the_programs_that_run_what_it_describes() -> None:
+    bnb = dataclasses.replace(ARTIFACT, method="bnb", type="int8")
+    gptq = dataclasses.replace(ARTIFACT, method="gptq", type="")
+    reads = Receipt(similarity={"embedding_cosine": {"mean": 0.99, "min": 0.9, "texts": 3}})
+    answers = Receipt(sequence_loss={"artifact": 2.0, "source": 1.9, "change": 0.1})
+    assert "AutoModel.from_pretrained" in model_card(bnb, MANIFEST, reads)
+    assert "AutoModelForSeq2SeqLM" in model_card(bnb, MANIFEST, answers)
+    assert "llama-embedding -m" in model_card(ARTIFACT, MANIFEST, reads)
+    for receipt in (reads, answers):
+        assert "llama-cli" not in model_card(ARTIFACT, MANIFEST, receipt)
+    assert "GPTQModel.load" in model_card(gptq, dataclasses.replace(MANIFEST, model_type="phi3"), RECEIPT)
+    assert "GPTQModel.load" not in model_card(gptq, dataclasses.replace(MANIFEST, model_type="llama"), RECEIPT)
+
+
 def test_other_methods_and_local_models_are_described_as_they_are() -> None:
     bnb = dataclasses.replace(ARTIFACT, method="bnb", type="nf4")
     local = dataclasses.replace(MANIFEST, model=ModelRef("local", "mine", path="/home/someone/mine"))
@@ -132,8 +169,9 @@ def test_a_hostile_name_is_only_text(name: str) -> None:
     )  # fmt: skip
     card = model_card(artifact, manifest, dataclasses.replace(RECEIPT, reasons={"latency_seconds": name}))
     data = read(card).data.to_dict()
-    assert set(data) == {"license", "library_name", "pipeline_tag", "quantized_by", "tags"}
-    assert data["license"] == plain(name)
+    licence = {"license", "license_name"} if plain(name) else set()
+    assert set(data) == {*licence, "library_name", "pipeline_tag", "quantized_by", "tags", "model-index"}
+    assert data["license"] == "other"
     assert [line for line in card.splitlines() if line.startswith("# ")] == [f"# {text(name)}"]
     assert not any(c in card for c in "\x1b\x07\u202e")
     outside = card.split("## How to run it")[0].split("---\n", 2)[2] + card.split("## How it was made")[1]
@@ -154,3 +192,40 @@ def test_any_name_gives_a_header_that_holds_it(name: str) -> None:
 
 def test_a_fence_outlasts_the_code_in_it() -> None:
     assert fence("sh", "echo '````'").startswith("`````sh\n")
+
+
+def test_kinds_of_text_gate_and_checks_are_told_of_with_bars() -> None:
+    receipt = dataclasses.replace(
+        RECEIPT,
+        domains=DOMAINS,
+        gate={"passed": False, "reasons": ["KL is 0.3."], "limits": {"kl_mean": 0.12, "top1": 0.9}},
+        checks=(Check("loads", True), Check("no_loops", False, "it | repeats")),
+    )
+    card = model_card(ARTIFACT, dataclasses.replace(MANIFEST, tensors={"a": "Q4_K", "b": "Q4_K", "c": "F32"}), receipt)
+    for expected in (
+        f"| documentation | 0.00200 | {'█' * 12} | 96.41% | 8.2500 | 8.1000 |",
+        f"| code | 0.00400 | {'█' * 24} | 95.00% | 4.1000 | 4.0500 |",
+        "| dialogue | it has no chat \\| template |  |  |  |  |",
+        "**It does not keep within the bounds set for its bits "
+        "(KL divergence at most 0.12, same first choice at least 90%):** KL is 0.3.",
+        "| no loops | **failed** | it \\| repeats |",
+        "It did not pass this check: no loops.",
+        "| Types of the tensors | 2 Q4_K, 1 F32 |",
+        f"| the source | 14.5 GB | {'█' * 24} |",
+        f"| this one | 4.4 GB | {bar(4_372_812_000, 14_484_000_000)} |",
+    ):
+        assert expected in card
+
+
+def test_a_bar_is_as_long_as_its_share_to_an_eighth_of_a_character() -> None:
+    assert bar(1, 1) == "█" * 24
+    assert bar(0.5, 1) == "█" * 12
+    assert bar(0, 1) == bar(1, 0) == "▏"
+    assert bar(1, 48) == "▌"
+
+
+def test_sentences_in_other_words_take_the_place_of_the_records_own() -> None:
+    card = model_card(ARTIFACT, MANIFEST, RECEIPT, words=Prose("Small and *good*.", "It errs."))
+    assert "made by LQMF (Local Quantized Model Factory). Small and \\*good\\*.\n" in card
+    assert "## Limits\n\nIt errs.\n" in card
+    assert "| Perplexity | 8.2500 (source: 8.1000) |" in card

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from lqmf import artifacts
-from lqmf.agents.feedback_agent import QUICK_WINDOWS, FeedbackAgent
+from lqmf.agents.feedback_agent import QUICK_WINDOWS, Against, FeedbackAgent
 from lqmf.errors import (
     IncompleteModel,
     JobCancelled,
@@ -43,16 +43,22 @@ PROBED = {
     "reasons": {"utilization.gpu": "no GPU"},
 }
 DIVERGENCE = {"mean": 0.1, "standard_error": 0.01, "p50": 0.0, "p90": 0.2, "p99": 0.3, "max": 0.4, "noise_floor": None}
+CHECKED = {
+    "checks": [{"name": "rope", "passed": True, "detail": "base 10000"}],
+    "reasons": {"checks.template": "no template"},
+    "other_model": "",
+}
 COMPARED = {"perplexity": 9.0, "kl_divergence": DIVERGENCE, "tokens_evaluated": 510, "reasons": {"base": "why"}}
+SOURCE = Against(Path("/base.gguf"), source=Path("/models/source"), name="org/source")
 
 Answer = dict[str, Any] | LqmfError
 
 
 class Scripted:
-    """A runner that answers each kind of task as told, and keeps what it was asked."""
+    """A runner that answers each kind of task as told, a check of files with CHECKED, and keeps what it was asked."""
 
     def __init__(self, **answers: Answer) -> None:
-        self.answers, self.asked = answers, []
+        self.answers, self.asked = {"structure": CHECKED, **answers}, []
 
     async def run(self, task: Task, emit: Emit) -> dict[str, Any]:
         self.asked.append(task)
@@ -63,19 +69,20 @@ class Scripted:
 
 
 def run_test(run: Callable[[Task, Emit], Awaitable[dict[str, Any]]], heard: list[Event] | None = None, **changes):
-    options = {"base": Path("/base.gguf"), "base_reason": None, "depth": "quick", "budget_seconds": 90.0}
+    options = {"against": SOURCE, "depth": "quick", "budget_seconds": 90.0}
     agent = FeedbackAgent(run, hardware=lambda: HARDWARE)
     emit = heard.append if heard is not None else lambda event: None
     options = {"job": "j", "log": "/log", "emit": emit, **options, **changes}
     return asyncio.run(agent.test(options.pop("artifact", ARTIFACT), **options))
 
 
-def test_both_reports_become_one_receipt():
+def test_all_reports_become_one_receipt():
     receipt = run_test(Scripted(probe=PROBED, divergence=COMPARED).run)
     assert receipt.kl_divergence == Divergence(0.1, 0.01, 0.0, 0.2, 0.3, 0.4)
-    assert [check.name for check in receipt.checks] == ["loads", "speaks"]
+    assert [check.name for check in receipt.checks] == ["loads", "speaks", "rope"]
     assert receipt.measured_on == {"cpu": "A Processor", "gpu": None, "engine": "llama.cpp 1"}
-    assert receipt.reasons.keys() == {"gate", "measured_on.gpu", "utilization.gpu", "base"}
+    told = {"measured_on.gpu", "utilization.gpu", "checks.template", "base", "similarity", "sequence_loss"}
+    assert receipt.reasons.keys() == told
     assert from_json(Receipt, json.loads(json.dumps(to_json(receipt)))) == receipt
 
 
@@ -114,11 +121,12 @@ def test_a_quick_test_shares_out_its_time_and_a_comprehensive_one_has_no_limit()
     quick, full = Scripted(probe=PROBED, divergence=COMPARED), Scripted(probe=PROBED, divergence=COMPARED)
     run_test(quick.run)
     run_test(full.run, depth="comprehensive")
-    probe, divergence = (task.params for task in quick.asked)
+    probe, structure, divergence = (task.params for task in quick.asked)
+    assert (structure["source"], structure["base"]) == ("/models/source", "/base.gguf")
     assert probe["budget_seconds"] == 30
     assert 80 < divergence["budget_seconds"] <= 90
     assert divergence["max_windows"] == QUICK_WINDOWS
-    probe, divergence = (task.params for task in full.asked)
+    probe, _, divergence = (task.params for task in full.asked)
     assert probe["budget_seconds"] is divergence["budget_seconds"] is divergence["max_windows"] is None
 
 
@@ -166,7 +174,38 @@ def test_what_could_not_be_compared_leaves_the_rest_of_the_receipt(error):
     assert receipt.reasons["kl_divergence"] == receipt.reasons["perplexity"] == error.message
 
 
-@pytest.mark.parametrize("kind", ["probe", "divergence"])
+def test_a_source_that_the_user_named_and_that_is_another_model_is_refused():
+    script = Scripted(probe=PROBED, structure={**CHECKED, "other_model": "100 tokens; the source has 99"})
+    with pytest.raises(MeasurementError, match="a was not made from org/source: 100 tokens"):
+        run_test(script.run, against=dataclasses.replace(SOURCE, said=True))
+    assert [task.kind for task in script.asked] == ["probe", "structure"]
+
+
+def test_of_its_own_source_a_difference_is_a_failed_check_and_the_rest_is_measured():
+    failed = {"name": "vocabulary", "passed": False, "detail": "100 tokens"}
+    script = Scripted(probe=PROBED, divergence=COMPARED, structure={**CHECKED, "checks": [failed], "other_model": "x"})
+    receipt = run_test(script.run)
+    assert receipt.kl_divergence is not None
+    assert receipt.gate is not None
+    assert receipt.gate["passed"] is False
+    assert "vocabulary failed: 100 tokens" in receipt.gate["reasons"][0]
+
+
+def test_files_that_cannot_be_checked_leave_the_rest_of_the_receipt():
+    receipt = run_test(Scripted(probe=PROBED, divergence=COMPARED, structure=WorkerDied("killed")).run)
+    assert [check.name for check in receipt.checks] == ["loads", "speaks"]
+    assert receipt.reasons["checks"] == "killed"
+
+
+def test_without_a_divergence_the_gate_says_why_it_is_open():
+    receipt = run_test(Scripted(probe=PROBED, divergence=MeasurementError("no room")).run)
+    assert receipt.gate is not None
+    assert receipt.gate["passed"] is None
+    assert "no room" in receipt.gate["reasons"][0]
+    assert receipt.reasons["gate"] == receipt.gate["reasons"][0]
+
+
+@pytest.mark.parametrize("kind", ["probe", "structure", "divergence"])
 def test_a_cancelled_test_is_no_receipt(kind):
     answers: dict[str, Answer] = {"probe": PROBED, "divergence": COMPARED, kind: JobCancelled("stopped")}
     with pytest.raises(JobCancelled):
@@ -202,8 +241,7 @@ def test_the_real_demo_gets_a_whole_receipt_from_real_workers(tmp_path):
     receipt = asyncio.run(
         FeedbackAgent(LocalRunner().run, text=text).test(
             artifacts.foreign(demo_gguf("Q4_K_M")),
-            base=demo_gguf("F16"),
-            base_reason=None,
+            against=Against(demo_gguf("F16"), source=DEMO, name="demo"),
             depth="quick",
             budget_seconds=120,
             job="j",
@@ -224,5 +262,9 @@ def test_the_real_demo_gets_a_whole_receipt_from_real_workers(tmp_path):
     document = to_json(receipt)
     empty = {name for name, value in document.items() if value is None}
     assert empty <= set(receipt.reasons)
-    assert [event.stage for event in heard if isinstance(event, StageFinished)] == ["probe", "divergence"]
+    assert [event.stage for event in heard if isinstance(event, StageFinished)] == ["probe", "structure", "divergence"]
+    assert receipt.gate is not None
+    assert receipt.gate["passed"] is True
+    assert receipt.base is not None
+    assert receipt.base["model"] == "demo"
     json.dumps(document, allow_nan=False)

@@ -13,6 +13,7 @@ import pytest
 
 from lqmf import workspace
 from lqmf.cli import shell
+from lqmf.records import ModelRef, QuantizationPlan, to_json
 from tests.inference.gguf_writer import SMALL
 
 RECEIPT: dict[str, Any] = {
@@ -97,7 +98,9 @@ def make_artifact(home: Path) -> Callable[..., Path]:
             "model": {"kind": "hub", "id": "org/m"},
             "commit": None,
             "source_sha256": {},
-            "plan": {"id": f"plan-{name}", "method": "gguf", "bits": bits, "type": type},
+            "plan": to_json(
+                QuantizationPlan(f"plan-{name}", ModelRef("hub", "org/m"), None, "gguf", bits, type, "gguf", "cpu")
+            ),
             "files": workspace.file_entries(folder),
             "versions": {},
             "created_at": f"2026-01-0{bits}T00:00:00+00:00",

@@ -191,12 +191,6 @@ def test_tab_offers_nothing_that_does_not_begin_like_the_word(talk: Session) -> 
     assert all(name.lower().startswith("q") for name in candidates([], "q", talk))
 
 
-def test_tab_offers_no_hidden_option(talk: Session) -> None:
-    offered = list(candidates(["test"], "--", talk))
-    assert "--quick" in offered
-    assert "--base" not in offered
-
-
 def test_the_bottom_line_shows_device_free_memory_and_the_last_job(talk: Session) -> None:
     from lqmf.records import Job
 

@@ -34,7 +34,7 @@ DOCUMENTS = [
     (["show"], {"kind", "name", "measurements"}),
     (["stats"], {"jobs", "artifacts", "methods"}),
     (["history"], {"history"}),
-    (["verify", A], {"status", "artifact", "files", "unlisted"}),
+    (["verify", A, "--quick"], {"status", "artifact", "checks", "files", "unlisted", "signed_with"}),
     (["delete", B, "--force"], {"status", "deleted"}),
     (["cancel"], {"status", "cancelled"}),
     (["disk"], {"root", "folders", "free_bytes", "removable"}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from collections.abc import Callable
 from typing import Any
@@ -10,12 +11,12 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from lqmf.agents.benchmark_agent import BenchmarkAgent
 from lqmf.cli.checkup import Check
 from lqmf.cli.render import Screen, clean
 from lqmf.cli.views import (
     accounts,
     artifacts,
+    benchmarks,
     checkup,
     comparisons,
     decisions,
@@ -28,8 +29,13 @@ from lqmf.cli.views import (
     records,
     settings,
     statistics,
+    verified,
 )
-from lqmf.records import Artifact, Choice, Decision, Estimate, ModelRef, Option, QuantizationPlan, Question
+from lqmf.quality.comparison import compare
+from lqmf.quality.differences import Difference
+from lqmf.rebuilding import Rebuilt
+from lqmf.records import Artifact, Choice, Decision, Estimate, Feedback, ModelRef, Option, QuantizationPlan, Question
+from lqmf.verifying import Finding
 from tests.cli.conftest import RECEIPT
 
 LONG = "very-long-organisation-name_a-model-with-a-name-that-goes-on-and-on-v0.3_gguf_4bit_Q4_K_M_v12"
@@ -135,15 +141,69 @@ ACCOUNT = {
     "token_role": "read",
     "source": "cache",
 }
+BETTER = {"mean": 0.0001, "standard_error": 0.00001, "p99": 0.001}
+RATE = {"tokens": 32, "per_second": 1234.5, "runs": [1234.5, 1200.0, 1250.0]}
+MEANS = {"answers": 2, "ended": 1.0, "repetition": 0.25, "quality": 0.735, "coherence": 0.7, "rougeL": 0.61}
+BENCHMARK: dict[str, Any] = {
+    "depth": "quick",
+    "parallel": 4,
+    "measured_on": {"cpu": "A", "gpu": None, "engine": "llama.cpp 0.3.36"},
+    "load_seconds": {"median": 1.25, "runs": [1.0, 1.25, 1.5]},
+    "memory_bytes": {"loaded": 1 << 29, "one": 1 << 30, "parallel": 3 << 29, "gpu": None},
+    "energy_joules_per_token": {"cpu": 1.5, "gpu": None},
+    "speed": [
+        {"parallel": 1, "context_tokens": 0, "prompt": RATE, "generation": RATE, "reason": None},
+        {"parallel": 4, "context_tokens": 2048, "prompt": None, "generation": None, "reason": f"no room, {HOSTILE}"},
+    ],
+    "source": {"engine": "llama.cpp 0.3.36"},
+    "prompts": {"name": "prompts", "sha256": "ab", "asked": 2},
+    "answers": [
+        {"id": "a", "scores": {"quality": 0.7}, "reason": None},
+        {"id": "b", "scores": None, "reason": "prompt and answer need 5000 tokens; the context has 4096"},
+    ],
+    "categories": {"facts": MEANS, HOSTILE: {**MEANS, "quality": None}},
+    "overall": MEANS,
+    "tasks": {
+        "arc_easy": {
+            "documents": 100,
+            "metrics": {"acc": {"value": 0.61, "standard_error": 0.049, "higher_is_better": True}},
+        }
+    },
+    "reasons": {},
+}
+KEPT = {"artifact": {"name": LONG}, "path": f"/home/somebody/.lqmf/benchmarks/{LONG}-20260131.json"}
+REBUILT = Rebuilt(
+    LONG,
+    "job",
+    [{"path": HOSTILE, "same": False}],
+    [Difference(HOSTILE, name, "7 of 8 bytes differ") for name in (None, HOSTILE, *map(str, range(20)))],
+    [{"name": "torch", "then": "1", "now": None}],
+    {"mean": 0.01, "standard_error": 0.001},
+)
 VIEWS: dict[str, Callable[[], Any]] = {
     "plan": lambda: plans.plan_view(PLAN),
     "receipt": lambda: receipts.receipt_view(artifact(LONG), RECEIPT),
     "an empty receipt": lambda: receipts.receipt_view(artifact(HOSTILE), {"reasons": {"*": "not measured yet"}}),
-    "made": lambda: artifacts.made_view([artifact(LONG)]),
+    "made": lambda: artifacts.made_view([artifact(LONG)], Feedback(("It has 4.2 GB.",))),
     "artifacts": lambda: artifacts.artifacts_view([artifact(LONG), artifact(HOSTILE)]),
-    "verified": lambda: artifacts.verified_view(LONG, [{"path": HOSTILE, "problem": "is missing"}], ["extra.txt"]),
+    "verified": lambda: verified.verified_view(
+        LONG,
+        [Finding("manifest", True), Finding("files", False, HOSTILE), Finding("loads", None, HOSTILE)],
+        [{"path": HOSTILE, "problem": "is missing"}],
+        ["extra.txt", HOSTILE],
+        "SHA256:" + "A" * 43,
+        refused=True,
+    ),
+    "rebuilt": lambda: verified.rebuilt_view(REBUILT),
+    "rebuilt and the same": lambda: verified.rebuilt_view(
+        dataclasses.replace(REBUILT, files=[{"path": LONG, "same": True}], artifact=artifact(LONG))
+    ),
     "comparison": lambda: comparisons.comparison_view(
-        BenchmarkAgent().compare(artifact(LONG), artifact("demo_gguf_8bit_Q8_0", "Q8_0", perplexity=47.7))
+        compare([artifact(LONG), artifact("demo_gguf_8bit_Q8_0", "Q8_0", kl_divergence=BETTER)], [BENCHMARK, BENCHMARK])
+    ),
+    "benchmark": lambda: benchmarks.benchmark_view({**KEPT, "benchmark": BENCHMARK}),
+    "a benchmark without a source": lambda: benchmarks.benchmark_view(
+        {**KEPT, "benchmark": {**BENCHMARK, "source": None, "tasks": None, "reasons": {"source": "it is gone"}}}
     ),
     "list": lambda: records.list_view([{**ROW, "name": LONG}, {**ROW, "name": HOSTILE}, JOB]),
     "job": lambda: records.show_view(JOB),
@@ -201,16 +261,72 @@ def test_a_receipt_says_how_good_how_fast_and_against_what() -> None:
     assert "4.2 GB from 14.5 GB, 3.45 times smaller" in text
 
 
+def test_a_receipt_says_whether_it_passed_its_gate_and_what_failed() -> None:
+    checks = [
+        {"name": "loads", "passed": True, "detail": ""},
+        {"name": "layer_order", "passed": False, "detail": "blk.2 holds blk.5"},
+    ]
+    gate = {"passed": False, "reasons": ["The check failed.", "Too far."], "limits": {"kl_mean": 0.1, "top1": 0.62}}
+    missing = {"checks.rope": "no source", "checks.template": "no source"}
+    lines = receipts.receipt_view(artifact("a"), {**RECEIPT, "checks": checks, "gate": gate, "reasons": missing})
+    text = " ".join(clean(" ".join(drawn(lines, 80))).replace("│", " ").split())
+    assert "gate ✗ failed The check failed. Too far." in text
+    assert "checks ✓ 1 of 2 loads layer order ✗ blk.2 holds blk.5" in text
+    assert "not checked - rope, template: no source" in text
+    passed = receipts.receipt_view(artifact("a"), {**RECEIPT, "gate": {**gate, "passed": True, "reasons": []}})
+    assert "✓ passed at most 0.1 nats, at least 62 % the same" in " ".join(" ".join(drawn(passed, 80)).split())
+
+
+def test_a_receipt_has_a_line_for_each_kind_of_text_within_eighty_columns() -> None:
+    code = {"perplexity": 77.2, "base": {"perplexity": 76.9}, "kl_divergence": {"mean": 0.002}, "top1_agreement": 0.95}
+    more = {"right_token": {"mean_change": -0.0007, "rms_change": 0.008}, "perplexity_ratio": {"value": 1.004}}
+    more["perplexity_ratio"]["standard_error"] = 0.001
+    view = receipts.receipt_view(artifact("a"), {**RECEIPT, **more, "domains": {"code": code, "prose": {}}})
+    lines = [clean(line) for line in drawn(view, 80)]
+    assert max(map(len, lines)) <= 80
+    assert next(line for line in lines if "code" in line).split()[1:6] == ["code", "0.00200", "95.0", "%", "77.200"]
+    assert next(line for line in lines if "prose" in line).split()[1:6] == ["prose", "-", "-", "-", "-"]
+    assert any("right token" in line and "-0.07 %" in line for line in lines)
+    assert any("ratio 1.0040" in line for line in lines)
+
+
+def test_what_failed_its_gate_is_marked_wherever_it_is_listed() -> None:
+    failed = {"gate": {"passed": False, "reasons": ["x"], "limits": {}}}
+    assert "gate failed" in " ".join(drawn(artifacts.artifacts_view([artifact("a", **failed)]), 80))
+    assert "gate failed" in " ".join(drawn(records.list_view([{**ROW, "name": "a", "receipt": failed}]), 80))
+    open_ = {**ROW, "name": "a", "receipt": {"gate": {"passed": None}}}
+    assert "gate failed" not in " ".join(drawn(records.list_view([open_]), 80))
+
+
 def test_what_was_not_measured_says_why() -> None:
     assert "KL divergence - not measured yet" in text_of("an empty receipt")
 
 
-def test_the_better_figure_is_marked_and_an_equal_one_is_not() -> None:
+def test_the_better_figure_is_marked_an_equal_one_is_not_and_chance_has_its_own_mark() -> None:
     lines = [clean(line) for line in drawn(VIEWS["comparison"](), 120)]
-    perplexity = next(line for line in lines if line.lstrip().startswith("perplexity"))
-    assert perplexity.split()[-2:] == ["47.700", "★"]
-    size = next(line for line in lines if line.lstrip().startswith("size"))
-    assert "★" not in size
+
+    def row(title: str) -> str:
+        return next(line for line in lines if line.lstrip().startswith(title))
+
+    assert row("KL divergence").split()[-2:] == ["0.000100", "★"]
+    assert "★" not in row("size")
+    assert "≈" not in row("size")
+    assert row("writing").split().count("≈") == 2
+
+
+def test_a_comparison_ends_with_what_a_friend_would_say() -> None:
+    assert text_of("comparison").endswith("Q8_0 loses 5% of what Q4_K_M does at the same size; take Q8_0.")
+
+
+def test_a_benchmark_fits_one_screen_and_says_what_it_lacks() -> None:
+    assert len(drawn(VIEWS["benchmark"](), 80)) <= 40
+    text = text_of("benchmark")
+    assert "1 0 1,234 t/s 1,234 t/s 1,234 t/s" in text
+    assert "1.0 GB with one chat, 1.5 GB with 4" in text
+    assert "1.50 J a token (CPU)" in text
+    assert "arc_easy 100 0.610 acc ± 0.049" in text
+    assert "1 prompt was not scored: prompt and answer need 5000 tokens" in text
+    assert "Not held against the source: it is gone." in text_of("a benchmark without a source")
 
 
 def test_a_failed_job_says_why_in_the_list() -> None:
@@ -230,7 +346,7 @@ def test_only_what_lacks_is_told_in_the_verdict() -> None:
 
 
 def test_no_path_and_no_command_is_folded_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    Screen().show(artifacts.made_view([artifact(LONG)]))
+    Screen().show(artifacts.made_view([artifact(LONG)], Feedback(("It has 4.2 GB.",))))
     told = capsys.readouterr().out.splitlines()
     assert f"  in  /home/somebody/.lqmf/quantized-models/{LONG}" in told
     assert any(line.startswith("· Next: ") and line.endswith("`compare` with another.") for line in told)

@@ -113,6 +113,17 @@ def test_logits_are_a_row_of_floats_a_position_or_are_refused(engine):
             list(engine.logits([[1, 2, 3]]))
 
 
+@pytest.mark.parametrize(("first", "step"), [(0, 1), (5, 4), (11, 100)])
+def test_a_window_read_in_pieces_gives_the_same_logits_but_for_rounding(engine, first, step):
+    if isinstance(engine, HttpEngine):
+        pytest.skip("it gives no logits")
+    window = [(37 * n) % engine.vocabulary for n in range(13)]
+    (whole,) = engine.logits([window], first=first)
+    (pieces,) = engine.logits([window], first=first, step=step)
+    assert pieces.shape == whole.shape
+    np.testing.assert_allclose(pieces, whole, atol=0.05)
+
+
 def test_closing_twice_is_closing_once():
     with LlamaCppEngine(demo_gguf("F16")) as local, TransformersEngine(DEMO) as other:
         local.close()

@@ -25,6 +25,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tests.hub import card_rules
+
 LFS_BYTES = 64 << 10  # larger files, and all weights, are kept in LFS
 HOLLOW_BYTES = 64 << 20  # nobody may ask for more of a hollow file at once
 FAULTS = (
@@ -258,7 +260,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.entry.ended = time.monotonic()
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.posted = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self._answer()
 
     # -------------------------------------------------------- routes
@@ -285,8 +287,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif new := next((n for o, n in self.hub.renamed.items() if f"/{o}/" in path + "/"), None):
             old = next(o for o in self.hub.renamed if f"/{o}/" in path + "/")
             self._begin(307, {"Location": self.path.replace(f"/{old}", f"/{new}", 1), "Content-Length": "0"})
-        elif path == "/api/whoami-v2":
-            self._whoami()
+        elif answer := {"/api/whoami-v2": self._whoami, "/api/validate-yaml": self._validate_card}.get(path):
+            answer()
         elif path == "/api/models":
             self._list(parse_qs(self.route.query))
         elif path.startswith("/api/models/"):
@@ -311,6 +313,16 @@ class _Handler(BaseHTTPRequestHandler):
                 "auth": {"type": "access_token", "accessToken": access},
             }
         )
+
+    def _validate_card(self) -> None:
+        """A card's metadata, looked at as the Hub does: 400 with what is wrong, as text where that is asked for."""
+        errors, warnings = card_rules.problems(json.loads(self.posted)["content"])
+        told = {"errors": [{"message": one} for one in errors], "warnings": [{"message": one} for one in warnings]}
+        plain = self.headers.get("Accept") == "text/plain"
+        body = "\n".join(errors).encode() if plain else json.dumps(told).encode()
+        kind = "text/plain" if plain else "application/json"
+        self._begin(400 if errors else 200, {"Content-Length": str(len(body)), "Content-Type": kind})
+        self._write(body)
 
     def _list(self, query: Mapping[str, Sequence[str]]) -> None:
         """Models that have all the tags of `filter`, those that count most by `sort` first, one page of `limit`.

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lqmf.errors import IncompleteModel, LqmfError, ModelError, NotFound
-from lqmf.inference.gguf_header import LongArray, bits_per_weight, read_header, shards
+from lqmf.inference.gguf_header import LongArray, bits_per_weight, read_header, shards, token
 from lqmf.inference.gguf_types import FILE_TYPES, TENSOR_TYPES, bits_of
 from tests.fixtures_gguf import demo_gguf
 from tests.inference.gguf_writer import ARRAY, SMALL, STRING, gguf, tensor, text
@@ -23,6 +23,16 @@ def write(folder: Path, data: bytes, name: str = "x.gguf") -> Path:
     path = folder / name
     path.write_bytes(data)
     return path
+
+
+@pytest.mark.parametrize("count", [3, 64, 65, 300])
+def test_a_token_is_read_by_its_number_from_a_short_and_from_a_skipped_vocabulary(tmp_path, count):
+    words = [f"<{number}>ü" for number in range(count)]
+    header = read_header(write(tmp_path, gguf({"tokenizer.ggml.tokens": words, "general.name": "x"})))
+    assert [token(header, number) for number in range(count)] == words
+    for wrong in (-1, count, None, "1", True, 1.0):
+        assert token(header, wrong) == ""
+    assert token(read_header(write(tmp_path, gguf({"general.name": "x"}), "y.gguf")), 0) == ""
 
 
 def test_a_header_says_what_the_file_holds(tmp_path):

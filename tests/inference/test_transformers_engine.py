@@ -16,8 +16,7 @@ from lqmf.inference.engine import Sampling
 from lqmf.inference.llama_cpp import LlamaCppEngine
 from lqmf.inference.registry import open_artifact, open_engine
 from lqmf.inference.transformers_engine import TransformersEngine
-from lqmf.quality.divergence import kl_nats
-from lqmf.quality.perplexity import log_softmax
+from lqmf.quality.divergence import pair
 from tests.fixtures_gguf import DEMO, EVALUATION, demo_gguf
 from tests.fixtures_safetensors import OLD_WEIGHTS, demo_folder
 
@@ -46,7 +45,7 @@ def copied(folder: Path, **changes) -> Path:
 
 
 def mean_kl(p: np.ndarray, q: np.ndarray) -> float:
-    return float(kl_nats(log_softmax(p), log_softmax(q)).mean())
+    return float(pair(p, q, np.zeros(len(p), dtype=np.int64)).kl_nats.mean())
 
 
 # ---------------------------------------------------------------- the same model as llama.cpp's

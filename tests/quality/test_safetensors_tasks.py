@@ -68,7 +68,7 @@ def test_one_after_the_other_gives_the_same_figures(measured, tmp_path):
     for key in ("kl_divergence", "perplexity", "base", "top1_agreement", "reasons", *SAME):
         assert apart[key] == measured["nf4"][key], key
     told = [(event.done, event.total) for event in heard if isinstance(event, Progress)]
-    assert told == [(n, 2 * WINDOWS) for n in range(1, 2 * WINDOWS + 1)]
+    assert told == [(n / 2, WINDOWS) for n in range(1, 2 * WINDOWS + 1)]
     assert list(tmp_path.iterdir()) == []
 
 

@@ -11,6 +11,7 @@ from lqmf.errors import MeasurementError, UsageError
 from lqmf.events import Event, Progress, StageFinished, StageStarted
 from lqmf.inference.gguf_header import read_header
 from lqmf.jobs.tasks import divergence, generate, probe
+from lqmf.quality import course
 from lqmf.records import Task
 from tests.fixtures_gguf import EVALUATION, demo_gguf
 from tests.inference.gguf_writer import text as gguf_text
@@ -77,13 +78,32 @@ def test_what_was_measured_is_said(measured):
     assert found["windows_in_text"] > WINDOWS
     assert found["text"]["name"] == "evaluation"
     assert len(found["text"]["sha256"]) == 64
-    assert found["reasons"].keys() == {"kl_divergence.noise_floor"}
+    assert found["base"] == {**found["base"], "engine": found["engine"], "type": "F16", "noise": None}
+    assert found["reasons"] == found["domains"] == {}
+
+
+def test_the_noise_floor_is_far_below_what_any_type_loses(measured):
+    """Reading a window in pieces rounds elsewhere: something, and far less than 8 bits lose."""
+    floors = {found["kl_divergence"]["noise_floor"] for found in measured.values()}
+    assert len(floors) == 1
+    assert 0 < floors.pop() < measured["Q8_0"]["kl_divergence"]["mean"] / 20
+
+
+def test_error_bars_stand_beside_the_figures(measured):
+    """The ratio's is paired: far smaller than those of the two perplexities that it is made of."""
+    found = measured["Q4_K_M"]
+    ratio = found["perplexity_ratio"]
+    assert ratio["value"] == pytest.approx(found["perplexity"] / found["base"]["perplexity"])
+    assert ratio["standard_error"] < found["perplexity_standard_error"] / found["perplexity"] / 10
+    assert found["base"]["standard_error"] == pytest.approx(found["perplexity_standard_error"], rel=0.05)
+    assert abs(found["right_token"]["mean_change"]) <= found["right_token"]["rms_change"] < 0.05
+    assert measured["Q2_K"]["right_token"]["rms_change"] > 2 * found["right_token"]["rms_change"]
 
 
 def test_a_spent_budget_still_measures_four_windows_and_these_are_the_first(measured):
     heard: list[Event] = []
     found = measure(demo_gguf("Q4_K_M"), demo_gguf("F16"), heard, budget_seconds=0)
-    assert found["windows"] == divergence.FEWEST_WINDOWS == WINDOWS
+    assert found["windows"] == 2 * course.FEWEST_ROUNDS == WINDOWS
     assert found["kl_divergence"] == measured["Q4_K_M"]["kl_divergence"]
     progress = [event.done for event in heard if isinstance(event, Progress)]
     assert progress == [1, 2, 3, 4]
@@ -94,7 +114,7 @@ def test_a_spent_budget_still_measures_four_windows_and_these_are_the_first(meas
 def test_without_a_source_there_is_perplexity_alone_and_the_reason(measured):
     found = measure(demo_gguf("Q4_K_M"), None, max_windows=WINDOWS, base_reason="not on this machine")
     assert found["perplexity"] == measured["Q4_K_M"]["perplexity"]
-    assert found["base"] is found["kl_divergence"] is found["top1_agreement"] is None
+    assert found["base"] is found["kl_divergence"] is found["top1_agreement"] is found["perplexity_ratio"] is None
     assert set(found["reasons"].values()) == {"not on this machine"}
 
 

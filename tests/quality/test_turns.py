@@ -1,44 +1,61 @@
-"""What waits on the disk comes back as it was, and only what fits is taken."""
+"""Two models run together where both fit, else in turns with as many waiting windows as there is room for, else not."""
 
 from __future__ import annotations
 
-import numpy as np
+import dataclasses
+
 import pytest
 
-from lqmf.quality import turns
+from lqmf import hardware
+from lqmf.errors import DoesNotFit
+from lqmf.quality.turns import Room, room, window_bytes
+from lqmf.records import Gpu, Hardware
 from tests.fixtures_gguf import DEMO, demo_gguf
 from tests.fixtures_safetensors import demo_folder
 
-
-def test_arrays_come_back_in_order_and_nothing_is_left(tmp_path):
-    rows = [np.random.default_rng(n).normal(size=(n, 7)).astype(np.float32) for n in (3, 1, 5)]
-    with turns.Waiting(tmp_path) as waiting:
-        for each in rows:
-            waiting.put(each)
-        for _ in range(2):
-            assert all(np.array_equal(one, other) for one, other in zip(rows, waiting, strict=True))
-        assert list(tmp_path.iterdir()) == []
+GB = 1 << 30
+ROOM = Room(base=4 * GB, artifact=2 * GB, window=GB // 8, free=9 * GB, ram=9 * GB)
 
 
-def test_half_of_the_free_disk_is_the_most(tmp_path, monkeypatch):
-    monkeypatch.setattr(turns.shutil, "disk_usage", lambda folder: type("", (), {"free": 1000})())
-    with turns.Waiting(tmp_path) as waiting:
-        assert waiting.takes((25, 5))
-        waiting.put(np.zeros((20, 5), np.float32))
-        assert waiting.takes((5, 5))
-        assert not waiting.takes((6, 5))
+def test_a_window_takes_a_float_for_each_scored_token_and_word():
+    assert window_bytes(512, 128_256) == 255 * 128_256 * 4
 
 
-@pytest.mark.parametrize(("free", "apart"), [(100 << 20, False), (40 << 20, True)])
-def test_two_models_run_in_turns_where_the_memory_does_not_hold_both(monkeypatch, free, apart):
-    """The source takes 29 MB in float32, its NF4 artifact 5."""
-    monkeypatch.setattr(turns, "_free", lambda device: (free, "float32"))
-    assert turns.too_large_together(DEMO, demo_folder("nf4"), "cpu") is apart
+def test_both_fit_with_what_they_compute_in_and_a_fifth_to_spare():
+    assert ROOM.together  # 6 GB and six windows of an eighth: 6.75 of 7.2
+    assert not dataclasses.replace(ROOM, free=8 * GB).together
+    assert not dataclasses.replace(ROOM, window=GB // 4).together
 
 
-def test_a_gguf_counts_by_its_file(monkeypatch):
-    size = demo_gguf("Q4_K_M").stat().st_size
-    monkeypatch.setattr(turns, "_free", lambda device: (int(2 * size / 0.8) + 9, "float32"))
-    assert not turns.too_large_together(demo_gguf("Q4_K_M"), demo_gguf("Q4_K_M"), "cpu")
-    monkeypatch.setattr(turns, "_free", lambda device: (int(2 * size / 0.8) - 9, "float32"))
-    assert turns.too_large_together(demo_gguf("Q4_K_M"), demo_gguf("Q4_K_M"), "cpu")
+def test_half_of_what_the_larger_model_leaves_is_for_waiting_windows():
+    assert dataclasses.replace(ROOM, free=8 * GB, ram=8 * GB).waiting_windows() == int((8 - 4.375) / 2 * 8)
+    assert ROOM.waiting_windows(budget_bytes=GB) == 8
+
+
+def test_on_a_gpu_windows_wait_in_the_ram():
+    assert dataclasses.replace(ROOM, free=6 * GB, ram=2 * GB).waiting_windows() == 8
+
+
+@pytest.mark.parametrize("short", [{"free": 5 * GB, "ram": 5 * GB}, {"free": 6 * GB, "ram": GB // 8}])
+def test_what_does_not_even_fit_in_turns_is_refused_with_what_it_needs(short):
+    with pytest.raises(DoesNotFit, match=r"not measured: .* need 5\.6 GB; [56]\.0 GB are free"):
+        dataclasses.replace(ROOM, **short).waiting_windows()
+
+
+@pytest.mark.parametrize(("free", "together"), [(100 << 20, True), (40 << 20, False)])
+def test_models_of_safetensors_count_as_they_are_in_memory(monkeypatch, free, together):
+    """The source takes 29 MB in float32, its NF4 artifact 5, and a window of each 4 MB three times."""
+    monkeypatch.setattr(hardware, "detect", lambda: Hardware("cpu", 1, free, free))
+    found = room(DEMO, demo_folder("nf4"), "cpu", 512)
+    assert found.window == window_bytes(512, 4096)
+    assert found.together is together
+
+
+def test_a_gguf_counts_by_its_file_and_a_card_by_its_own_memory(monkeypatch):
+    card = Gpu("A Card", 8 * GB, 3 * GB)
+    monkeypatch.setattr(hardware, "detect", lambda: Hardware("cpu", 1, GB, GB, (card,)))
+    found = room(demo_gguf("F16"), demo_gguf("Q4_K_M"), "auto", 512)
+    assert found == Room(
+        demo_gguf("F16").stat().st_size, demo_gguf("Q4_K_M").stat().st_size, window_bytes(512, 4096), 3 * GB, GB
+    )
+    assert room(demo_gguf("F16"), demo_gguf("Q4_K_M"), "cpu", 512).free == GB

@@ -175,9 +175,13 @@ def _embedding_scale(config: Any, family: Family) -> float:
 
 
 def _sharpen(model: Any, family: Family) -> None:
-    """Scale the last norm until the output's entropy is ENTROPY of ln V; then keep only what half floats hold."""
+    """Scale the last norm until the output's entropy is ENTROPY of ln V; then keep only what half floats hold. Where
+    the norm has no weights (OLMo's), its place is taken by the head."""
     import torch
 
+    if not family.norm:
+        _sharpen_head(model)
+        return
     norm, shift = model.get_submodule(family.norm), 1.0 if family.centred_norms else 0.0
     weight, bias = norm.weight.detach().clone(), getattr(norm, "bias", None)
     kept = bias.detach().clone() if bias is not None else None
@@ -193,6 +197,19 @@ def _sharpen(model: Any, family: Family) -> None:
             if kept is not None:
                 bias.copy_(kept * scale)
     with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(parameter.half().float())
+
+
+def _sharpen_head(model: Any) -> None:
+    import torch
+
+    generator = torch.Generator().manual_seed(1)
+    windows = torch.randint(3, VOCABULARY, (1, 48), generator=generator).tolist()
+    head = model.get_output_embeddings().weight
+    with torch.no_grad():
+        while entropy(logits(model, windows)) > ENTROPY * math.log(VOCABULARY):
+            head.mul_(1.15)
         for parameter in model.parameters():
             parameter.copy_(parameter.half().float())
 

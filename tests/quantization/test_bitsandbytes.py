@@ -61,6 +61,11 @@ def test_what_is_quantized_already_or_needs_its_own_code_is_refused() -> None:
         assert (verdict.answer, bool(verdict.remedy)) == ("no", True)
 
 
+def test_a_model_of_linear_layers_of_its_own_is_refused_before_it_is_read() -> None:
+    verdict = BNB.check(model("FalconForCausalLM", "falcon"), CARD)
+    assert (verdict.answer, "FalconLinear" in verdict.reason) == ("no", True)
+
+
 @pytest.mark.parametrize(
     ("type", "said"), [("int8", {"double_quant": True}), ("nf4", {"threshold": 5}), ("int8", {"compute_dtype": "x"})]
 )

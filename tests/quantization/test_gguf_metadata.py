@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from lqmf.errors import UsageError
 from lqmf.quantization.gguf import check, compat, estimate, toolchain, types
 from lqmf.quantization.gguf.backend import GgufBackend
-from lqmf.records import Hardware, ModelInfo, ModelRef, QuantizationPlan
+from lqmf.records import Hardware, ModelInfo, ModelRef, QuantizationPlan, RemoteFile
 from tests.quantization.bases import make_base
 
 DEMO = Path(str(resources.files("lqmf").joinpath("assets/demo")))
@@ -109,7 +109,11 @@ print([name for name in {["torch", "transformers", "llama_cpp", "numpy", "huggin
     assert done.stdout.strip() == "[]"
 
 
-KNOWN = {"LlamaForCausalLM": "llama", "BertModel": "bert", "T5EncoderModel": "t5", "Gemma3ForCausalLM": "gemma"}
+KNOWN = {
+    "LlamaForCausalLM": "llama", "BertModel": "bert", "BertForSequenceClassification": "bert", "T5EncoderModel": "t5",
+    "ChatGLMModel": "chatglm", "Gemma3ForCausalLM": "gemma",
+}  # fmt: skip
+ROBERTAS = (RemoteFile("vocab.json", 9), RemoteFile("merges.txt", 9))  # a tokenizer's files
 
 
 def verdict(type: str | None = "Q4_K_M", known: dict[str, str] | None = KNOWN, **changes: Any) -> tuple[str, str]:
@@ -129,8 +133,26 @@ def verdict(type: str | None = "Q4_K_M", known: dict[str, str] | None = KNOWN, *
         ({"weights_format": "none"}, "no", "no weights"),
         ({"has_tokenizer": False}, "no", "tokenizer"),
         ({"config": {"architectures": ["HalForCausalLM"]}}, "no", "HalForCausalLM"),
-        ({"config": {"architectures": ["BertModel"]}}, "no", "encoder"),
-        ({"config": {"architectures": ["T5EncoderModel"]}}, "no", "encoder"),
+        ({"config": {"architectures": ["BertModel"]}}, "yes", "BertModel"),
+        (
+            {
+                "config": {"architectures": ["BertModel"]},
+                "architecture": "BertModel",
+                "model_type": "bert",
+                "type": "auto",
+            },
+            "no",
+            "Q4_K_M",
+        ),
+        ({"config": {"architectures": ["BertForSequenceClassification"]}}, "no", "sorts texts"),
+        ({"config": {"architectures": ["T5EncoderModel"]}}, "yes", "T5EncoderModel"),
+        ({"config": {"architectures": ["T5EncoderModel"]}, "files": ROBERTAS}, "no", "SentencePiece"),
+        (
+            {"config": {"architectures": ["T5EncoderModel"]}, "files": (*ROBERTAS, RemoteFile("spiece.model", 9))},
+            "yes",
+            "T5EncoderModel",
+        ),
+        ({"config": {"architectures": ["ChatGLMModel"]}, "wants_remote_code": True}, "no", "Python code"),
         ({"config": {"architectures": None}, "architecture": None}, "no", "no architecture"),
         ({"known": None}, "but", "unknown until"),
         ({"wants_remote_code": True}, "but", "not run"),
@@ -178,6 +200,16 @@ def test_the_real_converter_knows_the_common_families() -> None:
 )
 def test_older_configuration_keys_are_completed(config: dict[str, Any], key: str, value: Any) -> None:
     assert compat.completed(config)[key] == value
+
+
+def test_the_scale_of_a_t5_that_shares_its_embedding_is_told_and_no_others() -> None:
+    """As transformers reads it: what does not say that it is not shared is."""
+    assert compat.unsaid_scale({"model_type": "t5", "d_model": 256}) == 1 / 16
+    assert compat.unsaid_scale({"model_type": "t5", "d_model": 256, "tie_word_embeddings": True}) == 1 / 16
+    assert compat.unsaid_scale({"model_type": "t5", "d_model": 256, "tie_word_embeddings": False}) is None
+    saved_again = {"tie_word_embeddings": True, "scale_decoder_outputs": False}  # transformers 5 shares it in any case
+    assert compat.unsaid_scale({"model_type": "t5", "d_model": 256, **saved_again}) is None
+    assert compat.unsaid_scale({"model_type": "llama", "d_model": 256}) is None
 
 
 def test_a_rope_base_is_stated_only_where_the_library_would_assume_another() -> None:

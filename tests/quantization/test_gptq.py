@@ -42,6 +42,8 @@ def model(architecture: str, model_type: str, **config: Any) -> ModelInfo:
         (model("BlenderbotForConditionalGeneration", "blenderbot", is_encoder_decoder=True), "does not continue text"),
         (model("LlamaForCausalLM", "llama", quantization_config={"quant_method": "awq"}), "quantized already"),
         (replace(model("ChatGLMModel", "chatglm"), wants_remote_code=True), "knows no 'chatglm'"),
+        (model("GPTNeoXForCausalLM", "gpt_neox"), "does not find its head"),
+        (model("MambaForCausalLM", "mamba"), "finds no layers"),
         (replace(MODEL, has_tokenizer=False), "no tokenizer"),
         (replace(MODEL, weights_format="pickle"), "pickled"),
     ],
@@ -57,6 +59,12 @@ def test_a_gpu_makes_it_a_plain_yes_and_a_stranger_a_but() -> None:
     assert GPTQ.check(MODEL, CARD).answer == "yes"
     assert GPTQ.check(MODEL, HARDWARE).answer == "but"
     assert "by itself" in GPTQ.check(model("BioGptForCausalLM", "biogpt"), CARD).reason
+
+
+def test_what_only_gptqmodel_loads_is_said_beforehand_beside_other_doubts() -> None:
+    alone, both = (GPTQ.check(model("GPT2LMHeadModel", "gpt2"), where) for where in (CARD, HARDWARE))
+    assert (alone.answer, "gptqmodel does" in alone.reason) == ("but", True)
+    assert both.reason == f"{alone.reason} {GPTQ.check(MODEL, HARDWARE).reason}"
 
 
 @pytest.mark.parametrize("group", [16, 32, 64, 128, 256])

@@ -66,7 +66,7 @@ def test_an_ordinary_model_is_for_gguf_and_what_this_version_lacks_says_so() -> 
     [
         model(weights_format="pickle"),
         model({"architectures": ["HalForCausalLM"]}),
-        model({"architectures": ["BertModel"]}),
+        model({"architectures": ["BertForSequenceClassification"]}),
         model(has_tokenizer=False),
         model({"quantization_config": {"quant_method": "awq", "bits": 4}}),
     ],

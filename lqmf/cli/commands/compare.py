@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     "compare",
-    "receipts side by side, the better figure marked",
+    "receipts and benchmarks side by side, the better figure marked",
     intents=("compare",),
     examples=("lqmf compare demo_gguf_4bit_Q4_K_M demo_gguf_8bit_Q8_0", "lqmf compare Q4_K_M Q8_0 --json"),
     order=50,
@@ -23,7 +23,7 @@ COMMAND = Command(
 
 
 def cli(names: options.Names) -> Decision:
-    """Compare two or more artifacts by their receipts; names may be parts, where only one artifact has them."""
+    """Compare two or more artifacts by their receipts and benchmarks; names may be parts that only one has."""
     return options.typed("compare", names=names)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from lqmf.cli import options
+from lqmf.cli import gating, options
 from lqmf.cli.command import Ask, Command
-from lqmf.records import Decision, Outcome, to_json
+from lqmf.records import Decision, Feedback, Outcome, to_json
 
 if TYPE_CHECKING:
     from lqmf.app import App
@@ -53,10 +54,12 @@ def cli(
     cpu_fallback: options.Fallback = None,
     keep_16bit: options.Keep = None,
     test: options.Test = None,
+    gate: gating.Gate = None,
 ) -> Decision:
     """Quantize MODEL: plan, download, convert, quantize and measure. What is left open is asked, or with --yes chosen.
 
     The result lies in quantized-models/, with a manifest, a receipt of how good it is, and a model card."""
+    gating.refuse_unmeasured(gate, test)
     return options.typed(
         "quantize",
         model=model,
@@ -80,12 +83,15 @@ def cli(
         cpu_fallback=cpu_fallback,
         keep_16bit=keep_16bit,
         test=test,
+        gate=gate or None,
     )
 
 
 async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
     """Plan, show the plan, carry it out, show what came of it."""
-    return outcome(await app.pipeline.quantize(decision, ask, Announcing(ask)))
+    made = await app.pipeline.quantize(decision, ask, Announcing(ask))
+    code = gating.exit_code((artifact.receipt for artifact in made.artifacts), asked=bool(decision.slots.get("gate")))
+    return dataclasses.replace(outcome(made), exit_code=code)
 
 
 class Announcing:
@@ -110,10 +116,11 @@ class Announcing:
 
 
 def outcome(made: Quantized) -> Outcome:
-    """The document and the view of what was made."""
+    """The document and the view of what was made. Of several nothing is proposed: there is enough to choose from."""
+    from lqmf.cli import next_step
     from lqmf.cli.views.artifacts import made_view
 
-    artifacts = [document(artifact) for artifact in made.artifacts]
+    artifacts, feedback = [document(artifact) for artifact in made.artifacts], closing(made)
     data = {
         "status": "done",
         "artifacts": artifacts,
@@ -121,8 +128,16 @@ def outcome(made: Quantized) -> Outcome:
         "jobs": list(made.jobs),
         "artifact": artifacts[0],
         "receipt": artifacts[0]["receipt"],
+        "feedback": next_step.document(feedback),
     }
-    return Outcome(data, made_view(made.artifacts))
+    return Outcome(data, made_view(made.artifacts, feedback), proposal=feedback.proposal)
+
+
+def closing(made: Quantized) -> Feedback:
+    """What is said at the end."""
+    if len(made.feedback) == 1:
+        return made.feedback[0]
+    return Feedback(tuple(sentence for each in made.feedback for sentence in each.sentences))
 
 
 def document(artifact: Artifact) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,4 +58,9 @@ def _ready(folder: Path, name: str) -> dict[str, str] | None:
     if not path.is_file():
         return None
     found = run_lines.of_manifest(from_json(Manifest, workspace.read_json(path)))
-    return run_lines.ready(name, found[0], str(folder / found[1])) if found else None
+    if found is None:
+        return None
+    modelfile = folder / workspace.MODELFILE
+    lines = run_lines.ready(name, found[0], str(folder / found[1]), str(modelfile))
+    write = "" if modelfile.is_file() else f"{shlex.join(['lqmf', 'docs', name])}\n"  # it was made before there was one
+    return {**lines, "ollama": write + lines["ollama"]}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lqmf.cli import options
+from lqmf.cli import gating, options
 from lqmf.cli.command import Ask, Command
 from lqmf.errors import UsageError
 from lqmf.records import Artifact, Decision, Option, Outcome, Question, to_json
@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     "test",
-    "measure an artifact: speed, memory, and what quantizing lost",
+    "measure an artifact, or anyone's file, against its source",
     intents=("test",),
     examples=(
         "lqmf test list",
         "lqmf test discover",
         "lqmf test demo_gguf_4bit_Q4_K_M",
         "lqmf test demo --comprehensive --json",
+        "lqmf test ./model-Q4_K_M.gguf --base org/model --gate",
     ),
     order=40,
     names_artifacts=True,
@@ -37,18 +38,24 @@ def cli(
     comprehensive: Annotated[
         bool, typer.Option("--comprehensive", help="Every window of the evaluation text.")
     ] = False,
-    base: Annotated[str | None, typer.Option("--base", hidden=True)] = None,
+    base: Annotated[
+        str | None,
+        typer.Option("--base", metavar="MODEL", help="What it was made from: a model, its folder, or a 16-bit GGUF."),
+    ] = None,
+    gate: gating.Gate = None,
 ) -> Decision:
-    """Test the artifact NAME and write its receipt. `list` shows what can be tested, `discover` looks on disk anew."""
+    """Test the artifact NAME and write its receipt. `list` shows what can be tested, `discover` looks on disk anew.
+
+    A GGUF file or a folder of quantized safetensors that someone else made is measured against --base MODEL; its
+    receipt is kept beside it."""
     if quick and comprehensive:
         raise UsageError("--quick and --comprehensive exclude each other.", "Leave one of them out.")
-    if base is not None:
-        from lqmf.errors import NotBuilt
-
-        raise NotBuilt("This version cannot measure a file against a --base of your choice yet.", "Leave --base out.")
     if name in LISTING:
+        if base is not None:
+            raise UsageError("--base is for one file or artifact.", "Name it: `lqmf test FILE --base MODEL`.")
         return options.typed("test", action=name)
-    return options.typed("test", name=name, test="quick" if quick else "comprehensive" if comprehensive else None)
+    depth = "quick" if quick else "comprehensive" if comprehensive else None
+    return options.typed("test", name=name, test=depth, base=base, gate=gate or None)
 
 
 async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
@@ -67,12 +74,23 @@ async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
 
 
 async def _test(app: App, decision: Decision, ask: Ask) -> Outcome:
+    from rich.console import Group
+
+    from lqmf.cli import next_step
+    from lqmf.cli.views.artifacts import feedback_lines
     from lqmf.cli.views.receipts import receipt_view
 
     artifact, receipt = await app.pipeline.test(decision, ask)
-    document = to_json(receipt)
-    data = {"status": "done", "artifact": to_json(artifact), "receipt": document}
-    return Outcome(data, receipt_view(artifact, document))
+    document, feedback = to_json(receipt), app.pipeline.feedback(artifact)
+    data = {
+        "status": "done",
+        "artifact": to_json(artifact),
+        "receipt": document,
+        "feedback": next_step.document(feedback),
+    }
+    view = Group(receipt_view(artifact, document), *feedback_lines(feedback))
+    code = gating.exit_code([document], asked=bool(decision.slots.get("gate")))
+    return Outcome(data, view, code, feedback.proposal)
 
 
 def _listing(artifacts: list[Artifact]) -> Outcome:

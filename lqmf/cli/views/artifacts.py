@@ -1,24 +1,24 @@
-"""How artifacts look: one just made, a list of them, one that was verified, what one went on to say."""
+"""How artifacts look: one just made, a list of them, what one went on to say."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from lqmf.cli.views.messages import Unfolded, done_view, error_view, notice_view
+from lqmf.cli import gating
+from lqmf.cli.views.messages import Unfolded, done_view, notice_view
 from lqmf.cli.views.receipts import receipt_view
 from lqmf.cli.views.tables import facts, small, table, when
-from lqmf.records import Artifact
+from lqmf.records import Artifact, Feedback
 from lqmf.terminal import clean
 from lqmf.units import file_size
 
 
-def made_view(artifacts: Sequence[Artifact]) -> RenderableType:
-    """What a job made: where it lies, how good it is, and what can be done next."""
+def made_view(artifacts: Sequence[Artifact], feedback: Feedback) -> RenderableType:
+    """What a job made: where it lies, how good it is, what there is to say of it, and what can be done next."""
     parts: list[RenderableType] = []
     for artifact in artifacts:
         parts += [done_view(f"Made {artifact.name}"), Unfolded(facts([("  in", artifact.path)]))]
@@ -26,10 +26,16 @@ def made_view(artifacts: Sequence[Artifact]) -> RenderableType:
             parts.append(receipt_view(artifact, artifact.receipt))
         else:
             parts.append(facts([("  size", _size(artifact))]))
+    parts += feedback_lines(feedback)
     newest = artifacts[-1].name if artifacts else ""
     following = f"Next: `test {newest} --comprehensive`, `show {newest}`, `compare` with another."
     parts.append(Unfolded(notice_view(following)))
     return Group(*parts)
+
+
+def feedback_lines(feedback: Feedback) -> list[RenderableType]:
+    """What came of a job, a line for each artifact's sentences; nothing where there is nothing to say."""
+    return [notice_view(clean(" ".join(feedback.sentences)))] if feedback.sentences else []
 
 
 def _size(artifact: Artifact) -> str:
@@ -47,23 +53,11 @@ def artifacts_view(artifacts: Sequence[Artifact]) -> RenderableType:
         name = Text(clean(artifact.name), style="bold")
         if artifact.foreign:
             name.append(" (not made by LQMF)", style="dim")
+        if gating.passed(artifact.receipt) is False:
+            name.append(" (gate failed)", style="yellow")
         kind = artifact.type or f"{artifact.method} {artifact.bits} bit"
         rows.add_row(name, kind, file_size(artifact.size_bytes), small(kl.get("mean")), when(artifact.created_at))
     return rows
-
-
-def verified_view(name: str, files: Sequence[Mapping[str, Any]], unlisted: Sequence[str]) -> RenderableType:
-    """Which files are as the manifest says, and which are not."""
-    wrong = [file for file in files if file["problem"]]
-    parts: list[RenderableType] = [error_view(f"{file['path']} {file['problem']}.") for file in wrong]
-    parts += [notice_view(f"{path} is not in the manifest.", warning=True) for path in unlisted]
-    if wrong:
-        parts.append(
-            error_view(f"{len(wrong)} of {len(files)} files of {name} are not as they were made.", "Quantize it again.")
-        )
-    else:
-        parts.append(done_view(f"All {len(files)} files of {name} are as they were made."))
-    return Group(*parts)
 
 
 def continued_view(prompt: str, text: str) -> RenderableType:

@@ -12,7 +12,7 @@ from lqmf.records import Estimate, QuantizationPlan
 from lqmf.units import duration, file_size, memory_size
 
 MEASURING = {"none": "", "quick": ", then two minutes of measuring at most", "comprehensive": ", then measuring all"}
-WHOSE = {"user": "you", "rules": "rules", "provider": "model", "settings": "settings"}
+WHOSE = {"user": "you", "rules": "rules", "provider": "advice", "settings": "settings"}
 
 
 def plan_view(plan: QuantizationPlan) -> RenderableType:

@@ -21,6 +21,7 @@ from lqmf.units import duration, file_size, memory_size
 Receipt = Mapping[str, Any]
 Line = tuple[str, str, str]  # what, figure, remark
 SAMPLE_LENGTH = 160
+PASSED, FAILED = "✓", "✗"
 FORESEEN = ("size_bytes", "peak_rss_bytes", "peak_gpu_bytes", "generation_tokens_per_second")  # told of in any case
 
 
@@ -35,17 +36,25 @@ def receipt_view(artifact: Artifact, receipt: Receipt) -> RenderableType:
         for line in group:
             grid.add_row(*line)
         grid.add_row("", "", "")
-    for line in check_lines(receipt):
+    for line in (*gate_lines(receipt), *check_lines(receipt)):
         grid.add_row(*line)
+    parts = [grid] if not receipt.get("domains") else [grid, Text(""), domains_table(receipt["domains"])]
     panel = Panel(
-        grid, title=Text(clean(artifact.name)), title_align="left", box=box.ROUNDED, padding=(1, 2), border_style="dim"
+        Group(*parts),
+        title=Text(clean(artifact.name)),
+        title_align="left",
+        box=box.ROUNDED,
+        padding=(1, 2),
+        border_style="dim",
     )
     return Group(panel, *_samples(receipt))
 
 
 def size_lines(artifact: Artifact, receipt: Receipt) -> Iterator[Line]:
     """Size, compression, bits per weight."""
-    of = f"from {file_size(artifact.source_size_bytes)}" if artifact.source_size_bytes else "its source is not known"
+    known = (receipt.get("base") or {}).get("model")
+    unknown = f"measured against {clean(str(known))}" if known else "its source is not known"
+    of = f"from {file_size(artifact.source_size_bytes)}" if artifact.source_size_bytes else unknown
     ratio = f", {artifact.compression_ratio:.2f} times smaller" if artifact.compression_ratio else ""
     yield "size", file_size(artifact.size_bytes), of + ratio
     if receipt.get("bits_per_weight") is not None:
@@ -53,23 +62,63 @@ def size_lines(artifact: Artifact, receipt: Receipt) -> Iterator[Line]:
 
 
 def quality_lines(receipt: Receipt) -> Iterator[Line]:
-    """Divergence, agreement and perplexity, or why they are missing."""
+    """Divergence, agreement and perplexity, or why they are missing; of an encoder its cosines."""
+    if (similarity := receipt.get("similarity")) is not None:
+        yield from _similarity_lines(similarity)
+        yield from _extent(receipt)
+        return
+    if (loss := receipt.get("sequence_loss")) is not None:
+        yield _loss_line(loss)
+    yield from _divergence_lines(receipt)
+    yield _perplexity_line(receipt)
+    yield from _extent(receipt)
+
+
+def _divergence_lines(receipt: Receipt) -> Iterator[Line]:
     kl = receipt.get("kl_divergence")
     if kl is None:
         yield "KL divergence", NONE, reason(receipt, "kl_divergence")
     else:
         error = f"± {small(kl.get('standard_error'))} nats a token; 99 % are below {small(kl.get('p99'))}"
         yield "KL divergence", small(kl["mean"]), error
+        if kl.get("noise_floor") is not None:
+            yield "noise floor", small(kl["noise_floor"]), "what the same comparison finds of the source and itself"
     agreement = receipt.get("top1_agreement")
-    yield (
-        "same top choice",
-        percent(agreement),
-        "of tokens, against the source" if agreement is not None else reason(receipt, "top1_agreement"),
-    )
-    base = (receipt.get("base") or {}).get("perplexity")
-    perplexity = receipt.get("perplexity")
+    told = "of tokens, against the source" if agreement is not None else reason(receipt, "top1_agreement")
+    yield "same top choice", percent(agreement), told
+    if (change := receipt.get("right_token")) is not None:
+        usual = f"change of the probability of the text's own next token; usually by {percent(change['rms_change'])}"
+        yield "right token", f"{change['mean_change'] * 100:+.2f} %", usual
+
+
+def _perplexity_line(receipt: Receipt) -> Line:
+    base, perplexity = (receipt.get("base") or {}).get("perplexity"), receipt.get("perplexity")
     remark = f"the source has {base:.3f}" if base is not None else reason(receipt, "perplexity")
-    yield "perplexity", NONE if perplexity is None else f"{perplexity:.3f}", remark
+    if (ratio := receipt.get("perplexity_ratio")) is not None:
+        remark += f"; ratio {ratio['value']:.4f} ± {small(ratio['standard_error'])}"
+    return "perplexity", NONE if perplexity is None else f"{perplexity:.3f}", remark
+
+
+def _similarity_lines(similarity: Mapping[str, Any]) -> Iterator[Line]:
+    texts, tokens = similarity["embedding_cosine"], similarity["token_cosine"]
+    between = texts.get("between_texts")
+    remark = "" if between is None else f"; different texts have {between:.4f}"
+    yield (
+        "embedding cosine",
+        f"{texts['mean']:.5f}",
+        f"of {similarity['texts']} texts, at least {texts['min']:.5f}{remark}",
+    )
+    yield "token cosine", f"{tokens['mean']:.5f}", f"99 % are above {tokens['p1']:.5f}"
+
+
+def _loss_line(loss: Mapping[str, Any]) -> Line:
+    source = loss.get("source")
+    remark = "nats a token of known answers" + ("" if source is None else f"; the source has {source:.4f}")
+    return "sequence loss", f"{loss['artifact']:.4f}", remark
+
+
+def _extent(receipt: Receipt) -> Iterator[Line]:
+    """How much was read."""
     if receipt.get("tokens_evaluated"):
         yield "measured on", f"{receipt['tokens_evaluated']:,} tokens", f"in windows of {receipt.get('window_tokens')}"
 
@@ -126,11 +175,62 @@ def _amount(name: str, value: float) -> str:
     return write(value) if write else cell(value)
 
 
+def gate_lines(receipt: Receipt) -> Iterator[Line]:
+    """Whether it passed the gate, its limits, and each reason why not."""
+    gate = receipt.get("gate")
+    if not gate:
+        return
+    marks = {True: f"{PASSED} passed", False: f"{FAILED} failed", None: NONE}
+    reasons = [clean(str(each)) for each in gate.get("reasons") or ()]
+    limits = gate.get("limits") or {}
+    told = (
+        f"at most {limits['kl_mean']:g} nats, at least {100 * limits['top1']:.0f} % the same top choice"
+        if limits
+        else ""
+    )
+    yield "gate", marks[gate.get("passed")], reasons[0] if reasons else told
+    for each in reasons[1:]:
+        yield "", "", each
+
+
 def check_lines(receipt: Receipt) -> Iterator[Line]:
-    """What was checked, each with its mark."""
-    for check in receipt.get("checks") or ():
-        mark = "✓" if check["passed"] else "✗"
-        yield clean(str(check["name"])).replace("_", " "), mark, clean(str(check.get("detail") or ""))
+    """What was checked: those that failed each with what was seen, the others by name; then what could not be."""
+    checks = receipt.get("checks") or ()
+    passed = [_named(check["name"]) for check in checks if check["passed"]]
+    if passed:
+        yield "checks", f"{PASSED} {len(passed)} of {len(checks)}", ", ".join(passed)
+    for check in checks:
+        if not check["passed"]:
+            yield _named(check["name"]), FAILED, clean(str(check.get("detail") or ""))
+    missing: dict[str, list[str]] = {}
+    for name, why in (receipt.get("reasons") or {}).items():
+        if name.startswith("checks."):
+            missing.setdefault(clean(str(why)), []).append(_named(name.removeprefix("checks.")))
+    for why, names in missing.items():
+        yield "not checked", NONE, f"{', '.join(names)}: {why}"
+
+
+def _named(check: Any) -> str:
+    return clean(str(check)).replace("_", " ")
+
+
+def domains_table(domains: Mapping[str, Any]) -> RenderableType:
+    """A line for each kind of text."""
+    figures = ("KL divergence", "same top choice", "perplexity", "of the source")
+    rows = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    rows.add_column("text", style="dim")
+    for name in figures:
+        rows.add_column(name, justify="right", no_wrap=True)
+    for name, found in domains.items():
+        rows.add_row(clean(str(name)), *_domain_cells(found))
+    return rows
+
+
+def _domain_cells(found: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    kl, base = found.get("kl_divergence") or {}, found.get("base") or {}
+    shown = (NONE if one is None else f"{one:.3f}" for one in (found.get("perplexity"), base.get("perplexity")))
+    perplexity, source = shown
+    return small(kl.get("mean")), percent(found.get("top1_agreement")), perplexity, source
 
 
 def reason(receipt: Receipt, field: str) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from lqmf.cli import gating
 from lqmf.cli.views.messages import Copied, notice_view
 from lqmf.cli.views.receipts import receipt_view
 from lqmf.cli.views.tables import Narrowing, cell, facts, small, table, when
@@ -17,8 +17,10 @@ from lqmf.terminal import clean
 from lqmf.units import duration, file_size
 
 Record = Mapping[str, Any]
+WEAK = "gate failed"  # an artifact that is there, and was found wanting
 STYLES = {
     "ok": "green",
+    WEAK: "yellow",
     "done": "green",
     "failed": "red",
     "interrupted": "yellow",
@@ -63,6 +65,8 @@ def _title(record: Record) -> Text:
 def _state(record: Record) -> str:
     if record.get("present") is False and record["status"] == "ok":
         return "gone"
+    if record["status"] == "ok" and gating.passed(record.get("receipt")) is False:
+        return WEAK
     return str(record["status"])
 
 
@@ -77,7 +81,7 @@ def show_view(record: Record) -> RenderableType:
 
 def _artifact(record: Record) -> RenderableType:
     artifact = from_json(
-        Artifact, {k: v for k, v in record.items() if k not in ("kind", "measurements", "jobs", "run")}
+        Artifact, {k: v for k, v in record.items() if k not in ("kind", "measurements", "benchmarks", "jobs", "run")}
     )
     rows = facts(
         [
@@ -87,6 +91,7 @@ def _artifact(record: Record) -> RenderableType:
             ("made", when(artifact.created_at)),
             ("in", artifact.path),
             ("measurements", len(record["measurements"])),
+            ("benchmarks", len(record["benchmarks"])),
         ]
     )
     if record.get("deleted_at"):
@@ -101,12 +106,11 @@ def _elsewhere(lines: Record | None) -> list[RenderableType]:
     """Lines to copy: what runs it in other programs just as it was planned for."""
     if not lines:
         return []
-    script = f"printf %s {shlex.quote(lines['modelfile'])} > Modelfile\n{lines['ollama']}"
     return [
         Text("With llama.cpp, as it was planned for:", style="bold"),
         Copied(lines["llama_server"]),
         Text("With Ollama:", style="bold"),
-        Copied(script),
+        Copied(lines["ollama"]),
     ]
 
 

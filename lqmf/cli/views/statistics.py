@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from lqmf.cli.views.charts import methods_chart
 from lqmf.cli.views.messages import notice_view
 from lqmf.cli.views.records import STYLES
 from lqmf.cli.views.tables import NONE, Narrowing, bar, cell, facts, percent, small, table
@@ -64,7 +65,7 @@ def _methods(methods: list[Mapping[str, Any]]) -> list[RenderableType]:
             percent(each["top1_agreement"]),
             NONE if speed is None else f"{speed:,.0f}",
         )
-    return [rows]
+    return [rows, methods_chart(methods)]
 
 
 def predictions_view(learnt: Sequence[Mapping[str, Any]]) -> RenderableType:

@@ -66,6 +66,8 @@ def small(value: float | None) -> str:
     """A small figure with three significant digits, as KL divergence needs it."""
     if value is None:
         return NONE
+    if 0 < abs(value) < 1e-5:
+        return f"{value:.1e}"
     digits = next((digits for limit, digits in ((0.001, 6), (0.01, 5), (1, 4)) if abs(value) < limit), 2)
     return f"{value:.{digits}f}"
 

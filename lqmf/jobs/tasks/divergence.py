@@ -1,239 +1,274 @@
-"""The worker's side of a test: how far an artifact's predictions are from its source's, on one text.
+"""The worker's side of a test: how far an artifact's predictions are from its source's, on texts of several kinds.
 
-Both models are in this process, one window's logits of each in memory at a time; where both do not fit, the source
-reads first and its logits wait on the disk. Windows come in a fixed order, so that a shorter run measures a beginning
-of what a longer one does. Knows nothing of speed or memory.
+Both models are in this process, one window's logits of each in memory at a time; where both do not fit, they take turns
+in blocks of windows, and one's logits wait in memory for the other's. Nothing goes to the disk. Windows come in a fixed
+order, so that a shorter run measures a beginning of what a longer one does. Knows nothing of speed.
 """
 
 from __future__ import annotations
 
-import hashlib
-import math
-import time
-from collections.abc import Iterator, Mapping, Sequence
+import dataclasses
+from collections import deque
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from lqmf.errors import MeasurementError
+from lqmf.errors import DoesNotFit, MeasurementError, ModelError, ResourceError, UsageError
 from lqmf.events import Emit
 from lqmf.inference.local import LocalEngine
 from lqmf.inference.registry import open_engine
-from lqmf.quality.divergence import DivergenceMeter
-from lqmf.quality.perplexity import Perplexity, log_softmax
+from lqmf.quality import figures, sources
+from lqmf.quality.course import Step, Window
+from lqmf.quality.divergence import must_be_numbers
+from lqmf.quality.perplexity import Perplexity, blocks, log_softmax
+from lqmf.quality.session import Session
 from lqmf.quality.stage import Report, stage
-from lqmf.quality.turns import Waiting, too_large_together
-from lqmf.quality.windows import cut, first_scored
-from lqmf.records import Task, to_json
+from lqmf.quality.texts import MAIN, Reading
+from lqmf.quality.turns import room, window_bytes
+from lqmf.quality.windows import first_scored, targets
+from lqmf.records import Task
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-FEWEST_WINDOWS = 4
-
-
-def run(task: Task, emit: Emit) -> dict[str, Any]:
-    """`params`: {"artifact": path, "base": path or None, "base_reason": why None, "text": path, "window_tokens": 512,
-    "max_windows": or None, "budget_seconds": or None, "device": "auto"/"cpu"/"gpu", "in_turns": whether one model is to
-    be gone before the other comes (left out: where both do not fit)}.
-
-    Gives the receipt's `base`, `perplexity`, `kl_divergence`, `top1_agreement`, `tokens_evaluated`, `window_tokens`,
-    `text` and `reasons`, with `windows`, `windows_in_text` and `seconds`. At least four windows are measured (or all
-    there are), whatever the budget. Raises MeasurementError, ModelError, OutOfMemory.
-    """
-    text = Path(task.params["text"])
-    with stage(emit, "divergence", f"Reading {text.stem}", "windows") as report:
-        measured = _measure(task, text.read_text(encoding="utf-8"), report)
-    if measured["perplexity"] is not None and not math.isfinite(measured["perplexity"]):
-        measured["perplexity"] = None
-        measured["reasons"] |= {"perplexity": "beyond measure: it rules out what the text says"}
-    return {**measured, "text": {"name": text.stem, "sha256": hashlib.sha256(text.read_bytes()).hexdigest()}}
-
-
-def _measure(task: Task, text: str, report: Report) -> dict[str, Any]:
-    """What `run` gives, but for the text's name and what is beyond measure."""
-    params, ways = task.params, _Ways(task.params, text, report)
-    artifact = Path(params["artifact"])
-    if not params.get("base"):
-        return _alone(ways, artifact, params.get("base_reason") or "there is no source to compare with")
-    base = Path(params["base"])
-    apart = params.get("in_turns")
-    if too_large_together(base, artifact, ways.device) if apart is None else apart:
-        return _in_turns(ways, base, artifact, Path(task.log).parent)
-    return _side_by_side(ways, base, artifact)
-
-
-# ---------------------------------------------------------------- windows
+WINDOW_TOKENS = 512
+_AT_ONCE_BYTES = 32 << 20  # of logits of one model: both read as many windows before these are compared, as threads
+# that wait for one another (llama.cpp's) slow others for a moment
+NOISE_WINDOWS = 4  # that show what a source in fewer than 16 bits loses itself
+Side = Literal["base", "artifact"]
 
 
 @dataclass(frozen=True)
-class _Reading:
-    """How a model reads the text: its tokens, the beginning token where there is one, and how many it holds."""
+class _Wish:
+    """What `run` is asked for."""
 
-    vocabulary: int
-    tokens: list[int]
-    begin: list[int]
-    context_length: int
+    artifact: Path
+    base: Path | None
+    base_reason: str
+    reference: Path | None
+    texts: dict[str, Path]
+    window_tokens: int
+    max_windows: int | None
+    budget_seconds: float | None
+    device: str
+    in_turns: bool | None
+    memory_bytes: int | None
+    stop_at: Mapping[str, float] | None
 
     @classmethod
-    def by(cls, engine: LocalEngine, text: str) -> _Reading:
-        return cls(engine.vocabulary, engine.tokenize(text), engine.tokenize("", bos=True), engine.context_length)
-
-    def windows(self, length: int) -> list[list[int]]:
-        """Raises MeasurementError when the text is too short for one."""
-        length = min(length, self.context_length)
-        windows = cut(self.tokens, length, self.begin[0] if self.begin else None)
-        if not windows:
-            message = f"The text has {len(self.tokens)} tokens; a window needs {length}."
-            raise MeasurementError(message, "Give a longer text to measure on.")
-        return windows
-
-    def must_be(self, other: _Reading) -> None:
-        """Raises MeasurementError when the two do not read the text alike."""
-        if (self.vocabulary, self.tokens, self.begin) != (other.vocabulary, other.tokens, other.begin):
-            raise MeasurementError(
-                "The artifact and its source read the same text as different tokens, so their predictions cannot be "
-                "compared.",
-                "Give the model that the artifact was made from: lqmf test NAME --base MODEL",
-            )
-
-
-class _Ways:
-    """What the ways to measure share: how a model is opened, which windows are read, and for how long."""
-
-    def __init__(self, params: Mapping[str, Any], text: str, report: Report) -> None:
-        self.device = params.get("device") or "auto"
-        self.text = text
-        self._length = params.get("window_tokens") or 512
-        self._most = params.get("max_windows") or None
-        self._seconds, self._report = params.get("budget_seconds"), report
+    def of(cls, params: Mapping[str, Any]) -> _Wish:
+        others = {name: Path(path) for name, path in (params.get("domains") or {}).items()}
+        return cls(
+            Path(params["artifact"]),
+            Path(params["base"]) if params.get("base") else None,
+            params.get("base_reason") or "there is no source to compare with",
+            Path(params["reference"]) if params.get("reference") else None,
+            {MAIN: Path(params["text"]), **others},
+            params.get("window_tokens") or WINDOW_TOKENS,
+            params.get("max_windows"),
+            params.get("budget_seconds"),
+            params.get("device") or "auto",
+            params.get("in_turns"),
+            params.get("memory_bytes"),
+            params.get("stop_at"),
+        )
 
     def open(self, path: Path) -> LocalEngine:
         return open_engine(path, device=self.device)
 
-    def chosen(self, windows: list[list[int]]) -> list[list[int]]:
-        return windows[: self._most]
-
-    def windows(self, *readings: _Reading) -> list[list[int]]:
-        """Those of the model that holds least. Raises MeasurementError."""
-        return min(readings, key=lambda one: one.context_length).windows(self._length)
-
-    def budget(self, total: int) -> _Budget:
-        return _Budget(self._seconds, total, self._report)
-
-
-class _Budget:
-    """Hands out windows until the time is over, and counts them."""
-
-    def __init__(self, budget_seconds: float | None, total: int, report: Report) -> None:
-        self._started = time.monotonic()
-        self._seconds = math.inf if budget_seconds is None else budget_seconds
-        self._total, self._report = total, report
-        self._told = 0
-        self.done = 0
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self._started
-
-    def spend(self, windows: Sequence[list[int]], share: float = 1.0) -> Iterator[list[int]]:
-        """`windows`, stopping when this `share` of the budget is over and at least FEWEST_WINDOWS are through."""
-        self.done = 0
-        for window in windows:
-            if self.done >= FEWEST_WINDOWS and self.seconds > share * self._seconds:
-                return
-            yield window
-            self.done += 1
-            self._told += 1
-            self._report(self._told, self._total, "")
+    def session(self, reading: Reading, context_length: int, report: Report) -> Session:
+        return Session(
+            self.texts,
+            reading,
+            min(self.window_tokens, context_length),
+            report,
+            most=self.max_windows,
+            seconds=self.budget_seconds,
+            stop_at=self.stop_at,
+        )
 
 
-def _scored(engine: LocalEngine, window: list[int]) -> NDArray[np.float32]:
-    """Logits (N, V) at the positions whose next token counts: those of the second half but the last."""
-    first = first_scored(len(window))
-    (logits,) = engine.logits([window], first=first)
-    return logits[:-1]
+def run(task: Task, emit: Emit) -> dict[str, Any]:
+    """`params`: {"artifact": path, "base": path or None, "base_reason": why None, "reference": path of the source in 16
+    bits, where `base` has fewer, "text": path of the text that the receipt's own figures speak of, "domains": {name:
+    path} of further ones, "window_tokens": 512, "max_windows": of all texts, or None, "budget_seconds": or None,
+    "device": "auto"/"cpu"/"gpu", "in_turns": whether one model is to be gone before the other comes (left out: where
+    both do not fit), "memory_bytes": the most that waiting logits may take then, "stop_at": the gate's limits by name
+    ("kl_mean", "top1"), far from which a text needs no more windows}.
+
+    Gives the receipt's figures, `tokens_evaluated`, `window_tokens`, `text`, `domains` and `reasons`, with `windows`,
+    `windows_in_text` and `seconds`. At least four windows of the text and two of each other are measured (or all there
+    are), whatever the budget. Raises MeasurementError, ModelError, OutOfMemory.
+    """
+    wish = _Wish.of(task.params)
+    with stage(emit, "divergence", f"Reading {wish.texts[MAIN].stem}", "windows") as report:
+        return _measure(wish, report)
 
 
-def _targets(window: list[int]) -> NDArray[np.int64]:
-    import numpy as np
-
-    return np.asarray(window[first_scored(len(window)) + 1 :], dtype=np.int64)
+def _measure(wish: _Wish, report: Report) -> dict[str, Any]:
+    if wish.base is None:
+        return _alone(wish, wish.base_reason, report)
+    sizes = room(wish.base, wish.artifact, wish.device, wish.window_tokens)
+    apart = not sizes.together if wish.in_turns is None else wish.in_turns
+    if not apart:
+        return _side_by_side(wish, wish.base, report)
+    try:
+        waiting = sizes.waiting_windows(wish.memory_bytes)
+    except DoesNotFit as refusal:
+        return _alone(wish, refusal.message, report)
+    return _in_turns(wish, wish.base, waiting, report)
 
 
 # ---------------------------------------------------------------- ways to measure
 
 
-def _side_by_side(ways: _Ways, base_path: Path, artifact_path: Path) -> dict[str, Any]:
-    with ways.open(artifact_path) as artifact, ways.open(base_path) as base:
-        reading, bases = _Reading.by(artifact, ways.text), _Reading.by(base, ways.text)
-        reading.must_be(bases)
-        windows = ways.windows(reading, bases)
-        chosen, meter = ways.chosen(windows), DivergenceMeter()
-        budget = ways.budget(len(chosen))
-        for window in budget.spend(chosen):
-            meter.add(_scored(base, window), _scored(artifact, window), _targets(window))
-        return {**_compared(meter, base.name), **_told(windows, budget, artifact.name)}
+def _side_by_side(wish: _Wish, base_path: Path, report: Report) -> dict[str, Any]:
+    with wish.open(wish.artifact) as artifact, wish.open(base_path) as base:
+        reading, bases = Reading.by(artifact, wish.texts), Reading.by(base, wish.texts)
+        session = wish.session(bases, min(reading.context_length, bases.context_length), report)
+        session.must_agree(reading, bases)
+        at_once = max(1, _AT_ONCE_BYTES // window_bytes(wish.window_tokens, base.vocabulary))
+        while group := list(session.course.steps(at_once)):
+            _compare(group, base, artifact, session)
+        names: dict[Side, str] = {"base": base.name, "artifact": artifact.name}
+    return _compared(wish, session, names)
 
 
-def _in_turns(ways: _Ways, base_path: Path, artifact_path: Path, folder: Path) -> dict[str, Any]:
-    """The same figures from the same windows, with the source gone before the artifact is loaded."""
-    with ExitStack() as stack:
-        waiting = stack.enter_context(Waiting(folder))
-        with ways.open(base_path) as base:
-            bases, base_name = _Reading.by(base, ways.text), base.name
-            windows = ways.windows(bases)
-            chosen = ways.chosen(windows)
-            budget = ways.budget(2 * len(chosen))
-            for window in budget.spend(chosen, share=0.5):
-                rows = _scored(base, window)
-                if not waiting.takes(rows.shape):
-                    break
-                waiting.put(rows)
-        artifact = stack.enter_context(ways.open(artifact_path))
-        reading, meter = _Reading.by(artifact, ways.text), DivergenceMeter()
-        reading.must_be(bases)
-        for window, rows in zip(budget.spend(chosen), waiting, strict=False):
-            meter.add(rows, _scored(artifact, window), _targets(window))
-        return {**_compared(meter, base_name), **_told(windows, budget, artifact.name)}
+def _compare(group: Sequence[Step], base: LocalEngine, artifact: LocalEngine, session: Session) -> None:
+    """A few windows; nothing of their logits is left."""
+    read = deque((step, _base_rows(base, step, session), _scored(artifact, step.window)) for step in group)
+    while read:
+        session.compare(*read.popleft())
+        session.course.advance()
 
 
-def _alone(ways: _Ways, artifact_path: Path, reason: str) -> dict[str, Any]:
-    with ways.open(artifact_path) as artifact:
-        windows = ways.windows(_Reading.by(artifact, ways.text))
-        chosen, perplexity = ways.chosen(windows), Perplexity()
-        budget = ways.budget(len(chosen))
-        for window in budget.spend(chosen):
-            perplexity.add(log_softmax(_scored(artifact, window)), _targets(window))
-        missing = ("base", "kl_divergence", "top1_agreement")
-        measured = {**dict.fromkeys(missing), "reasons": dict.fromkeys(missing, reason), "perplexity": perplexity.value}
-        return {**measured, **_told(windows, budget, artifact.name)}
+def _in_turns(wish: _Wish, base_path: Path, waiting: int, report: Report) -> dict[str, Any]:
+    """The same figures from the same windows, one model in memory at a time, `waiting` windows of it waiting for the
+    other. The model that compares a block of windows begins the next one, so that each block loads one model."""
+    with _OneAtATime(wish, {"base": base_path, "artifact": wish.artifact}) as models:
+        bases = Reading.by(models.use("base"), wish.texts)
+        session = wish.session(bases, bases.context_length, report)
+        held: deque[tuple[Step, NDArray[np.float32]]] = deque()
+        side, other = _SIDES
+        while not session.course.over:
+            for step in session.course.steps(waiting, share=0.5):
+                held.append((step, models.read(side, step, session)))
+            if len(models.names) == 1:
+                session.must_agree(Reading.by(models.use(other), wish.texts), bases)
+            while held:
+                models.compare(*held.popleft(), side, session)
+            side, other = other, side
+        names = models.names
+    return _compared(wish, session, names)
 
 
-def _told(windows: Sequence[list[int]], budget: _Budget, engine: str) -> dict[str, Any]:
-    length = len(windows[0])
-    return {
-        "tokens_evaluated": budget.done * (length - 1 - first_scored(length)),
-        "window_tokens": length,
-        "windows": budget.done,
-        "windows_in_text": len(windows),
-        "seconds": budget.seconds,
-        "engine": engine,
-    }
+_SIDES: tuple[Side, Side] = ("base", "artifact")
 
 
-def _compared(meter: DivergenceMeter, base: str) -> dict[str, Any]:
-    divergence = to_json(meter.divergence())
-    measured = {
-        "base": {"perplexity": meter.source.value, "engine": base},
-        "perplexity": meter.artifact.value,
-        "kl_divergence": divergence,
-        "top1_agreement": meter.top1_agreement,
-        "reasons": {"kl_divergence.noise_floor": "not measured in this version"},
-    }
-    if not math.isfinite(divergence["mean"]):
-        measured["kl_divergence"] = None
-        measured["reasons"] = {"kl_divergence": "infinite: the artifact rules out tokens that its source expects"}
-    return measured
+class _OneAtATime:
+    """Two models of which one is in memory; `names` are the engines of those that have been."""
+
+    def __init__(self, wish: _Wish, paths: Mapping[Side, Path]) -> None:
+        self._wish, self._paths = wish, paths
+        self._side: Side | None = None
+        self._stack = ExitStack()
+        self._engine: LocalEngine
+        self.names: dict[Side, str] = {}
+
+    def use(self, side: Side) -> LocalEngine:
+        """The model of this side, loaded; the other one is gone by then."""
+        if side != self._side:
+            self._stack.close()
+            self._engine = self._stack.enter_context(self._wish.open(self._paths[side]))
+            self._side, self.names[side] = side, self._engine.name
+        return self._engine
+
+    def read(self, side: Side, step: Step, session: Session) -> NDArray[np.float32]:
+        """Logits (N, V) of one window by the model of this side."""
+        engine = self.use(side)
+        rows = _base_rows(engine, step, session) if side == "base" else _scored(engine, step.window)
+        session.course.advance(0.5)
+        return rows
+
+    def compare(self, step: Step, waiting: NDArray[np.float32], side: Side, session: Session) -> None:
+        """Count a window whose logits by the model of this side have waited for those by the other."""
+        fresh = self.read("artifact" if side == "base" else "base", step, session)
+        session.compare(step, *((waiting, fresh) if side == "base" else (fresh, waiting)))
+
+    def __enter__(self) -> _OneAtATime:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+
+def _alone(wish: _Wish, reason: str, report: Report) -> dict[str, Any]:
+    with wish.open(wish.artifact) as artifact:
+        reading = Reading.by(artifact, wish.texts)
+        session = wish.session(reading, reading.context_length, report)
+        found = {name: Perplexity() for name in wish.texts}
+        for step in session.course.steps():
+            rows, words = _scored(artifact, step.window), targets(step.window)
+            for part in blocks(*rows.shape):
+                must_be_numbers("artifact", rows[part].max(axis=-1))
+                found[step.text].add(log_softmax(rows[part]), words[part])
+            session.read[step.text] += 1
+            session.course.advance()
+        measured = {name: figures.alone(found[name], reason) for name, windows in session.read.items() if windows}
+        return session.told(measured, artifact.name)
+
+
+def _base_rows(base: LocalEngine, step: Step, session: Session) -> NDArray[np.float32]:
+    rows = _scored(base, step.window)
+    if step.text == MAIN:
+        session.floor.look(base, step.window, rows)
+    return rows
+
+
+def _scored(engine: LocalEngine, window: Window) -> NDArray[np.float32]:
+    """Logits (N, V) at the positions whose next token counts: those of the second half but the last."""
+    (logits,) = engine.logits([window], first=first_scored(len(window)))
+    return logits[:-1]
+
+
+# ---------------------------------------------------------------- the source
+
+
+def _compared(wish: _Wish, session: Session, names: Mapping[Side, str]) -> dict[str, Any]:
+    """The answer, with what is to be known of the source: the engine that ran it, its type, and its own noise."""
+    assert wish.base is not None
+    measured = session.compared()
+    main, kind = measured[MAIN], sources.kind(wish.base)
+    main["base"] |= {"engine": names["base"], "type": kind, "noise": _noise(wish, wish.base, kind, session)}
+    if main["kl_divergence"]:
+        main["kl_divergence"]["noise_floor"] = session.floor.kl_nats if names["base"] == names["artifact"] else None
+        if main["kl_divergence"]["noise_floor"] is None:
+            reason = f"the source ran in {names['base']} and the artifact in {names['artifact']}"
+            main["reasons"] |= {"kl_divergence.noise_floor": reason}
+    return session.told(measured, names["artifact"])
+
+
+def _noise(wish: _Wish, base: Path, kind: str, session: Session) -> dict[str, Any] | None:
+    """How far a source of fewer than 16 bits is from itself in 16: {"kl_divergence": .. or None, "reason"}; None where
+    it has them."""
+    if sources.is_exact(kind):
+        return None
+    if wish.reference is None:
+        return {"kl_divergence": None, "reason": f"the source ran as {kind}, and there is none in 16 bits beside it"}
+    if wish.budget_seconds is not None and session.course.seconds > wish.budget_seconds / 2:
+        return {
+            "kl_divergence": None,
+            "reason": f"the source ran as {kind}; a comprehensive test has time for its noise",
+        }
+    against = dataclasses.replace(
+        wish, artifact=base, base=wish.reference, reference=None, texts={MAIN: wish.texts[MAIN]},
+        max_windows=NOISE_WINDOWS, budget_seconds=None, stop_at=None, in_turns=None,
+    )  # fmt: skip
+    try:
+        found = _measure(against, lambda done, total, note: None)
+    except (MeasurementError, ModelError, ResourceError, UsageError) as error:  # the figures stand without it
+        return {"kl_divergence": None, "reason": f"the source ran as {kind}; against 16 bits: {error.message}"}
+    return {"kl_divergence": found["kl_divergence"], "reason": found["reasons"].get("kl_divergence")}

@@ -17,7 +17,7 @@ from lqmf.events import Emit
 from lqmf.inference.engine import Engine, Sampling
 from lqmf.inference.local import LocalEngine
 from lqmf.inference.registry import open_artifact
-from lqmf.quality import checks, samples, throughput
+from lqmf.quality import checks, first_logits, samples, throughput
 from lqmf.quality.memory import peak_rss_bytes
 from lqmf.quality.samples import Sample
 from lqmf.quality.stage import Report, stage
@@ -76,6 +76,7 @@ def _behave(engine: LocalEngine, files: Weights, depth: Depth, budget: float, re
     peak = {"rss": peak_rss_bytes(), "gpu": watch.gpu_peak_bytes}
     return {
         "checks": to_json([*found, *checks.answers(taken)]),
+        "first_logits": first_logits.measure(engine),
         "samples": [sample.to_json() for sample in taken],
         "latency_seconds": {
             "first_token": median(s.first_token_seconds for s in taken),
@@ -109,7 +110,7 @@ def _take(engine: Engine, depth: Depth, budget: float, report: Report) -> list[S
 
 
 def _speed(engine: Engine, depth: Depth, budget: float) -> Throughput:
-    prompt = _reading(engine, min(depth.prompt_tokens, engine.context_length // 2) + depth.runs)
+    prompt = _reading(engine, min(depth.prompt_tokens, engine.context_length // 2) + depth.runs - 1)
     return throughput.measure(engine, prompt, tokens=depth.written_tokens, runs=depth.runs, budget_seconds=budget)
 
 

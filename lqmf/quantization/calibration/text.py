@@ -134,7 +134,7 @@ def windows(text: CalibrationText, model: Reader, tokens: int = WINDOW_TOKENS, m
     begin = model.tokenize("", bos=True)
     room = most * tokens * _LONGEST_TOKEN
     first = begin[0] if begin else None
-    parts = [cut(_tokens(domain, model, begin, room), tokens, first) for domain in text.domains]
+    parts = [cut(tokens_of(domain, model, room), tokens, first) for domain in text.domains]
     found = list(islice(_in_turn(parts), most))
     if not found:
         raise UsageError(f"{text.name} is shorter than one window of {tokens} tokens.", _DEFAULT)
@@ -144,11 +144,14 @@ def windows(text: CalibrationText, model: Reader, tokens: int = WINDOW_TOKENS, m
 # ---------------------------------------------------------------- tokens
 
 
-def _tokens(domain: Domain, model: Reader, begin: list[int], room: int) -> list[int]:
+def tokens_of(domain: Domain, model: Reader, room: int | None = None) -> list[int]:
+    """What `model` reads of `domain`, of a plain text the first `room` characters: it begins as the model begins texts,
+    and so does each dialogue, in the model's own template."""
+    begin = model.tokenize("", bos=True)
     plain = begin + model.tokenize(domain.text[:room]) if domain.text else []
     for dialogue in domain.dialogues:
-        tokens = model.tokenize(_rendered(dialogue, model), special=True)
-        plain += tokens if tokens[: len(begin)] == begin else begin + tokens
+        said = model.tokenize(_rendered(dialogue, model), special=True)
+        plain += said if said[: len(begin)] == begin else begin + said
     return plain
 
 

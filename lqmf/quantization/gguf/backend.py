@@ -111,7 +111,8 @@ class GgufBackend:
             write_tensor_types(made.mix, out / TENSOR_TYPES)
         files = (file, TENSOR_TYPES) if made.mix else (file,)
         base = str(made.base) if made.base else None
-        return Built(files, versions(tools), base, made.notes, made.matrix, made.tensors)
+        merged = made.adapter
+        return Built(files, versions(tools), base, made.notes, made.matrix, made.tensors, adapter=merged)
 
     def base(self, plan: QuantizationPlan, source: Path, work: Path, emit: Emit) -> Path:
         """The model of `plan` as a GGUF to measure against, in `work`; found there if it was made before."""
@@ -135,7 +136,7 @@ def model_name(ref: ModelRef) -> str:
 def versions(tools: toolchain.Toolchain) -> dict[str, str]:
     """What made the file: each tool's version, without importing any."""
     found = {"llama.cpp converter": tools.version}
-    for package in (toolchain.PACKAGE, "transformers", "torch"):
+    for package in (toolchain.PACKAGE, "transformers", "torch", "numpy"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[package] = importlib.metadata.version(package)
     return found

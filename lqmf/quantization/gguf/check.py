@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lqmf.fit.geometry import text_part
+from lqmf.inference import nature
 from lqmf.quantization.gguf import prequantized, types
 from lqmf.quantization.gguf.source import architecture_of
 from lqmf.quantization.refusals import unusable
@@ -13,7 +14,8 @@ from lqmf.records import ModelInfo, Verdict
 
 _BLOCK = 256  # weights in a block of the K- and most IQ-types
 _SMALL_BLOCK = {"Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "IQ4_NL", "MXFP4_MOE", "F16", "BF16", "F32"}
-_NOT_WRITERS = ("ForMaskedLM", "ForSequenceClassification", "ForTokenClassification", "EncoderModel", "TokenizerDec")
+_CLASSIFIERS = ("ForSequenceClassification", "ForTokenClassification", "TokenizerDec")
+_SENTENCEPIECE = ("spiece.model", "tokenizer.model")  # what `T5Model.set_vocab` of conversion/t5.py reads
 
 
 def check(model: ModelInfo, type: str | None, architectures: Mapping[str, str] | None) -> Verdict:
@@ -49,8 +51,11 @@ def _refusal(model: ModelInfo, type: str | None, architectures: Mapping[str, str
         return refusal
     if not model.has_tokenizer:
         return Verdict("no", "It has no tokenizer, which a GGUF must hold.", "Choose a model that has one.")
-    refusal = _architecture_refusal(architecture(model), architectures) or prequantized.unreadable(model.config)
-    return refusal or prequantized.frozen(model.config, type)
+    if type == types.AUTO and nature.of(model.architecture, model.model_type, model.config) != "decoder":
+        reason = "A mix of types is chosen by how much worse a model continues text, which it does not."
+        return Verdict("no", reason, "Choose a type, such as Q4_K_M.")
+    refusal = _architecture_refusal(architecture(model), architectures) or _tokenizer_refusal(model, architectures)
+    return refusal or prequantized.unreadable(model.config) or prequantized.frozen(model.config, type)
 
 
 def _architecture_refusal(name: str | None, architectures: Mapping[str, str] | None) -> Verdict | None:
@@ -60,8 +65,21 @@ def _architecture_refusal(name: str | None, architectures: Mapping[str, str] | N
         return None
     if name not in architectures:
         return Verdict("no", f"llama.cpp does not know the architecture {name}.", "Try another method: gptq or bnb.")
-    if architectures[name] == "bert" or name.endswith(_NOT_WRITERS):
-        return Verdict("no", f"{name} is an encoder: it writes no text.", "Choose a text-generating model.")
+    if name.endswith(_CLASSIFIERS):
+        reason = f"{name} sorts texts, and what a GGUF of it would answer cannot be measured here."
+        return Verdict("no", reason, "Take the model that it was made from.")
+    return None
+
+
+def _tokenizer_refusal(model: ModelInfo, architectures: Mapping[str, str] | None) -> Verdict | None:
+    """Tokenizers that the converter cannot have, where it goes by other files than usual."""
+    module, names = (architectures or {}).get(architecture(model) or ""), {file.path for file in model.files}
+    if module == "t5" and names and names.isdisjoint(_SENTENCEPIECE):
+        reason = "llama.cpp's converter reads a T5's tokenizer as SentencePiece alone, and it has another kind."
+        return Verdict("no", reason, f"A version of it with {' or '.join(_SENTENCEPIECE)} would do.")
+    if module == "chatglm" and model.wants_remote_code:
+        reason = "Its tokenizer is Python code of the repository's own, which is not run."
+        return Verdict("no", reason, "Take its version for transformers (its name ends in -hf), where there is one.")
     return None
 
 

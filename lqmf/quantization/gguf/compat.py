@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+LAST_NORM = "decoder.final_layer_norm.weight"  # of T5, before its predictions
 LLAMA_CPP_ROPE_BASE = 10000.0  # what libllama assumes of a file that does not say (llama-model.cpp)
 
 
@@ -30,3 +31,12 @@ def unsaid_rope_base(config: Mapping[str, Any]) -> float | None:
     rope = config.get("rope_parameters") or {}
     base = rope.get("rope_theta")
     return float(base) if isinstance(base, int | float) and float(base) != LLAMA_CPP_ROPE_BASE else None
+
+
+def unsaid_scale(config: Mapping[str, Any]) -> float | None:
+    """What a T5 that shares its embedding multiplies its decoder's outputs with (transformers' `scale_decoder_outputs`)
+    and libllama does not (src/models/t5.cpp): the greedy choice is the same without it, every probability is not. None
+    where there is no such scale. Multiplied into the last norm, which comes right before, it is exact."""
+    t5 = config.get("model_type") == "t5" and config.get("d_model")
+    shared = config.get("scale_decoder_outputs", config.get("tie_word_embeddings") is not False)
+    return float(config["d_model"]) ** -0.5 if t5 and shared else None

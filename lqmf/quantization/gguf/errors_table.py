@@ -105,7 +105,7 @@ def _place(tensor: Tensor, sample: Sequence[NDArray[np.float32]], weigh: NDArray
     for array in (*sample, *(() if weigh is None else (weigh,))):
         seen.update(array.tobytes())
     name = seen.hexdigest()[:40]
-    return toolchain.cache_dir() / "errors" / name[:2] / f"{name}.json"
+    return toolchain.measured_dir() / "errors" / name[:2] / f"{name}.json"
 
 
 def _recall(place: Path) -> dict[str, float]:

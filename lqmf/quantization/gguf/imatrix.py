@@ -79,17 +79,17 @@ def importance_matrix(
     if given is not None and imatrix_file.is_imatrix(given):
         return _given(given, base)
     text = calibration_text.read(calibration)
-    kept = _place(identity, text, settings)
+    kept, told = _place(identity, text, settings), {"settings": asdict(settings)}
     if (found := _kept(kept)) is not None:
         emit(Notice(text=f"The importance matrix from {text.name} is known already."))
-        return kept, *found
+        return kept, found[0], found[1] | told
     assert base is not None, "collecting needs a model that runs"
     with Watched(base, threads=threads, output=settings.output) as model:
         tokens = min(settings.tokens, model.context_length)
         windows = calibration_text.windows(text, model, tokens, settings.most)
         made = collect(model, windows, emit, settings=settings, dataset=text.name)
     facts = {"text": text.name, "text_sha256": text.sha256, **_facts_of(made)}
-    return kept, made.imatrix, _keep(kept, made.imatrix, facts)
+    return kept, made.imatrix, _keep(kept, made.imatrix, facts) | told
 
 
 def collect(
@@ -171,6 +171,7 @@ def _given(path: Path, base: Path | None) -> tuple[Path, Imatrix, dict[str, Any]
         "tokens": imatrix.chunks * imatrix.chunk_tokens or None,
         "error": None,
         "converged": None,
+        "settings": None,
     }
     return path, imatrix, facts | {"imatrix_sha256": _sha256(path)}
 
@@ -181,7 +182,7 @@ def _given(path: Path, base: Path | None) -> tuple[Path, Imatrix, dict[str, Any]
 def _place(identity: str, text: CalibrationText, settings: Settings) -> Path:
     known = [_VERSION, toolchain.installed_version(), identity, text.name, text.sha256, asdict(settings)]
     key = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:32]
-    return toolchain.cache_dir() / "imatrix" / f"{key}.gguf"
+    return toolchain.measured_dir() / "imatrix" / f"{key}.gguf"
 
 
 def _kept(path: Path) -> tuple[Imatrix, dict[str, Any]] | None:

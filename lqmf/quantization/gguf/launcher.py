@@ -121,7 +121,8 @@ def _prove(base: Any, model: Any, tokenizer: Any, request: Request) -> pretokeni
 
 
 def _reconcile(base: Any) -> None:
-    """Give the converter the configuration keys it looks for, and state a rope base that it leaves out."""
+    """Give the converter the configuration keys it looks for, state a rope base that it leaves out, and take into the
+    weights what libllama leaves out of the computation."""
     load, prepare = base.ModelBase.load_hparams, base.TextModel.prepare_metadata
 
     def completed(*args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -134,6 +135,13 @@ def _reconcile(base: Any) -> None:
         if rope_base is not None and not any(key in values for values in model.gguf_writer.kv_data):
             model.gguf_writer.add_rope_freq_base(rope_base)
 
+    mapped = base.ModelBase.modify_tensors
+
+    def scaled(model: Any, data_torch: Any, name: str, bid: int | None) -> Any:
+        scale = compat.unsaid_scale(model.hparams) if name == compat.LAST_NORM else None
+        return mapped(model, data_torch if scale is None else data_torch * scale, name, bid)
+
+    base.ModelBase.modify_tensors = scaled
     base.ModelBase.load_hparams = staticmethod(completed)
     base.TextModel.prepare_metadata = stated
 

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import lqmf
+from lqmf import workspace
 from lqmf.errors import UnsupportedModel
 from lqmf.events import Emit, Event, Notice
 from lqmf.inference.gguf_header import read_header
 from lqmf.quantization.base import Source
-from lqmf.quantization.gguf import adapter, imatrix, stream, types
+from lqmf.quantization.gguf import adapter, imatrix, provenance, stream, types
 from lqmf.quantization.gguf.header import write_whole
 from lqmf.quantization.gguf.stream import Output
 from lqmf.quantization.gguf.toolchain import Toolchain
@@ -28,7 +29,7 @@ from lqmf.records import QuantizationPlan
 @dataclass(frozen=True)
 class Made:
     """`file` is the artifact's, `mix` the types that were chosen for it, where they were; `base` is what to measure it
-    against; `matrix` and `tensors` are the manifest's."""
+    against; `matrix`, `tensors` and `adapter` are the manifest's."""
 
     file: Path
     mix: Mapping[str, str] | None
@@ -36,6 +37,7 @@ class Made:
     matrix: Mapping[str, Any] | None
     tensors: Mapping[str, str]
     notes: tuple[str, ...]
+    adapter: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ class Shop:
         self._stream(outputs, plan, next((matrix.path for matrix in matrices if matrix), None))
         tensors = {tensor.name: tensor.type for tensor in read_header(outputs[0].path).tensors}
         facts = matrices[0].facts if matrices[0] else None
-        return Made(outputs[0].path, outputs[0].types, base, facts, tensors, self.notes)
+        merged = {"name": Path(plan.adapter).name, "sha256": _merged(plan)} if plan.adapter else None
+        return Made(outputs[0].path, outputs[0].types, base, facts, tensors, self.notes, merged)
 
     def base(self, plan: QuantizationPlan) -> Path:
         """The model in a type that can be run, to calibrate on and to measure against. Raises LqmfError."""
@@ -86,9 +89,17 @@ class Shop:
             return None
         if plan.calibration not in self._matrices:
             identity = f"{self.work.name} {plan.base} {_merged(plan)}"
-            found = imatrix.importance_matrix(base, identity, plan.calibration, self.emit)
-            self._matrices[plan.calibration] = _Matrix(*found)
+            path, values, facts = imatrix.importance_matrix(base, identity, plan.calibration, self.emit)
+            if facts["text_sha256"]:
+                path = self._named(path, facts["imatrix_sha256"])
+            self._matrices[plan.calibration] = _Matrix(path, values, facts)
         return self._matrices[plan.calibration]
+
+    def _named(self, path: Path, digest: str) -> Path:
+        """A collected matrix under a name that its content gives it: the file that it guides holds that name."""
+        named = self.work / f"imatrix-{digest[:16]}.gguf"
+        workspace.take(path, named)
+        return named
 
     def _mix(self, plan: QuantizationPlan, base: Path | None, matrix: _Matrix | None) -> Mapping[str, str]:
         """The type of each tensor for the size that was asked for, chosen once."""
@@ -96,24 +107,22 @@ class Shop:
         assert plan.target_bytes is not None, "the planner gives a mix a size"
         from lqmf.quantization.gguf import allocate, tensor_types
 
-        told = [plan.target_bytes, plan.keep, matrix.facts["imatrix_sha256"] if matrix else None, base.name]
+        fast = plan.priority == "speed" and plan.device == "cpu"
+        told = [plan.target_bytes, plan.keep, matrix.facts["imatrix_sha256"] if matrix else None, base.name, fast]
         kept = self.work / f"mix-{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]}.json"
         if kept.exists():
             return dict(json.loads(kept.read_text(encoding="utf-8")))
         values = matrix.values if matrix else None
         keep = tensor_types.parse_keep(plan.keep)
-        found = allocate.allocate(base, values, plan.target_bytes, self.emit, keep=keep)
+        found = allocate.allocate(base, values, plan.target_bytes, self.emit, keep=keep, fast=fast)
         write_whole(kept, json.dumps(dict(found.types)))
         return found.types
 
     # ------------------------------------------------------------ the files
 
     def _output(self, plan: QuantizationPlan, base: Path | None, matrix: _Matrix | None) -> Output:
-        facts: dict[str, str | int | float | bool] = {"lqmf.type": plan.type}
-        if matrix:
-            told = {name: matrix.facts[name] for name in ("imatrix_sha256", "text", "text_sha256")}
-            facts |= {f"lqmf.imatrix.{name.removeprefix('imatrix_')}": value for name, value in told.items() if value}
         mixed = self._mix(plan, base, matrix) if plan.type == types.AUTO else None
+        facts = provenance.keys(plan, self.name, matrix.facts if matrix else None, mixed, _merged(plan))
         path = self._path(plan, plan.type, {**facts, "types": mixed})
         return Output(path, plan.type, types=mixed, metadata=facts, weighted=matrix is not None)
 

@@ -34,7 +34,7 @@ _STEPS = (
 _MIB = 1 << 20
 _ROUNDED_MIB = 0.0051  # what the log's two decimals may be off
 _TYPICAL_CONTEXT = 8192  # at which the layers' shares of the cache are taken
-_LAYER = re.compile(r"blk\.(\d+)\.")
+_LAYER = re.compile(r"(?:enc\.|dec\.)?blk\.(\d+)\.")  # an encoder-decoder's two halves count as one
 _INPUTS = ("token_embd", "position_embd", "token_types", "per_layer_token_embd", "rope_")
 
 

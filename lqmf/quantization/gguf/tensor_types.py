@@ -28,7 +28,7 @@ _POOR = (*_ABORTS, "iq2_s", "iq3_xxs")  # llama-quantize refuses these without o
 _ENDS = ("token_embd.weight", "output.weight")
 _SPELLING = {kind: re.sub(r"^(q\d)_k$", r"\1_K", kind) for kind in KINDS}
 _HEAD = "output"
-RESERVE_BYTES = 1024  # of a file, for the keys that are added to its header
+RESERVE_BYTES = 2048  # of a file, for the keys that are added to its header
 
 
 @dataclass(frozen=True)

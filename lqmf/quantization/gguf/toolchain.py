@@ -19,6 +19,7 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,7 @@ PACKAGE = "llama-cpp-python"
 CHECKOUT_VARIABLE = "LQMF_LLAMA_CPP_DIR"
 CACHE_VARIABLE = "LQMF_CACHE_DIR"
 
+_measured: ContextVar[Path | None] = ContextVar("measured", default=None)
 _PREFIX = "vendor/llama.cpp/"
 _NEEDED = re.compile(r"(LICENSE|convert_(hf|lora)_to_gguf\.py|conversion/.+\.py|gguf-py/(LICENSE|gguf/.+))")
 _LANDMARKS = ("convert_hf_to_gguf.py", "conversion/__init__.py", "conversion/base.py", "gguf-py/gguf/__init__.py")
@@ -82,6 +84,22 @@ def cache_dir() -> Path:
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "lqmf"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lqmf"
+
+
+@contextlib.contextmanager
+def measured_afresh(folder: Path) -> Iterator[None]:
+    """While the block runs, nothing that an earlier job measured of a model is known: what is measured goes into
+    `folder`."""
+    token = _measured.set(folder)
+    try:
+        yield
+    finally:
+        _measured.reset(token)
+
+
+def measured_dir() -> Path:
+    """Where what was measured of a model's weights is kept: importance matrices, sensitivities, errors."""
+    return _measured.get() or cache_dir()
 
 
 def installed_version() -> str | None:

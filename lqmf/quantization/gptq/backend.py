@@ -7,7 +7,7 @@ What is asked in the chat is answered from metadata here; the work is `make`'s.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -17,6 +17,7 @@ from lqmf.events import Emit
 from lqmf.fit import formula
 from lqmf.fit.geometry import text_part
 from lqmf.fit.needs import Needs
+from lqmf.inference.transformers_loading import BY_GPTQMODEL
 from lqmf.quantization import installed, transformers_models
 from lqmf.quantization.base import Built, QuantType, Source
 from lqmf.quantization.calibration import text
@@ -29,7 +30,7 @@ GROUPS = (-1, 16, 32, 64, 128, 256, 512, 1024)  # what its kernels take; -1: one
 GROUP = 128
 
 # Measured on two cores with bench/memory_gptq.py and bench/gptq.py (widths of 256 and 2,048).
-_PROGRAM_BYTES = 700_000_000  # torch, transformers and gptqmodel, before a weight is read
+_PROGRAM_BYTES = 750_000_000  # torch, transformers and gptqmodel, before a weight is read
 _LAYER_BYTES, _HESSIAN_BYTES = 8, 20  # for a weight of one layer; for each pair of columns of its widest matrix
 _IMPORTS_SECONDS = 5.0
 _COLUMN_CORE_SECONDS, _WEIGHT_CORE_SECONDS = 0.3e-3, 0.24e-6  # of rounding
@@ -40,6 +41,12 @@ def _kind(bits: int, summary: str, *, general: bool = True) -> QuantType:
     width = bits + (16 + bits) / GROUP  # a half float and a zero point for every group
     return QuantType(f"{bits}bit", bits, width, summary=summary, general=general)
 
+
+# what gptqmodel 7.6.0 fails at under transformers 5.23 (tests/architectures)
+_CANNOT: Mapping[str, str] = {
+    "gpt_neox": "gptqmodel does not find its head, to which transformers 5 gives another name.",
+    "mamba": "gptqmodel finds no layers in it that it can quantize.",
+}
 
 KINDS = (
     _kind(4, "the usual one: fast on a GPU, with little loss"),
@@ -86,14 +93,11 @@ class GptqBackend:
         if model.config.get("is_encoder_decoder") or not _decodes(model):
             reason = f"{model.architecture} does not continue text, and GPTQ calibrates a decoder layer by layer."
             return Verdict("no", reason, "Take bitsandbytes: `--method bnb`.")
-        known = _definitions()
-        if known and model.model_type not in known:
-            reason = f"gptqmodel has no description of '{model.model_type}' and will look for its layers by itself."
-            return Verdict("but", reason, "If it does not find them: `--method gguf` or `--method bnb`.")
-        if not hardware.gpus:
-            return Verdict(
-                "but", "On a CPU it is slow to make and slow to run: it is made for GPUs.", "`--method gguf`"
-            )
+        if (why := _CANNOT.get(str(model.model_type))) is not None:
+            return Verdict("no", why, "Take another method.")
+        doubts = list(_doubts(model, hardware))
+        if doubts:
+            return Verdict("but", " ".join(reason for reason, _ in doubts), doubts[0][1])
         return Verdict("yes", f"gptqmodel knows {model.architecture}.")
 
     def estimate(
@@ -155,6 +159,18 @@ BACKEND = GptqBackend
 def _known(type: str | None) -> None:
     if type and type not in GptqBackend.types:
         raise UsageError(f"GPTQ has no type {type}.", f"It has: {', '.join(GptqBackend.types)}.")
+
+
+def _doubts(model: ModelInfo, hardware: Hardware) -> Iterator[tuple[str, str]]:
+    """What is to be said beside a yes, each with the way out."""
+    if (known := _definitions()) and model.model_type not in known:
+        reason = f"gptqmodel has no description of '{model.model_type}' and will look for its layers by itself."
+        yield reason, "If it does not find them: `--method gguf` or `--method bnb`."
+    if model.model_type in BY_GPTQMODEL:
+        reason = "transformers does not load what is made of it; gptqmodel does, and LQMF runs it by that."
+        yield reason, "`--method gguf` runs everywhere."
+    if not hardware.gpus:
+        yield "On a CPU it is slow to make and slow to run: it is made for GPUs.", "`--method gguf`"
 
 
 def _definitions() -> Mapping[str, frozenset[str]]:

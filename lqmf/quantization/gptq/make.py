@@ -20,6 +20,7 @@ from lqmf import workspace
 from lqmf.events import Emit
 from lqmf.hub import selection
 from lqmf.inference.hf_tokens import HfTokens
+from lqmf.inference.transformers_loading import translated
 from lqmf.quality.stage import Report, stage
 from lqmf.quantization import installed, transformers_models
 from lqmf.quantization.base import Built
@@ -28,7 +29,7 @@ from lqmf.quantization.parameters import Value
 from lqmf.records import QuantizationPlan
 from lqmf.units import duration
 
-VERSIONS = ("gptqmodel", "optimum", "transformers", "torch")
+VERSIONS = ("gptqmodel", "optimum", "transformers", "torch", "accelerate", "safetensors")
 BATCH = 4  # windows that go through a layer at once
 OFFLOAD = "gptq-layers"  # finished layers, in the folder for what is made on the way
 _QUANTIZE_CONFIG, _LOSSES = "quantize_config.json", "quant_log.csv"
@@ -47,15 +48,15 @@ def make(
     offload = work / OFFLOAD
     shutil.rmtree(offload, ignore_errors=True)  # of a worker that died: its layers are not gone on from
     try:
-        with transformers_models.translated("gptqmodel", source.name, plan):
+        with translated(source.name, quantizing="gptqmodel"):
             windows, facts = _windows(plan, int(str(settings["windows"])), source, emit)
             model = _loaded(plan, settings, source, offload, emit)
             _quantized(model, windows, emit)
             _saved(model, source, out, emit)
     finally:
         shutil.rmtree(offload, ignore_errors=True)
-    files = transformers_models.files(out)
-    return Built(files, installed.versions(VERSIONS), base=str(source), calibration=facts)
+    files, tensors = transformers_models.files(out), transformers_models.tensors(out)
+    return Built(files, installed.versions(VERSIONS), base=str(source), calibration=facts, tensors=tensors)
 
 
 def _windows(plan: QuantizationPlan, most: int, source: Path, emit: Emit) -> tuple[list[list[int]], dict[str, Any]]:

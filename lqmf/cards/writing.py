@@ -1,0 +1,45 @@
+"""Writes an artifact's documents again from what its folder holds: the model card, and of a GGUF the Modelfile.
+
+Knows files; what is in them is the DocumentationAgent's and `modelfile`'s to say.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lqmf import workspace
+from lqmf.agents.documentation_agent import model_card
+from lqmf.cards import modelfile, prose
+from lqmf.cards.prose import Prose
+from lqmf.errors import UsageError
+from lqmf.records import Artifact, Manifest, from_json
+
+
+def own_prose(artifact: Artifact) -> Prose:
+    """The sentences of an artifact's card, as its records make them. Raises UsageError for one that has none."""
+    return prose.written(artifact, _manifest(artifact), artifact.receipt)
+
+
+def write(artifact: Artifact, words: Prose | None = None, out: Path | None = None) -> list[Path]:
+    """Write the card, and the Modelfile if there is to be one, into the artifact's folder, and with `out` there too;
+    the paths of what was asked for. `words` stand in the place of the records' sentences. Raises UsageError for an
+    artifact without records, ModelError or NotFound for weights that cannot be read."""
+    folder, manifest = Path(artifact.path), _manifest(artifact)
+    texts = {workspace.CARD: model_card(artifact, manifest, artifact.receipt, words=words)}
+    if (text := modelfile.of_artifact(folder, manifest)) is not None:
+        texts[workspace.MODELFILE] = text
+    workspace.rewrite_mutable(folder, texts)
+    if out is not None and out != folder:
+        for name, text in texts.items():
+            workspace.write_text(out / name, text)
+    return [(out or folder) / name for name in texts]
+
+
+def _manifest(artifact: Artifact) -> Manifest:
+    """Raises UsageError for what was not made here."""
+    if artifact.foreign:
+        raise UsageError(
+            f"{artifact.name} was not made by LQMF: there are no records to write a card from.",
+            f"`lqmf test {artifact.name}` measures it.",
+        )
+    return from_json(Manifest, workspace.read_json(Path(artifact.path) / workspace.MANIFEST))

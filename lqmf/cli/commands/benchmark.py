@@ -1,0 +1,98 @@
+"""`lqmf benchmark`: how fast an artifact is, and how its answers compare with its source's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lqmf.cli import options
+from lqmf.cli.command import Ask, Command
+from lqmf.errors import UsageError
+from lqmf.records import Decision, Outcome
+
+if TYPE_CHECKING:
+    from lqmf.agents.benchmark_agent import Wish
+    from lqmf.app import App
+
+COMMAND = Command(
+    "benchmark",
+    "time an artifact, and score its answers against its source's",
+    intents=("benchmark",),
+    examples=(
+        "lqmf benchmark demo_gguf_4bit_Q4_K_M",
+        "lqmf benchmark demo --comprehensive --parallel 8 --json",
+        "lqmf benchmark demo --tasks hellaswag,arc_easy",
+    ),
+    order=55,
+    names_artifacts=True,
+)
+
+
+def cli(
+    name: options.Name = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Two prompts of each kind, a minute of timing.")] = False,
+    comprehensive: Annotated[
+        bool, typer.Option("--comprehensive", help="Every prompt, more depths, more runs, longer answers.")
+    ] = False,
+    parallel: options.Parallel = None,
+    prompts: Annotated[
+        Path | None, typer.Option("--prompts", metavar="FILE", help="Prompts of your own: a line each, or JSON.")
+    ] = None,
+    tasks: Annotated[
+        str | None,
+        typer.Option("--tasks", metavar="LIST", help="Tasks of lm-evaluation-harness, or YAML files, with commas."),
+    ] = None,
+    device: options.Device = None,
+) -> Decision:
+    """Time the artifact NAME at several depths of context, alone and with several chats at once, and hold its answers
+    to a fixed set of prompts against its source's. Without NAME the newest."""
+    if quick and comprehensive:
+        raise UsageError("--quick and --comprehensive exclude each other.", "Leave one of them out.")
+    return options.typed(
+        "benchmark",
+        name=name,
+        test="comprehensive" if comprehensive else "quick" if quick else None,
+        parallel=parallel,
+        prompts=str(prompts.expanduser().absolute()) if prompts else None,
+        tasks=tasks,
+        device=device,
+    )
+
+
+async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
+    """The benchmark of what is named; what is wrong with prompts and tasks is said before anything runs."""
+    from lqmf.cli.views.benchmarks import benchmark_view
+
+    artifact = app.pipeline.find(decision.slots.get("name"))
+    document = await app.pipeline.benchmark(artifact, _wish(app, decision))
+    return Outcome({"status": "done", **document}, benchmark_view(document))
+
+
+def _wish(app: App, decision: Decision) -> Wish:
+    from lqmf.agents.benchmark_agent import PARALLEL, Wish
+    from lqmf.quality import harness
+    from lqmf.quality.prompts import BUILT_IN, read
+
+    slots = decision.slots
+    prompts = Path(slots["prompts"]) if slots.get("prompts") else BUILT_IN
+    read(prompts)
+    tasks: tuple[str, ...] = ()
+    if slots.get("tasks"):
+        harness.require()
+        tasks = tuple(harness.names(str(slots["tasks"])))
+    depth = "comprehensive" if slots.get("test") == "comprehensive" else "quick"
+    parallel = int(slots.get("parallel") or PARALLEL)
+    return Wish(depth, parallel, prompts, tasks, _embedding(app), str(slots.get("device") or "auto"))
+
+
+def _embedding(app: App) -> Path | None:
+    named = app.settings.values.embedding_model
+    if not named:
+        return None
+    path = app.root / Path(named).expanduser()
+    if not path.exists():
+        remedy = "`lqmf config set embedding_model FILE.gguf`, or set it to nothing."
+        raise UsageError(f"There is no embedding model at {path}.", remedy)
+    return path

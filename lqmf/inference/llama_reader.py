@@ -1,0 +1,153 @@
+"""The Reader promise over llama.cpp's C functions: BERT's family and T5 in GGUF files.
+
+llama.cpp aborts the process on a failed assertion: whatever can be foreseen is refused before, and readers run in the
+worker process anyway. Knows tokens, states and logits; nothing of measuring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lqmf.errors import UnsupportedModel, UsageError
+from lqmf.inference import limits, llama_library, nature
+from lqmf.inference.frame import framed
+from lqmf.inference.gguf_files import is_gguf, model_file, model_files
+from lqmf.inference.llama_context import ContextOptions, parameters, pass_through
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+def can_read(path: Path) -> bool:
+    """Whether what lies at `path` is a GGUF file, or a folder with one."""
+    return bool(model_files(path)) if path.is_dir() else is_gguf(path)
+
+
+def open_model(path: Path, device: str) -> LlamaReader:
+    """The reader for `path`. Raises NotFound, ModelError, OutOfMemory."""
+    return LlamaReader(model_file(path), device=device)
+
+
+class LlamaReader:
+    """A GGUF model in memory, with room for one text and, of an encoder-decoder, one answer as long."""
+
+    def __init__(self, path: Path, *, device: str = "cpu") -> None:
+        self._model: Any = None
+        self._contexts: dict[bool, Any] = {}
+        self._lib = lib = llama_library.load()
+        self.nature = nature.of_path(path)
+        if self.nature == "decoder":
+            raise UnsupportedModel(f"{path.name} continues text.", "Open it with an engine.")
+        gpu = device != "cpu" and bool(lib.llama_supports_gpu_offload())
+        self.device = "gpu" if gpu else "cpu"
+        self.reason = f"on the {self.device.upper()}, in the types that the file has"
+        asked = lib.llama_model_default_params()
+        asked.n_gpu_layers = -1 if gpu else 0
+        llama_library.forget_log()
+        self._model = lib.llama_model_load_from_file(str(path).encode(), asked)
+        if not self._model:
+            raise llama_library.refusal(f"load {path.name}")
+        self._vocab = lib.llama_model_get_vocab(self._model)
+        self.name, self.vocabulary = llama_library.version(), int(lib.llama_vocab_n_tokens(self._vocab))
+        self.context_length = int(lib.llama_model_n_ctx_train(self._model))
+        self._width = int(lib.llama_model_n_embd(self._model))
+
+    # ------------------------------------------------------------ text
+
+    def tokenize(self, text: str) -> list[int]:
+        """Token ids of `text`, without a frame."""
+        return self._tokenize(text, frame=False)
+
+    def framed(self, tokens: Sequence[int]) -> list[int]:
+        """`tokens` between what the file says belongs around a text."""
+        return framed(tokens, self._tokenize("a", frame=False), self._tokenize("a", frame=True))
+
+    def _tokenize(self, text: str, *, frame: bool) -> list[int]:
+        self._alive()
+        data = text.encode("utf-8", "replace")
+        room = len(data) + 8
+        buffer = (self._lib.llama_token * room)()
+        count = self._lib.llama_tokenize(self._vocab, data, len(data), buffer, room, frame, False)
+        if count < 0:
+            buffer = (self._lib.llama_token * -count)()
+            count = self._lib.llama_tokenize(self._vocab, data, len(data), buffer, -count, frame, False)
+        return list(buffer[:count])
+
+    # ------------------------------------------------------------ states and answers
+
+    def states(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+        """The encoder's last hidden states (T, H)."""
+        import numpy as np
+
+        self._check(tokens)
+        context = self._context(embeddings=True)
+        self._encode(context, tokens)
+        if self.nature == "encoder-decoder":
+            flat = np.ctypeslib.as_array(self._lib.llama_get_embeddings(context), shape=(len(tokens), self._width))
+            return flat.astype(np.float32)
+        rows = [self._lib.llama_get_embeddings_ith(context, place) for place in range(len(tokens))]
+        return np.stack([np.ctypeslib.as_array(row, shape=(self._width,)) for row in rows]).astype(np.float32)
+
+    def answers(self, tokens: Sequence[int], target: Sequence[int]) -> NDArray[np.float32]:
+        """Logits (N, V) of the N tokens of `target`, each behind those before it. Raises UsageError for an encoder."""
+        import numpy as np
+
+        if self.nature != "encoder-decoder":
+            raise UsageError("This model is an encoder: it answers nothing.", "Take its states.")
+        self._check(tokens)
+        self._check(target)
+        context = self._context(embeddings=False)
+        self._lib.llama_memory_clear(self._lib.llama_get_memory(context), True)
+        self._encode(context, tokens)
+        start = self._lib.llama_model_decoder_start_token(self._model)
+        self._run(self._lib.llama_decode, context, [start, *target[:-1]])
+        found = np.ctypeslib.as_array(self._lib.llama_get_logits(context), shape=(len(target), self.vocabulary))
+        return found.copy()
+
+    def _context(self, *, embeddings: bool) -> Any:
+        """The context for states, or for answers, made when first needed. A text must go through as one batch."""
+        if embeddings not in self._contexts:
+            options = ContextOptions(self.context_length, llama_library.threads(), "f16", "f16", self.device == "gpu")
+            asked = parameters(self._lib, self.context_length, self.context_length, options)
+            asked.embeddings = embeddings
+            asked.pooling_type = self._lib.LLAMA_POOLING_TYPE_NONE
+            llama_library.forget_log()
+            made = self._lib.llama_init_from_model(self._model, asked)
+            if not made:
+                raise llama_library.refusal(f"make room for {self.context_length} tokens")
+            self._contexts[embeddings] = made
+        return self._contexts[embeddings]
+
+    def _encode(self, context: Any, tokens: Sequence[int]) -> None:
+        self._run(self._lib.llama_encode, context, tokens)
+
+    def _run(self, call: Any, context: Any, tokens: Sequence[int]) -> None:
+        pass_through(self._lib, call, context, tokens, "run the model")
+
+    def _check(self, tokens: Sequence[int]) -> None:
+        self._alive()
+        limits.check_tokens(tokens, self.vocabulary)
+        limits.check_text(tokens, self.context_length)
+
+    # ------------------------------------------------------------ end
+
+    def _alive(self) -> None:
+        if not self._model:
+            raise UsageError("This reader is closed.", "Open the model again.")
+
+    def close(self) -> None:
+        """Free the model and its contexts; a second call does nothing."""
+        while self._contexts:
+            self._lib.llama_free(self._contexts.popitem()[1])
+        if self._model:
+            self._lib.llama_model_free(self._model)
+            self._model = None
+
+    def __enter__(self) -> LlamaReader:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()

@@ -1,0 +1,52 @@
+"""What kind of model it is, told by its names alone: one that continues text, one that reads it, or one that answers a
+text with another. Knows configurations and GGUF headers; no engine and no weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from lqmf.inference import safetensors_folder
+from lqmf.inference.gguf_files import is_gguf, model_file, model_files
+from lqmf.inference.gguf_header import read_header
+
+Nature = Literal["decoder", "encoder", "encoder-decoder"]
+
+ENCODERS = ("ForMaskedLM", "ForSequenceClassification", "ForTokenClassification", "EncoderModel")  # ends of names
+ENCODER_TYPES = frozenset((
+    "albert", "bert", "camembert", "convbert", "deberta", "deberta-v2", "distilbert", "electra", "ernie", "eurobert",
+    "flaubert", "funnel", "ibert", "longformer", "megatron-bert", "mobilebert", "modernbert", "mpnet", "nomic_bert",
+    "nystromformer", "roberta", "roberta-prelayernorm", "roformer", "squeezebert", "xlm", "xlm-roberta",
+    "xlm-roberta-xl", "xlnet", "xmod", "yoso",
+))  # fmt: skip
+WRITERS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
+# general.architecture of GGUF files (llama-arch.cpp of llama.cpp, as in llama-cpp-python 0.3.36)
+_GGUF: Mapping[str, Nature] = {
+    **dict.fromkeys(
+        (
+            "bert", "eurobert", "jina-bert-v2", "jina-bert-v3", "modern-bert", "neo-bert", "nomic-bert",
+            "nomic-bert-moe", "t5encoder",
+        ),
+        "encoder",
+    ),
+    "t5": "encoder-decoder",
+}  # fmt: skip
+
+
+def of(architecture: str | None, model_type: str | None, config: Mapping[str, Any]) -> Nature:
+    """The kind of the model that calls itself `architecture` ("T5ForConditionalGeneration") and `model_type` ("t5")."""
+    name = str(architecture or "")
+    if name.endswith(ENCODERS) or (model_type in ENCODER_TYPES and not name.endswith(WRITERS)):
+        return "encoder"
+    return "encoder-decoder" if config.get("is_encoder_decoder") else "decoder"
+
+
+def of_path(path: Path) -> Nature:
+    """The kind of the model at `path`: a GGUF file, or a folder of GGUF or safetensors files. Raises ModelError,
+    NotFound."""
+    if is_gguf(path) if path.is_file() else model_files(path):
+        return _GGUF.get(str(read_header(model_file(path)).architecture), "decoder")
+    config = safetensors_folder.config(path)
+    names = config.get("architectures")
+    return of(str(names[0]) if isinstance(names, list) and names else None, config.get("model_type"), config)

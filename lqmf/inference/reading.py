@@ -1,0 +1,62 @@
+"""The Reader promise: one way to run a model that does not continue text. An encoder gives each token a state; an
+encoder-decoder predicts an answer token by token from the text that it read.
+
+Finds the reader for what lies on disk. Knows nothing about artifacts, jobs or measuring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from lqmf.errors import NotFound
+from lqmf.inference import llama_reader, transformers_reader
+from lqmf.inference.nature import Nature
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Reader(Protocol):
+    """A model in memory. Use as a context manager. `device` is "cpu" or "gpu"; `reason` says why so, and in which
+    precision. `context_length` counts tokens of a text with its frame."""
+
+    name: str
+    nature: Nature
+    device: str
+    reason: str
+    vocabulary: int
+    context_length: int
+
+    def tokenize(self, text: str) -> list[int]:
+        """Token ids of `text`, without a frame."""
+        ...
+
+    def framed(self, tokens: Sequence[int]) -> list[int]:
+        """`tokens` between what the model expects around a text."""
+        ...
+
+    def states(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+        """What the encoder makes of each of `tokens`, a framed text: its last hidden states (T, H)."""
+        ...
+
+    def answers(self, tokens: Sequence[int], target: Sequence[int]) -> NDArray[np.float32]:
+        """Logits (N, V) at which the decoder predicts each of the N tokens of `target` from the framed text `tokens`
+        and the target's own tokens before it. Raises UsageError for an encoder."""
+        ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Reader: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+
+def open_reader(path: Path, *, device: str = "cpu") -> Reader:
+    """The model at `path`, loaded. Raises NotFound, and what the reader raises."""
+    if not path.exists():
+        raise NotFound(f"There is nothing at {path}.", "lqmf test discover")
+    reader: Reader = (llama_reader if llama_reader.can_read(path) else transformers_reader).open_model(path, device)
+    return reader

@@ -1,0 +1,57 @@
+"""Several sequences in one call of a transformers model, with its cache between calls. Knows tokens; no text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from lqmf.errors import UsageError
+
+Forward = Callable[..., Any]  # (token ids of N sequences, keep=1, use_cache=True, **cache) -> the model's output
+
+
+class TransformersBatch:
+    """Room for `sequences` sequences of `length` tokens; `forward` runs them, `caches` names what it keeps of them."""
+
+    def __init__(self, forward: Forward, caches: Sequence[str], sequences: int, length: int) -> None:
+        self._forward, self._caches = forward, caches
+        self._sequences, self._length = sequences, length
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all sequences."""
+        self._cache: dict[str, Any] = {}
+        self._logits: Any = None  # (N, V) of what comes next
+        self._read = 0
+
+    def feed(self, sequences: Sequence[Sequence[int]]) -> None:
+        """Append token ids to each sequence, equally many. Raises UsageError for what does not fit, OutOfMemory .."""
+        lengths = {len(sequence) for sequence in sequences}
+        if len(sequences) != self._sequences or len(lengths) != 1 or not (count := lengths.pop()):
+            raise UsageError(f"{self._sequences} sequences of the same length are needed.", "Cut them alike.")
+        if self._read + count > self._length:
+            raise UsageError(f"Each sequence has room for {self._length} tokens.", "Make room for more.")
+        out = self._forward(sequences, keep=1, use_cache=True, **self._cache)
+        self._cache = {name: out[name] for name in self._caches if out.get(name) is not None}
+        self._logits = out.logits[:, -1].float().cpu()  # waits until a GPU is done
+        self._read += count
+        if not self._cache:
+            raise UsageError("This model keeps no cache to go on from.", "Time it one text at a time.")
+
+    def step(self) -> list[int]:
+        """The likeliest next token of each sequence, appended to it."""
+        if self._logits is None:
+            raise UsageError("There is nothing to continue.", "Feed tokens first.")
+        tokens = [int(token) for token in self._logits.argmax(dim=-1)]
+        self.feed([[token] for token in tokens])
+        return tokens
+
+    def close(self) -> None:
+        """Give the cache back."""
+        self.clear()
+
+    def __enter__(self) -> TransformersBatch:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()

@@ -1,0 +1,129 @@
+"""The worker's side of a benchmark: one artifact in this fresh process, timed at several depths and with several chats
+at once, and asked the prompts. Compares with no source; that is the task `agreement`, in a process of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from lqmf.errors import MeasurementError
+from lqmf.events import Emit
+from lqmf.inference.engine import Sampling
+from lqmf.inference.local import LocalEngine
+from lqmf.inference.registry import open_artifact
+from lqmf.quality import answering, prompts, samples, scaling
+from lqmf.quality.energy import EnergyMeter
+from lqmf.quality.memory import peak_rss_bytes
+from lqmf.quality.scaling import Load
+from lqmf.quality.stage import Report, stage
+from lqmf.quality.utilization import Watch
+from lqmf.records import Task
+
+LOAD_AGAIN_SECONDS = 5.0  # a model that loads faster is loaded several times
+
+
+@dataclass(frozen=True)
+class Depth:
+    """How much is done: what one timed run reads and writes, at which depths, for how long; prompts of each category,
+    and the tokens of an answer."""
+
+    load: Load
+    context_tokens: tuple[int, ...]
+    budget_seconds: float
+    prompts_each: int | None
+    answer_tokens: int
+
+
+DEPTHS = {
+    "quick": Depth(Load(256, 32, 3), (0, 512, 2048), 60.0, 2, 64),
+    "comprehensive": Depth(Load(512, 128, 5), (0, 512, 1024, 2048, 4096, 8192, 16384, 32768), 600.0, None, 128),
+}
+
+
+def run(task: Task, emit: Emit) -> dict[str, Any]:
+    """`params`: {"artifact": path, "depth": "quick"/"comprehensive", "parallel": chats at once, "prompts": path of a
+    file, "device": "auto"/"cpu"/"gpu", "context": tokens or None}.
+
+    Gives {"load_seconds": {"median", "runs"}, "memory_bytes": {"loaded", "one", "parallel", "gpu"}, "speed": as
+    `scaling.measure` says, "energy_joules_per_token": {"cpu", "gpu"}, "answers": as `Answered.to_json` says, "prompts":
+    {"name", "sha256"}, "engine", "device", "reasons"}. Raises LqmfError, above all when the artifact cannot be loaded.
+    """
+    params, path = task.params, Path(task.params["artifact"])
+    depth = DEPTHS[params.get("depth") or "quick"]
+    chosen = prompts.read(Path(params["prompts"])).first(depth.prompts_each)
+    with stage(emit, "benchmark", f"Timing {path.name}", "steps") as report:
+        opened, loads = _opened(path, params, depth.load.runs)
+        with opened as engine:
+            measured = _measured(engine, depth, int(params["parallel"]), chosen, report)
+    return {"load_seconds": loads, **measured, "prompts": {"name": chosen.name, "sha256": chosen.sha256}}
+
+
+def _opened(path: Path, params: Mapping[str, Any], runs: int) -> tuple[LocalEngine, dict[str, Any]]:
+    """The engine, loaded up to `runs` times where that is quick, and how long each took until the first token."""
+    seconds: list[float] = []
+    while True:
+        started = time.perf_counter()
+        engine = open_artifact(path, device=params.get("device") or "auto", context=params.get("context"))
+        list(engine.generate(_reading(engine)[:4], Sampling(max_tokens=1)))
+        seconds.append(time.perf_counter() - started)
+        if len(seconds) == runs or seconds[0] > LOAD_AGAIN_SECONDS:
+            return engine, {"median": median(seconds), "runs": seconds}
+        engine.close()
+
+
+def _measured(
+    engine: LocalEngine, depth: Depth, parallel: int, chosen: prompts.PromptSet, report: Report
+) -> dict[str, Any]:
+    wanted = scaling.points(engine.context_length, parallel, depth.load, depth.context_tokens)
+    total, memory = len(chosen.prompts) + len(wanted), {"loaded": peak_rss_bytes()}
+    with Watch() as watch:
+        with EnergyMeter() as energy:
+            answers = []
+            for answered in answering.take(engine, chosen, depth.answer_tokens):
+                answers.append(answered.to_json())
+                report(len(answers), total, f"answering: {answered.prompt.category}")
+        memory["one"] = peak_rss_bytes()
+        speed = []
+        for row in scaling.measure(engine, _reading(engine), wanted, depth.load, depth.budget_seconds):
+            speed.append(row)
+            report(len(answers) + len(speed), total, f"timed {row['parallel']} at {row['context_tokens']} tokens")
+    written = sum(len(answer["tokens"] or ()) for answer in answers)
+    return {
+        "memory_bytes": {
+            **memory,
+            "parallel": peak_rss_bytes() if parallel > 1 else None,
+            "gpu": watch.gpu_peak_bytes,
+        },
+        "speed": speed,
+        "energy_joules_per_token": {name: _each(joules, written) for name, joules in energy.joules.items()},
+        "answers": answers,
+        "engine": engine.name,
+        "device": engine.device,
+        "reasons": _reasons(energy, watch, parallel),
+    }
+
+
+def _each(joules: float | None, tokens: int) -> float | None:
+    return joules / tokens if joules is not None and tokens else None
+
+
+def _reasons(energy: EnergyMeter, watch: Watch, parallel: int) -> dict[str, str]:
+    reasons = {f"energy_joules_per_token.{name}": reason for name, reason in energy.reasons().items()}
+    if watch.gpu_peak_bytes is None:
+        reasons["memory_bytes.gpu"] = "nothing of this process was on a GPU that reports it"
+    if parallel == 1:
+        reasons["memory_bytes.parallel"] = "only one chat at once was asked for"
+    return reasons
+
+
+def _reading(engine: LocalEngine) -> Sequence[int]:
+    """Tokens of ordinary text. Raises MeasurementError when the tokenizer makes nothing of it."""
+    tokens = engine.tokenize(" ".join((*samples.BEGINNINGS, *samples.QUESTIONS)))
+    if not tokens:
+        raise MeasurementError("The model's tokenizer makes no tokens of plain English.", "lqmf verify NAME")
+    return tokens

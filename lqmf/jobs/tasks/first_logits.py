@@ -1,0 +1,31 @@
+"""The worker's side of a verification: load one artifact and see what it predicts. Measures no quality and no speed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lqmf.events import Emit
+from lqmf.inference.registry import open_artifact
+from lqmf.quality import checks, first_logits
+from lqmf.quality.stage import stage
+from lqmf.records import Task, to_json
+
+CONTEXT = 512  # tokens: the sentence is short, and a small cache is made at once
+
+
+def run(task: Task, emit: Emit) -> dict[str, Any]:
+    """`params`: {"artifact": path, "before": the receipt's `first_logits` or None, "device"}. Gives {"checks":
+    [finite_predictions, and first_logits where there is something to compare with], "first_logits", "engine"}. Raises
+    LqmfError, above all when the artifact cannot be loaded."""
+    path, before = Path(task.params["artifact"]), task.params.get("before")
+    device = task.params.get("device") or "auto"
+    opened = open_artifact(path, device=device, context=CONTEXT)
+    with stage(emit, "load", f"Running {path.name}", "steps"), opened as engine:
+        found = [checks.finite_predictions(engine, engine.tokenize(first_logits.TEXT, bos=True))]
+        if not found[0].passed:
+            return {"checks": to_json(found), "first_logits": None, "engine": engine.name}
+        now = first_logits.measure(engine, before)
+        if before:
+            found.append(first_logits.compare(before, now))
+        return {"checks": to_json(found), "first_logits": now, "engine": engine.name}

@@ -1,0 +1,41 @@
+"""The worker's side of named tasks: one artifact, asked what lm-evaluation-harness asks, from its cache alone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from lqmf.events import Emit
+from lqmf.quality.stage import stage
+from lqmf.records import Task
+
+OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_EVALUATE_OFFLINE")
+
+
+def run(task: Task, emit: Emit) -> dict[str, Any]:
+    """`params`: {"artifact": path, "tasks": names or YAML files, "limit": documents of each task or None, "device"}.
+    Gives {"tasks": as `harness.run` says, "version": lm_eval's, "limit"}. Raises NotBuilt, NotFound where data is not
+    in the cache, UsageError, and what opening the artifact raises."""
+    os.environ.update(dict.fromkeys(OFFLINE, "1"))  # before anything reads them
+    from importlib.metadata import version
+
+    from lqmf.inference.registry import open_artifact
+    from lqmf.quality import harness
+
+    params, path = task.params, Path(task.params["artifact"])
+    harness.require()
+    with stage(
+        emit, "tasks", f"Running {', '.join(Path(name).stem for name in params['tasks'])}", "requests"
+    ) as report:
+        loaded = harness.load(params["tasks"])
+        done = 0
+
+        def tell() -> None:
+            nonlocal done
+            done += 1
+            report(done, None, "")
+
+        with open_artifact(path, device=params.get("device") or "auto") as engine:
+            found = harness.run(engine, loaded, params.get("limit"), tell)
+    return {"tasks": found, "version": f"lm-eval {version('lm-eval')}", "limit": params.get("limit")}

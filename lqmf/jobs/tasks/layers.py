@@ -1,0 +1,33 @@
+"""The worker's side of measuring by layer: which tensors of a GGUF artifact lose how much of its source's predictions.
+
+Knows files and texts; `lqmf.quantization.gguf.layer_losses` does the work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from lqmf.errors import MeasurementError
+from lqmf.events import Emit
+from lqmf.inference.gguf_files import model_file
+from lqmf.quantization.gguf import layer_losses, toolchain
+from lqmf.records import Task
+
+
+def run(task: Task, emit: Emit) -> dict[str, Any]:
+    """`params`: {"artifact": folder or file, "base": its source as a GGUF, "text": path}.
+
+    Gives {"tensors": [{"name", "type", "kl_nats", "standard_error", "group": names, where it shares its figure with
+    others}], "all_kl_nats", "windows", "window_tokens", "tokens_evaluated", "base", "text": {"name", "sha256"},
+    "engine"}; KL in nats a token. Raises MeasurementError for an artifact that is no GGUF, and what `measure` raises.
+    """
+    artifact, base, text = (Path(task.params[name]) for name in ("artifact", "base", "text"))
+    if base.suffix != ".gguf":
+        raise MeasurementError(
+            "Only GGUF artifacts can be measured by layer.", "`lqmf test NAME` measures it as a whole."
+        )
+    losses = layer_losses.measure(model_file(artifact), base, text, emit)
+    told = {"name": text.stem, "sha256": hashlib.sha256(text.read_bytes()).hexdigest()}
+    return layer_losses.document(losses, told, f"llama.cpp {toolchain.installed_version()}")

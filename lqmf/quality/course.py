@@ -1,0 +1,129 @@
+"""Which windows of which text are read, in which order, and when that is enough.
+
+The texts take turns, the first one (of which the receipt speaks) twice in each round, so that a run that stops early
+has seen each, and measured a beginning of what a longer one measures. Pure but for its clock; knows no model.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from lqmf.quality.divergence import DivergenceMeter
+from lqmf.quality.stage import Report
+
+FEWEST_ROUNDS = 2  # are read whatever the time: four windows of the first text, two of each other
+FIRST_LOOK = 8  # windows of a text before it may be enough; then at 16, 32, ..: runs of one model stop alike
+ENOUGH = 0.05  # standard error of the mean KL, as a share of it
+CERTAIN = 3.0  # standard errors between a figure and its limit
+
+Window = Sequence[int]
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One window (token ids) of the text called `text`."""
+
+    text: str
+    window: Window
+
+
+def rounds(windows: Mapping[str, Sequence[Window]]) -> list[Step]:
+    """All windows in the order in which they are read."""
+    left = {name: iter(each) for name, each in windows.items()}
+    names = [*left, *list(left)[:1]]
+    steps: list[Step] = []
+    while left:
+        for name in names:
+            if name in left:
+                window = next(left[name], None)
+                if window is None:
+                    del left[name]
+                else:
+                    steps.append(Step(name, window))
+    return steps
+
+
+@dataclass(frozen=True)
+class Enough:
+    """When a text has told what is asked of it: `limits` (None: never) are the gate's, by "kl_mean" and "top1"."""
+
+    limits: Mapping[str, float] | None = None
+
+    def settles(self, meter: DivergenceMeter, windows: int) -> bool:
+        """Whether `windows` of a text are enough: the mean KL is known within ENOUGH of itself, and no limit lies
+        within CERTAIN standard errors of what was found. Asked at FIRST_LOOK windows, and each time they double."""
+        if self.limits is None or not _is_look(windows):
+            return False
+        divergence = meter.divergence()
+        if not divergence.standard_error <= ENOUGH * divergence.mean:
+            return False
+        found = {
+            "kl_mean": (divergence.mean, divergence.standard_error),
+            "top1": (meter.top1_agreement, meter.top1_error),
+        }
+        return all(
+            abs(found[name][0] - limit) > CERTAIN * found[name][1]
+            for name, limit in self.limits.items()
+            if name in found
+        )
+
+
+def _is_look(windows: int) -> bool:
+    return windows >= FIRST_LOOK and windows % FIRST_LOOK == 0 and (windows // FIRST_LOOK).bit_count() == 1
+
+
+class Course:
+    """Hands out windows until the time is over or all texts have told enough, and counts them.
+
+    `most` windows in all; `seconds` None has no limit. `settle` takes a text out.
+    """
+
+    def __init__(
+        self,
+        windows: Mapping[str, Sequence[Window]],
+        report: Report,
+        *,
+        most: int | None = None,
+        seconds: float | None = None,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._ahead = deque(rounds(windows)[:most])
+        self._report, self._clock = report, clock
+        self._started = clock()
+        self._seconds = math.inf if seconds is None else seconds
+        self._owed = FEWEST_ROUNDS * (len(windows) + 1)
+        self._given, self._done = 0, 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Since the beginning."""
+        return self._clock() - self._started
+
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing more to read."""
+        return not self._ahead or (self._owed <= 0 and self.seconds > self._seconds)
+
+    def steps(self, most: int | None = None, share: float = 1.0) -> Iterator[Step]:
+        """The next windows, at most so many, while no more than this `share` of the time left is over. (Of the
+        fewest that are read in any case, all come.)"""
+        end = self.seconds + share * (self._seconds - self.seconds)
+        while self._ahead and most != 0 and (self._owed > 0 or self.seconds <= end):
+            self._owed -= 1
+            self._given += 1
+            most = None if most is None else most - 1
+            yield self._ahead.popleft()
+
+    def settle(self, text: str) -> None:
+        """Read no more of `text`."""
+        self._ahead = deque(step for step in self._ahead if step.text != text)
+
+    def advance(self, part: float = 1.0) -> None:
+        """Tell that a window, or `part` of one, is through."""
+        self._done += part
+        self._report(self._done, self._given + len(self._ahead), "")

@@ -1,0 +1,98 @@
+"""Joules that the machine takes while something runs: the processor's by RAPL, the NVIDIA GPUs' by NVML.
+
+These counters are the whole machine's, not one process's, and most systems let only root read the first. Knows no
+model.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+POWERCAP = Path("/sys/class/powercap")  # Linux: Documentation/power/powercap/powercap.rst
+CPU_REASON = "this machine shows no energy counter of its processor (RAPL) that this user may read"
+GPU_REASON = "no NVIDIA GPU that counts its energy"
+
+
+class EnergyMeter:
+    """`with EnergyMeter() as meter: ...`, then read `joules`: {"cpu", "gpu"}, each None where nothing counts it."""
+
+    def __init__(self, powercap: Path = POWERCAP) -> None:
+        self._packages = sorted(p for p in powercap.glob("*-rapl:*") if p.name.count(":") == 1)  # not their parts
+        self._gpus = _Gpus.open()
+        self.joules: Mapping[str, float | None] = {"cpu": None, "gpu": None}
+
+    def __enter__(self) -> EnergyMeter:
+        self._before = self._read()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        after = self._read()
+        cpu = [_risen(before, now, _number(p / "max_energy_range_uj")) for p, before, now in self._pairs(after)]
+        gpu = None if self._before[1] is None or after[1] is None else (after[1] - self._before[1]) / 1e3
+        self.joules = {"cpu": sum(cpu) / 1e6 if cpu else None, "gpu": gpu}
+        if self._gpus:
+            self._gpus.close()
+
+    def _pairs(self, after: tuple[list[int | None], int | None]) -> list[tuple[Path, int, int]]:
+        rows = zip(self._packages, self._before[0], after[0], strict=True)
+        return [(package, before, now) for package, before, now in rows if before is not None and now is not None]
+
+    def _read(self) -> tuple[list[int | None], int | None]:
+        """Microjoules of each package, millijoules of all GPUs."""
+        packages = [_number(package / "energy_uj") for package in self._packages]
+        return packages, self._gpus.millijoules() if self._gpus else None
+
+    def reasons(self) -> dict[str, str]:
+        """Why a figure is missing, by its name."""
+        why = {"cpu": CPU_REASON, "gpu": GPU_REASON}
+        return {name: why[name] for name, value in self.joules.items() if value is None}
+
+
+def _number(file: Path) -> int | None:
+    try:
+        return int(file.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _risen(before: int, now: int, span: int | None) -> int:
+    """How far a counter rose that begins again at `span`."""
+    return now - before if now >= before else now - before + (span or 0)
+
+
+class _Gpus:
+    """The NVIDIA GPUs that this process may use, by NVML."""
+
+    def __init__(self, library: Any) -> None:
+        self._library = library
+        count = library.nvmlDeviceGetCount()
+        seen = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        chosen = [int(each) for each in seen.split(",") if each.strip().isdigit()] or list(range(count))
+        self._devices = [library.nvmlDeviceGetHandleByIndex(i) for i in chosen if i < count]
+
+    @classmethod
+    def open(cls) -> _Gpus | None:
+        try:
+            import pynvml
+        except ImportError:
+            return None
+        try:
+            pynvml.nvmlInit()
+            return cls(pynvml)
+        except pynvml.NVMLError:
+            return None
+
+    def millijoules(self) -> int | None:
+        """Since the driver was loaded, of all of them; None where one does not count (before Volta)."""
+        try:
+            found = [self._library.nvmlDeviceGetTotalEnergyConsumption(device) for device in self._devices]
+        except self._library.NVMLError:
+            return None
+        return sum(found) if found else None
+
+    def close(self) -> None:
+        self._library.nvmlShutdown()

@@ -1,0 +1,126 @@
+"""Whether an artifact is good enough: its receipt against bounds for its bits, and every check.
+
+A bound says that something is wrong, not that a type is coarse: it lies above what llama.cpp publishes for the poorest
+usual type of so many bits on Llama 3 8B (`lqmf.fit.quality.WEIGHTS` has the figures and their source: Q8_0 .0014, Q6_K
+.0055, Q5_0 .022, Q4_0 .072, Q3_K_S .23, IQ2_XXS .81, IQ1_S 2.3 nats a token), a model that is harder to quantize than
+most. The bundled model loses a tenth of that. The share of tokens at which both models choose alike is bounded where
+such a divergence puts it: 1 - 1.2 sqrt(KL), the worst of any text and type in docs/measured/gate.md, which leaves
+nothing to ask of two bits. Settings may say otherwise. Pure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lqmf.records import Check, Receipt
+
+KL_NATS = "8:0.005,6:0.015,5:0.03,4:0.1,3:0.3,2:1,1:3"  # the greatest mean KL divergence, by bits
+TOP1 = "8:0.91,6:0.85,5:0.79,4:0.62,3:0.34,1:0"  # the least share of tokens with the same top choice, by bits
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds by bits: `kl` the greatest mean KL divergence in nats a token, `top1` the least agreement, 0..1."""
+
+    kl: Mapping[int, float]
+    top1: Mapping[int, float]
+
+    def of(self, bits: int) -> dict[str, float]:
+        """The bounds for `bits`: those of the most bits that are not more, else of the fewest there are."""
+        return {"kl_mean": _nearest(self.kl, bits), "top1": _nearest(self.top1, bits)}
+
+
+def limits(kl: str = KL_NATS, top1: str = TOP1) -> Limits:
+    """The bounds that two settings write. Raises ValueError."""
+    return Limits(by_bits(kl), by_bits(top1))
+
+
+def by_bits(text: str) -> dict[int, float]:
+    """A table as a setting writes it: "8:0.005,4:0.1". Raises ValueError that says what is wrong with it."""
+    found: dict[int, float] = {}
+    for part in text.split(","):
+        bits, colon, bound = (piece.strip() for piece in part.partition(":"))
+        if not colon or not bits.isdecimal() or not _is_number(bound):
+            raise ValueError(f"'{part.strip()}' is no bound; write bits and bound, like 4:0.1")
+        found[int(bits)] = float(bound)
+    return found
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return 0 <= float(text) < math.inf
+    except ValueError:
+        return False
+
+
+def _nearest(table: Mapping[int, float], bits: int) -> float:
+    return table[max((known for known in table if known <= bits), default=min(table))]
+
+
+# ---------------------------------------------------------------- the verdict
+
+
+def judge(receipt: Receipt, method: str, bits: int, bounds: Limits) -> dict[str, Any]:
+    """The receipt's `gate`: {"passed", "reasons", "limits"}. `passed` is None where nothing failed, but no divergence
+    was measured; each reason says what was seen and what to try."""
+    most = bounds.of(bits)
+    remedy = _remedy(method, bits, continues=receipt.sequence_loss is None)
+    failed = [*_checks(receipt.checks), *_beyond(receipt), *_divergences(receipt, most, bits, remedy)]
+    if failed:
+        return {"passed": False, "reasons": failed, "limits": most}
+    if receipt.kl_divergence is None:
+        why = receipt.reasons.get("kl_divergence") or "it was not measured"
+        return {"passed": None, "reasons": [f"The divergence from the source is not known: {why}."], "limits": most}
+    return {"passed": True, "reasons": [], "limits": most}
+
+
+def _checks(checks: tuple[Check, ...]) -> Iterator[str]:
+    for check in checks:
+        if not check.passed:
+            detail = f": {check.detail}" if check.detail else ""
+            yield f"The check {check.name} failed{detail}. Make or get the file again; `lqmf verify` reads it whole."
+
+
+def _beyond(receipt: Receipt) -> Iterator[str]:
+    """A divergence that is no number, because it is beyond all of them."""
+    why = receipt.reasons.get("kl_divergence", "")
+    if receipt.kl_divergence is None and why.startswith("infinite"):
+        yield f"KL divergence is {why}."
+
+
+def _divergences(receipt: Receipt, most: Mapping[str, float], bits: int, remedy: str) -> Iterator[str]:
+    """What is beyond the bounds, of the whole and of each kind of text. One remedy stands at the end of the first."""
+    seen = dict(_measured(receipt))
+    remedy = f" Try {remedy}."
+    for where, (kl, top1) in seen.items():
+        told = []
+        if kl is not None and kl > most["kl_mean"]:
+            told.append(f"KL divergence{where} is {kl:.4g} nats a token; {most['kl_mean']:g} is the most")
+        if top1 is not None and top1 < most["top1"]:
+            told.append(f"the same top choice{where} comes at {top1:.1%} of tokens; {most['top1']:.0%} is the least")
+        if told:
+            sentence = " and ".join(told)
+            yield f"{sentence[0].upper()}{sentence[1:]} for {bits} bits.{remedy}"
+            remedy = ""
+
+
+def _measured(receipt: Receipt) -> Iterator[tuple[str, tuple[float | None, float | None]]]:
+    whole = receipt.kl_divergence
+    yield "", (whole.mean if whole else None, receipt.top1_agreement)
+    for name, figures in receipt.domains.items():
+        if (receipt.text or {}).get("name") != (figures.get("text") or {}).get("name", ""):  # else it is the whole's
+            yield f" on {name}", ((figures.get("kl_divergence") or {}).get("mean"), figures.get("top1_agreement"))
+
+
+def _remedy(method: str, bits: int, *, continues: bool) -> str:
+    if method == "bnb":
+        return "8 bits (`--type int8`), or another method" if bits < 8 else "GGUF (`--method gguf --type Q8_0`)"
+    if method == "gptq":
+        return "more bits, smaller groups (`--set group_size=32`), or another calibration text"
+    more = f"more bits (`--bits {min(8, bits + 1)}`)" if bits < 8 else "16 bits"
+    if not continues:  # for an encoder-decoder neither a matrix nor a mix is made
+        return more
+    return f"{more}, an importance matrix (`--imatrix`) if none guided it, or another type (`--type auto`)"

@@ -1,0 +1,109 @@
+"""One comparison under way: the windows of each text, what was found in them, and what a receipt says of it.
+
+Knows windows, logits and meters; no engine, no memory, no order of models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lqmf.errors import MeasurementError
+from lqmf.quality import figures, texts
+from lqmf.quality.course import Course, Enough, Step
+from lqmf.quality.divergence import DivergenceMeter
+from lqmf.quality.floor import NoiseFloor
+from lqmf.quality.stage import Report
+from lqmf.quality.texts import MAIN, Reading
+from lqmf.quality.windows import first_scored, targets
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Session:
+    """`files` are the texts by name, `own` is how a model reads them; a window has `length` tokens. `most`, `seconds`
+    and `stop_at` limit what is read: see Course and Enough."""
+
+    def __init__(
+        self,
+        files: Mapping[str, Path],
+        own: Reading,
+        length: int,
+        report: Report,
+        *,
+        most: int | None = None,
+        seconds: float | None = None,
+        stop_at: Mapping[str, float] | None = None,
+    ) -> None:
+        self._files, self._length = files, length
+        self._missing: dict[str, str] = {}
+        self._windows: dict[str, list[list[int]]] = {}
+        for name in files:
+            with self._or_left_out(name):
+                self._windows[name] = own.windows(name, length)
+        self.course = Course(self._windows, report, most=most, seconds=seconds)
+        self.read = dict.fromkeys(self._windows, 0)
+        self.floor = NoiseFloor()
+        self._meters = {name: DivergenceMeter() for name in self._windows}
+        self._enough = Enough(stop_at)
+
+    def must_agree(self, one: Reading, other: Reading) -> None:
+        """Leave out the texts that two models read as different tokens. Raises MeasurementError where it is the main
+        one."""
+        for name in list(self._windows):
+            with self._or_left_out(name):
+                one.must_be(other, name)
+
+    @contextmanager
+    def _or_left_out(self, name: str) -> Iterator[None]:
+        """What is wrong with a text is told of it; with the main one it is an error."""
+        try:
+            yield
+        except MeasurementError as error:
+            if name == MAIN:
+                raise
+            self._missing[name] = error.message
+            if self._windows.pop(name, None):
+                self.course.settle(name)
+
+    def compare(self, step: Step, base: NDArray[np.float32], artifact: NDArray[np.float32]) -> None:
+        """Count one window's logits (N, V) of both models, unless its text is left out; the text may then have told
+        enough. Raises MeasurementError for logits that are no numbers."""
+        if step.text in self._missing:
+            return
+        meter = self._meters[step.text]
+        meter.add(base, artifact, targets(step.window))
+        self.read[step.text] += 1
+        if self._enough.settles(meter, self.read[step.text]):
+            self.course.settle(step.text)
+
+    # ------------------------------------------------------------ what it comes to
+
+    def compared(self) -> dict[str, dict[str, Any]]:
+        """The figures of each text that was read."""
+        return {name: figures.compared(self._meters[name]) for name, windows in self.read.items() if windows}
+
+    def told(self, measured: Mapping[str, Mapping[str, Any]], engine: str) -> dict[str, Any]:
+        """The receipt's fields, from the figures of each text: the main one's stand on top as well."""
+        domains = {name: self._domain(name, measured.get(name)) for name in self._files}
+        return {
+            **domains[MAIN],
+            "window_tokens": self._length,
+            "windows": self.read[MAIN],
+            "windows_in_text": len(self._windows[MAIN]),
+            "seconds": self.course.seconds,
+            "engine": engine,
+            "domains": domains if len(domains) > 1 else {},
+        }
+
+    def _domain(self, name: str, measured: Mapping[str, Any] | None) -> dict[str, Any]:
+        about = {"text": texts.told(self._files[name])}
+        if measured is None:
+            reason = self._missing.get(name, "its windows were not reached")
+            return {**figures.unmeasured(reason), "tokens_evaluated": 0, **about, "reason": reason}
+        tokens = self.read[name] * (self._length - 1 - first_scored(self._length))
+        return {**measured, "tokens_evaluated": tokens, **about}

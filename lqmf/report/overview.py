@@ -1,0 +1,141 @@
+"""The table of all artifacts, the figures that stand above it, and how they were measured. From records alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lqmf.report.parts import Cell, Column, Table, number, significant, word
+from lqmf.report.subjects import Data, Subject, as_mapping, follow
+from lqmf.terminal import clean
+from lqmf.units import duration, file_size, memory_size
+
+COLUMNS = (
+    Column("artifact"),
+    Column("type"),
+    Column("size", True),
+    Column("KL divergence", True),
+    Column("same top choice", True),
+    Column("perplexity", True),
+    Column("writing, tokens/s", True),
+    Column("reading, tokens/s", True),
+    Column("peak memory", True),
+    Column("gate"),
+    Column("checks"),
+    Column("bits per weight", True),
+    Column("times smaller", True),
+    Column("loading", True),
+    Column("method"),
+    Column("model"),
+)
+
+
+def table(data: Data) -> Table:
+    """One row an artifact, in the order of the page."""
+    return Table("Artifacts", COLUMNS, [row(subject) for subject in data.subjects])
+
+
+def row(subject: Subject) -> list[Cell]:
+    """What is known of one artifact, and why not where it is not."""
+    artifact, ratio = subject.artifact, subject.artifact.compression_ratio
+    size = artifact.size_bytes
+
+    def cell(text: str, *where: str, times: float = 1) -> Cell:
+        value = subject.found(*where)
+        told = format((value or 0.0) * times, text)
+        return number(value, told + (" %" if times == 100 else ""), subject.reason(*where))
+
+    load, memory = subject.found("load_seconds"), subject.found("peak_memory_bytes", "rss")
+    loss = subject.found("kl_divergence", "mean")
+    return [
+        word(subject.name),
+        word(clean(artifact.type) or f"{artifact.bits}-bit"),
+        number(size, file_size(size)),
+        number(loss, significant(loss), subject.reason("kl_divergence", "mean")),
+        cell(".1f", "top1_agreement", times=100),
+        cell(".3f", "perplexity"),
+        cell(",.0f", "tokens_per_second", "generation"),
+        cell(",.0f", "tokens_per_second", "prompt"),
+        number(memory, memory_size(memory), subject.reason("peak_memory_bytes", "rss")),
+        gate(subject),
+        checks(subject),
+        cell(".2f", "bits_per_weight"),
+        number(ratio, f"{ratio or 0:.2f}", "its source is not known"),
+        number(load, duration(load), subject.reason("load_seconds")),
+        word(clean(artifact.method)),
+        word(subject.model),
+    ]
+
+
+def checks(subject: Subject) -> Cell:
+    """How many checks passed, and the first that did not."""
+    found = subject.receipt.get("checks")
+    rows = [as_mapping(each) for each in found] if isinstance(found, list | tuple) else []
+    if not rows:
+        return Cell("–", None, subject.reason("checks"))
+    failed = [clean(str(each.get("name"))).replace("_", " ") for each in rows if not each.get("passed")]
+    passed = len(rows) - len(failed)
+    return Cell(f"{passed} of {len(rows)}", passed / len(rows), mark=f"failed: {', '.join(failed)}" if failed else "")
+
+
+def gate(subject: Subject) -> Cell:
+    """Whether the artifact kept the limits that were set."""
+    passed = follow(subject.receipt, ("gate", "passed"))
+    if not isinstance(passed, bool):
+        return Cell("–", None, subject.reason("gate"))
+    return Cell("passed" if passed else "failed", float(passed))
+
+
+# ---------------------------------------------------------------- above and below the table
+
+
+def figures(data: Data) -> list[tuple[str, str, str]]:
+    """The figures at the head of the page: name, value, what it is of."""
+    subjects = data.subjects
+    size = sum(each.artifact.size_bytes for each in subjects)
+    sources = [each.artifact for each in subjects if each.artifact.source_size_bytes]
+    told = [("artifacts", str(len(subjects)), f"of {len(data.models)} model{'s' * (len(data.models) != 1)}")]
+    told.append(("size together", file_size(size), _saved(sources)))
+    measured = [(loss, each) for each in subjects if (loss := each.found("kl_divergence", "mean")) is not None]
+    if measured:
+        loss, closest = min(measured, key=lambda pair: pair[0])
+        told.append(("closest to its source", closest.label, f"KL {significant(loss)} nats a token"))
+    speeds = [(speed, each) for each in subjects if (speed := each.found("tokens_per_second", "generation"))]
+    if speeds and len({each.machine for _, each in speeds}) == 1:
+        speed, fastest = max(speeds, key=lambda pair: pair[0])
+        told.append(("fastest", fastest.label, f"{speed:,.0f} tokens written a second"))
+    return told
+
+
+def _saved(sources: Sequence[Any]) -> str:
+    saved = sum((artifact.source_size_bytes or 0) - artifact.size_bytes for artifact in sources)
+    return f"{file_size(saved)} less than their sources" if saved > 0 else ""
+
+
+def grounds(data: Data) -> list[tuple[str, str]]:
+    """What the figures rest on: texts, engines, machines, versions; each once."""
+    told: dict[str, dict[str, None]] = {}
+    for subject in data.subjects:
+        for name, value in _grounds(subject):
+            told.setdefault(name, {})[value] = None
+    return [(name, "; ".join(values)) for name, values in told.items()]
+
+
+def _grounds(subject: Subject) -> list[tuple[str, str]]:
+    receipt = subject.receipt
+    text, where = as_mapping(receipt.get("text")), as_mapping(receipt.get("measured_on"))
+    rows = []
+    if text:
+        window = receipt.get("window_tokens")
+        sha = clean(str(text.get("sha256")))[:12]
+        rows.append(("text", f"{clean(str(text.get('name')))} (SHA-256 {sha}…), windows of {window} tokens"))
+    rows += [(title, clean(str(where[name]))) for name, title in _WHERE.items() if where.get(name)]
+    rows += [("made by", versions)] if (versions := _versions(subject.manifest)) else []
+    return rows
+
+
+_WHERE: Mapping[str, str] = {"engine": "engine", "cpu": "processor", "gpu": "graphics card"}
+
+
+def _versions(manifest: Mapping[str, Any]) -> str:
+    return ", ".join(f"{clean(str(k))} {clean(str(v))}" for k, v in as_mapping(manifest.get("versions")).items())

@@ -1,0 +1,184 @@
+"""What the report tells of: artifacts with their manifests, plans and what was measured of their layers.
+
+Reads the artifacts' folders and benchmarks/; knows no charts. What cannot be read is left out, never guessed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lqmf.errors import LqmfError
+from lqmf.records import Artifact, Hardware
+from lqmf.terminal import clean
+from lqmf.workspace import MANIFEST, read_json
+
+LAYERS, BENCHMARK = "layers", "benchmark"  # kinds of files in benchmarks/, which hold their results under this name
+_VERSION = re.compile(r"_v(\d+)$")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One artifact. `label` is short and its own on the page; `layers` is the newest measurement by layer,
+    `benchmark` the newest benchmark."""
+
+    artifact: Artifact
+    label: str
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+    layers: Mapping[str, Any] | None = None
+    benchmark: Mapping[str, Any] | None = None
+
+    @property
+    def name(self) -> str:
+        return clean(self.artifact.name)
+
+    @property
+    def model(self) -> str:
+        return clean(self.artifact.model) or "unknown model"
+
+    @property
+    def receipt(self) -> Mapping[str, Any]:
+        return self.artifact.receipt or {}
+
+    @property
+    def plan(self) -> Mapping[str, Any]:
+        """The plan as executed; {} where LQMF did not make the artifact."""
+        return as_mapping(self.manifest.get("plan"))
+
+    def found(self, *where: str) -> float | None:
+        """The number at `where` in the receipt; None where there is none."""
+        return as_number(follow(self.receipt, where))
+
+    def reason(self, *where: str) -> str:
+        """Why the receipt holds no figure at `where`."""
+        if not self.receipt.get("checks"):
+            return f"not tested yet: `lqmf test {self.name}` does it"
+        reasons = as_mapping(self.receipt.get("reasons"))
+        keys = (".".join(where), where[0], "*")
+        return clean(str(next((reasons[key] for key in keys if key in reasons), "not measured")))
+
+    @property
+    def ground(self) -> tuple[Any, ...]:
+        """What must be the same for two losses to be comparable: the source, the text and its windows."""
+        text = as_mapping(self.receipt.get("text")).get("sha256")
+        return self.model.casefold(), text, self.receipt.get("window_tokens")
+
+    @property
+    def machine(self) -> str:
+        """Where it was measured; "" where it was not."""
+        where = as_mapping(self.receipt.get("measured_on"))
+        return clean(" and ".join(str(where[name]) for name in ("cpu", "gpu") if where.get(name)))
+
+
+@dataclass(frozen=True)
+class Data:
+    """All that a report is drawn from. `earlier` are the store's records of artifacts, deleted ones included."""
+
+    subjects: Sequence[Subject]
+    earlier: Sequence[Mapping[str, Any]]
+    hardware: Hardware
+    created_at: str  # ISO 8601, UTC
+    version: str
+
+    @property
+    def models(self) -> list[str]:
+        """The models, in the order in which they come first."""
+        return list(dict.fromkeys(subject.model for subject in self.subjects))
+
+    def colour(self, model: str) -> int:
+        """Which colour stands for a model on every chart."""
+        return self.models.index(model) if model in self.models else len(self.models)
+
+
+def subjects(artifacts: Sequence[Artifact], benchmarks: Path) -> list[Subject]:
+    """The artifacts with all that lies on disk of them."""
+    labels = short_names(artifacts)
+    measured = {kind: list(documents(benchmarks, kind)) for kind in (LAYERS, BENCHMARK)}
+    return [
+        Subject(
+            artifact,
+            label,
+            _manifest(artifact),
+            **{kind: newest(artifact, kind, found) for kind, found in measured.items()},
+        )
+        for artifact, label in zip(artifacts, labels, strict=True)
+    ]
+
+
+def _manifest(artifact: Artifact) -> Mapping[str, Any]:
+    try:
+        return as_mapping(read_json(Path(artifact.path) / MANIFEST))
+    except (LqmfError, OSError):
+        return {}
+
+
+def documents(benchmarks: Path, kind: str) -> Iterator[Mapping[str, Any]]:
+    """Every file of `kind` in benchmarks/ that can be read."""
+    for path in sorted(benchmarks.glob("*.json")) if benchmarks.is_dir() else ():
+        try:
+            document = as_mapping(read_json(path))
+        except (LqmfError, OSError):
+            continue
+        if document.get("kind") == kind:
+            yield document
+
+
+def newest(artifact: Artifact, kind: str, measured: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """What was measured last of this very artifact: an earlier one of the same name was another."""
+    same = [each for each in measured if _about(each, artifact)]
+    last = max(same, key=lambda each: str(each.get("measured_at")), default=None)
+    return None if last is None else as_mapping(last.get(kind))
+
+
+def _about(document: Mapping[str, Any], artifact: Artifact) -> bool:
+    told = as_mapping(document.get("artifact"))
+    return all(told.get(name) == getattr(artifact, name) for name in ("name", "created_at", "size_bytes"))
+
+
+# ---------------------------------------------------------------- names
+
+
+def short_names(artifacts: Sequence[Artifact]) -> list[str]:
+    """A short name for each, its own: the type, before it the model where there are several, behind it the version."""
+    several = len({artifact.model for artifact in artifacts}) > 1
+    made = [_short(artifact, several) for artifact in artifacts]
+    taken, seen = Counter(made), Counter[str]()
+    unique = []
+    for name in made:
+        seen[name] += 1
+        unique.append(name if taken[name] == 1 else f"{name} ({seen[name]})")
+    return unique
+
+
+def _short(artifact: Artifact, several: bool) -> str:
+    kind = artifact.type or f"{artifact.method} {artifact.bits}-bit"
+    version = _VERSION.search(artifact.name)
+    model = clean(artifact.model).rpartition("/")[2] if several else ""
+    shortened = model if len(model) <= 18 else model[:17] + "…"
+    return " ".join(part for part in (shortened, clean(kind), f"v{version[1]}" if version else "") if part)
+
+
+# ---------------------------------------------------------------- documents that anybody may have written
+
+
+def as_mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def as_number(value: Any) -> float | None:
+    """A finite number; None for all else."""
+    import math
+
+    real = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if real and math.isfinite(value) else None
+
+
+def follow(document: Any, where: Iterable[str]) -> Any:
+    """What lies at `where` in nested mappings; None where the way ends."""
+    for name in where:
+        document = as_mapping(document).get(name)
+    return document

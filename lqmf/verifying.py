@@ -1,0 +1,110 @@
+"""Whether an artifact is what its manifest says: the manifest's form, every file's hash, that it loads, and what it
+predicts. Each is a named finding.
+
+Reads files; what runs the artifact is handed to it and runs in a worker. Changes nothing, and needs no network.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lqmf import events, manifest_schema, workspace
+from lqmf.errors import JobCancelled, LqmfError, NotBuilt, NotFound, RemoteCodeRefused, ResourceError, UnsupportedModel
+from lqmf.inference import nature
+from lqmf.records import Artifact, Task
+
+RunTask = Callable[[Task, events.Emit], Awaitable[dict[str, Any]]]
+BESIDE = (workspace.MANIFEST, workspace.SIGNATURE)  # what no manifest lists
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at. `passed` None: it could not be, and `detail` says why."""
+
+    name: str
+    passed: bool | None
+    detail: str = ""
+
+
+def manifest_of(artifact: Artifact) -> dict[str, Any]:
+    """The manifest as it lies there. Raises NotFound for an artifact that LQMF did not make, UsageError for no JSON."""
+    if artifact.foreign and artifact.method != "unknown":
+        raise NotFound(f"{artifact.name} has no manifest: LQMF did not make it.", "`lqmf list` shows what LQMF made.")
+    document: dict[str, Any] = workspace.read_json(Path(artifact.path) / workspace.MANIFEST)
+    return document
+
+
+def form(document: Mapping[str, Any]) -> Finding:
+    """Whether the manifest is in the form of its schema."""
+    wrong = manifest_schema.problems(document)
+    return Finding("manifest", not wrong, "; ".join(wrong))
+
+
+# ---------------------------------------------------------------- files
+
+
+def hashed(folder: Path, entries: Sequence[Mapping[str, Any]], emit: events.Emit) -> list[dict[str, Any]]:
+    """`[{"path", "problem"}]` for each file of the manifest; `problem` is None where the hash agrees."""
+    total, done, started = sum(int(entry["size_bytes"]) for entry in entries), 0, time.monotonic()
+    emit(events.StageStarted(stage="verify", title=f"Reading {folder.name}"))
+    found = []
+    for entry in entries:
+        found.append({"path": entry["path"], "problem": _problem(folder, entry)})
+        done += int(entry["size_bytes"])
+        emit(events.Progress(stage="verify", done=done, total=total, unit="bytes"))
+    emit(events.StageFinished(stage="verify", seconds=time.monotonic() - started))
+    return found
+
+
+def intact(files: Sequence[Mapping[str, Any]]) -> Finding:
+    """What the files come to."""
+    wrong = [file for file in files if file["problem"]]
+    told = "; ".join(f"{file['path']} {file['problem']}" for file in wrong)
+    return Finding("files", not wrong, told or f"{len(files)} files are as they were made")
+
+
+def _problem(folder: Path, entry: Mapping[str, Any]) -> str | None:
+    file = folder / entry["path"]
+    if folder.resolve() not in file.resolve().parents:
+        return "lies outside the artifact"
+    if not file.is_file():
+        return "is missing"
+    if (size := file.stat().st_size) != entry["size_bytes"]:
+        return f"has {size} bytes instead of {entry['size_bytes']}"
+    if workspace.sha256(file) != entry["sha256"]:
+        return "has other contents: its SHA-256 differs"
+    return None
+
+
+def unlisted(folder: Path, files: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Files in the folder that the manifest does not name."""
+    named = {file["path"] for file in files} | set(BESIDE)
+    present = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(path for path in present if path not in named)
+
+
+# ---------------------------------------------------------------- running
+
+
+async def running(artifact: Artifact, run: RunTask, job: str, log: str, emit: events.Emit) -> list[Finding]:
+    """Whether it loads, in a worker, and what it predicts. What this machine lacks is no fault of the artifact's."""
+    before, params = (artifact.receipt or {}).get("first_logits"), {"artifact": artifact.path}
+    try:
+        writes = nature.of_path(Path(artifact.path)) == "decoder"
+        kind, more = ("first_logits", {"before": before}) if writes else ("read", {"depth": "quick"})
+        told = await run(Task(job, kind, {**params, **more}, log), emit)
+    except JobCancelled:
+        raise
+    except (NotBuilt, UnsupportedModel, RemoteCodeRefused, ResourceError) as error:
+        return [Finding("loads", None, error.message)]
+    except LqmfError as error:
+        return [Finding("loads", False, error.message)]
+    found = [Finding("loads", True, f"with {told['engine']}")]
+    found += [Finding(str(one["name"]), bool(one["passed"]), str(one["detail"])) for one in told["checks"]]
+    if writes and not before:
+        found.append(Finding("first_logits", None, "the receipt has none to compare with: `lqmf test` writes them"))
+    return found

@@ -1,0 +1,170 @@
+"""A model's chat template becomes Ollama's only where it is proven, and a Modelfile keeps to Ollama's own grammar."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lqmf.cards import go_template
+from lqmf.cards.ollama_template import converted
+from lqmf.errors import UsageError
+from lqmf.inference import chat_template
+from lqmf.records import Run
+from lqmf.run_lines import modelfile
+from tests.cards.modelfile_parser import parse
+
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{m['role']}}\n{{m['content']}}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+HEADERS = (  # the shape of Llama 3's
+    "{% for m in messages %}{% set c = '<|head|>' + m['role'] + '<|/head|>\n\n' + m['content'] | trim + '<|eot|>' %}"
+    "{% if loop.index0 == 0 %}{% set c = bos_token + c %}{% endif %}{{ c }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|head|>assistant<|/head|>\n\n' }}{% endif %}"
+)
+DEFAULTED = (  # a system message of its own, as Qwen 2.5's
+    "{% for m in messages %}{% if loop.first and m['role'] != 'system' %}<|s|>system\nBe kind.<|e|>\n{% endif %}"
+    "<|s|>{{ m['role'] }}\n{{ m['content'] }}<|e|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|s|>assistant\n{% endif %}"
+)
+INSIDE = (  # the system message inside the first question, as Llama 2's
+    "{% if messages[0]['role'] == 'system' %}{% set told = messages[0]['content'] %}{% set turns = messages[1:] %}"
+    "{% else %}{% set told = '' %}{% set turns = messages %}{% endif %}{% for m in turns %}"
+    "{% if m['role'] == 'user' %}[INST] {% if loop.first and told %}<<SYS>>\n{{ told }}\n<</SYS>>\n\n{% endif %}"
+    "{{ m['content'] }} [/INST]{% else %} {{ m['content'] }} {{ eos_token }}{% endif %}{% endfor %}"
+)
+REFUSING = (  # no system message, and strict turns, as Gemma's and Mistral's
+    "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}{% for m in messages %}"
+    "<start_of_turn>{{ 'model' if m['role'] == 'assistant' else m['role'] }}\n{{ m['content'] }}<end_of_turn>\n"
+    "{% endfor %}{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
+)
+COUNTING = "{% for m in messages %}{{ loop.index }}: {{ m['content'] }}\n{% endfor %}"
+FORGETFUL = (  # earlier answers come out otherwise than the last one
+    "{% for m in messages %}{{ m['role'] }}:{% if m['role'] == 'assistant' and messages | length > 3 %}..{% else %}"
+    "{{ m['content'] }}{% endif %}|{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}"
+)
+DEAF = "{% for m in messages if m['role'] != 'system' %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
+WITH_TOOLS = "{% if tools %}Tools: {{ tools | tojson }}\n{% endif %}" + CHATML
+
+
+def rendering(template: str):
+    def render(dialogues: Sequence[Mapping[str, Any]]) -> list[str | None]:
+        texts: list[str | None] = []
+        for one in dialogues:
+            try:
+                texts.append(chat_template.render(template, eos="</s>", **one))
+            except UsageError:
+                texts.append(None)
+        return texts
+
+    return render
+
+
+DIALOGUE = [
+    {"role": "user", "content": "Hello"},
+    {"role": "assistant", "content": "Hi."},
+    {"role": "user", "content": "A {{ .System }} and {% if %}?"},
+]
+
+
+@pytest.mark.parametrize(
+    ("jinja", "stop", "system"),
+    [
+        (CHATML, "<|im_end|>", True),
+        (HEADERS, "<|eot|>", True),
+        (DEFAULTED, "<|e|>", True),
+        (INSIDE, "</s>", True),
+        (REFUSING, "<end_of_turn>", False),
+    ],
+)
+def test_a_template_whose_turns_stand_apart_is_converted_and_gives_the_same_text(
+    jinja: str, stop: str, system: bool
+) -> None:
+    made = converted(rendering(jinja))
+    assert made.stops == (stop,)
+    told = [{"role": "system", "content": "Be brief."}] if system else []
+    expected = chat_template.render(jinja, [*told, *DIALOGUE], eos="</s>")
+    assert go_template.render(made.template, [*told, *DIALOGUE]) == expected
+    assert any("system message" in note for note in made.notes) != system
+
+
+@pytest.mark.parametrize("jinja", [COUNTING, FORGETFUL, DEAF, "{{ 1 / 0 }}", "always the same"])
+def test_what_is_not_proven_is_left_out_with_a_reason(jinja: str) -> None:
+    made = converted(rendering(jinja))
+    assert made.template == ""
+    assert made.reason
+
+
+def test_that_tools_are_left_out_is_noted() -> None:
+    assert any("tools" in note for note in converted(rendering(WITH_TOOLS)).notes)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+@settings(max_examples=300)
+def test_any_text_is_only_text_in_a_go_template_and_survives_the_modelfile(text: str) -> None:
+    written = go_template.literal(text)
+    assert go_template.render(written, []) == text
+    assert '"""' not in written
+    [origin, template] = parse(modelfile(None, "m.gguf", template=f"{written}{{{{ .System }}}}"))
+    assert origin == ("model", "./m.gguf")
+    assert go_template.render(template[1], [{"role": "system", "content": "!"}]) == f"{text}!"
+
+
+@pytest.mark.parametrize("bad", ["{{ .Prompt }}", "{{ if .Tools }}x{{ end }}", "{{ if .System }}", "{{ end }}", "{{ x"])
+def test_what_the_small_template_language_does_not_know_is_refused_or_text(bad: str) -> None:
+    if bad == "{{ x":
+        assert go_template.render(bad, []) == bad
+    else:
+        with pytest.raises(UsageError):
+            go_template.render(bad, [])
+
+
+# ---------------------------------------------------------------- the Modelfile
+
+FULL = Run(context=16384, parallel=4, k_type="q8_0", v_type="q4_0", gpu_layers=33, ubatch=256)
+
+
+def test_a_modelfile_parses_to_what_was_meant() -> None:
+    chat = converted(rendering(CHATML))
+    text = modelfile(FULL, "m Q4.gguf", template=chat.template, stops=["<|im_end|>", 'a "b" c'], notes=["two\nlines"])
+    assert parse(text) == [
+        ("model", "./m Q4.gguf"),
+        ("template", chat.template),
+        ("num_ctx", "16384"),
+        ("num_gpu", "33"),
+        ("num_batch", "256"),
+        ("stop", "<|im_end|>"),
+        ("stop", 'a "b" c'),
+    ]
+    assert text.startswith("# two lines\nFROM ")
+
+
+@given(
+    stops=st.lists(st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1), max_size=3),
+    notes=st.lists(st.text(), max_size=2),
+)
+@settings(max_examples=200)
+def test_no_stop_string_and_no_note_breaks_out_of_its_line(stops: list[str], notes: list[str]) -> None:
+    stops = [stop for stop in stops if '"""' not in stop and not stop.endswith('"')]
+    told = parse(modelfile(None, "m.gguf", stops=stops, notes=notes))
+    assert told == [("model", "./m.gguf"), *(("stop", stop) for stop in stops)]
+
+
+def test_the_parser_refuses_what_ollama_refuses() -> None:
+    for bad in (
+        "PARAMETER num_ctx 1",
+        "FORM x",
+        "FROM x\nPARAMETER temprature 1",
+        'FROM x\nTEMPLATE """a',
+        "FROM x\nSYSTEM",
+    ):
+        with pytest.raises(ValueError, match=r"."):
+            parse(bad)
+    assert parse('# c\nfrom x\nTEMPLATE """a\n"b" c"""\nparameter temperature 1\n')[1:] == [
+        ("template", 'a\n"b" c'),
+        ("temperature", "1"),
+    ]
