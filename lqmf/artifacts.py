@@ -48,8 +48,8 @@ def discover(folder: Path, on_broken: Tell | None = None) -> list[Artifact]:
 
 def find(name: str, artifacts: Sequence[Artifact]) -> Artifact:
     """The artifact that `name` means: a path, else its exact name, else a foreign one's file, else the only one whose
-    name holds it (in any case of letters). Raises AmbiguousName for several, NotFound for none, and what reading a
-    foreign file raises."""
+    name holds it (in any case of letters), else the only one of that type. Raises AmbiguousName for several, NotFound
+    for none, and what reading a foreign file raises."""
     if (
         name.startswith(("./", "../", "/", "~"))
         or name == "."
@@ -226,6 +226,7 @@ def _tries(name: str, artifacts: Sequence[Artifact]) -> Iterator[list[Artifact]]
     if lowered.endswith(".gguf"):
         yield [a for a in artifacts if a.foreign and lowered in _file_names(Path(a.path))]
     yield [a for a in artifacts if lowered and lowered in a.name.lower()]
+    yield [a for a in artifacts if lowered and lowered == a.type.lower()]  # a usual type is in no name: nf4, int8
 
 
 def _file_names(path: Path) -> list[str]:

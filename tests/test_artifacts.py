@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -190,6 +191,11 @@ def test_no_folder_is_an_empty_shelf(tmp_path):
 def test_an_exact_name_beats_a_part_and_a_part_is_enough_when_it_is_unique(typed, found):
     shelf = named("demo_gguf_4bit_Q4_K_M", "demo_gguf_4bit_Q4_K_M_v2", "org_mistral_gguf_8bit_Q8_0")
     assert artifacts.find(typed, shelf).name == found
+
+
+def test_a_type_that_is_in_no_name_is_one_all_the_same():
+    shelf = [dataclasses.replace(each, type="nf4") for each in named("demo_bnb_4bit")] + named("demo_gguf_4bit_Q4_K_M")
+    assert artifacts.find("NF4", shelf).name == "demo_bnb_4bit"
 
 
 def test_several_matches_are_listed_not_chosen_from():

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from lqmf.understanding.courtesy import without_denied
-from lqmf.understanding.lexicon import ALWAYS_BY_NAME, is_value
+from lqmf.understanding.lexicon import ALWAYS_BY_NAME, METHOD, TYPE, is_value, type_name
 from lqmf.understanding.models import MARK
 from lqmf.understanding.patterns import Pattern
 from lqmf.understanding.rules import IT_WORD
@@ -49,16 +49,27 @@ def references(state: Dialogue, sentence: Sentence, intent: str) -> Slots:
         return name_slots(intent, spoken, sentence.models)
     if pointed:
         return name_slots(intent, pointed, ())
-    chosen = by_description(state, sentence)
-    if chosen and re.search(r"\b(?:one|version)\b", sentence.plain):
-        return {"name": chosen}
+    kinds = _kinds(sentence)
+    kind: Slots = {"name": kinds[0]} if len(kinds) == 1 else {}
+    if re.search(r"\b(?:one|version)\b", sentence.plain):
+        chosen = by_description(state, sentence)
+        if chosen or kind:
+            return {"name": chosen} if chosen else kind
     if (
         IT_WORD.search(sentence.plain)
         or _BARE.match(sentence.plain)
         or re.search(r"\b(?:too|as well|then|now)\b", sentence.plain)
     ):
         return _what_it_is(state)
-    return {}
+    return kind
+
+
+def _kinds(sentence: Sentence) -> tuple[str, ...]:
+    """The types that a sentence says, else the methods, else the bits: by these an artifact can be named, too."""
+    types = dict.fromkeys(type_name(found[0]) for found in TYPE.finditer(sentence.plain))
+    methods = dict.fromkeys(found.lastgroup for found in METHOD.finditer(sentence.plain))
+    bits = sentence.said.get("bits")
+    return tuple(filter(None, types or methods)) or ((f"{bits}bit",) if bits else ())
 
 
 _AGAINST = Pattern(r"\bagainst (?:(?:the|its|base|source|model|original|folder) )*<[mp](\d+)>")
@@ -87,6 +98,8 @@ def _compared(state: Dialogue, sentence: Sentence, named: tuple[str, ...], point
         everyone = last_names or state.names[-2:]
     if not everyone and len(state.names) > 1 and re.search(r"\bwhich\b", sentence.plain):
         everyone = state.names[-2:]
+    if not everyone and len(kinds := _kinds(sentence)) > 1:
+        everyone = kinds
     if (
         len(everyone) == 1
         and not IT_WORD.search(sentence.plain)

@@ -31,3 +31,15 @@ def test_the_last_two_name_nothing_where_fewer_are_known(before: list[str]) -> N
 def test_courtesies_change_nothing(courteous: str, line: str) -> None:
     plain, polite = parse_dialogue([line])[0], parse_dialogue([courteous.format(line)])[0]
     assert (polite.intent, polite.slots) == (plain.intent, plain.slots)
+
+
+def test_an_artifact_nobody_named_yet_is_named_by_its_kind():
+    for line, name in (
+        ("test nf4", "nf4"),
+        ("verify the Q8_0", "Q8_0"),
+        ("delete the gptq one", "gptq"),
+        ("show me the 4 bit version", "4bit"),
+    ):
+        assert parse_dialogue([line])[0].slots == {"name": name}, line
+    assert parse_dialogue(["compare nf4 and int8"])[0].slots == {"names": ["nf4", "int8"]}
+    assert parse_dialogue(["delete it"])[0].slots == {}
