@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import dataclasses
 import hashlib
+import shlex
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from lqmf import artifacts as shelf
 from lqmf import hardware, rebuilding, workspace
 from lqmf.agents.planner_agent import artifact_name
 from lqmf.errors import (
+    GpuOutOfMemory,
     IncompleteModel,
     JobError,
     LqmfError,
@@ -36,6 +38,7 @@ from lqmf.fit import predictions
 from lqmf.jobs.journal import hold, new_id
 from lqmf.planning import Announce, Ask, Models, Planned, Planning, accepted
 from lqmf.preflight import Preflight
+from lqmf.quantization.registry import backends
 from lqmf.records import (
     Artifact,
     Decision,
@@ -279,9 +282,16 @@ class Pipeline:
         with contextlib.ExitStack() as stack:
             against = await self._base(job, log, artifact, stack, given)
             told = {} if artifact.foreign or given else _manifest(artifact).plan.get("prediction") or {}
-            what = ToTest(job, log, artifact, against.base, against.reason, depth, 0.0, predicted=told)
+            device = "auto" if artifact.foreign else _manifest(artifact).run.get("device") or "auto"
+            what = ToTest(job, log, artifact, against.base, against.reason, depth, 0.0, device, predicted=told)
             named = dataclasses.replace(what, source=against.source, base_name=against.name, said=against.said)
-            return await self._test_published(named, self._bus.publish)
+            try:
+                return await self._test_published(named, self._bus.publish)
+            except GpuOutOfMemory as error:
+                if device == "cpu":
+                    raise
+                self._bus.publish(Notice(text=f"{error.message} It is tested on the CPU instead.", level="warning"))
+                return await self._test_published(dataclasses.replace(named, device="cpu"), self._bus.publish)
 
     async def _base(
         self, job: str, log: str, artifact: Artifact, stack: contextlib.ExitStack, given: Given | None = None
@@ -311,7 +321,7 @@ class Pipeline:
             workspace.write_json(shelf.receipt_path(Path(what.artifact.path)), to_json(receipt))
         else:
             self._attach(what.artifact, receipt)
-        self._memory.remember_receipt(what.artifact.name, receipt, str(path))
+        self._memory.remember_receipt(_known_as(what.artifact), receipt, str(path))
         self._learn(what, receipt)
         self._understanding.note_artifact(what.artifact.name)
         return receipt
@@ -380,14 +390,14 @@ class Pipeline:
             document = self._benchmark.file(artifact, measured)
             path = self._place.benchmarks / f"{artifact.name}-{job}.json"
             workspace.write_json(path, document)
-            self._memory.remember_benchmark(artifact.name, job, path, measured)
+            self._memory.remember_benchmark(_known_as(artifact), job, path, measured)
             self._understanding.note_artifact(artifact.name)
         return {**document, "path": str(path)}
 
     async def compare(self, names: Sequence[str]) -> dict[str, Any]:
         """The receipts and benchmarks of several artifacts side by side. Raises NotFound, AmbiguousName."""
         artifacts = [self.find(name) for name in names]
-        made = [[row["benchmark"] for row in self._memory.benchmarks(artifact.name)] for artifact in artifacts]
+        made = [[row["benchmark"] for row in self._memory.benchmarks(_known_as(artifact))] for artifact in artifacts]
         return self._benchmark.compare(artifacts, made)
 
     # ------------------------------------------------------------ feedback
@@ -401,7 +411,9 @@ class Pipeline:
         told = self._feedback.closing(artifact, plan, self._history(), self.artifacts())
         if told.step is None:
             return Feedback(told.sentences)
-        decision = next_request(request_of(plan) if said is None else said, told.step.slots)
+        method = backends().get(plan.method)
+        known = method.parameters if method else None
+        decision = next_request(request_of(plan, known) if said is None else said, told.step.slots, known)
         return Feedback(told.sentences, Proposal(told.step.text, decision))
 
     def _history(self) -> list[dict[str, Any]]:
@@ -477,9 +489,7 @@ class Pipeline:
         self.interrupted()  # so that what a killed process left running counts as unfinished
         row = self._memory.job(job) if job else self._last_unfinished()
         if row["kind"] != "quantize":
-            command = "benchmark" if row["kind"] == "benchmark" else "test"
-            again = "lqmf rebuild NAME" if row["kind"] == "rebuild" else f"lqmf {command} {row['title']}"
-            raise UsageError(f"{row['id']} was a {row['kind']}, which is done anew.", f"`{again}`")
+            raise UsageError(f"{row['id']} was a {row['kind']}, which is done anew.", f"`{anew(row)}`")
         if row in self._memory.running_jobs():
             raise UsageError(f"{row['id']} is running, in process {row['owner_pid']}.", "`lqmf cancel` ends it.")
         plan = from_json(QuantizationPlan, row["plan"])
@@ -527,6 +537,11 @@ class Pipeline:
         return str(result["text"])
 
 
+def _known_as(artifact: Artifact) -> str:
+    """What the store calls it: two files of other people's may have one name."""
+    return artifact.path if artifact.foreign else artifact.name
+
+
 def _manifest(artifact: Artifact) -> Manifest:
     return from_json(Manifest, workspace.read_json(Path(artifact.path) / workspace.MANIFEST))
 
@@ -540,6 +555,13 @@ def work_key(model: ModelRef, commit: str | None) -> str:
             status = file.stat()
             seen.append(f"{file.name} {status.st_size} {status.st_mtime_ns}")
     return hashlib.sha256(repr(seen).encode()).hexdigest()[:16]
+
+
+def anew(job: Mapping[str, Any]) -> str:
+    """The command that does a job again which `resume` does not go on with."""
+    name = shlex.quote(job["title"])
+    own = {"rebuild": "lqmf rebuild NAME", "layers": f"lqmf report {name} --layers"}
+    return own.get(job["kind"]) or f"lqmf {'benchmark' if job['kind'] == 'benchmark' else 'test'} {name}"
 
 
 def _supersedes(artifact: Mapping[str, Any], job: Mapping[str, Any]) -> bool:

@@ -75,9 +75,11 @@ def _problem(folder: Path, entry: Mapping[str, Any]) -> str | None:
         return "is missing"
     if (size := file.stat().st_size) != entry["size_bytes"]:
         return f"has {size} bytes instead of {entry['size_bytes']}"
-    if workspace.sha256(file) != entry["sha256"]:
-        return "has other contents: its SHA-256 differs"
-    return None
+    try:
+        same = workspace.sha256(file) == entry["sha256"]
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return None if same else "has other contents: its SHA-256 differs"
 
 
 def unlisted(folder: Path, files: Sequence[Mapping[str, Any]]) -> list[str]:

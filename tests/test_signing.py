@@ -58,6 +58,22 @@ def test_what_was_signed_is_proven_by_the_public_key_alone(folder: Path, keys: t
     assert signing.signer(folder) == name
 
 
+@pytest.mark.parametrize("broken", ["[]", "{}", '{"files": 3}', '{"files": [{}]}'])
+def test_a_manifest_that_is_none_any_more_fails_and_does_not_crash(
+    folder: Path, keys: tuple[Path, Path], broken: str
+) -> None:
+    signing.sign(folder, keys[0])
+    (folder / "manifest.json").write_text(broken)
+    assert signing.check(folder, keys[1]).passed is False
+
+
+def test_a_signature_of_other_letters_fails_and_does_not_crash(folder: Path, keys: tuple[Path, Path]) -> None:
+    signing.sign(folder, keys[0])
+    told = json.loads((folder / "manifest.sig").read_text())
+    workspace.write_json(folder / "manifest.sig", {**told, "signature": "ü" * 88})
+    assert signing.check(folder, keys[1]).passed is False
+
+
 def test_receipt_and_card_may_be_rewritten_and_the_manifest_laid_out_anew(
     folder: Path, keys: tuple[Path, Path]
 ) -> None:

@@ -189,6 +189,11 @@ def test_signed_it_verifies_with_the_public_key_until_something_changes(shelf: S
     receipt = workspace.read_json(shelf.folder / "receipt.json")
     workspace.rewrite_mutable(shelf.folder, {"receipt.json": workspace.json_text({**receipt, "perplexity": 1.0})})
     assert shelf.verify("--quick", "--key", str(public))["signature"] is True
+    planted = shelf.folder / "chat_template.jinja"
+    planted.write_text("{{ messages }}")
+    assert shelf.verify("--quick", "--key", str(public), code=1)["unlisted"] is False, "nobody signed that"
+    assert "unlisted" not in shelf.verify("--quick")
+    planted.unlink()
     spoil(shelf.weights, "output_norm.weight", bytes)
     rehash(shelf)
     found = shelf.verify("--quick", "--key", str(public), code=1)

@@ -253,15 +253,15 @@ class ExecutorAgent:
                 since = time.monotonic()
                 built = await self._make(work, Source(folder), out)
                 making = {"quantize_seconds": time.monotonic() - since}
-            if work.judge and not await work.judge(out, built):
-                return None, None, {}
-            async with self._stage(work.job, "publish"):
-                artifact = await _to_its_end(asyncio.to_thread(self._publish, work, built, folder, out))
+            artifact = None
+            if not work.judge or await work.judge(out, built):
+                async with self._stage(work.job, "publish"):
+                    artifact = await _to_its_end(asyncio.to_thread(self._publish, work, built, folder, out))
             if self._arrivals and work.plan.discard_source:
                 self._arrivals.forget(work.info)
         finally:
             shutil.rmtree(out, ignore_errors=True)
-        return artifact, Path(built.base) if built.base else None, making
+        return artifact, Path(built.base) if built.base and artifact else None, making
 
     async def _as_it_arrives(self, work: Work, arrivals: Arrivals, out: Path) -> tuple[Path, Built]:
         """Fetch and make at once. What fails first ends the other, and is raised."""

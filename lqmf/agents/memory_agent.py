@@ -204,7 +204,7 @@ class MemoryAgent:
 
     def remember_benchmark(self, name: str, job: str, path: Path | str, benchmark: Mapping[str, Any]) -> None:
         """Record a benchmark; `path` is the file that holds it."""
-        self._put("benchmarks", benchmark_row(name, job, str(path), benchmark, self._clock()))
+        self._tolerantly(lambda: self._put("benchmarks", benchmark_row(name, job, str(path), benchmark, self._clock())))
 
     def remember_predictions(self, job: str, artifact: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """Record what was predicted and measured, one row a quantity (`lqmf.fit.predictions.rows`). The rows outlive

@@ -7,6 +7,7 @@ Pure; knows the slots, the model's sizes and the machine.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lqmf.errors import DoesNotFit, UsageError
@@ -100,7 +101,7 @@ def _imatrix(request: Request, kind: QuantType) -> tuple[bool, str, Source]:
     if said is not None:
         return bool(said), "as you said", "user"
     if text:
-        return True, f"from {text}", "user"
+        return True, f"from {text if str(text).startswith('hub:') else Path(text).name}", "user"
     if kind.name == AUTO:
         return True, "the choice of types rests on it; from the built-in text", "rules"
     if kind.bits > HELPED_BITS:

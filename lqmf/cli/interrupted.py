@@ -35,9 +35,18 @@ def tell(session: Session) -> None:
         faults.failed(error, session.screen)
         return
     for job in jobs:
-        session.screen.notice(f"Interrupted: {job['title']}, in the stage {job['stage'] or 'resolve'} ({job['id']}).")
-    if jobs:
+        again = "" if job["kind"] == "quantize" else f" It is done anew: `{_anew(job)}`."
+        session.screen.notice(
+            f"Interrupted: {job['title']}, in the stage {job['stage'] or 'resolve'} ({job['id']}).{again}"
+        )
+    if any(job["kind"] == "quantize" for job in jobs):
         session.screen.notice("`resume` goes on with the latest of them.")
+
+
+def _anew(job: Mapping[str, Any]) -> str:
+    from lqmf.pipeline import anew
+
+    return anew(job)
 
 
 def possible(root: Path, options: Mapping[str, Any], environment: Mapping[str, str]) -> bool:

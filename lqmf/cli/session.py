@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from lqmf.cli import faults, registry
 from lqmf.cli.ask import Nobody, Recommended
 from lqmf.cli.render import Screen
-from lqmf.errors import LqmfError
+from lqmf.errors import LqmfError, of_system
 from lqmf.records import Decision, Outcome, Utterance
 
 if TYPE_CHECKING:
@@ -82,6 +82,8 @@ class Session:
             outcome = await work()
         except LqmfError as error:
             outcome = faults.failed(error, screen)
+        except OSError as error:
+            outcome = faults.failed(of_system(error), screen)
         except Exception as error:  # noqa: BLE001 - the top of a turn: the chat outlives a fault in one of them
             outcome = faults.unexpected(error, self)
         screen.deliver(outcome)

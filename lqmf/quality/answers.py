@@ -19,12 +19,14 @@ An answer of no text, where the source gave one, has agreement, coherence and qu
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W_\u3040-\u30ff\u3400-\u9fff]+")  # kana, Han; all others
 ROUGE = ("rouge1", "rouge2", "rougeL")
 AGREEMENT, COHERENCE, TERMINATION = 0.5, 0.3, 0.2  # weights of `quality`
 SCORES = (*ROUGE, "ngram_cosine", "embedding_cosine", "same_beginning", "fluency", "agreement", "termination",
@@ -53,7 +55,22 @@ def rouge(reference: str, answer: str) -> dict[str, float]:
 def _scorer() -> Any:
     from rouge_score.rouge_scorer import RougeScorer
 
-    return RougeScorer(list(ROUGE), use_stemmer=True)
+    return RougeScorer(list(ROUGE), tokenizer=_Words())
+
+
+class _Words:
+    """Words of any script, Latin ones by their stems; of scripts without spaces a character each. The package's own
+    tokenizer knows a to z alone."""
+
+    def __init__(self) -> None:
+        from nltk.stem.porter import PorterStemmer
+
+        self._stem = PorterStemmer().stem
+
+    def tokenize(self, text: str) -> list[str]:
+        """The words of `text` in small letters."""
+        words = _WORD.findall(text.lower())
+        return [self._stem(word) if len(word) > 3 and word.isascii() else word for word in words]
 
 
 def ngram_cosine(one: str, other: str, n: int = 3) -> float:

@@ -65,7 +65,7 @@ def _of_weights(name: str, before: Path, after: Path) -> Iterator[Difference]:
     old, new = _places(before), _places(after)
     for tensor in sorted(old.keys() ^ new.keys()):
         yield Difference(name, tensor, "is gone" if tensor in old else "is new")
-    for tensor in old.keys() & new.keys():
+    for tensor in sorted(old.keys() & new.keys()):
         a, b = old[tensor], new[tensor]
         if a.form != b.form:
             yield Difference(name, tensor, f"is {b.form}, was {a.form}")

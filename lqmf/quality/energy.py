@@ -21,7 +21,8 @@ class EnergyMeter:
     """`with EnergyMeter() as meter: ...`, then read `joules`: {"cpu", "gpu"}, each None where nothing counts it."""
 
     def __init__(self, powercap: Path = POWERCAP) -> None:
-        self._packages = sorted(p for p in powercap.glob("*-rapl:*") if p.name.count(":") == 1)  # not their parts
+        zones = (p for p in powercap.glob("*-rapl:*") if p.name.count(":") == 1)  # not their parts
+        self._packages = sorted(p for p in zones if _called(p) != "psys")  # the whole board, with the package in it
         self._gpus = _Gpus.open()
         self.joules: Mapping[str, float | None] = {"cpu": None, "gpu": None}
 
@@ -50,6 +51,13 @@ class EnergyMeter:
         """Why a figure is missing, by its name."""
         why = {"cpu": CPU_REASON, "gpu": GPU_REASON}
         return {name: why[name] for name, value in self.joules.items() if value is None}
+
+
+def _called(zone: Path) -> str:
+    try:
+        return (zone / "name").read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return ""
 
 
 def _number(file: Path) -> int | None:

@@ -7,11 +7,12 @@ their source at .9; another layer's do at 0. Knows samples of weights; no engine
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import prod
 from typing import TYPE_CHECKING
 
-from lqmf.quality.tensors import Tensors
+from lqmf.quality.tensors import Shape, Tensors
 from lqmf.records import Check
 
 if TYPE_CHECKING:
@@ -26,17 +27,21 @@ _FEW = 64  # weights: below that a correlation says little
 _MOST_SOUGHT = 24  # tensors whose right place is looked for
 _LAYER = re.compile(r"(?<=\.)\d+(?=\.)")
 _OPTIONAL = ("output.weight", "lm_head.weight", "rope_freqs.weight")  # repeated or left out where they say nothing new
+_BUFFER = re.compile(r"(?:^|\.)(?:inv_freq|masked_bias|position_ids|(?:attn|attention)\.bias)$")  # computed anew by all
+_HEAD = re.compile(r"^(?:cls|lm_head|pooler)\.")  # a model without it is saved without
 
 
 @dataclass(frozen=True)
 class Found:
-    """What differs. `misplaced` maps a tensor to the one of the source whose values it holds."""
+    """What differs. `misplaced` maps a tensor to the one of the source whose values it holds; `elsewhere` are those of
+    the source that may be there under names of the artifact's own."""
 
     lacking: tuple[str, ...] = ()
     reshaped: tuple[str, ...] = ()
     strange: Mapping[str, str] = field(default_factory=dict)  # name: how
     misplaced: Mapping[str, str] = field(default_factory=dict)
     compared: int = 0
+    elsewhere: tuple[str, ...] = ()
 
     @property
     def alien(self) -> bool:
@@ -46,7 +51,7 @@ class Found:
 
     def checks(self) -> list[Check]:
         """`source_weights`: every tensor of the source is there, with its values. `layer_order`: none holds those of
-        another layer."""
+        another layer. Where some are stored under other names, only what is wrong all the same: see `reason`."""
         told = [
             _told(self.lacking, "not there"),
             _told(self.reshaped, "of another shape"),
@@ -54,22 +59,106 @@ class Found:
         ]
         wrong = "; ".join(one for one in told if one)
         moved = _told([f"{name} holds the source's {other}" for name, other in self.misplaced.items()], "")
-        return [
+        found = [
             Check("source_weights", not wrong, wrong or f"{self.compared} tensors"),
             Check("layer_order", not moved, moved),
         ]
+        return [check for check in found if not (check.passed and self.elsewhere)]
+
+    @property
+    def reason(self) -> str:
+        """Why a check is missing."""
+        return _told(self.elsewhere, "stored under other names")
 
 
-def compare(artifact: Tensors, source: Tensors) -> Found:
-    """Hold each tensor of `source` beside the artifact's of the same name."""
-    wanted = {name: shape for name, shape in source.shapes.items() if name not in _OPTIONAL}
-    lacking = tuple(name for name in wanted if name not in artifact.shapes)
+def compare(artifact: Tensors, source: Tensors, *, folders: bool = False) -> Found:
+    """Hold each tensor of `source` beside the artifact's of the same name. `folders`: names are the libraries' that
+    wrote them, which may differ, in place of a format's own."""
+    if folders:
+        source = _aligned(artifact, source)
+    held = [name for name in source.shapes if not (folders and _BUFFER.search(name))]
+    wanted = [name for name in held if name not in _OPTIONAL]
+    lacking = [name for name in wanted if name not in artifact.shapes]
+    elsewhere: list[str] = []
+    if folders:
+        lacking = [name for name in lacking if not (_HEAD.match(name) or _repeated(name, artifact, source))]
+        elsewhere = _elsewhere(lacking, artifact, source)
     reshaped = tuple(name for name in wanted if name in artifact.shapes and not _fits(name, artifact, source))
-    common = [name for name in source.shapes if name in artifact.shapes and _fits(name, artifact, source)]
+    common = [name for name in held if name in artifact.shapes and _fits(name, artifact, source)]
     strange = {name: how for name in common if (how := _difference(name, artifact, name, source))}
     misplaced = dict(_misplaced(list(strange)[:_MOST_SOUGHT], artifact, source)) if strange else {}
     left = {name: how for name, how in strange.items() if name not in misplaced}
-    return Found(lacking, reshaped, left, misplaced, len(common))
+    gone = tuple(name for name in lacking if name not in elsewhere)
+    return Found(gone, reshaped, left, misplaced, len(common), tuple(elsewhere))
+
+
+# ---------------------------------------------------------------- names
+
+
+class _Renamed:
+    """Tensors under other names: `names` maps these to their own."""
+
+    def __init__(self, tensors: Tensors, names: Mapping[str, str]) -> None:
+        self._tensors, self._names = tensors, names
+        self.unread = tensors.unread
+        self.shapes: Mapping[str, Shape] = {name: tensors.shapes[own] for name, own in names.items()}
+
+    def rows(self, name: str, places: NDArray[np.int64], columns: int) -> NDArray[np.float32]:
+        return self._tensors.rows(self._names[name], places, columns)
+
+
+def _aligned(artifact: Tensors, source: Tensors) -> Tensors:
+    """`source` as the artifact names it, where all that differs is the first word ("transformer." of a GPT-2)."""
+
+    def matched(names: Iterable[str]) -> int:
+        return sum(name in artifact.shapes and name not in _OPTIONAL for name in names)
+
+    ways = [{name: name for name in source.shapes}]
+    ways += [{f"{word}.{name}": name for name in source.shapes} for word in _first_words(artifact)]
+    ways += [{name.removeprefix(f"{word}."): name for name in source.shapes} for word in _first_words(source)]
+    best = max(ways, key=matched)
+    return source if best is ways[0] else _Renamed(source, best)
+
+
+def _first_words(tensors: Tensors) -> list[str]:
+    return sorted({name.partition(".")[0] for name in tensors.shapes if name not in _OPTIONAL})
+
+
+def _repeated(name: str, artifact: Tensors, source: Tensors) -> bool:
+    """Whether the source's matrix `name` is another one over again, which the artifact has, as tied embeddings are."""
+    import numpy as np
+
+    shape = source.shapes[name]
+    if shape[0] == 1 or not (own := _sample(source, name)).std() > 0:
+        return False
+    others = (other for other in source.shapes if source.shapes[other] == shape and other in artifact.shapes)
+    return any(np.array_equal(own, _sample(source, other)) for other in others)
+
+
+def _elsewhere(lacking: list[str], artifact: Tensors, source: Tensors) -> list[str]:
+    """Those of `lacking` for which the artifact has as many weights under names that the source does not know: what
+    is fused in one of them and split in the other."""
+    known = {*source.shapes, *_OPTIONAL}
+    more = [name for name in artifact.shapes if name not in known and not _BUFFER.search(name)]
+    more = [name for name in more if f"{name.removesuffix('.bias')}.weight" not in known]  # a bias that was added
+    found: list[str] = []
+    for of_kind in (lambda shape: True, _is_matrix, _is_vector):  # all of them, else what is not short of some
+        sought = [name for name in lacking if of_kind(source.shapes[name])]
+        there = sum(prod(artifact.shapes[name]) for name in more if of_kind(artifact.shapes[name]))
+        if sum(prod(source.shapes[name]) for name in sought) <= there:
+            found += [name for name in sought if name not in found]
+    return found
+
+
+def _is_vector(shape: Shape) -> bool:
+    return shape[0] == 1
+
+
+def _is_matrix(shape: Shape) -> bool:
+    return shape[0] != 1
+
+
+# ---------------------------------------------------------------- values
 
 
 def _fits(name: str, artifact: Tensors, source: Tensors) -> bool:
@@ -90,15 +179,18 @@ def _misplaced(names: list[str], artifact: Tensors, source: Tensors) -> Iterator
 
 def _difference(name: str, artifact: Tensors, other: str, source: Tensors) -> str:
     """How the artifact's tensor `name` differs from the source's `other`; empty where it does not."""
+    if not prod(source.shapes[other]):
+        return ""
+    return how(_sample(artifact, name), _sample(source, other), vector=_is_vector(source.shapes[other]))
+
+
+def _sample(tensors: Tensors, name: str) -> NDArray[np.float64]:
+    """The beginnings of a tensor's first and last rows."""
     import numpy as np
 
-    rows, columns = source.shapes[other]
-    if not rows * columns:
-        return ""
+    rows, columns = tensors.shapes[name]
     places = np.unique(np.concatenate([np.arange(min(_RUN, rows)), np.arange(max(0, rows - _RUN), rows)]))
-    width = min(columns, _COLUMNS)
-    ours, theirs = artifact.rows(name, places, width), source.rows(other, places, width)
-    return how(ours.astype(np.float64), theirs.astype(np.float64), vector=rows == 1)
+    return tensors.rows(name, places, min(columns, _COLUMNS)).astype(np.float64)
 
 
 def how(ours: NDArray[np.float64], theirs: NDArray[np.float64], *, vector: bool) -> str:

@@ -72,7 +72,7 @@ def judge(receipt: Receipt, method: str, bits: int, bounds: Limits) -> dict[str,
     if failed:
         return {"passed": False, "reasons": failed, "limits": most}
     if receipt.kl_divergence is None:
-        why = receipt.reasons.get("kl_divergence") or "it was not measured"
+        why = (receipt.reasons.get("kl_divergence") or "it was not measured").rstrip(".")
         return {"passed": None, "reasons": [f"The divergence from the source is not known: {why}."], "limits": most}
     return {"passed": True, "reasons": [], "limits": most}
 
@@ -88,7 +88,7 @@ def _beyond(receipt: Receipt) -> Iterator[str]:
     """A divergence that is no number, because it is beyond all of them."""
     why = receipt.reasons.get("kl_divergence", "")
     if receipt.kl_divergence is None and why.startswith("infinite"):
-        yield f"KL divergence is {why}."
+        yield f"KL divergence is {why.rstrip('.')}."
 
 
 def _divergences(receipt: Receipt, most: Mapping[str, float], bits: int, remedy: str) -> Iterator[str]:

@@ -66,8 +66,9 @@ def vocabulary(artifact: Traits, source: Traits) -> Check:
 
 def sample(source: Traits) -> list[int]:
     """Tokens spread evenly over those that have a text, without the special ones: converters may spell these anew."""
-    count = min(SAMPLED_PIECES, source.known)
-    spread = dict.fromkeys(n * (source.known - 1) // max(1, count - 1) for n in range(count))
+    known = min(source.known, source.vocabulary)  # a tokenizer may have words that its model has no row for
+    count = min(SAMPLED_PIECES, known)
+    spread = dict.fromkeys(n * (known - 1) // max(1, count - 1) for n in range(count))
     return [token for token in spread if token not in source.specials.values() and token not in source.ends]
 
 
@@ -110,11 +111,14 @@ def end_of_text(artifact: Traits, source: Traits) -> Check:
     if not source.ends:
         raise NotTold("the source names no token that ends a text")
     eos = artifact.specials.get("eos")
-    if eos is None:
+    named = artifact.ends if artifact.kind == "folder" else frozenset(() if eos is None else (eos,))
+    if not named:
         return Check("end_of_text", False, "it names no token that ends a text")
-    if eos not in source.ends:
+    strange = sorted(named - source.ends)
+    if strange and (artifact.kind == source.kind or not named & source.ends):  # a GGUF names fewer than a folder
         said = ", ".join(_quoted(source, token) for token in sorted(source.ends))
-        return Check("end_of_text", False, f"its end token is {_quoted(artifact, eos)}; the source ends with {said}")
+        its = ", ".join(_quoted(artifact, token) for token in strange)
+        return Check("end_of_text", False, f"its end token is {its}; the source ends with {said}")
     lost = [t for t in sorted(source.ends) if t < artifact.vocabulary and not artifact.stops(t)]
     told = f"it does not stop at {', '.join(_quoted(source, token) for token in lost)}, as the source does"
     return Check("end_of_text", not lost, told if lost else "")
@@ -173,7 +177,7 @@ def rope_settings(artifact: Traits, source: Traits, converted: Facts | None) -> 
     """Rotary positions turn alike: base, dimensions and scaling."""
     theirs = source.rope if converted is None else converted
     names = comparable(source, artifact) if converted is None else sorted({*converted, *artifact.rope})
-    if not names:
+    if not names or (converted is None and not theirs):  # transformers' defaults may tell of what is not there
         raise NotTold("the source's configuration says nothing of rotary positions")
     wrong = list(_rope_apart(names, artifact.rope, theirs))
     base = artifact.rope.get(FREQ_BASE)

@@ -8,6 +8,7 @@ gptqmodel 7.6 writes it (qweight, qzeros, scales, g_idx). Worker only, for libgg
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from math import prod
@@ -31,6 +32,9 @@ Shape = tuple[int, int]  # rows, columns; a vector is one row
 _DTYPES = {"F32": "<f4", "F16": "<f2", "F64": "<f8", "U8": "u1", "I8": "i1", "I32": "<i4", "I64": "<i8"}
 _NO_FLOATS = ("I8", "I16", "I32", "I64", "F64", "Q8_1", "Q8_K")  # GGUF types that libggml turns into no floats
 _PACKED_STATE = ".quant_state.bitsandbytes__"
+# transformers' Conv1D stores inputs by outputs; whatever packs its weights turns them (bitsandbytes, GPTQ)
+_TURNED_TYPES = ("gpt2", "openai-gpt", "imagegpt", "decision_transformer")
+_TURNED = re.compile(r"(?:^|\.)(?:c_attn|c_proj|c_fc|q_attn)\.weight$")
 
 
 class Tensors(Protocol):
@@ -75,7 +79,8 @@ class GgufTensors:
 
 
 class FolderTensors:
-    """The tensors of a folder of safetensors files, under the names of the matrices that they stand for."""
+    """The tensors of a folder of safetensors files, under the names of the matrices that they stand for; rows are
+    outputs, whichever way they are stored."""
 
     def __init__(self, folder: Path) -> None:
         self._places: dict[str, tuple[TensorShape, Path, int]] = {}
@@ -85,6 +90,7 @@ class FolderTensors:
         how = safetensors_folder.scheme(folder)
         self._told: Mapping[str, Any] = how.told if how else {}
         self._bits = how.bits if how else 0
+        self._turns = safetensors_folder.config(folder).get("model_type") in _TURNED_TYPES
         known = how is None or how.method in ("gptq", "bnb")
         self.unread = "" if known else f"weights as {how.method if how else ''} stores them are not read here"
         self.shapes = dict(self._shapes()) if known else {}
@@ -98,8 +104,14 @@ class FolderTensors:
             elif state := self._state(name):
                 found[name] = _flat(tuple(state["shape"]))
             elif self._stands_alone(tensor):
-                found[name] = _flat(tensor.shape)
+                shape = _flat(tensor.shape)
+                found[name] = shape[::-1] if self._turned(name) else shape
         return found
+
+    def _turned(self, name: str) -> bool:
+        """Whether a tensor that is not packed is stored with its inputs as rows."""
+        tensor = self._places[name][0]
+        return self._turns and len(tensor.shape) == 2 and tensor.dtype != "I8" and bool(_TURNED.search(name))
 
     def _stands_alone(self, tensor: TensorShape) -> bool:
         """Whether it is a matrix or a vector of weights by itself."""
@@ -126,14 +138,14 @@ class FolderTensors:
     # ------------------------------------------------------------ reading
 
     def rows(self, name: str, places: NDArray[np.int64], columns: int) -> NDArray[np.float32]:
-
         stem = name.removesuffix(".weight")
         if f"{stem}.qweight" in self._places:
             return self._gptq(stem, places, columns)
         if state := self._state(name):
             return self._four_bits(name, state, places, columns)
-        made = self._array(name).reshape(self.shapes[name])[places, :columns]
-        floats = _widened(made, self._places[name][0].dtype)
+        shape = self.shapes[name]
+        made = self._array(name).reshape(shape[::-1]).T if self._turned(name) else self._array(name).reshape(shape)
+        floats = _widened(made[places, :columns], self._places[name][0].dtype)
         if self._places[name][0].dtype == "I8":
             floats *= self._whole(f"{stem}.SCB")[places, None] / 127
         return floats

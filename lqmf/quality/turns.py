@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lqmf.errors import DoesNotFit
-from lqmf.inference import safetensors_folder
+from lqmf.fit.geometry import text_part
+from lqmf.hub import safetensors_header
+from lqmf.inference import llama_library, safetensors_folder
 from lqmf.inference.gguf_files import model_file
 from lqmf.inference.gguf_header import LongArray, read_header
 from lqmf.quality.weights import weights
@@ -20,6 +22,7 @@ _SHARE = 0.8  # of what is free, for models and what they compute in
 _WAITING_SHARE = 0.5  # of the RAM that is then left, for logits that wait
 _COPIES = 3  # of a window's logits where a model computes them: its own two, and the one handed out
 _FLOAT_BYTES = 4
+_EMBEDDINGS = ("embed", "wte", "lm_head")  # in the names of matrices with a row for each word
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def room(base: Path, artifact: Path, device: str, window_tokens: int) -> Room:
     from lqmf import hardware
 
     here = hardware.detect()
-    on_gpu = device != "cpu" and bool(here.gpus)
+    on_gpu = device != "cpu" and bool(here.gpus) and _offloads(artifact)
     dtype = "bfloat16" if on_gpu else "float32"
     return Room(
         base=_loaded_bytes(base, dtype),
@@ -70,9 +73,18 @@ def room(base: Path, artifact: Path, device: str, window_tokens: int) -> Room:
     )
 
 
+def _offloads(path: Path) -> bool:
+    """Whether the engine for what lies there was built for a GPU: a CPU build leaves a card alone."""
+    if _is_folder(path):
+        import torch
+
+        return bool(torch.cuda.is_available())
+    return bool(llama_library.load().llama_supports_gpu_offload())
+
+
 def window_bytes(tokens: int, vocabulary: int) -> int:
-    """Of the logits that count in a window, in float32."""
-    return (tokens - 1 - first_scored(tokens)) * vocabulary * _FLOAT_BYTES
+    """Of the logits that count in a window, in float32; one at least."""
+    return max(1, (tokens - 1 - first_scored(tokens)) * vocabulary) * _FLOAT_BYTES
 
 
 def _loaded_bytes(path: Path, dtype: str) -> int:
@@ -84,9 +96,16 @@ def _loaded_bytes(path: Path, dtype: str) -> int:
 def _vocabulary(path: Path) -> int:
     if _is_folder(path):
         told = safetensors_folder.config(path)
-        return int(told.get("vocab_size") or told.get("text_config", {}).get("vocab_size") or 0)
+        return int(told.get("vocab_size") or text_part(told).get("vocab_size") or _rows(path))
     words = read_header(model_file(path)).metadata.get("tokenizer.ggml.tokens", ())
     return words.length if isinstance(words, LongArray) else len(words)
+
+
+def _rows(folder: Path) -> int:
+    """Of the embedding matrix, where the configuration leaves their number to a library's defaults."""
+    tensors = safetensors_header.tensors(folder)
+    named = [one for one in tensors if any(part in one.name for part in _EMBEDDINGS) and len(one.shape) == 2]
+    return max((one.shape[0] for one in named), default=0)
 
 
 def _is_folder(path: Path) -> bool:

@@ -18,6 +18,7 @@ from lqmf.units import file_size, memory_size
 
 NEGLIGIBLE = WEIGHTS["Q8_0"]  # nats a token: nobody makes a larger file to lose less
 WORTHWHILE = 2 / 3  # of the loss: a larger file that keeps more of it is not proposed
+OF_LOSS = ("speaks", "no_loops")  # checks that losing too much may fail
 GUIDED_BITS = 4  # up to so many an importance matrix helps
 STEADY = {  # what is told of where it was not as predicted; times and speeds hang on what else the machine does
     "size_bytes": "size",
@@ -147,6 +148,8 @@ def _likeness(receipt: Mapping[str, Any]) -> str | None:
         )
     if (change := (receipt.get("sequence_loss") or {}).get("change")) is not None:
         more = "more" if change > 0 else "less"
+        if nats(abs(change)) == "0":
+            return "On known answers it loses as much as the source."
         return f"On known answers it loses {nats(abs(change))} nats a token {more} than the source."
     return None
 
@@ -228,9 +231,12 @@ def _smaller(case: Case, need: float, given: int) -> Step | None:
 
 def _passing(case: Case) -> Step | None:
     """For one that fails its gate: a matrix where it has none, else the smallest type expected to pass."""
+    limit = (case.gate.get("limits") or {}).get("kl_mean")
+    broken = any(not one["passed"] for one in case.receipt.get("checks") or () if one["name"] not in OF_LOSS)
+    if broken and (limit is None or (case.kl or 0.0) <= float(limit)):
+        return None  # no other type gives it the right template
     if _may_be_guided(case, even_if_refused=True):
         return _guided(case)
-    limit = (case.gate.get("limits") or {}).get("kl_mean")
     most = min(float(limit), case.kl or float(limit)) if limit is not None else WORTHWHILE * (case.kl or 0.0)
     return _better(case, most)
 
@@ -245,7 +251,7 @@ def _may_be_guided(case: Case, *, even_if_refused: bool = False) -> bool:
     plan = case.plan
     refused = any(one.name == "imatrix" and one.source == "user" for one in plan.choices)
     guided = plan.imatrix or plan.method != "gguf" or plan.bits > GUIDED_BITS or plan.discard_source
-    guided = guided or bool(case.receipt.get("sequence_loss"))  # of an encoder-decoder none is collected
+    guided = guided or bool(case.receipt.get("sequence_loss") or case.receipt.get("similarity"))
     return not guided and (even_if_refused or not refused)
 
 

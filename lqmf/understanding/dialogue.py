@@ -28,7 +28,7 @@ def step(state: Dialogue, line: str) -> tuple[Dialogue, Decision]:
     """The decision for the next line of a dialogue, and the state after it."""
     sentence = understand(line, of_models=state.open and state.last is not None and state.last.intent in REQUESTS)
     decision = (
-        _to_proposal(state, line)
+        _to_proposal(state, sentence, line)
         or _answer(state, sentence)
         or _assent(state, sentence)
         or continuation(state, sentence)
@@ -130,17 +130,39 @@ _WHY = Pattern(
 _TRY = Pattern(
     r"^(?:(?:yes|yeah|yep|ok|okay|sure|please|go on|let us|let's)[ ,.!]+)*try (?:it|that)(?: please)?[.! ]*$"
 )
+_REMARK = Pattern(
+    r"^(?:(?:good|great|perfect|very|thanks|thank you|indeed|ok|okay|k|and|then|now|it|for me|just|please|let us)"
+    r"(?:[\s,.!]+|$))+$"
+)
+_DELETES = Pattern(r"\b(?:delete|remove|erase)\b")
 _PROPOSED = Question("proposed", "", kind="confirm")
 
 
-def _to_proposal(state: Dialogue, line: str) -> Decision | None:
-    """The line as a yes or a no to what the last job proposed; no other line is one."""
+def _to_proposal(state: Dialogue, sentence: Sentence, line: str) -> Decision | None:
+    """The line as a yes or a no to what the last job proposed; no other line is one. A yes that also asks for something
+    ("ok, delete it") is read as that, and no yes is one to the request before."""
     if state.proposed is None:
         return None
     reply = answers.answer(_PROPOSED, line)
-    if (reply.kind == "value" and reply.value) or _TRY.match(line.strip().lower()):
+    if reply.kind == "value" and not reply.value:
+        return DECLINED
+    if _TRY.match(line.strip().lower()):
         return state.proposed
-    return DECLINED if reply.kind in ("value", "cancel") else None
+    if _asks(sentence, "cancel", "resume", "chat"):
+        return None
+    if reply.kind == "cancel":
+        return DECLINED
+    plainly = reply.kind == "value"
+    if not plainly and not _agrees(sentence):
+        return None
+    if _DELETES.search(sentence.plain) or (not plainly and _REMARK.match(sentence.plain.strip())):
+        return Decision("unknown", {}, 0.2, "neither a yes nor a no to what was proposed")
+    return state.proposed
+
+
+def _asks(sentence: Sentence, *but: str) -> bool:
+    """Whether the line has an intent of its own, other than these."""
+    return sentence.rule is not None and sentence.rule.intent not in but
 
 
 def _answer(state: Dialogue, sentence: Sentence) -> Decision | None:
@@ -165,15 +187,23 @@ def _assent(state: Dialogue, sentence: Sentence) -> Decision | None:
         return _why(state)
     if state.last is None and sentence.rule and sentence.rule.intent == "resume":
         return None
-    told = _CLAUSE.split(sentence.front)[-1]
-    yes = _YES.match(front) or (_YES.match(told) and (_START.search(front) or _START.search(told)))
-    if yes and not (sentence.rule and sentence.rule.intent not in ("resume", "chat")):
+    if _agrees(sentence):
         return _yes(state, front)
     if _NO.match(front) and not (sentence.rule and sentence.rule.intent == "cancel"):
         if state.last is not None and state.last.intent in REQUESTS | ON_ARTIFACTS:
             return Decision("cancel", {}, 0.8, "a no to the last request")
         return Decision("unknown", {}, 0.2, "a no with nothing asked")
     return None
+
+
+def _agrees(sentence: Sentence) -> bool:
+    """Whether the line is a yes, and nothing else."""
+    front = sentence.plain.strip()
+    if sentence.models or sentence.names or sentence.said or _WHY.match(front):
+        return False
+    told = _CLAUSE.split(sentence.front)[-1]
+    yes = _YES.match(front) or (_YES.match(told) and (_START.search(front) or _START.search(told)))
+    return bool(yes) and not _asks(sentence, "resume", "chat")
 
 
 def _why(state: Dialogue) -> Decision:

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lqmf.records import Decision, Option, QuantizationPlan, Question
 from lqmf.understanding.lexicon import INTENT_SLOTS, METHOD, PROVIDER
 from lqmf.understanding.sentence import understand
 from lqmf.units import GIB
+
+if TYPE_CHECKING:
+    from lqmf.quantization.parameters import Parameter
 
 LOW = 0.5  # confidence below which the rules leave a line open
 PROPOSED = 0.6  # confidence of a reading that stood
@@ -125,14 +128,31 @@ ACCEPTED = "a yes to what was proposed"
 DECLINED = Decision("cancel", {}, 1.0, "a no to what was proposed")
 
 
-def next_request(said: Mapping[str, Any], changes: Mapping[str, Any]) -> Decision:
-    """The request of a job that made something, `said`, with what is proposed to change; None takes a slot back."""
+def next_request(
+    said: Mapping[str, Any], changes: Mapping[str, Any], known: Mapping[str, Parameter] | None = None
+) -> Decision:
+    """The request of a job that made something, `said`, with what is proposed to change; None takes a slot back. Of the
+    method's parameters, `known`, those stay that the proposed type has."""
     slots = {name: value for name, value in {**said, **changes}.items() if value is not None and name not in ONCE}
-    return Decision("quantize", slots, 1.0, ACCEPTED)
+    if known and "parameters" in slots:
+        type = slots.get("type") or f"{slots.get('bits')}bit"
+        own = {name for name, one in known.items() if not one.types or type in one.types}
+        slots["parameters"] = {name: value for name, value in slots["parameters"].items() if name in own}
+    return Decision("quantize", {name: value for name, value in slots.items() if value != {}}, 1.0, ACCEPTED)
 
 
-def request_of(plan: QuantizationPlan) -> dict[str, Any]:
-    """The request that a plan was made from, as far as the plan knows it."""
+def _as_text(value: Any) -> str:
+    """A parameter's value as `--set` takes it."""
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def request_of(plan: QuantizationPlan, known: Mapping[str, Parameter] | None = None) -> dict[str, Any]:
+    """The request that a plan was made from, as far as the plan knows it. Of its parameters, those are left out that
+    are as the method has them by itself (`known`), or empty."""
+    usual = {name: _as_text(one.default) for name, one in (known or {}).items()}
+    settings = {name: _as_text(value) for name, value in plan.parameters.items()}
     model = plan.model
     source = model.path if model.kind == "local" else f"{model.id}@{model.revision}" if model.revision else model.id
     guided = next((one.value for one in plan.choices if one.name == "imatrix" and one.source == "user"), None)
@@ -149,5 +169,5 @@ def request_of(plan: QuantizationPlan) -> dict[str, Any]:
         "imatrix": guided,
         "calibration": plan.calibration,
         "adapter": plan.adapter,
-        "parameters": {name: str(value) for name, value in plan.parameters.items()} or None,
+        "parameters": {name: text for name, text in settings.items() if text not in ("", usual.get(name))} or None,
     }

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
 from lqmf import settings
+from lqmf.app import App
 from lqmf.cli import reference, registry
+from lqmf.cli.commands import docs
+from lqmf.errors import UsageError
 from lqmf.quantization.registry import backends
+from lqmf.records import Decision
 from tests.cards.modelfile_parser import parse
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
@@ -63,6 +69,37 @@ def test_copies_go_where_they_are_wanted(run, make_artifact, tmp_path):
     for path in map(Path, files):
         assert path.parent == tmp_path / "to" / "publish"
         assert path.read_bytes() == (folder / path.name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("README.md", "# Mine\n\nquantized_by: LQMF is what a card says.\n"),
+        ("README.md", "---\nlicense: mit\n---\n\nquantized_by: LQMF\n"),
+        ("Modelfile", "# TEMPLATE is mine\nFROM ./other.gguf\n"),
+    ],
+)
+def test_a_file_of_somebody_else_is_overwritten_by_force_alone(run, make_artifact, tmp_path, name, text):
+    folder = make_artifact(NAME)
+    (tmp_path / name).write_text(text)
+    ran = run("docs", NAME, "--out", str(tmp_path), "--json")
+    assert ran.code == 2
+    assert "--force" in ran.document["error"]["remedy"]
+    assert (tmp_path / name).read_text() == text
+    assert [one for one in ("README.md", "Modelfile") if (tmp_path / one).exists()] == [name]
+    assert not (folder / "README.md").exists()
+    for arguments in (("--force",), ()):  # what it wrote is its own, the next time
+        assert run("docs", NAME, "--out", str(tmp_path), *arguments).code == 0
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_several_artifacts_are_not_written_over_one_another(run, make_artifact, home, tmp_path):
+    names = [make_artifact(NAME).name, make_artifact("m_gguf_8bit_Q8_0", "Q8_0", 8).name]
+    app = App.create(None, {}, home, os.environ)
+    with pytest.raises(UsageError, match="overwrite one another"):
+        asyncio.run(docs.act(app, Decision("docs", {"names": names, "out": str(tmp_path / "out")}), None))
+    app.close()
+    assert not (tmp_path / "out").exists()
 
 
 def test_it_is_done_when_said(run, make_artifact):

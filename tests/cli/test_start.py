@@ -73,6 +73,30 @@ def test_the_next_start_says_what_was_interrupted_and_how_to_go_on_and_says_it_o
     assert "Interrupted" not in run(stdin="exit\n").out
 
 
+@pytest.mark.parametrize(
+    ("kind", "command"),
+    [
+        ("test", "lqmf test m_Q4"),
+        ("layers", "lqmf report m_Q4 --layers"),
+        ("benchmark", "lqmf benchmark m_Q4"),
+        ("rebuild", "lqmf rebuild NAME"),
+    ],
+)
+def test_what_resume_does_not_go_on_with_is_told_with_the_command_that_does_it_anew(
+    home: Path, run: Callable[..., Ran], kind: str, command: str
+) -> None:
+    talk = Session(Screen(), {})
+    talk.app.memory.start_job(Job("20260101-000000-abcdef", kind, "m_Q4", "running"))
+    talk.close()
+    with sqlite3.connect(home / "mcp" / "lqmf.db") as database:
+        database.execute("UPDATE jobs SET owner_pid = 999999999")
+    told = " ".join(run(stdin="exit\n").out.split())
+    assert f"It is done anew: `{command}`." in told
+    assert "`resume`" not in told
+    error = run("resume", "20260101-000000-abcdef", "--json").document["error"]
+    assert error["remedy"] == f"`{command}`"
+
+
 @pytest.mark.usefixtures("left_behind")
 @pytest.mark.parametrize(
     ("config", "environment"),

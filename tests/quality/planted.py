@@ -150,12 +150,12 @@ def nan_float(folder: Path, name: str) -> None:
     file.write_bytes(data)
 
 
-def swap_layers(folder: Path, one: int, other: int) -> None:
-    """All tensors of two layers change names."""
+def swap_layers(folder: Path, one: int, other: int, under: str = "layers") -> None:
+    """All tensors of two layers change names; `under` is what their list is called."""
     for file in safetensors_header.weights(folder):
         data = file.read_bytes()
         end = safetensors_header.read(file).begin
-        head = _exchanged(data[:end], f".layers.{one}.".encode(), f".layers.{other}.".encode())
+        head = _exchanged(data[:end], f".{under}.{one}.".encode(), f".{under}.{other}.".encode())
         file.write_bytes(head + data[end:])
 
 

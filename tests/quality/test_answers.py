@@ -119,3 +119,11 @@ def test_every_score_lies_between_nothing_and_one(one, other, first, second, end
 def test_means_are_over_the_answers_that_have_the_figure():
     found = mean_scores([{"quality": 1.0, "fluency": None}, {"quality": 0.5, "fluency": None}])
     assert (found["quality"], found["fluency"]) == (0.75, None)
+
+
+def test_answers_in_any_script_are_compared():
+    russian = ("Библиотека открывается утром", "Библиотека открывается вечером")
+    for one, other in (russian, ("図書館は朝に開く", "図書館は夜に開く")):
+        found = rouge(one, other)
+        assert 0.5 < found["rouge1"] < 1, (one, found)
+    assert rouge("The libraries opened.", "the library opens")["rouge1"] > 0.6

@@ -17,6 +17,16 @@ def package(folder: Path, name: str, microjoules: int, span: int = 1_000_000_000
     return place
 
 
+def test_the_whole_board_is_not_added_to_the_package_in_it(tmp_path):
+    first, board = package(tmp_path, "intel-rapl:0", 0), package(tmp_path, "intel-rapl:1", 0)
+    (first / "name").write_text("package-0\n")
+    (board / "name").write_text("psys\n")
+    with EnergyMeter(tmp_path) as meter:
+        (first / "energy_uj").write_text("2000000\n")
+        (board / "energy_uj").write_text("9000000\n")
+    assert meter.joules["cpu"] == 2.0
+
+
 def test_the_processors_packages_are_added_and_their_parts_are_not(tmp_path):
     first, second = package(tmp_path, "intel-rapl:0", 5_000_000), package(tmp_path, "intel-rapl:1", 0)
     part = package(tmp_path, "intel-rapl:0:0", 0)

@@ -84,6 +84,68 @@ def test_what_is_missing_or_of_another_shape_is_told_and_most_of_it_makes_anothe
     assert found(**{name: WEIGHTS[name][:32]}).reshaped == (name,)
 
 
+# ---------------------------------------------------------------- folders, whose names are libraries' own
+
+MLP = RANDOM.normal(size=(6, 128, 64))
+FUSED = {**WEIGHTS, **{f"blk.{n}.gate_up.weight": one for n, one in enumerate(MLP)}}
+SPLIT = {f"blk.{n}.gate.weight": one[:64] for n, one in enumerate(MLP)}
+SPLIT |= {f"blk.{n}.up.weight": one[64:] for n, one in enumerate(MLP)} | WEIGHTS
+
+
+def between_folders(artifact, source):
+    found = fingerprints.compare(Held(artifact), Held(source), folders=True)
+    return {check.name: check.detail for check in found.checks() if not check.passed}, found
+
+
+def without(arrays, *names):
+    return {name: array for name, array in arrays.items() if name not in names}
+
+
+def test_what_is_fused_in_the_source_and_split_in_the_artifact_is_not_judged_and_says_so():
+    wrong, found = between_folders(SPLIT, FUSED)
+    assert wrong == {}
+    assert found.checks() == []
+    assert found.reason.endswith("and 3 more: stored under other names")
+    assert not found.alien
+
+
+def test_experts_whose_biases_are_rows_of_one_matrix_may_be_vectors_of_their_own():
+    stacked = {**WEIGHTS, "experts.up": MLP.reshape(-1, 64), "experts.up_bias": MLP[:, :, 0]}
+    apart = {f"experts.{n}.up.weight": one for n, one in enumerate(MLP)}
+    apart |= {f"experts.{n}.up.bias": one[:, :1].T for n, one in enumerate(MLP)} | WEIGHTS
+    wrong, found = between_folders(apart, stacked)
+    assert (wrong, found.elsewhere) == ({}, ("experts.up", "experts.up_bias"))
+
+
+def test_a_bias_that_was_added_stands_for_nothing_that_is_missing():
+    more = {name.replace(".weight", ".bias"): np.zeros((1, 64)) for name in WEIGHTS}
+    lacking = without({**WEIGHTS, **more}, "blk.2.attn_norm.weight")
+    assert "blk.2.attn_norm.weight: not there" in between_folders(lacking, WEIGHTS)[0]["source_weights"]
+
+
+def test_damage_is_told_all_the_same_where_other_tensors_have_other_names():
+    zeroed = {**SPLIT, "blk.2.attn_q.weight": WEIGHTS["blk.2.attn_q.weight"] * 0}
+    assert "blk.2.attn_q.weight is zero" in between_folders(zeroed, FUSED)[0]["source_weights"]
+    for name in ("blk.2.attn_q.weight", "blk.2.attn_norm.weight", "blk.4.up.weight"):
+        assert "not there" in between_folders(without(SPLIT, name), FUSED)[0]["source_weights"], name
+
+
+def test_a_word_before_all_names_is_no_difference_and_hides_none():
+    """As "transformer." of GPT-2, whose first checkpoints lack it."""
+    longer = {f"transformer.{name}": array for name, array in WEIGHTS.items()}
+    for artifact, source in ((longer, WEIGHTS), (WEIGHTS, longer)):
+        wrong, found = between_folders(artifact, source)
+        assert (wrong, found.compared) == ({}, len(WEIGHTS))
+        assert "not there" in between_folders(without(artifact, list(artifact)[2]), source)[0]["source_weights"]
+
+
+def test_buffers_heads_and_repeated_matrices_may_be_missing_from_a_folder():
+    aside = {f"blk.0.{name}": np.ones((1, 8)) for name in ("rotary_emb.inv_freq", "attn.masked_bias", "attn.bias")}
+    aside |= {"lm_head.bias": np.ones((1, 8)), "decoder.words.weight": WEIGHTS["blk.0.attn_q.weight"]}
+    assert between_folders(WEIGHTS, {**WEIGHTS, **aside})[0] == {}
+    assert between_folders({**WEIGHTS, **aside}, WEIGHTS)[0] == {}
+
+
 def test_numbers_of_any_width_come_out_of_packed_words_as_they_went_in():
     for bits in (2, 3, 4, 8):
         numbers = RANDOM.integers(0, 1 << bits, size=(64, 5))

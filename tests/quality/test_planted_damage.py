@@ -92,6 +92,15 @@ def test_where_the_sources_own_tokenizer_cannot_be_read_its_gguf_stands_in(tmp_p
     assert "template" not in alone["checks"]
 
 
+def test_a_source_of_which_it_is_not_clear_which_file_is_meant_is_no_check_and_says_so(tmp_path):
+    for type in ("F16", "Q8_0"):
+        (tmp_path / f"demo-{type}.gguf").symlink_to(demo_gguf(type))
+    params = {"artifact": str(demo_gguf("Q4_K_M")), "source": str(tmp_path)}
+    found = structure.run(Task("j", "structure", params, ""), lambda event: None)
+    assert [one["name"] for one in found["checks"]] == ["whole_file", "finite_weights"]
+    assert "several GGUF files" in found["reasons"]["checks.template"]
+
+
 def test_what_was_not_read_in_time_is_no_check_and_says_so():
     params = {"artifact": str(demo_gguf("Q4_K_M")), "budget_seconds": 0}
     found = structure.run(Task("j", "structure", params, ""), lambda event: None)

@@ -142,3 +142,36 @@ def test_an_encoder_is_not_asked_how_it_ends() -> None:
     found, reasons = structure.compare(replace(GGUF, writes=False), replace(SOURCE, writes=False))
     assert "end_of_text" not in {check.name for check in found}
     assert reasons["checks.end_of_text"] == "an encoder writes no text"
+
+
+def test_tokens_that_only_the_tokenizer_has_are_not_compared_with_a_file_that_has_none_of_them() -> None:
+    """A tokenizer may know more words than its model has rows; a GGUF has the model's."""
+
+    def piece(token: int) -> str:
+        return WORDS[:6][token]
+
+    source, artifact = replace(SOURCE, vocabulary=6), replace(GGUF, vocabulary=6, known=6, piece=piece)
+    assert structure.sample(source) == [0, 3, 4, 5][1:]
+    assert checked(artifact, source)[0]["vocabulary"] is None
+
+
+def test_a_folder_may_name_its_end_in_its_configuration_alone() -> None:
+    """So that every folder passes against itself."""
+    folder = replace(SOURCE, specials={"bos": 0})
+    assert checked(folder, folder)[0]["end_of_text"] is None
+    assert "its end token is 'sat' (5)" in str(
+        checked(replace(folder, ends=frozenset({1, 5})), folder)[0]["end_of_text"]
+    )
+    assert "names no token" in str(checked(replace(folder, ends=frozenset()), folder)[0]["end_of_text"])
+
+
+def test_a_folder_may_end_at_more_than_a_gguf_can_name() -> None:
+    assert checked(SOURCE, GGUF)[0]["end_of_text"] is None
+    assert "its end token" in str(checked(replace(SOURCE, ends=frozenset({5})), GGUF)[0]["end_of_text"])
+
+
+def test_rotary_positions_that_the_source_does_not_speak_of_are_no_difference() -> None:
+    """gptqmodel writes transformers' defaults into the configuration of a GPT-2, which has none."""
+    found, reasons = checked(SOURCE, replace(SOURCE, rope={}))
+    assert "rope" not in found
+    assert "says nothing of rotary positions" in reasons["checks.rope"]

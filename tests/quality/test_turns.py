@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import shutil
+from pathlib import Path
 
 import pytest
 
 from lqmf import hardware
 from lqmf.errors import DoesNotFit
+from lqmf.quality import turns
 from lqmf.quality.turns import Room, room, window_bytes
 from lqmf.records import Gpu, Hardware
 from tests.fixtures_gguf import DEMO, demo_gguf
@@ -51,9 +55,22 @@ def test_models_of_safetensors_count_as_they_are_in_memory(monkeypatch, free, to
     assert found.together is together
 
 
+@pytest.mark.parametrize("told", [{}, {"text_config": {}}, {"text_config": {"vocab_size": 4096}}])
+def test_the_vocabulary_is_told_by_the_weights_where_the_configuration_does_not(tmp_path, told):
+    """As of models of text and pictures, whose text_config leaves it to transformers' defaults."""
+    folder = Path(shutil.copytree(DEMO, tmp_path / "demo"))
+    (folder / "config.json").write_text(json.dumps({"model_type": "of_its_own", **told}))
+    assert room(folder, folder, "cpu", 512).window == window_bytes(512, 4096)
+
+
+def test_windows_without_a_known_vocabulary_still_count():
+    assert dataclasses.replace(ROOM, window=window_bytes(512, 0)).waiting_windows() > 0
+
+
 def test_a_gguf_counts_by_its_file_and_a_card_by_its_own_memory(monkeypatch):
     card = Gpu("A Card", 8 * GB, 3 * GB)
     monkeypatch.setattr(hardware, "detect", lambda: Hardware("cpu", 1, GB, GB, (card,)))
+    monkeypatch.setattr(turns, "_offloads", lambda path: True)
     found = room(demo_gguf("F16"), demo_gguf("Q4_K_M"), "auto", 512)
     assert found == Room(
         demo_gguf("F16").stat().st_size, demo_gguf("Q4_K_M").stat().st_size, window_bytes(512, 4096), 3 * GB, GB

@@ -114,6 +114,9 @@ def test_a_model_that_writes_no_text_is_told_of_by_its_embeddings_or_its_known_a
     assert told.step is None
     answers = judged(None, sequence_loss={"artifact": 1.212, "source": 1.2, "change": 0.012, "standard_error": 0.001})
     assert answers.sentences[1] == "On known answers it loses 0.012 nats a token more than the source."
+    for change in (0.0, -1e-9):
+        same = judged(None, sequence_loss={"artifact": 1.2, "source": 1.2, "change": change, "standard_error": 0.001})
+        assert same.sentences[1] == "On known answers it loses as much as the source."
 
 
 # ---------------------------------------------------------------- what next

@@ -1,11 +1,27 @@
 """A proposed reading is checked by the rules: what the line does not say is dropped, and the user's words win."""
 
+import shlex
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
+from lqmf.cli import next_step, tree
+from lqmf.quantization.registry import backends
 from lqmf.records import Decision
-from lqmf.understanding.dialogue import parse_dialogue
+from lqmf.understanding.dialogue import Dialogue, parse_dialogue, step, with_artifact
 from lqmf.understanding.lexicon import INTENTS
-from lqmf.understanding.proposals import HARMLESS, MEANINGS, checked, confirmation, is_open
+from lqmf.understanding.proposals import (
+    DECLINED,
+    HARMLESS,
+    MEANINGS,
+    checked,
+    confirmation,
+    is_open,
+    next_request,
+    request_of,
+)
+from tests.agents.test_planner_methods import plan
 
 OPEN = Decision("unknown", {}, 0.0, "no rule reads this")
 LINE = "tinker the gizmo of foo/bar down until 6GB swallow it, gptq style, 4 wide"
@@ -61,3 +77,80 @@ def test_all_that_changes_something_is_asked_about():
 
 def test_every_meaning_is_an_intent():
     assert set(MEANINGS) <= set(INTENTS)
+
+
+# ---------------------------------------------------------------- what is said to what a job proposed
+
+BETTER = Decision("quantize", {"model": "demo", "type": "Q5_K_M"}, 1.0, "a yes to what was proposed")
+
+
+def said_to_a_proposal(line: str, proposed: Decision | None = BETTER) -> Decision:
+    state, _ = step(Dialogue(), "quantize demo to Q4_K_M")
+    state = with_artifact(state, "demo_gguf_4bit_Q4_K_M")
+    return step(replace(state, proposed=proposed), line)[1]
+
+
+@pytest.mark.parametrize(
+    "line", ["go for it", "start", "run it", "do it", "yes, start it", "sounds good", "just do it"]
+)
+def test_whatever_begins_it_is_a_yes_to_what_was_proposed(line: str) -> None:
+    assert said_to_a_proposal(line) == BETTER
+
+
+@pytest.mark.parametrize("line", ["good", "great", "perfect", "ok thanks", "y, delete"])
+def test_a_remark_is_neither_a_yes_to_it_nor_to_the_request_before(line: str) -> None:
+    assert said_to_a_proposal(line).intent == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("line", "intent"),
+    [
+        ("ok, delete it", "delete"),
+        ("yes delete it", "delete"),
+        ("yes, remove it", "delete"),
+        ("quit", "exit"),
+        ("exit", "exit"),
+        ("ok, test it", "test"),
+    ],
+)
+def test_a_line_that_asks_for_something_is_read_as_if_nothing_were_proposed(line: str, intent: str) -> None:
+    assert said_to_a_proposal(line) == said_to_a_proposal(line, None)
+    assert said_to_a_proposal(line).intent == intent
+
+
+@pytest.mark.parametrize("line", ["no", "no, delete it", "stop", "never mind"])
+def test_a_no_comes_before_all_else(line: str) -> None:
+    assert said_to_a_proposal(line) == DECLINED
+
+
+# ---------------------------------------------------------------- parameters of what is proposed
+
+
+@pytest.mark.parametrize(
+    ("method", "made", "changes", "kept"),
+    [
+        ("bnb", {}, {"type": "int8"}, {}),
+        ("bnb", {"parameters": {"double_quant": "false", "skip": "a,b"}}, {"type": "int8"}, {"skip": "a,b"}),
+        ("bnb", {"parameters": {"double_quant": "no"}}, {"type": "fp4"}, {"double_quant": "false"}),
+        ("gptq", {"parameters": {"desc_act": "yes"}}, {"bits": 8, "type": None}, {"desc_act": "true"}),
+    ],
+)
+def test_what_is_proposed_has_only_parameters_that_its_type_takes(
+    method: str, made: dict[str, Any], changes: dict[str, Any], kept: dict[str, str]
+) -> None:
+    known = backends()[method].parameters
+    decision = next_request(request_of(plan(method, **made), known), {"bits": None, **changes}, known)
+    assert decision.slots.get("parameters", {}) == kept
+    read = tree.read(shlex.split(next_step.command(decision))).decision
+    slots = dict(read.slots)
+    assert slots == decision.slots
+    planned = plan(method, **{name: slots[name] for name in ("type", "bits", "parameters") if name in slots})
+    assert planned.type == (changes["type"] or "")
+    again = request_of(planned, known)
+    assert (again["parameters"] or {}) == kept
+
+
+def test_what_the_user_set_for_the_old_type_alone_is_left_out_too() -> None:
+    request = {"model": "demo", "method": "bnb", "type": "nf4", "parameters": {"double_quant": "true", "skip": "a"}}
+    known = backends()["bnb"].parameters
+    assert next_request(request, {"type": "int8"}, known).slots["parameters"] == {"skip": "a"}

@@ -40,6 +40,7 @@ def cli(
     prose: Annotated[
         bool, typer.Option("--prose", help="Let the LLM provider word the sentences; figures stay the records'.")
     ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite files in DIR that LQMF did not write.")] = False,
     project: Annotated[
         bool, typer.Option("--project", help="Write the reference of commands, settings and methods instead.")
     ] = False,
@@ -48,7 +49,8 @@ def cli(
     its records: the newest artifact's if left out."""
     if project and (name or prose):
         raise UsageError("--project documents LQMF itself.", "Leave NAME and --prose out, or --project.")
-    return options.typed("docs", name=name, out=out, prose=prose or None, project=project or None)
+    given = {"prose": prose, "force": force, "project": project}
+    return options.typed("docs", name=name, out=out, **{option: True for option, on in given.items() if on})
 
 
 async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
@@ -60,8 +62,11 @@ async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
     if slots.get("project"):
         return _reference(app, out or Path.cwd() / REFERENCE)
     artifacts = [app.pipeline.find(name) for name in slots.get("names") or (slots.get("name") or slots.get("model"),)]
+    if out is not None and len(artifacts) > 1:
+        raise UsageError(f"In {out} they would overwrite one another.", "Name one artifact for each `--out`.")
     words = await _worded(app, artifacts[0]) if slots.get("prose") else None
-    written = [path for artifact in artifacts for path in writing.write(artifact, words, out)]
+    force = bool(slots.get("force"))
+    written = [path for artifact in artifacts for path in writing.write(artifact, words, out, force=force)]
     data = {"artifact": artifacts[0].name, "files": [str(path) for path in written], "prose": _who(words)}
     return Outcome({"status": "done", **data}, _written(written))
 

@@ -67,9 +67,11 @@ async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
     findings += await _signature(folder, slots.get("key"))
     if not slots.get("quick") and all(one.passed for one in findings if one.name in ("manifest", "files")):
         findings += await _run(app, artifact)
+    extra = verifying.unlisted(folder, files)
+    if extra and (slots.get("key") or private):  # a file that nobody signed may be read before one that was
+        findings.append(Finding("unlisted", False, f"not in the manifest: {', '.join(extra)}"))
     sound = all(one.passed is not False for one in findings)
     signed = await _signed(folder, private, ask) if private and sound else None
-    extra = verifying.unlisted(folder, files)
     data = {"status": "ok" if sound else "failed", "artifact": artifact.name, "checks": to_json(findings)}
     data |= {"files": files, "unlisted": extra, "signed_with": signed}
     view = verified_view(artifact.name, findings, files, extra, signed, refused=bool(private) and not sound)

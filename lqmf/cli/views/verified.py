@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -38,13 +39,16 @@ def verified_view(
     refused: bool,
 ) -> RenderableType:
     """Each finding, files that are not as the manifest says one by one, and whether all is well."""
-    parts = [_line(one) for one in findings if one.name != "files" or one.passed]
+    parts = [_line(one) for one in findings if one.name not in ("files", "unlisted") or one.passed]
     parts += [error_view(f"{clean(file['path'])} {file['problem']}.") for file in files if file["problem"]]
     parts += [notice_view(f"{clean(path)} is not in the manifest.", warning=True) for path in unlisted]
     if all(one.passed is not False for one in findings):
         parts.append(done_view(f"{name} is as it was made."))
+    elif all(one.passed is not False for one in findings if one.name not in ("signature", "unlisted")):
+        parts.append(error_view(f"{name} is as its manifest says, but its signature does not vouch for all of it."))
     else:
-        parts.append(error_view(f"{name} is not as it was made.", f"`lqmf rebuild {name} --keep` makes it again."))
+        again = f"`lqmf rebuild {shlex.quote(name)} --keep` makes it again."
+        parts.append(error_view(f"{name} is not as it was made.", again))
     if signed:
         parts.append(done_view(f"Signed with {signed}: manifest.sig lies beside the manifest."))
     if refused:

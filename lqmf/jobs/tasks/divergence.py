@@ -118,6 +118,8 @@ def _measure(wish: _Wish, report: Report) -> dict[str, Any]:
     try:
         waiting = sizes.waiting_windows(wish.memory_bytes)
     except DoesNotFit as refusal:
+        if wish.device != "cpu":  # a card holds less than the RAM beside it, which is slower and does for measuring
+            return _measure(dataclasses.replace(wish, device="cpu"), report)
         return _alone(wish, refusal.message, report)
     return _in_turns(wish, wish.base, waiting, report)
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lqmf.errors import ModelError
+from lqmf.errors import ModelError, UsageError
 from lqmf.events import Emit
 from lqmf.inference.gguf_files import model_file
 from lqmf.inference.gguf_header import GgufHeader, LongArray, read_header
@@ -77,7 +77,7 @@ def _usage(
     for against in dict.fromkeys(place for place in (source, base) if place is not None):
         try:
             return _settings(artifact, against, base)
-        except ModelError as error:  # such as a tokenizer that only Python of its own reads
+        except (ModelError, UsageError) as error:  # such as a tokenizer that only Python of its own reads
             told = error.message
     return [], _missing(structure.NAMES, told)
 
@@ -111,8 +111,9 @@ def _weights(artifact: Path, base: Path | None, reason: str) -> tuple[list[Check
     ours, theirs = tensors(artifact), tensors(base)
     if unread := ours.unread or theirs.unread:
         return [], _missing(WEIGHTS, unread), None
-    found = fingerprints.compare(ours, theirs)
-    return found.checks(), {}, found
+    found = fingerprints.compare(ours, theirs, folders=not is_file(base))
+    told = found.checks()
+    return told, _missing([name for name in WEIGHTS if name not in {one.name for one in told}], found.reason), found
 
 
 def _other_model(told: list[Check], found: Found | None) -> str:
