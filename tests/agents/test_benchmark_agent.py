@@ -151,7 +151,7 @@ def test_a_benchmark_is_kept_in_a_file_and_the_store_and_compare_finds_it(tmp_pa
             assert (on_disk["kind"], on_disk["format_version"]) == ("benchmark", 1)
             assert on_disk["benchmark"] == kept["benchmark"]
             assert "receipt" not in on_disk["artifact"]
-            [row] = app.memory.benchmarks(kept["artifact"]["name"])
+            [row] = app.memory.benchmarks(kept["artifact"]["path"])
             assert row["benchmark"] == kept["benchmark"]
             assert row["generation_per_second"] == kept["benchmark"]["speed"][0]["generation"]["per_second"]
             assert app.memory.last_job()["kind"] == "benchmark"
