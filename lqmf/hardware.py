@@ -47,16 +47,27 @@ def cpu_name() -> str:
 
 def gpus() -> tuple[Gpu, ...]:
     """NVIDIA GPUs as NVML reports them; empty where there is no driver."""
-    import pynvml
+    library = open_nvml()
+    if library is None:
+        return ()
+    try:
+        return tuple(_gpu(library, index) for index in range(library.nvmlDeviceGetCount()))
+    finally:
+        library.nvmlShutdown()
 
+
+def open_nvml() -> Any | None:
+    """NVIDIA's management library, ready: whoever asked calls nvmlShutdown in the end. None where there is no driver,
+    or not even the library's package."""
+    try:
+        import pynvml
+    except ImportError:
+        return None
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
-        return ()
-    try:
-        return tuple(_gpu(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount()))
-    finally:
-        pynvml.nvmlShutdown()
+        return None
+    return pynvml
 
 
 def _gpu(nvml: object, index: int) -> Gpu:

@@ -38,7 +38,6 @@ from lqmf.fit import predictions
 from lqmf.jobs.journal import hold, new_id
 from lqmf.planning import Announce, Ask, Models, Planned, Planning, accepted
 from lqmf.preflight import Preflight
-from lqmf.quantization.registry import backends
 from lqmf.records import (
     Artifact,
     Decision,
@@ -411,8 +410,7 @@ class Pipeline:
         told = self._feedback.closing(artifact, plan, self._history(), self.artifacts())
         if told.step is None:
             return Feedback(told.sentences)
-        method = backends().get(plan.method)
-        known = method.parameters if method else None
+        known = self._planning.parameters(plan.method)
         decision = next_request(request_of(plan, known) if said is None else said, told.step.slots, known)
         return Feedback(told.sentences, Proposal(told.step.text, decision))
 

@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from lqmf.fit.gather import Gatherer
     from lqmf.hub.published import PublishedGguf
     from lqmf.quantization.base import Backend
+    from lqmf.quantization.parameters import Parameter
     from lqmf.understanding.answers import Reply
     from lqmf.utils.memory_optimizer import Solution
 
@@ -286,6 +287,11 @@ class Planning:
     def streams(self, plan: QuantizationPlan) -> bool:
         """Whether work on `plan` begins before all weights are there."""
         return self._backends[plan.method].streams
+
+    def parameters(self, method: str) -> Mapping[str, Parameter] | None:
+        """The settings of a method's own; None for a method that is not here."""
+        backend = self._backends.get(method)
+        return backend.parameters if backend else None
 
     # ------------------------------------------------------------ metadata
 

@@ -12,10 +12,10 @@ import dataclasses
 import hashlib
 import platform
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lqmf import __version__, manifest_schema, verifying, workspace
 from lqmf.errors import JobCancelled, LqmfError, ModelError, ModelNotFound, NotFound, UsageError
@@ -29,7 +29,10 @@ from lqmf.quantization.calibration import text as calibration_text
 from lqmf.quantization.gguf import adapter
 from lqmf.records import Artifact, Manifest, ModelInfo, QuantizationPlan, Task, from_json
 
-RunTask = Callable[[Task, Emit], Awaitable[dict[str, Any]]]
+if TYPE_CHECKING:
+    from lqmf.jobs.runner import RunTask
+
+
 WINDOWS = 16  # of the evaluation text, to see how much a difference matters
 WEIGHTS = (".gguf", ".safetensors")
 

@@ -7,17 +7,20 @@ Reads files; what runs the artifact is handed to it and runs in a worker. Change
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lqmf import events, manifest_schema, workspace
 from lqmf.errors import JobCancelled, LqmfError, NotBuilt, NotFound, RemoteCodeRefused, ResourceError, UnsupportedModel
 from lqmf.inference import nature
 from lqmf.records import Artifact, Task
 
-RunTask = Callable[[Task, events.Emit], Awaitable[dict[str, Any]]]
+if TYPE_CHECKING:
+    from lqmf.jobs.runner import RunTask
+
+
 BESIDE = (workspace.MANIFEST, workspace.SIGNATURE)  # what no manifest lists
 
 

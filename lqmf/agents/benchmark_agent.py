@@ -24,24 +24,25 @@ What the scores are is said in `lqmf.quality.answers`.
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lqmf.errors import JobCancelled, JobError, MeasurementError, ModelError, NotFound, ResourceError
 from lqmf.events import Emit, Notice
+from lqmf.hardware import detect
 from lqmf.quality import answers, comparison
 from lqmf.quality.prompts import BUILT_IN
-from lqmf.records import Artifact, Hardware, Task, to_json
+from lqmf.quality.result_file import result
+from lqmf.records import Artifact, Hardware, Task
 
-FORMAT_VERSION = 1
+if TYPE_CHECKING:
+    from lqmf.jobs.runner import RunTask
+
 TASK_LIMIT = {"quick": 100, "comprehensive": None}  # documents of each named task
 PARALLEL = 4  # chats at once, where nobody says
-
-RunTask = Callable[[Task, Emit], Awaitable[dict[str, Any]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +72,7 @@ class BenchmarkAgent:
 
     def __init__(self, run_task: RunTask, *, hardware: Callable[[], Hardware] | None = None) -> None:
         self._run = run_task
-        self._hardware = hardware or _this_machine
+        self._hardware = hardware or detect
 
     async def benchmark(
         self, artifact: Artifact, wish: Wish, errand: Errand, *, source: Path | None, source_reason: str | None
@@ -153,13 +154,7 @@ class BenchmarkAgent:
         artifact: Artifact, benchmark: Mapping[str, Any], clock: Callable[[], float] = time.time
     ) -> dict[str, Any]:
         """What a benchmark's file holds; see the module."""
-        return {
-            "format_version": FORMAT_VERSION,
-            "kind": "benchmark",
-            "measured_at": datetime.datetime.fromtimestamp(clock(), datetime.UTC).isoformat(timespec="seconds"),
-            "artifact": {key: value for key, value in to_json(artifact).items() if key != "receipt"},
-            "benchmark": dict(benchmark),
-        }
+        return result("benchmark", artifact, clock, benchmark=dict(benchmark))
 
     @staticmethod
     def compare(artifacts: Sequence[Artifact], made: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
@@ -214,9 +209,3 @@ def _summed(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         "repetition": fmean(row["repetition"] for row in given) if given else None,
         **answers.mean_scores(scored),
     }
-
-
-def _this_machine() -> Hardware:
-    from lqmf import hardware
-
-    return hardware.detect()

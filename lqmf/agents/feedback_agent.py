@@ -8,13 +8,12 @@ Knows nothing of engines, files' formats or where receipts are kept.
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lqmf.errors import (
     GpuOutOfMemory,
@@ -35,10 +34,15 @@ from lqmf.events import Emit, Notice
 from lqmf.fit.corrections import measured_losses
 from lqmf.fit.predictions import compare, observed
 from lqmf.fit.quality import expected_loss
+from lqmf.hardware import detect
 from lqmf.inference import nature
 from lqmf.quality import figures, gate, texts
+from lqmf.quality.result_file import result
 from lqmf.quality.verdict import Case, Verdict, verdict
 from lqmf.records import Artifact, Check, Hardware, QuantizationPlan, Receipt, Task, from_json, to_json
+
+if TYPE_CHECKING:
+    from lqmf.jobs.runner import RunTask
 
 EVALUATION_TEXT = texts.EVALUATION[texts.MAIN]
 LEAST_BUDGET_SECONDS = 120.0
@@ -46,9 +50,7 @@ SHARE_OF_THE_JOB = 0.2
 PROBE_SHARE = 1 / 3  # of a quick test's time; comparing with the source gets what is left
 QUICK_WINDOWS = 64  # of all texts
 WINDOW_TOKENS = 512
-FORMAT_VERSION = 1
 
-RunTask = Callable[[Task, Emit], Awaitable[dict[str, Any]]]
 OF_OTHERS = {"similarity": "only encoders have it", "sequence_loss": "only encoder-decoders have it"}
 OBSERVED = ("latency_seconds", "tokens_per_second", "peak_memory_bytes", "load_seconds", "utilization")
 
@@ -111,7 +113,7 @@ class FeedbackAgent:
         self._limits = limits or gate.limits()
         self._text = text
         self._domains = {k: v for k, v in texts.EVALUATION.items() if v != text} if text == EVALUATION_TEXT else {}
-        self._hardware = hardware or _this_machine
+        self._hardware = hardware or detect
 
     @staticmethod
     def budget(job_seconds: float) -> float:
@@ -258,7 +260,7 @@ class FeedbackAgent:
         "kind": "layers", "measured_at", "artifact", "layers": what the worker's task `layers` gives}. Raises as that
         does, and JobCancelled."""
         params = {"artifact": artifact.path, "base": str(base), "text": str(self._text)}
-        return _document("layers", artifact, layers=await self._run(Task(job, "layers", params, log), emit))
+        return result("layers", artifact, layers=await self._run(Task(job, "layers", params, log), emit))
 
     @staticmethod
     def benchmark_document(
@@ -268,18 +270,7 @@ class FeedbackAgent:
         UTC), "artifact": {the artifact's fields without its receipt}, "response_tokens": {"mean", "shortest",
         "longest"} of the sample answers or null, "receipt": {the receipt}}."""
         tokens = _lengths([int(sample["tokens"]) for sample in receipt.samples])
-        return _document("test", artifact, clock, response_tokens=tokens, receipt=to_json(receipt))
-
-
-def _document(kind: str, artifact: Artifact, clock: Callable[[], float] = time.time, **found: Any) -> dict[str, Any]:
-    """What a file of `benchmarks/` begins with, then what was found."""
-    return {
-        "format_version": FORMAT_VERSION,
-        "kind": kind,
-        "measured_at": datetime.datetime.fromtimestamp(clock(), datetime.UTC).isoformat(timespec="seconds"),
-        "artifact": {key: value for key, value in to_json(artifact).items() if key != "receipt"},
-        **found,
-    }
+        return result("test", artifact, clock, response_tokens=tokens, receipt=to_json(receipt))
 
 
 def _damaged(artifact: Artifact, error: LqmfError) -> LqmfError:
@@ -301,9 +292,3 @@ def _unmeasured(reason: str) -> dict[str, Any]:
 
 def _lengths(tokens: list[int]) -> dict[str, float] | None:
     return {"mean": fmean(tokens), "shortest": min(tokens), "longest": max(tokens)} if tokens else None
-
-
-def _this_machine() -> Hardware:
-    from lqmf import hardware
-
-    return hardware.detect()

@@ -69,13 +69,9 @@ class Embedder:
         return vector / np.float32(length) if length > 0 else vector
 
     def _tokens(self, text: str) -> list[int]:
-        data = text.encode("utf-8", "replace")
-        if not data.strip():
+        if not text.strip():
             return []
-        room = len(data) + 8
-        buffer = (self._lib.llama_token * room)()
-        count = self._lib.llama_tokenize(self._vocab, data, len(data), buffer, room, True, False)
-        return list(buffer[: min(max(count, 0), self._longest)])
+        return llama_library.tokens(self._lib, self._vocab, text, frame=True, special=False)[: self._longest]
 
     def _run(self, tokens: list[int]) -> None:
         lib = self._lib

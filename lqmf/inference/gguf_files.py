@@ -19,6 +19,11 @@ def is_gguf(path: Path) -> bool:
         return False
 
 
+def holds_gguf(path: Path) -> bool:
+    """Whether what lies at `path` is a GGUF model: such a file, or a folder with one."""
+    return bool(model_files(path)) if path.is_dir() else is_gguf(path)
+
+
 def model_files(folder: Path) -> list[Path]:
     """The GGUF models of a folder, by name: a split model counts once (its first file), image projectors do not."""
     return sorted(

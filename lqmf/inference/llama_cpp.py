@@ -122,15 +122,8 @@ class LlamaCppEngine:
     def tokenize(self, text: str, *, special: bool = False, bos: bool = False) -> list[int]:
         """Token ids of `text`. `bos` puts the beginning token first if the model's convention has one."""
         self._alive()
-        data = text.encode("utf-8", "replace")
-        room = len(data) + 2
-        buffer = (self._lib.llama_token * room)()
-        count = self._lib.llama_tokenize(self._vocab, data, len(data), buffer, room, False, special)
-        if count < 0:  # more tokens than bytes: a tokenizer that normalizes to longer text
-            buffer = (self._lib.llama_token * -count)()
-            count = self._lib.llama_tokenize(self._vocab, data, len(data), buffer, -count, False, special)
         begin = [self._lib.llama_vocab_bos(self._vocab)] if bos and self._adds_bos() else []
-        return [*begin, *buffer[:count]]
+        return [*begin, *llama_library.tokens(self._lib, self._vocab, text, frame=False, special=special)]
 
     def detokenize(self, tokens: Sequence[int]) -> str:
         """The text of `tokens`, special tokens written out. (llama_detokenize would also tidy the spaces before

@@ -52,6 +52,19 @@ def _start() -> None:
     llama_cpp.llama_backend_init()
 
 
+def tokens(lib: Any, vocab: Any, text: str, *, frame: bool, special: bool) -> list[int]:
+    """What `vocab` makes of `text`. `frame` puts around it what belongs there; `special` tokens that are spelt out are
+    read as such."""
+    data = text.encode("utf-8", "replace")
+    room = len(data) + 8
+    buffer = (lib.llama_token * room)()
+    count = lib.llama_tokenize(vocab, data, len(data), buffer, room, frame, special)
+    if count < 0:  # more tokens than bytes: a tokenizer that normalizes to longer text
+        buffer = (lib.llama_token * -count)()
+        count = lib.llama_tokenize(vocab, data, len(data), buffer, -count, frame, special)
+    return list(buffer[:count])
+
+
 def version() -> str:
     """What a receipt calls this engine: "llama.cpp 0.3.36", by the version of the Python package."""
     from importlib.metadata import version as installed

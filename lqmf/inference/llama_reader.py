@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lqmf.errors import UnsupportedModel, UsageError
 from lqmf.inference import limits, llama_library, nature
 from lqmf.inference.frame import framed
-from lqmf.inference.gguf_files import is_gguf, model_file, model_files
+from lqmf.inference.gguf_files import holds_gguf, model_file
 from lqmf.inference.llama_context import ContextOptions, parameters, pass_through
 
 if TYPE_CHECKING:
@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def can_read(path: Path) -> bool:
-    """Whether what lies at `path` is a GGUF file, or a folder with one."""
-    return bool(model_files(path)) if path.is_dir() else is_gguf(path)
+can_read = holds_gguf
 
 
 def open_model(path: Path, device: str) -> LlamaReader:
@@ -67,14 +65,7 @@ class LlamaReader:
 
     def _tokenize(self, text: str, *, frame: bool) -> list[int]:
         self._alive()
-        data = text.encode("utf-8", "replace")
-        room = len(data) + 8
-        buffer = (self._lib.llama_token * room)()
-        count = self._lib.llama_tokenize(self._vocab, data, len(data), buffer, room, frame, False)
-        if count < 0:
-            buffer = (self._lib.llama_token * -count)()
-            count = self._lib.llama_tokenize(self._vocab, data, len(data), buffer, -count, frame, False)
-        return list(buffer[:count])
+        return llama_library.tokens(self._lib, self._vocab, text, frame=frame, special=False)
 
     # ------------------------------------------------------------ states and answers
 

@@ -52,11 +52,7 @@ class LlamaVocabulary(LlamaCppEngine):
         return framed(tokens, self.plain("a"), self._all("a", frame=True))
 
     def _all(self, text: str, *, frame: bool) -> list[int]:
-        data, room = text.encode(), len(text.encode()) + 8
-        buffer = (self._lib.llama_token * room)()
-        return list(
-            buffer[: max(0, self._lib.llama_tokenize(self._vocab, data, len(data), buffer, room, frame, False))]
-        )
+        return llama_library.tokens(self._lib, self._vocab, text, frame=frame, special=False)
 
     def piece(self, token: int) -> str:
         """The entry of `token` in the vocabulary, as it is written there."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lqmf.inference import safetensors_folder
-from lqmf.inference.gguf_files import is_gguf, model_file, model_files
+from lqmf.inference.gguf_files import holds_gguf, model_file
 from lqmf.inference.gguf_header import read_header
 
 Nature = Literal["decoder", "encoder", "encoder-decoder"]
@@ -45,7 +45,7 @@ def of(architecture: str | None, model_type: str | None, config: Mapping[str, An
 def of_path(path: Path) -> Nature:
     """The kind of the model at `path`: a GGUF file, or a folder of GGUF or safetensors files. Raises ModelError,
     NotFound."""
-    if is_gguf(path) if path.is_file() else model_files(path):
+    if holds_gguf(path):
         return _GGUF.get(str(read_header(model_file(path)).architecture), "decoder")
     config = safetensors_folder.config(path)
     names = config.get("architectures")

@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,6 +29,9 @@ MEANINGS = {
 }
 if hasattr(signal, "SIGKILL"):
     MEANINGS[signal.SIGKILL] = "killed from outside, as the system does when memory runs out"
+
+
+RunTask = Callable[[Task, Emit], Awaitable[dict[str, Any]]]  # a runner's `run`
 
 
 class Runner(Protocol):

@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from lqmf.hardware import open_nvml
+
 POWERCAP = Path("/sys/class/powercap")  # Linux: Documentation/power/powercap/powercap.rst
 CPU_REASON = "this machine shows no energy counter of its processor (RAPL) that this user may read"
 GPU_REASON = "no NVIDIA GPU that counts its energy"
@@ -84,14 +86,12 @@ class _Gpus:
 
     @classmethod
     def open(cls) -> _Gpus | None:
-        try:
-            import pynvml
-        except ImportError:
+        if (library := open_nvml()) is None:
             return None
         try:
-            pynvml.nvmlInit()
-            return cls(pynvml)
-        except pynvml.NVMLError:
+            return cls(library)
+        except library.NVMLError:
+            library.nvmlShutdown()
             return None
 
     def millijoules(self) -> int | None:

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from lqmf.hub import safetensors_header
-from lqmf.inference.gguf_files import model_file
+from lqmf.inference.gguf_files import holds_gguf, model_file
 from lqmf.inference.gguf_header import GgufHeader, Tensor, read_header, shards
 from lqmf.inference.gguf_types import KINDS
-from lqmf.quality.traits import is_file
 
 _PIECE_BYTES = 8 << 20
 _EXPONENTS = {"F16": ("<u2", 0x7C00), "BF16": ("<u2", 0x7F80), "F32": ("<u4", 0x7F800000),
@@ -27,7 +26,7 @@ _EXPONENTS = {"F16": ("<u2", 0x7C00), "BF16": ("<u2", 0x7F80), "F32": ("<u4", 0x
 def lacking_bytes(path: Path) -> Iterator[tuple[str, int]]:
     """Each file of weights at `path`, and how many bytes it lacks. Raises NotFound, ModelError: IncompleteModel for
     safetensors that are cut short, or a shard that is missing."""
-    if is_file(path):
+    if holds_gguf(path):
         for shard in shards(model_file(path)):
             yield shard.name, read_header(shard).missing_bytes
         return
@@ -44,7 +43,7 @@ def infinite(path: Path, seconds: float | None = None) -> list[str]:
     """The names of tensors that hold NaN or infinity, in stored floats or in the scales of blocks. Raises OutOfTime
     where `seconds` (None: no limit) are over before all is read, unless something was found by then."""
     end = math.inf if seconds is None else time.monotonic() + seconds
-    if is_file(path):
+    if holds_gguf(path):
         told = (judged for shard in shards(model_file(path)) for judged in _of_gguf(read_header(shard)))
     else:
         told = (judged for file in safetensors_header.weights(path) for judged in _of_folder(file))

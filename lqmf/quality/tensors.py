@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from lqmf.hub import safetensors_header
 from lqmf.hub.safetensors_header import TensorShape
 from lqmf.inference import safetensors_folder
-from lqmf.inference.gguf_files import model_file
+from lqmf.inference.gguf_files import holds_gguf, model_file
 from lqmf.inference.gguf_header import shards
-from lqmf.quality.traits import is_file
 from lqmf.quantization.gguf import codec
 from lqmf.quantization.gguf.base_file import BaseFile
 
@@ -53,7 +52,7 @@ class Tensors(Protocol):
 
 def tensors(path: Path) -> Tensors:
     """The weights at `path`, a GGUF file or a folder. Raises NotFound, ModelError."""
-    return GgufTensors(model_file(path)) if is_file(path) else FolderTensors(path)
+    return GgufTensors(model_file(path)) if holds_gguf(path) else FolderTensors(path)
 
 
 class GgufTensors:

@@ -16,7 +16,7 @@ from lqmf.errors import UsageError
 from lqmf.fit import formula
 from lqmf.fit.geometry import text_part
 from lqmf.inference import nature, safetensors_folder
-from lqmf.inference.gguf_files import is_gguf, model_file, model_files
+from lqmf.inference.gguf_files import holds_gguf, model_file
 from lqmf.inference.gguf_header import GgufHeader, read_header
 from lqmf.template_check import Rendered, renderings, template_of
 
@@ -51,16 +51,11 @@ class Traits:
     render: Callable[[Sequence[Mapping[str, Any]]], list[Rendered]]
 
 
-def is_file(path: Path) -> bool:
-    """Whether what lies at `path` is a GGUF file, or a folder that holds one."""
-    return bool(model_files(path)) if path.is_dir() else is_gguf(path)
-
-
 @contextlib.contextmanager
 def traits(path: Path) -> Iterator[Traits]:
     """What lies at `path`. Raises NotFound, ModelError; UsageError for several GGUF files."""
     writes = nature.of_path(path) != "encoder"
-    if not is_file(path):
+    if not holds_gguf(path):
         yield _of_folder(path, writes)
         return
     from lqmf.inference.llama_vocabulary import LlamaVocabulary

@@ -9,6 +9,8 @@ from statistics import fmean
 from types import TracebackType
 from typing import Any
 
+from lqmf.hardware import open_nvml
+
 
 class Watch:
     """`with Watch() as watch: ...`, then read it. CPU is this process's share of all cores, in percent; the GPU's
@@ -65,14 +67,12 @@ class _Nvml:
 
     @classmethod
     def open(cls) -> _Nvml | None:
-        try:
-            import pynvml
-        except ImportError:
+        if (library := open_nvml()) is None:
             return None
         try:
-            pynvml.nvmlInit()
-            return cls(pynvml)
-        except pynvml.NVMLError:
+            return cls(library)
+        except library.NVMLError:
+            library.nvmlShutdown()
             return None
 
     def read(self, pid: int) -> tuple[float | None, int | None]:

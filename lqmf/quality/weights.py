@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lqmf.hub import safetensors_header
 from lqmf.inference import safetensors_folder
-from lqmf.inference.gguf_files import is_gguf, model_file, model_files
+from lqmf.inference.gguf_files import holds_gguf, model_file
 from lqmf.inference.gguf_header import GgufHeader, bits_per_weight, read_header, shards
 
 _CHUNK = 1 << 20
@@ -41,7 +41,7 @@ class Weights:
 
 def weights(path: Path) -> Weights:
     """What lies at `path`, a GGUF file or a folder of GGUF or safetensors files. Raises NotFound, ModelError."""
-    if is_gguf(path) if path.is_file() else model_files(path):
+    if holds_gguf(path):
         headers = [read_header(shard) for shard in shards(model_file(path))]
         matrices = tuple(matrix for header in headers for matrix in _of_gguf(header))
         return Weights(sum(header.file_bytes for header in headers), bits_per_weight(headers), matrices)

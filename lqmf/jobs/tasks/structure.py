@@ -13,14 +13,14 @@ from typing import Any
 
 from lqmf.errors import ModelError, UsageError
 from lqmf.events import Emit
-from lqmf.inference.gguf_files import model_file
+from lqmf.inference.gguf_files import holds_gguf, model_file
 from lqmf.inference.gguf_header import GgufHeader, LongArray, read_header
 from lqmf.quality import checks, fingerprints, structure
 from lqmf.quality.fingerprints import Found
 from lqmf.quality.finite import OutOfTime
 from lqmf.quality.stage import stage
 from lqmf.quality.tensors import tensors
-from lqmf.quality.traits import Traits, is_file, rope_of_gguf, traits
+from lqmf.quality.traits import Traits, rope_of_gguf, traits
 from lqmf.records import Check, Task, to_json
 
 WEIGHTS = ("source_weights", "layer_order")
@@ -84,7 +84,7 @@ def _usage(
 
 def _settings(artifact: Path, against: Path, base: Path | None) -> tuple[list[Check], structure.Reasons]:
     with traits(artifact) as ours, traits(against) as theirs:
-        if base is None or not (is_file(base) and is_file(artifact)):
+        if base is None or not (holds_gguf(base) and holds_gguf(artifact)):
             return structure.compare(ours, theirs)
         header = read_header(model_file(base))
         return structure.compare(ours, _as_converted(theirs, header), rope_of_gguf(header))
@@ -104,14 +104,14 @@ def _as_converted(source: Traits, header: GgufHeader) -> Traits:
 
 def _weights(artifact: Path, base: Path | None, reason: str) -> tuple[list[Check], structure.Reasons, Found | None]:
     """A sample of every tensor beside the source's, where both are stored under the same names."""
-    if base is not None and is_file(base) is not is_file(artifact):
+    if base is not None and holds_gguf(base) is not holds_gguf(artifact):
         base, reason = None, "the source is there in another format, with other names for its tensors"
     if base is None:
         return [], _missing(WEIGHTS, reason), None
     ours, theirs = tensors(artifact), tensors(base)
     if unread := ours.unread or theirs.unread:
         return [], _missing(WEIGHTS, unread), None
-    found = fingerprints.compare(ours, theirs, folders=not is_file(base))
+    found = fingerprints.compare(ours, theirs, folders=not holds_gguf(base))
     told = found.checks()
     return told, _missing([name for name in WEIGHTS if name not in {one.name for one in told}], found.reason), found
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from lqmf.errors import UnsupportedModel
+from lqmf.inference import llama_library
 from lqmf.quantization.gguf.samples import sample_lines
 
 _SPECIAL_LINES = 150  # lines whose first and last tokens are compared too
@@ -180,8 +181,4 @@ def tokenize(vocab: Any, line: str, *, specials: bool = False) -> list[int]:
     """libllama's ids of `line`."""
     from llama_cpp import llama_cpp as lib
 
-    raw = line.encode()
-    room = len(raw) + 8
-    ids = (lib.llama_token * room)()
-    count = lib.llama_tokenize(vocab, raw, len(raw), ids, room, specials, False)
-    return list(ids[:count])
+    return llama_library.tokens(lib, vocab, line, frame=specials, special=False)
