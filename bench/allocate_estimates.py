@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
-from lqmf.inference.gguf_header import GgufHeader
+from lqmf.model_files.gguf_header import GgufHeader
 from lqmf.quantization.gguf.toolchain import Toolchain
 
 EMBEDDING, HEAD = "token_embd.weight", "output.weight"

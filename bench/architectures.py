@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from lqmf.errors import LqmfError
 from lqmf.hardware import cpu_name
-from lqmf.hub import describe
+from lqmf.model_files import describe
 from lqmf.quantization.registry import backends
 from lqmf.records import ModelRef, Verdict
 from lqmf.utils.quantization_compatibility import compatibility

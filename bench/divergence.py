@@ -28,9 +28,9 @@ from pathlib import Path
 import psutil
 
 from lqmf.hardware import cpu_name
-from lqmf.hub.refs import DEMO_FOLDER
 from lqmf.inference import llama_library
 from lqmf.jobs.runner import LocalRunner
+from lqmf.model_files.refs import DEMO_FOLDER
 from lqmf.quality.texts import EVALUATION, MAIN
 from lqmf.quantization.gguf import stream, toolchain
 from lqmf.quantization.gguf.stream import Output

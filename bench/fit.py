@@ -44,10 +44,11 @@ from lqmf.fit import speed
 from lqmf.fit.calibration import Calibration, this_machine
 from lqmf.fit.needs import Needs
 from lqmf.hardware import detect
-from lqmf.inference.gguf_header import GgufHeader, Tensor, read_header
-from lqmf.inference.gguf_types import TENSOR_TYPES
 from lqmf.jobs.runner import LocalRunner
-from lqmf.quantization.gguf import arithmetic, header, needs, toolchain, types
+from lqmf.model_files import gguf_types
+from lqmf.model_files.gguf_header import GgufHeader, Tensor, read_header
+from lqmf.model_files.tensor_types import TENSOR_TYPES
+from lqmf.quantization.gguf import arithmetic, header, needs, toolchain
 from lqmf.records import ModelRef, QuantizationPlan, Run, Task, from_json, to_json
 
 DEMO = Path(__file__).resolve().parents[1] / "lqmf" / "assets" / "demo"
@@ -376,7 +377,7 @@ def tensors(name: str, dims: Dims) -> Iterator[tuple[str, list[int]]]:
 
 def fill(bare: Path, type: str, target: Path) -> None:
     """Write the GGUF that quantizing `bare` (16-bit, its weights a hole) to `type` would give, of random weights."""
-    told = arithmetic.ask(bare, {type: types.LAYOUTS[type].ftype}, (arithmetic.Step("types"),), (), 1)
+    told = arithmetic.ask(bare, {type: gguf_types.LAYOUTS[type].ftype}, (arithmetic.Step("types"),), (), 1)
     shape = read_header(bare)
     kinds = {t.name: told.types[type].get(t.name, t.type).upper() for t in shape.tensors}
     head, blocks = bytearray(bare.read_bytes()[: shape.data_offset]), Blocks()

@@ -26,10 +26,11 @@ import numpy as np
 
 from lqmf.inference import llama_library
 from lqmf.inference.llama_cpp import LlamaCppEngine
+from lqmf.model_files import imatrix_file
 from lqmf.quality.divergence import DivergenceMeter
 from lqmf.quality.windows import cut, first_scored
 from lqmf.quantization.calibration.text import of_file, windows
-from lqmf.quantization.gguf import imatrix, imatrix_file, toolchain
+from lqmf.quantization.gguf import imatrix, toolchain
 from lqmf.records import Divergence
 from tests.quantization.bases import make_base
 

@@ -29,11 +29,11 @@ from typing import Any
 import psutil
 
 from lqmf.hardware import cpu_name
-from lqmf.hub.refs import DEMO_FOLDER
 from lqmf.inference import llama_library
-from lqmf.inference.gguf_header import read_header
 from lqmf.inference.llama_cpp import LlamaCppEngine
 from lqmf.jobs.runner import LocalRunner
+from lqmf.model_files.gguf_header import read_header
+from lqmf.model_files.refs import DEMO_FOLDER
 from lqmf.quality.memory import peak_rss_bytes
 from lqmf.quality.texts import EVALUATION, MAIN
 from lqmf.quality.turns import window_bytes

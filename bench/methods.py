@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from lqmf.agents.feedback_agent import EVALUATION_TEXT
 from lqmf.hardware import cpu_name
-from lqmf.hub.refs import DEMO_FOLDER
 from lqmf.jobs.runner import LocalRunner
+from lqmf.model_files.refs import DEMO_FOLDER
 from lqmf.quality.weights import weights
 from lqmf.quantization.registry import backend
 from lqmf.records import ModelRef, QuantizationPlan, Task, to_json

@@ -25,8 +25,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from lqmf.fit.quality import expected_loss
 from lqmf.hub.client import HubClient
 from lqmf.hub.metadata import inspect
-from lqmf.hub.refs import DEMO_FOLDER
 from lqmf.hub.skeleton import skeleton
+from lqmf.model_files.refs import DEMO_FOLDER
 from lqmf.quantization.gguf.backend import GgufBackend
 from lqmf.quantization.gguf.toolchain import CACHE_VARIABLE, cache_dir, find
 from lqmf.records import Loss, ModelRef

@@ -307,7 +307,7 @@ class App:
     def models(self) -> Models:
         from lqmf.hub import download, metadata, snapshots
         from lqmf.hub.published import published_ggufs
-        from lqmf.hub.refs import parse_ref
+        from lqmf.model_files.refs import parse_ref
         from lqmf.planning import Models
         from lqmf.understanding.models import canonical
         from lqmf.utils import huggingface_auth
@@ -348,7 +348,7 @@ def _stored(place: Path, ref: ModelRef, commit: str | None) -> Path | None:
     """A model's folder when its files are on this machine at that commit, without asking anybody."""
     from lqmf.hub import snapshots
     from lqmf.hub.download import find_local
-    from lqmf.hub.refs import DEMO_FOLDER
+    from lqmf.model_files.refs import DEMO_FOLDER
 
     if ref.kind == "demo":
         return DEMO_FOLDER

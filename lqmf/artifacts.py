@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from lqmf.errors import AmbiguousName, LqmfError, NotFound, UsageError
-from lqmf.hub import safetensors_header
-from lqmf.inference import safetensors_folder
-from lqmf.inference.gguf_files import is_gguf, model_file, model_files
-from lqmf.inference.gguf_header import read_header, shards
-from lqmf.inference.safetensors_folder import Scheme
+from lqmf.model_files import safetensors_folder, safetensors_header
+from lqmf.model_files.gguf_files import is_gguf, model_file, model_files
+from lqmf.model_files.gguf_header import read_header, shards
+from lqmf.model_files.safetensors_folder import Scheme
 from lqmf.records import Artifact, Manifest, from_json
 from lqmf.workspace import MANIFEST, RECEIPT, read_json
 

@@ -32,8 +32,9 @@ from lqmf.errors import (
 )
 from lqmf.events import Emit
 from lqmf.fit.needs import Needs
-from lqmf.hub import describe
 from lqmf.jobs.journal import new_id
+from lqmf.model_files import describe
+from lqmf.model_files.template_check import Template, template_verdict
 from lqmf.preflight import Facts, Finding, Preflight, Tokenizer
 from lqmf.quantization.gguf.needs import tokenizer as header_tokenizer
 from lqmf.records import (
@@ -48,7 +49,6 @@ from lqmf.records import (
     Suggestion,
     Utterance,
 )
-from lqmf.template_check import Template, template_verdict
 from lqmf.units import GB, parse_file_size
 from lqmf.utils.quantization_compatibility import compatibility
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from lqmf import hardware, workspace
 from lqmf.errors import UsageError
 from lqmf.events import Emit
-from lqmf.inference.gguf_files import is_gguf
-from lqmf.inference.gguf_header import read_header
+from lqmf.model_files.gguf_files import is_gguf
+from lqmf.model_files.gguf_header import read_header
 from lqmf.quality.sources import is_exact
 from lqmf.records import Artifact, Manifest, ModelInfo, ModelRef, QuantizationPlan, Task, from_json, to_json
 from lqmf.units import memory_size

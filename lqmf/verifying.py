@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lqmf import events, manifest_schema, workspace
 from lqmf.errors import JobCancelled, LqmfError, NotBuilt, NotFound, RemoteCodeRefused, ResourceError, UnsupportedModel
-from lqmf.inference import nature
+from lqmf.model_files import model_kind
 from lqmf.records import Artifact, Task
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ async def running(artifact: Artifact, run: RunTask, job: str, log: str, emit: ev
     """Whether it loads, in a worker, and what it predicts. What this machine lacks is no fault of the artifact's."""
     before, params = (artifact.receipt or {}).get("first_logits"), {"artifact": artifact.path}
     try:
-        writes = nature.of_path(Path(artifact.path)) == "decoder"
+        writes = model_kind.of_path(Path(artifact.path)) == "decoder"
         kind, more = ("first_logits", {"before": before}) if writes else ("read", {"depth": "quick"})
         told = await run(Task(job, kind, {**params, **more}, log), emit)
     except JobCancelled:

@@ -46,7 +46,7 @@ def _cache() -> Path:
 
 
 def _make(type_name: str, folder: Path, target: Path) -> None:
-    from lqmf.quantization.gguf.types import LAYOUTS
+    from lqmf.model_files.gguf_types import LAYOUTS
     from tests.quantization import official
     from tests.quantization.bases import make_base
 

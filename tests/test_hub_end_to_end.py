@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lqmf.hub.refs import DEMO_FOLDER
+from lqmf.model_files.refs import DEMO_FOLDER
 from tests.commands import command, document, environment, lqmf, written
 from tests.fixtures_gguf import demo_gguf
 from tests.hub.server import LocalHub

@@ -9,8 +9,8 @@ import pytest
 
 from lqmf.app import App
 from lqmf.errors import JobCancelled, JobError, LqmfError, UsageError
-from lqmf.hub.refs import DEMO_FOLDER
 from lqmf.jobs.journal import hold
+from lqmf.model_files.refs import DEMO_FOLDER
 from lqmf.records import Decision, Job, Utterance, to_json
 from lqmf.understanding.answers import answer
 

@@ -10,6 +10,7 @@ import pytest
 
 from lqmf.errors import DoesNotFit, LqmfError, NotBuilt, ToolchainError, UnsupportedModel
 from lqmf.hub.published import PublishedGguf
+from lqmf.model_files.template_check import Template
 from lqmf.preflight import Facts, Finding, Preflight, Tokenizer, examine
 from lqmf.records import (
     Candidate,
@@ -24,7 +25,6 @@ from lqmf.records import (
     Speed,
     Verdict,
 )
-from lqmf.template_check import Template
 from lqmf.utils.memory_optimizer import Solution
 
 GIB = 1 << 30

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lqmf.hub.refs import DEMO_FOLDER
+from lqmf.model_files.refs import DEMO_FOLDER
 from tests.commands import document, lqmf
 from tests.hub.models import seven_b, sharded_demo, small_model
 from tests.hub.server import Hollow, LocalHub

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lqmf.template_check import template_verdict
+from lqmf.model_files.template_check import template_verdict
 
 CHATML = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{{ eos_token }}{% endfor %}"
 PARTS = "{% for m in messages %}{% for p in m.content %}{{ p.text }}{% endfor %}{% endfor %}"

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from lqmf import manifest_schema, workspace
-from lqmf.hub.refs import DEMO_FOLDER
-from lqmf.inference.gguf_header import read_header
+from lqmf.model_files.gguf_header import read_header
+from lqmf.model_files.refs import DEMO_FOLDER
 from lqmf.quantization.registry import backend
 from tests.commands import lqmf
 

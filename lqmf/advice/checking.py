@@ -14,7 +14,7 @@ from typing import Any
 
 from lqmf.advice.answers import MOST_MODELS, PRIORITIES, NamedModels, Recommendation
 from lqmf.fit.quality import CLEAR
-from lqmf.hub.refs import is_repo_id, printable
+from lqmf.model_files.refs import is_repo_id, printable
 from lqmf.records import Advice, Candidate
 from lqmf.utils.memory_optimizer import Solution
 

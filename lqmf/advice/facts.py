@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lqmf.advice.masking import Masks
 from lqmf.advice.prompts import fenced
 from lqmf.fit.quality import CLEAR, LITTLE
-from lqmf.hub.refs import printable
+from lqmf.model_files.refs import printable
 from lqmf.records import Candidate, Hardware, ModelInfo, QuantizationPlan
 from lqmf.units import file_size, memory_size
 

@@ -35,7 +35,7 @@ from lqmf.fit.corrections import measured_losses
 from lqmf.fit.predictions import compare, observed
 from lqmf.fit.quality import expected_loss
 from lqmf.hardware import detect
-from lqmf.inference import nature
+from lqmf.model_files import model_kind
 from lqmf.quality import figures, gate, texts
 from lqmf.quality.result_file import result
 from lqmf.quality.verdict import Case, Verdict, verdict
@@ -75,7 +75,7 @@ class _Test:
     def tasks(self) -> tuple[str, str]:
         """The worker's tasks that run this kind of model, and that compare it with its source."""
         try:
-            writes = nature.of_path(Path(self.artifact.path)) == "decoder"
+            writes = model_kind.of_path(Path(self.artifact.path)) == "decoder"
         except (ModelError, NotFound, UsageError):  # the task says what is wrong with it
             writes = True
         return ("probe", "divergence") if writes else ("read", "likeness")

@@ -19,8 +19,8 @@ from lqmf.errors import DoesNotFit, ModelError, NotBuilt, UnsupportedModel, Usag
 from lqmf.fit import budget, mix, words
 from lqmf.fit.fitting import Fitting
 from lqmf.fit.needs import Needs
+from lqmf.model_files.gguf_types import AUTO
 from lqmf.quantization.base import Backend
-from lqmf.quantization.gguf.types import AUTO
 from lqmf.quantization.parameters import settled
 from lqmf.records import (
     Advice,

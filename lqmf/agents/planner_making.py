@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lqmf.errors import DoesNotFit, UsageError
-from lqmf.inference import nature
+from lqmf.model_files import model_kind
+from lqmf.model_files.gguf_types import AUTO
 from lqmf.quantization.base import QuantType
-from lqmf.quantization.gguf.types import AUTO
 from lqmf.records import Choice, ModelInfo, Source
 from lqmf.units import file_size, memory_size
 
@@ -114,7 +114,7 @@ def _imatrix(request: Request, kind: QuantType) -> tuple[bool, str, Source]:
 def _answers(request: Request) -> bool:
     """Whether the model answers a text with another: no importance matrix is collected from its two halves."""
     info = request.info
-    return nature.of(info.architecture, info.model_type, info.config) == "encoder-decoder"
+    return model_kind.of(info.architecture, info.model_type, info.config) == "encoder-decoder"
 
 
 def _unguided(request: Request, wanted: QuantType) -> tuple[bool, str, Source]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from lqmf.fit import formula
 from lqmf.fit.needs import Needs
-from lqmf.hub.safetensors_header import TensorShape
+from lqmf.model_files.safetensors_header import TensorShape
 
 CONTEXTS = (2048, 4096, 8192, 16384, 32768, 131072)
 

@@ -1,7 +1,7 @@
 """What a model needs, by formula: for methods other than GGUF, and where llama.cpp cannot be asked.
 
 From a config and the shapes of the tensors alone. Weights follow what the libraries write (checked against them:
-docs/measured/fit-formulas.md); the cache is exact (`lqmf.fit.geometry`); the buffers of the computation are an
+docs/measured/fit-formulas.md); the cache is exact (`lqmf.model_files.config`); the buffers of the computation are an
 estimate, and the notes say so. Pure. Knows no machine and no wish.
 """
 
@@ -14,12 +14,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lqmf.errors import UsageError
-from lqmf.fit import geometry
-from lqmf.fit.geometry import Config
 from lqmf.fit.needs import CACHE_TYPES, Needs, Sample, Weights
-from lqmf.hub.safetensors_header import TensorShape
-from lqmf.inference.gguf_types import TENSOR_TYPES
-from lqmf.quantization.gguf.types import LAYOUTS, TYPES
+from lqmf.model_files import config as geometry
+from lqmf.model_files.config import Config
+from lqmf.model_files.gguf_types import LAYOUTS, TYPES
+from lqmf.model_files.safetensors_header import TensorShape
+from lqmf.model_files.tensor_types import TENSOR_TYPES
 
 ORIGIN = "formula"
 APPROXIMATE = "The buffers of the computation are an estimate from the model's shapes, not a measurement."

@@ -11,7 +11,7 @@ import math
 
 from lqmf.fit.fitting import Fitting
 from lqmf.fit.needs import Needs, Weights
-from lqmf.quantization.gguf.types import AUTO, OUTTYPES, TYPES
+from lqmf.model_files.gguf_types import AUTO, OUTTYPES, TYPES
 from lqmf.records import Loss
 
 GAIN = 0.6  # of a preset's KL divergence at its size: what docs/measured/allocation.md found, rounded up

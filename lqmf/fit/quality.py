@@ -16,8 +16,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from lqmf.inference.gguf_types import bits_of
-from lqmf.quantization.gguf.types import TYPES
+from lqmf.model_files.gguf_types import TYPES
+from lqmf.model_files.tensor_types import bits_of
 from lqmf.records import Loss
 
 LITTLE = 0.035  # nats a token: little loss; Q4_K_M keeps it, with an f16 or a q8_0 cache

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 from lqmf.fit.calibration import Calibration, Rates
 from lqmf.fit.needs import Needs, Weights
-from lqmf.inference.gguf_types import TENSOR_TYPES
+from lqmf.model_files.tensor_types import TENSOR_TYPES
 from lqmf.records import Run, Speed
 
 CACHED_BYTES = 32 << 20  # of weights: fewer stay in the processor's caches from one token to the next

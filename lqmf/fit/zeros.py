@@ -2,7 +2,7 @@
 
 They are zero and a hole in the file, which so takes a header's worth of disk and is made in milliseconds; or rows that
 are given, over and over, where it counts that a processor works harder for numbers, and that tokens choose different
-experts. Knows the format (see `lqmf.inference.gguf_header`), and no library.
+experts. Knows the format (see `lqmf.model_files.gguf_header`), and no library.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from lqmf.inference.gguf_types import TENSOR_TYPES
+from lqmf.model_files.tensor_types import TENSOR_TYPES
 
 _NUMBERS = {kind.name.lower(): number for number, kind in TENSOR_TYPES.items()}
 _ALIGNMENT = 32

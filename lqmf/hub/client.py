@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from lqmf.errors import LqmfError, Offline, UnsafeFormat
 from lqmf.hub import translate
-from lqmf.hub.refs import printable
 from lqmf.hub.translate import Subject
+from lqmf.model_files.refs import printable
 from lqmf.retry import RetryPolicy, is_transient
 from lqmf.utils import huggingface_auth
 

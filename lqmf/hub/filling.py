@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING
 
 from lqmf.errors import IntegrityError, LqmfError
 from lqmf.events import Emit, Notice, Progress
-from lqmf.hub import describe, safetensors_header, snapshots, verify
+from lqmf.hub import snapshots, verify
 from lqmf.hub.client import HubClient
 from lqmf.hub.journal import Partial
 from lqmf.hub.transfer import FileTransfer, TransferOptions
+from lqmf.model_files import describe, safetensors_header
 from lqmf.records import ModelInfo, RemoteFile
 
 if TYPE_CHECKING:

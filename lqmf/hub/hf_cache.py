@@ -11,9 +11,9 @@ import os
 from pathlib import Path
 
 from lqmf.errors import ModelError
-from lqmf.hub import describe
 from lqmf.hub.journal import has_size
-from lqmf.hub.refs import is_commit
+from lqmf.model_files import describe
+from lqmf.model_files.refs import is_commit
 from lqmf.records import ModelInfo, ModelRef, RemoteFile
 
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from lqmf.errors import GatedModel, IntegrityError
-from lqmf.hub import describe, selection
 from lqmf.hub.client import HubClient
-from lqmf.hub.refs import is_commit, printable
+from lqmf.model_files import describe, selection
+from lqmf.model_files.refs import is_commit, printable
 from lqmf.records import ModelInfo, ModelRef, RemoteFile
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lqmf.hub.client import HubClient
-from lqmf.hub.refs import is_repo_id
+from lqmf.model_files.refs import is_repo_id
 
 _MOST = 5
 

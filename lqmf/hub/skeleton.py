@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING
 from lqmf import workspace
 from lqmf.errors import ModelError, ResourceError
 from lqmf.events import Event
-from lqmf.hub import download, metadata, safetensors_header, snapshots
+from lqmf.hub import download, metadata, snapshots
 from lqmf.hub.client import HubClient
 from lqmf.hub.journal import has_size
 from lqmf.hub.ranges import Range
 from lqmf.hub.transfer import FileTransfer, TransferOptions, disk_error
+from lqmf.model_files import safetensors_header
 from lqmf.records import ModelInfo, RemoteFile
 
 if TYPE_CHECKING:

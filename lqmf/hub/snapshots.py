@@ -19,10 +19,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lqmf.errors import UsageError
-from lqmf.hub import describe, hf_cache
+from lqmf.hub import hf_cache
 from lqmf.hub.journal import has_size, paths_of, proven
 from lqmf.hub.ranges import covered
-from lqmf.hub.refs import is_commit, is_repo_id, printable
+from lqmf.model_files import describe
+from lqmf.model_files.refs import is_commit, is_repo_id, printable
 from lqmf.records import ModelInfo, ModelRef, RemoteFile, from_json, to_json
 
 MARKER = ".lqmf.json"

@@ -20,8 +20,8 @@ from lqmf.errors import FULL, ConnectionBroken, DiskFull, IntegrityError, LqmfEr
 from lqmf.hub import translate
 from lqmf.hub.client import HubClient
 from lqmf.hub.ranges import Range, split
-from lqmf.hub.refs import printable
 from lqmf.hub.translate import Subject
+from lqmf.model_files.refs import printable
 from lqmf.records import RemoteFile
 from lqmf.retry import RetryPolicy, is_transient
 

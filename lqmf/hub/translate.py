@@ -26,7 +26,7 @@ from lqmf.errors import (
     TransferError,
     Unauthorized,
 )
-from lqmf.hub.refs import printable
+from lqmf.model_files.refs import printable
 
 _RATE_LIMIT = re.compile(r";\s*r\s*=\s*0\s*;\s*t\s*=\s*(\d+)")
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from lqmf.errors import ModelError
 from lqmf.inference import llama_library
-from lqmf.inference.gguf_files import model_file
 from lqmf.inference.llama_context import ContextOptions, parameters, pass_through
+from lqmf.model_files.gguf_files import model_file
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from lqmf.errors import IncompleteModel, UsageError
-from lqmf.inference import chat_template
 from lqmf.inference.engine import Message
 from lqmf.inference.frame import framed
+from lqmf.model_files import chat_template
 
 # What ends a turn under a name of its own, whatever the configuration says (llama-vocab.cpp of llama.cpp has the list)
 _TURN_ENDS = (

@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lqmf.errors import IncompleteModel, ModelError, UnsupportedModel, UsageError
-from lqmf.inference import chat_template, limits, llama_library, nature
+from lqmf.inference import limits, llama_library
 from lqmf.inference.engine import Message, Piece, Sampling
-from lqmf.inference.gguf_files import is_gguf, model_file
-from lqmf.inference.gguf_header import read_header, shards
 from lqmf.inference.json_grammar import grammar
 from lqmf.inference.llama_batch import LlamaBatch
 from lqmf.inference.llama_context import KV_TYPES, Context, ContextOptions, size_for
 from lqmf.inference.stream import TextStream
+from lqmf.model_files import chat_template, model_kind
+from lqmf.model_files.gguf_files import is_gguf, model_file
+from lqmf.model_files.gguf_header import read_header, shards
 
 if TYPE_CHECKING:
     import numpy as np
@@ -106,7 +107,7 @@ class LlamaCppEngine:
         self._vocab = lib.llama_model_get_vocab(self._model)
         if lib.llama_vocab_type(self._vocab) == lib.LLAMA_VOCAB_TYPE_NONE:
             raise UnsupportedModel(f"{path.name} holds no tokenizer.", "Convert it again, with its tokenizer files.")
-        if nature.of_path(path) != "decoder" or lib.llama_model_has_encoder(self._model):
+        if model_kind.of_path(path) != "decoder" or lib.llama_model_has_encoder(self._model):
             raise UnsupportedModel(f"{path.name} is not a model that continues text.", "Choose a decoder-only model.")
         self.name = llama_library.version()
         self.vocabulary: int = lib.llama_vocab_n_tokens(self._vocab)

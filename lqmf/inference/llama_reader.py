@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lqmf.errors import UnsupportedModel, UsageError
-from lqmf.inference import limits, llama_library, nature
+from lqmf.inference import limits, llama_library
 from lqmf.inference.frame import framed
-from lqmf.inference.gguf_files import holds_gguf, model_file
 from lqmf.inference.llama_context import ContextOptions, parameters, pass_through
+from lqmf.model_files import model_kind
+from lqmf.model_files.gguf_files import holds_gguf, model_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +37,7 @@ class LlamaReader:
         self._model: Any = None
         self._contexts: dict[bool, Any] = {}
         self._lib = lib = llama_library.load()
-        self.nature = nature.of_path(path)
+        self.nature = model_kind.of_path(path)
         if self.nature == "decoder":
             raise UnsupportedModel(f"{path.name} continues text.", "Open it with an engine.")
         gpu = device != "cpu" and bool(lib.llama_supports_gpu_offload())

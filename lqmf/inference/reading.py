@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from lqmf.errors import NotFound
 from lqmf.inference import llama_reader, transformers_reader
-from lqmf.inference.nature import Nature
+from lqmf.model_files.model_kind import Nature
 
 if TYPE_CHECKING:
     import numpy as np

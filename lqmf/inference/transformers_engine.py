@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lqmf.errors import UsageError
-from lqmf.inference import limits, safetensors_folder, transformers_loading
+from lqmf.inference import limits, transformers_loading
 from lqmf.inference.engine import Message, Piece, Sampling
 from lqmf.inference.hf_tokens import HfTokens
 from lqmf.inference.stream import TextStream
 from lqmf.inference.transformers_batch import TransformersBatch
+from lqmf.model_files import safetensors_folder
 
 if TYPE_CHECKING:
     import numpy as np

@@ -24,10 +24,10 @@ from lqmf.errors import (
     RemoteCodeRefused,
     UnsupportedModel,
 )
-from lqmf.hub import describe, safetensors_header, selection
-from lqmf.inference import llama_library, safetensors_folder
-from lqmf.inference.safetensors_folder import Scheme, Stored
+from lqmf.inference import llama_library
 from lqmf.inference.transformers_placement import Machine, Placement, missing, needs_accelerate, place
+from lqmf.model_files import describe, safetensors_folder, safetensors_header, selection
+from lqmf.model_files.safetensors_folder import Scheme, Stored
 from lqmf.records import ModelInfo, ModelRef
 
 PACKAGES: Mapping[str, tuple[tuple[str, str], ...]] = {  # what a method's artifacts need: (package, extra of lqmf)

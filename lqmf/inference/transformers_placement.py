@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lqmf.errors import DoesNotFit, GpuOutOfMemory, NotBuilt, UsageError
-from lqmf.inference.safetensors_folder import Stored
+from lqmf.model_files.safetensors_folder import Stored
 from lqmf.units import memory_size
 
 _ROOM = 0.9  # of what is free: the rest is for activations and the key-value cache

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lqmf.errors import UsageError
-from lqmf.inference import limits, nature, transformers_loading
+from lqmf.inference import limits, transformers_loading
 from lqmf.inference.hf_tokens import HfTokens
+from lqmf.model_files import model_kind
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +37,7 @@ class TransformersReader:
         )
         self._path_name, self._scratch = path.name, loaded.scratch
         self._model: Any = loaded.model
-        self.nature = nature.of_path(path)
+        self.nature = model_kind.of_path(path)
         self.device: str = loaded.placement.device
         self.reason = loaded.placement.reason
         self.name = f"transformers {version('transformers')} ({loaded.placement.dtype})"

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lqmf.fit.quality import expected_loss
-from lqmf.quantization.gguf.types import TYPES
+from lqmf.model_files.gguf_types import TYPES
 
 MOST_TYPES, MOST_RESULTS = 4, 4
 _TYPE = re.compile(r"\b(?:" + "|".join(sorted(map(re.escape, TYPES), key=len, reverse=True)) + r")\b", re.IGNORECASE)

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lqmf.hub import safetensors_header
-from lqmf.inference.gguf_header import read_header
+from lqmf.model_files import safetensors_header
+from lqmf.model_files.gguf_header import read_header
 
 _CHUNK = 1 << 24  # bytes of each file in memory at a time
 

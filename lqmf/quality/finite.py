@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lqmf.hub import safetensors_header
-from lqmf.inference.gguf_files import holds_gguf, model_file
-from lqmf.inference.gguf_header import GgufHeader, Tensor, read_header, shards
-from lqmf.inference.gguf_types import KINDS
+from lqmf.model_files import safetensors_header
+from lqmf.model_files.gguf_files import holds_gguf, model_file
+from lqmf.model_files.gguf_header import GgufHeader, Tensor, read_header, shards
+from lqmf.model_files.tensor_types import KINDS
 
 _PIECE_BYTES = 8 << 20
 _EXPONENTS = {"F16": ("<u2", 0x7C00), "BF16": ("<u2", 0x7F80), "F32": ("<u4", 0x7F800000),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lqmf.inference import safetensors_folder
-from lqmf.inference.gguf_files import model_file
-from lqmf.inference.gguf_header import read_header
+from lqmf.model_files import safetensors_folder
+from lqmf.model_files.gguf_files import model_file
+from lqmf.model_files.gguf_header import read_header
 
 EXACT = ("F32", "F16", "BF16", "float32", "float16", "bfloat16")
 

@@ -14,11 +14,11 @@ from typing import Any
 
 from lqmf.errors import UsageError
 from lqmf.fit import formula
-from lqmf.fit.geometry import text_part
-from lqmf.inference import nature, safetensors_folder
-from lqmf.inference.gguf_files import holds_gguf, model_file
-from lqmf.inference.gguf_header import GgufHeader, read_header
-from lqmf.template_check import Rendered, renderings, template_of
+from lqmf.model_files import model_kind, safetensors_folder
+from lqmf.model_files.config import text_part
+from lqmf.model_files.gguf_files import holds_gguf, model_file
+from lqmf.model_files.gguf_header import GgufHeader, read_header
+from lqmf.model_files.template_check import Rendered, renderings, template_of
 
 Facts = Mapping[str, float | str]
 FREQ_BASE, SCALING = "freq_base", "scaling.type"
@@ -54,7 +54,7 @@ class Traits:
 @contextlib.contextmanager
 def traits(path: Path) -> Iterator[Traits]:
     """What lies at `path`. Raises NotFound, ModelError; UsageError for several GGUF files."""
-    writes = nature.of_path(path) != "encoder"
+    writes = model_kind.of_path(path) != "encoder"
     if not holds_gguf(path):
         yield _of_folder(path, writes)
         return

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lqmf.errors import DoesNotFit
-from lqmf.fit.geometry import text_part
-from lqmf.hub import safetensors_header
-from lqmf.inference import llama_library, safetensors_folder
-from lqmf.inference.gguf_files import model_file
-from lqmf.inference.gguf_header import LongArray, read_header
+from lqmf.inference import llama_library
+from lqmf.model_files import safetensors_folder, safetensors_header
+from lqmf.model_files.config import text_part
+from lqmf.model_files.gguf_files import model_file
+from lqmf.model_files.gguf_header import LongArray, read_header
 from lqmf.quality.weights import weights
 from lqmf.quality.windows import first_scored
 from lqmf.units import memory_size

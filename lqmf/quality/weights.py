@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
-from lqmf.hub import safetensors_header
-from lqmf.inference import safetensors_folder
-from lqmf.inference.gguf_files import holds_gguf, model_file
-from lqmf.inference.gguf_header import GgufHeader, bits_per_weight, read_header, shards
+from lqmf.model_files import safetensors_folder, safetensors_header
+from lqmf.model_files.gguf_files import holds_gguf, model_file
+from lqmf.model_files.gguf_header import GgufHeader, bits_per_weight, read_header, shards
 
 _CHUNK = 1 << 20
 

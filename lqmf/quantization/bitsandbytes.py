@@ -18,8 +18,8 @@ from lqmf.errors import UnsupportedModel, UsageError
 from lqmf.events import Emit
 from lqmf.fit import formula
 from lqmf.fit.needs import Needs
-from lqmf.hub import safetensors_header, selection
 from lqmf.inference.transformers_loading import translated
+from lqmf.model_files import safetensors_header, selection
 from lqmf.quality.stage import stage
 from lqmf.quantization import installed, transformers_models
 from lqmf.quantization.base import Built, QuantType, Source

@@ -16,11 +16,11 @@ from typing import Any
 from lqmf.errors import UsageError
 from lqmf.fit import formula
 from lqmf.fit.formula import TensorRule
-from lqmf.fit.geometry import text_part
 from lqmf.fit.needs import MOST_CHATS, Needs
-from lqmf.hub import safetensors_header, selection
+from lqmf.model_files import safetensors_header, selection
+from lqmf.model_files.config import text_part
+from lqmf.model_files.prequantized import quantized
 from lqmf.quantization import installed
-from lqmf.quantization.gguf.prequantized import quantized
 from lqmf.quantization.refusals import unusable
 from lqmf.records import ModelInfo, QuantizationPlan, Verdict
 

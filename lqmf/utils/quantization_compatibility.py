@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lqmf.fit.geometry import text_part
-from lqmf.hub.safetensors_header import TensorShape, tensors
-from lqmf.inference import nature
-from lqmf.inference.nature import Nature
+from lqmf.model_files import model_kind
+from lqmf.model_files.config import text_part
+from lqmf.model_files.model_kind import Nature
+from lqmf.model_files.prequantized import quantized
+from lqmf.model_files.safetensors_header import TensorShape, tensors
 from lqmf.quantization.base import Backend
 from lqmf.quantization.gguf.check import is_mixture
-from lqmf.quantization.gguf.prequantized import quantized
 from lqmf.records import Hardware, ModelInfo, Verdict
 from lqmf.units import file_size
 
@@ -107,7 +107,7 @@ def traits(info: ModelInfo) -> tuple[str, ...]:
 
 def kind(info: ModelInfo) -> Nature:
     """A decoder continues text, an encoder reads it, an encoder-decoder answers one text with another."""
-    return nature.of(info.architecture, info.model_type, info.config)
+    return model_kind.of(info.architecture, info.model_type, info.config)
 
 
 def fallback(info: ModelInfo, type: str, shapes: Sequence[TensorShape]) -> str | None:

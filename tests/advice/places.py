@@ -11,9 +11,9 @@ from lqmf.app import App
 from lqmf.events import Event, Notice
 from lqmf.fit.gather import Gatherer
 from lqmf.fit.needs import Needs
-from lqmf.hub.refs import DEMO_FOLDER, parse_ref
+from lqmf.model_files.gguf_types import TYPES
+from lqmf.model_files.refs import DEMO_FOLDER, parse_ref
 from lqmf.quantization.base import Backend
-from lqmf.quantization.gguf.types import TYPES
 from lqmf.records import Hardware, ModelInfo, ModelRef
 from lqmf.understanding.models import canonical
 from tests.advice.wishes import CARD, SHAPE, model

@@ -16,7 +16,7 @@ from lqmf.advice.answers import Recommendation
 from lqmf.advice.taking import keep_to
 from lqmf.agents.planner_agent import PlannerAgent, Request
 from lqmf.errors import LqmfError
-from lqmf.quantization.gguf.types import TYPES
+from lqmf.model_files.gguf_types import TYPES
 from lqmf.records import Advice, QuantizationPlan
 from lqmf.units import GB
 from lqmf.utils.memory_optimizer import Solution

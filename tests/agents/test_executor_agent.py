@@ -22,8 +22,8 @@ from lqmf.errors import (
     WorkerDied,
 )
 from lqmf.hardware import detect
-from lqmf.hub.describe import describe_folder
 from lqmf.jobs.runner import LocalRunner
+from lqmf.model_files.describe import describe_folder
 from lqmf.quantization.registry import backends
 from lqmf.records import Estimate, ModelRef, Receipt
 from tests.fit.shapes import fitting

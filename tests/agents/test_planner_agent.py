@@ -6,7 +6,7 @@ import pytest
 
 from lqmf.agents.planner_agent import GIB, PlannerAgent, Request, artifact_name
 from lqmf.errors import DoesNotFit, UsageError
-from lqmf.quantization.gguf.types import TYPES
+from lqmf.model_files.gguf_types import TYPES
 from lqmf.quantization.registry import backends
 from lqmf.records import Gpu, Hardware, ModelInfo, ModelRef, RemoteFile
 from tests.fit.shapes import Model, fitting

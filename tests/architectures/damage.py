@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from lqmf.hub import safetensors_header
+from lqmf.model_files import safetensors_header
 from lqmf.quality.weights import Matrix, weights
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lqmf.errors import LqmfError, from_json
-from lqmf.inference import nature
+from lqmf.model_files import model_kind
 from lqmf.quantization.base import Source
 from lqmf.quantization.registry import backend
 from lqmf.records import ModelRef, QuantizationPlan, to_json
@@ -132,9 +132,9 @@ def _measure(told: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @functools.cache
-def _of_source(source: Path) -> tuple[nature.Nature, int, list[Any]]:
+def _of_source(source: Path) -> tuple[model_kind.Nature, int, list[Any]]:
     """The source's kind, its vocabulary, and what it makes of the windows: asked of one that is sound, once."""
-    kind, vocabulary = nature.of_path(source), int(families.config(source.name)["vocab_size"])
+    kind, vocabulary = model_kind.of_path(source), int(families.config(source.name)["vocab_size"])
     return kind, vocabulary, list(_rows(kind, source, _windows(vocabulary)))
 
 
@@ -145,7 +145,7 @@ def _windows(vocabulary: int) -> list[list[int]]:
     return drawn
 
 
-def _rows(kind: nature.Nature, path: Path, windows: list[list[int]]) -> Iterator[Any]:
+def _rows(kind: model_kind.Nature, path: Path, windows: list[list[int]]) -> Iterator[Any]:
     """What the model at `path` makes of each window: logits for the tokens after the first, the states of an encoder's
     tokens, or the logits for the second half as an answer to the first."""
     from lqmf.inference.reading import open_reader

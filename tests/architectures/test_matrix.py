@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lqmf.hub import describe
+from lqmf.model_files import describe
 from lqmf.quantization import installed
 from lqmf.quantization.gguf import toolchain
 from lqmf.quantization.registry import backends

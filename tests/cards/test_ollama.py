@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lqmf.cards import go_template
 from lqmf.cards.ollama_template import converted
 from lqmf.errors import UsageError
-from lqmf.inference import chat_template
+from lqmf.model_files import chat_template
 from lqmf.records import Run
 from lqmf.run_lines import modelfile
 from tests.cards.modelfile_parser import parse

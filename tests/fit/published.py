@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lqmf.hub.safetensors_header import TensorShape
+from lqmf.model_files.safetensors_header import TensorShape
 
 _FOLDER = Path(__file__).parent / "published"
 _GEMMA_PIECES = 262144  # its embedding has 64 rows more, for images

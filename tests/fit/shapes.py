@@ -14,7 +14,7 @@ from pathlib import Path
 from lqmf.fit.fitting import Fitting
 from lqmf.fit.needs import Needs, Sample, Weights
 from lqmf.fit.quality import expected_loss
-from lqmf.quantization.gguf.types import LAYOUTS, TYPES
+from lqmf.model_files.gguf_types import LAYOUTS, TYPES
 
 GIB = 1 << 30
 CACHE_BITS = {"f16": 16.0, "q8_0": 8.5, "q4_0": 4.5}

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from lqmf.errors import UsageError
 from lqmf.fit import formula
-from lqmf.fit.geometry import cache_bytes
 from lqmf.fit.needs import Needs
-from lqmf.hub.safetensors_header import TensorShape
+from lqmf.model_files.config import cache_bytes
+from lqmf.model_files.safetensors_header import TensorShape
 
 MEASURED = json.loads((Path(__file__).parent / "measured_tensors.json").read_text(encoding="utf-8"))
 RULES = {

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lqmf.errors import UnsupportedModel, UsageError
-from lqmf.fit.geometry import BLOCKS, LayerCache, cache_bytes, layer_cache
+from lqmf.model_files.config import BLOCKS, LayerCache, cache_bytes, layer_cache
 
 MIB = 1 << 20
 MEASURED = json.loads((Path(__file__).parent / "measured_caches.json").read_text(encoding="utf-8"))

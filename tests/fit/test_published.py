@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from lqmf.fit.geometry import cache_bytes
 from lqmf.fit.needs import Needs
+from lqmf.model_files.config import cache_bytes
 from lqmf.quantization.gguf.backend import GgufBackend
 from lqmf.quantization.gguf.toolchain import CACHE_VARIABLE, cache_dir
 from lqmf.records import ModelInfo, ModelRef

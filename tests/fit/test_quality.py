@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lqmf.fit.needs import CACHE_TYPES
 from lqmf.fit.quality import CLEAR, KEYS, LITTLE, VALUES, WEIGHTS, expected_loss
-from lqmf.quantization.gguf.types import TYPES
+from lqmf.model_files.gguf_types import TYPES
 
 QUANTIZED = tuple(name for name, kl in WEIGHTS.items() if kl)
 

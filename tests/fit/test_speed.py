@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from lqmf.fit import calibration, speed, zeros
 from lqmf.fit.calibration import Calibration, Rate, Rates
 from lqmf.fit.needs import Needs, Sample, Weights
-from lqmf.inference.gguf_header import read_header
 from lqmf.jobs.tasks.calibrate import SMALL, TYPES
 from lqmf.jobs.tasks.probe import DEPTHS
+from lqmf.model_files.gguf_header import read_header
 from lqmf.records import Run, from_json, to_json
 
 SLOW = Rates(

@@ -12,7 +12,7 @@ from typing import Any
 
 import safetensors
 
-from lqmf.hub.refs import DEMO_FOLDER
+from lqmf.model_files.refs import DEMO_FOLDER
 from tests.hub.server import Hollow
 
 

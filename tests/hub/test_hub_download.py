@@ -29,7 +29,7 @@ from lqmf.hub.download import (
     missing_bytes,
 )
 from lqmf.hub.metadata import inspect
-from lqmf.hub.refs import DEMO_FOLDER
+from lqmf.model_files.refs import DEMO_FOLDER
 from lqmf.records import ModelInfo, ModelRef, RemoteFile
 from tests.hub.conftest import QUICK
 from tests.hub.models import sharded_demo, small_model

@@ -20,11 +20,11 @@ from lqmf.errors import (
     Unauthorized,
     UnsafeFormat,
 )
-from lqmf.hub import describe
 from lqmf.hub.client import HubClient
 from lqmf.hub.metadata import inspect
-from lqmf.hub.refs import DEMO_FOLDER
 from lqmf.hub.translate import retry_after
+from lqmf.model_files import describe
+from lqmf.model_files.refs import DEMO_FOLDER
 from lqmf.records import ModelInfo, ModelRef
 from tests.hub.conftest import QUICK
 from tests.hub.models import sharded_demo, small_model, weights

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lqmf.errors import LqmfError, ModelNotFound, UsageError
-from lqmf.hub.refs import is_repo_id, parse_ref, printable
+from lqmf.model_files.refs import is_repo_id, parse_ref, printable
 
 ALIASES = {"mistral 7b": "mistralai/Mistral-7B-Instruct-v0.3", "gpt2": "openai-community/gpt2"}
 

@@ -23,12 +23,13 @@ from lqmf.errors import (
     ResourceError,
     UnsafeFormat,
 )
-from lqmf.hub import describe, safetensors_header, skeleton
+from lqmf.hub import skeleton
 from lqmf.hub.client import HubClient
 from lqmf.hub.download import fetch
 from lqmf.hub.metadata import inspect
-from lqmf.hub.refs import DEMO_FOLDER
-from lqmf.hub.safetensors_header import TensorShape
+from lqmf.model_files import describe, safetensors_header
+from lqmf.model_files.refs import DEMO_FOLDER
+from lqmf.model_files.safetensors_header import TensorShape
 from lqmf.records import ModelInfo, ModelRef, RemoteFile
 from tests.hub.conftest import QUICK
 from tests.hub.models import header, hollow, seven_b, sharded_demo, small_model

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lqmf.errors import UsageError
-from lqmf.inference.chat_template import render
+from lqmf.model_files.chat_template import render
 
 CHAT = [
     {"role": "system", "content": "Be brief."},

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lqmf.errors import IncompleteModel, LqmfError, ModelError, NotFound
-from lqmf.inference.gguf_header import LongArray, bits_per_weight, read_header, shards, token
-from lqmf.inference.gguf_types import FILE_TYPES, TENSOR_TYPES, bits_of
+from lqmf.model_files.gguf_header import LongArray, bits_per_weight, read_header, shards, token
+from lqmf.model_files.tensor_types import FILE_TYPES, TENSOR_TYPES, bits_of
 from tests.fixtures_gguf import demo_gguf
 from tests.inference.gguf_writer import ARRAY, SMALL, STRING, gguf, tensor, text
 

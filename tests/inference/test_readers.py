@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from lqmf.errors import IncompleteModel, UnsupportedModel, UsageError
-from lqmf.inference import nature
 from lqmf.inference.reading import Reader, open_reader
+from lqmf.model_files import model_kind
 from lqmf.quality import divergence
 from tests.architectures import families
 from tests.fixtures_gguf import DEMO, demo_gguf
@@ -85,11 +85,11 @@ def test_a_model_that_continues_text_is_for_an_engine() -> None:
 
 @pytest.mark.parametrize(("name", "kind"), [*NATURES.items(), ("llama", "decoder"), ("blenderbot", "encoder-decoder")])
 def test_the_kind_of_a_model_is_told_by_its_folder(name: str, kind: str) -> None:
-    assert nature.of_path(families.folder(name)) == kind
+    assert model_kind.of_path(families.folder(name)) == kind
 
 
 def test_the_kind_of_a_gguf_is_told_by_its_header(tmp_path: Path) -> None:
-    assert nature.of_path(demo_gguf("F16")) == "decoder"
-    assert nature.of_path(DEMO) == "decoder"
+    assert model_kind.of_path(demo_gguf("F16")) == "decoder"
+    assert model_kind.of_path(DEMO) == "decoder"
     with pytest.raises(IncompleteModel):
-        nature.of_path(tmp_path)
+        model_kind.of_path(tmp_path)

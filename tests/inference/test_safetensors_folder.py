@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from lqmf.errors import IncompleteModel, UnsafeFormat
-from lqmf.hub import safetensors_header
-from lqmf.inference import safetensors_folder
+from lqmf.model_files import safetensors_folder, safetensors_header
 from tests.fixtures_gguf import DEMO
 from tests.fixtures_safetensors import demo_folder
 

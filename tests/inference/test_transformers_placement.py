@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lqmf.errors import DoesNotFit, GpuOutOfMemory, UsageError
-from lqmf.inference.safetensors_folder import Stored
 from lqmf.inference.transformers_placement import Machine, needs_accelerate, place
+from lqmf.model_files.safetensors_folder import Stored
 
 GIB = 1 << 30
 SOURCE = Stored(2 * GIB, GIB, "bfloat16", None)  # 4 GiB in float32

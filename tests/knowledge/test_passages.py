@@ -5,7 +5,7 @@ import pytest
 from lqmf.fit.quality import WEIGHTS
 from lqmf.knowledge import figures
 from lqmf.knowledge.passages import find, is_term, passages
-from lqmf.quantization.gguf.types import TYPES
+from lqmf.model_files.gguf_types import TYPES
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
-from lqmf.hub import safetensors_header
-from lqmf.inference.gguf_header import _Reader, read_header
+from lqmf.model_files import safetensors_header
+from lqmf.model_files.gguf_header import _Reader, read_header
 
 NAN_F16 = struct.pack("<H", 0x7E00)
 Damage = Callable[[bytearray, Path], None]  # the file's bytes, and the sound file that they were read from

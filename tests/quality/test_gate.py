@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lqmf.fit.quality import WEIGHTS
-from lqmf.inference.gguf_types import bits_of
+from lqmf.model_files.tensor_types import bits_of
 from lqmf.quality import gate
 from lqmf.records import Check, Divergence, Receipt
 

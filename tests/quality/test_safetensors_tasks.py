@@ -10,8 +10,8 @@ import pytest
 
 from lqmf.errors import MeasurementError
 from lqmf.events import Event, Progress
-from lqmf.inference import safetensors_folder
 from lqmf.jobs.tasks import convert, divergence, generate, probe
+from lqmf.model_files import safetensors_folder
 from lqmf.records import ModelRef, QuantizationPlan, Task, to_json
 from tests.fixtures_gguf import DEMO, EVALUATION, demo_gguf
 from tests.fixtures_safetensors import demo_folder

@@ -9,8 +9,8 @@ import pytest
 
 from lqmf.errors import MeasurementError, UsageError
 from lqmf.events import Event, Progress, StageFinished, StageStarted
-from lqmf.inference.gguf_header import read_header
 from lqmf.jobs.tasks import divergence, generate, probe
+from lqmf.model_files.gguf_header import read_header
 from lqmf.quality import course
 from lqmf.records import Task
 from tests.fixtures_gguf import EVALUATION, demo_gguf

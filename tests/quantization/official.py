@@ -35,7 +35,7 @@ def quantized(source: Path, target: Path, ftype: int) -> Path:
 
 def tensors(path: Path) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
     """Every tensor of a GGUF file: its type, its shape and its bytes."""
-    from lqmf.inference.gguf_header import read_header
+    from lqmf.model_files.gguf_header import read_header
 
     header, data = read_header(path), path.read_bytes()
     start = header.data_offset

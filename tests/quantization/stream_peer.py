@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from lqmf.inference.gguf_header import GgufHeader, read_header
-from lqmf.quantization.gguf import imatrix_file, toolchain
-from lqmf.quantization.gguf.imatrix_file import Entry, Imatrix
+from lqmf.model_files import imatrix_file
+from lqmf.model_files.gguf_header import GgufHeader, read_header
+from lqmf.model_files.imatrix_file import Entry, Imatrix
+from lqmf.quantization.gguf import toolchain
 
 DATASET, CHUNKS = "some text", 7
 

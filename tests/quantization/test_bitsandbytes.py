@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from lqmf.errors import UsageError
-from lqmf.hub import safetensors_header
 from lqmf.jobs.runner import LocalRunner
+from lqmf.model_files import safetensors_header
 from lqmf.quantization.bitsandbytes import BitsAndBytesBackend
 from lqmf.records import QuantizationPlan, Task, to_json
 from tests.contracts.test_backends import DEMO, HARDWARE, MODEL

@@ -17,11 +17,11 @@ import pytest
 
 from lqmf.errors import UsageError
 from lqmf.events import Event, Progress, StageFinished, StageStarted
+from lqmf.model_files.imatrix_file import Imatrix
 from lqmf.quantization.gguf import allocate, codec, errors_table, imatrix, sensitivity, toolchain
 from lqmf.quantization.gguf.allocate import Effort
 from lqmf.quantization.gguf.base_file import BaseFile
 from lqmf.quantization.gguf.imatrix import Settings
-from lqmf.quantization.gguf.imatrix_file import Imatrix
 from lqmf.quantization.gguf.mixes import Mixes
 from lqmf.quantization.gguf.patched_model import Divergences, PatchedModel
 from lqmf.quantization.gguf.sensitivity import Spoiler
@@ -208,7 +208,7 @@ print(json.dumps(sorted(found)))
 
 
 def test_the_allocator_opens_the_selection_text_and_never_the_evaluation_text(tmp_path: Path) -> None:
-    from lqmf.quantization.gguf import imatrix_file
+    from lqmf.model_files import imatrix_file
 
     imatrix_file.write(matrix(), tmp_path / "matrix.gguf")
     command = [sys.executable, "-c", _AUDITED, str(demo_gguf("F16")), str(tmp_path / "matrix.gguf")]

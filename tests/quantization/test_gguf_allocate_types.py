@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lqmf.errors import UsageError
-from lqmf.inference.gguf_header import Tensor, read_header
+from lqmf.model_files.gguf_header import Tensor, read_header
 from lqmf.quantization.gguf import tensor_types
 from tests.fixtures_gguf import demo_gguf
 

@@ -12,10 +12,10 @@ import pytest
 
 from lqmf.errors import UnsupportedModel
 from lqmf.events import Progress, StageStarted
-from lqmf.inference.gguf_header import read_header
+from lqmf.model_files.gguf_header import read_header
+from lqmf.model_files.gguf_types import known
 from lqmf.quantization.base import Built, Source
 from lqmf.quantization.gguf.backend import GgufBackend, model_name
-from lqmf.quantization.gguf.types import known
 from lqmf.records import ModelRef, QuantizationPlan
 from tests.quantization import official
 

@@ -14,12 +14,13 @@ import pytest
 
 from lqmf.errors import ModelError, UsageError
 from lqmf.events import Event, Notice, Progress
+from lqmf.model_files import imatrix_file
+from lqmf.model_files.imatrix_file import Entry, Imatrix
 from lqmf.quantization.calibration.text import of_file, windows
-from lqmf.quantization.gguf import imatrix, imatrix_file
+from lqmf.quantization.gguf import imatrix
 from lqmf.quantization.gguf.activations import Watched
 from lqmf.quantization.gguf.convergence import Halves
 from lqmf.quantization.gguf.imatrix import Settings
-from lqmf.quantization.gguf.imatrix_file import Entry, Imatrix
 from tests.fixtures_gguf import DEMO, demo_gguf
 from tests.quantization import models
 from tests.quantization.bases import make_base

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from lqmf.errors import LqmfError, UsageError
-from lqmf.quantization.gguf import imatrix_file, toolchain
-from lqmf.quantization.gguf.imatrix_file import Entry, Imatrix
+from lqmf.model_files import imatrix_file
+from lqmf.model_files.imatrix_file import Entry, Imatrix
+from lqmf.quantization.gguf import toolchain
 from tests.fixtures_gguf import demo_gguf
 from tests.quantization.peers import peer
 
@@ -139,7 +140,7 @@ def test_llama_quantize_takes_the_file_and_uses_it(tmp_path: Path) -> None:
 
 
 def _weights(path: Path) -> dict[str, tuple[int, ...]]:
-    from lqmf.inference.gguf_header import read_header
+    from lqmf.model_files.gguf_header import read_header
 
     return {tensor.name: tensor.shape for tensor in read_header(path).tensors if len(tensor.shape) > 1}
 

@@ -9,7 +9,7 @@ import pytest
 
 from lqmf.errors import ModelError
 from lqmf.events import Event, Progress
-from lqmf.inference.gguf_header import read_header
+from lqmf.model_files.gguf_header import read_header
 from lqmf.quantization.gguf import layer_losses
 from lqmf.quantization.gguf.allocate import Effort
 from lqmf.quantization.gguf.base_file import BaseFile

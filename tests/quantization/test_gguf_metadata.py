@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lqmf.errors import UsageError
-from lqmf.quantization.gguf import check, compat, estimate, toolchain, types
+from lqmf.model_files import gguf_types
+from lqmf.quantization.gguf import check, compat, estimate, toolchain
 from lqmf.quantization.gguf.backend import GgufBackend
 from lqmf.records import Hardware, ModelInfo, ModelRef, QuantizationPlan, RemoteFile
 from tests.quantization.bases import make_base
@@ -56,20 +57,20 @@ def test_the_types_are_those_that_the_library_takes(demo_f16: Path) -> None:
 
     numbers = {name: getattr(lib, name) for name in dir(lib) if name.startswith("LLAMA_FTYPE_")}
     taken = {number for number in numbers.values() if dry_run(demo_f16, number)[0] == 0}
-    assert {layout.ftype for layout in types.LAYOUTS.values()} == taken
-    for name, layout in types.LAYOUTS.items():
+    assert {layout.ftype for layout in gguf_types.LAYOUTS.values()} == taken
+    for name, layout in gguf_types.LAYOUTS.items():
         assert layout.ftype in (numbers.get(f"LLAMA_FTYPE_MOSTLY_{name}"), numbers.get(f"LLAMA_FTYPE_ALL_{name}"))
 
 
 def test_those_that_need_an_importance_matrix_are_those_that_the_library_says(demo_f16: Path) -> None:
-    for name, kind in types.TYPES.items():
-        _, log = dry_run(demo_f16, types.LAYOUTS[name].ftype)
+    for name, kind in gguf_types.TYPES.items():
+        _, log = dry_run(demo_f16, gguf_types.LAYOUTS[name].ftype)
         assert ("will require an imatrix" in log) == kind.needs_imatrix, name
 
 
-@pytest.mark.parametrize("type", list(types.TYPES))
+@pytest.mark.parametrize("type", list(gguf_types.TYPES))
 def test_the_estimated_size_is_near_the_libraries_own(demo_f16: Path, type: str) -> None:
-    _, log = dry_run(demo_f16, types.LAYOUTS[type].ftype)
+    _, log = dry_run(demo_f16, gguf_types.LAYOUTS[type].ftype)
     said = float(log.rpartition("quant size  =")[2].split("MiB")[0]) * 2**20
     expected = estimate.estimate(MODEL, replace(PLAN, type=type), HARDWARE)
     tokens = LLAMA["vocab_size"] * 32
@@ -84,13 +85,13 @@ def test_parameters_are_counted_from_bytes_where_nobody_says() -> None:
 @pytest.mark.parametrize(("bits", "type"), [(2, "Q2_K"), (3, "Q3_K_M"), (4, "Q4_K_M"), (8, "Q8_0"), (16, "F16")])
 def test_each_number_of_bits_has_its_recommended_type(bits: int, type: str) -> None:
     assert GgufBackend().default_type(bits) == type
-    assert types.TYPES[type].bits == bits
+    assert gguf_types.TYPES[type].bits == bits
 
 
 @given(st.integers().filter(lambda bits: bits not in (2, 3, 4, 5, 6, 8, 16, 32)))
 def test_other_numbers_of_bits_are_refused_and_the_choices_named(bits: int) -> None:
     with pytest.raises(UsageError) as error:
-        types.default_type(bits)
+        gguf_types.default_type(bits)
     assert "4 (Q4_K_M)" in error.value.remedy
 
 

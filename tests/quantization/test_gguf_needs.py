@@ -20,9 +20,10 @@ import pytest
 from lqmf.errors import LqmfError, ModelError, UsageError, WorkerDied
 from lqmf.fit.needs import CACHE_TYPES, Needs
 from lqmf.inference.engine import Sampling
-from lqmf.inference.gguf_header import GgufHeader, Tensor, read_header
 from lqmf.inference.llama_cpp import LlamaCppEngine
-from lqmf.quantization.gguf import arithmetic, header, needs, toolchain, types
+from lqmf.model_files import gguf_types
+from lqmf.model_files.gguf_header import GgufHeader, Tensor, read_header
+from lqmf.quantization.gguf import arithmetic, header, needs, toolchain
 from lqmf.quantization.gguf.arithmetic import Answers, Cache, State, Step, Told
 from lqmf.quantization.gguf.backend import GgufBackend
 from lqmf.records import Hardware, ModelInfo, ModelRef, QuantizationPlan
@@ -98,7 +99,7 @@ def test_each_file_has_the_size_that_was_said_and_each_part_its_bytes(case: Case
     assert case.base.stat().st_size == case.found.weights["F16"].file_bytes
     for type in CHECKED:
         made, said = tmp_path / type, case.found.weights[type]
-        official.quantized(case.base, made, types.LAYOUTS[type].ftype)
+        official.quantized(case.base, made, gguf_types.LAYOUTS[type].ftype)
         assert made.stat().st_size == said.file_bytes
         tensors = {tensor.name: tensor.size_bytes for tensor in read_header(made).tensors}
         head = tensors["token_embd.weight"] if said.tied else 0
@@ -109,7 +110,7 @@ def test_each_file_has_the_size_that_was_said_and_each_part_its_bytes(case: Case
 
 def test_a_token_reads_the_layers_and_the_head_and_of_experts_those_it_uses(case: Case, tmp_path: Path) -> None:
     """Two of four experts, where there are any; of the embedding one row, unless it is the head too."""
-    official.quantized(case.base, tmp_path / "m", types.LAYOUTS["Q4_K_M"].ftype)
+    official.quantized(case.base, tmp_path / "m", gguf_types.LAYOUTS["Q4_K_M"].ftype)
     said = case.found.weights["Q4_K_M"]
     parts = ("blk.", "output", "token_embd.") if said.tied else ("blk.", "output")
     read = dict.fromkeys(said.read, 0)
@@ -121,7 +122,7 @@ def test_a_token_reads_the_layers_and_the_head_and_of_experts_those_it_uses(case
 
 
 def test_every_type_is_known_those_too_that_want_an_importance_matrix(demo: Needs) -> None:
-    assert set(demo.weights) == set(types.TYPES)
+    assert set(demo.weights) == set(gguf_types.TYPES)
     order = [demo.weights[type].file_bytes for type in ("IQ1_S", "IQ2_M", "Q4_K_M", "Q8_0", "F16", "F32")]
     assert order == sorted(order)
 
@@ -150,7 +151,7 @@ def test_a_context_takes_what_was_said(
         pytest.skip("this model's heads do not fit the blocks of that cache")
     file = case.base.with_name("m-Q4_K_M.gguf")
     if not file.exists():
-        official.quantized(case.base, file, types.LAYOUTS["Q4_K_M"].ftype)
+        official.quantized(case.base, file, gguf_types.LAYOUTS["Q4_K_M"].ftype)
     assert case.found.trained_context is not None
     for context in (300, case.found.trained_context):
         real = measured(file, context, cache_type, batch, caplog)

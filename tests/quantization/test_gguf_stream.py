@@ -13,10 +13,10 @@ import pytest
 
 from lqmf.errors import UnsupportedModel, UsageError
 from lqmf.events import Event, Progress
-from lqmf.inference.gguf_header import read_header
+from lqmf.model_files.gguf_header import read_header
+from lqmf.model_files.gguf_types import LAYOUTS
 from lqmf.quantization.gguf import stream, toolchain
 from lqmf.quantization.gguf.stream import Output, Streamed
-from lqmf.quantization.gguf.types import LAYOUTS
 from tests.quantization import models, stream_peer
 from tests.quantization.models import FAMILIES, Family
 

@@ -18,7 +18,7 @@ import pytest
 
 from lqmf.errors import DiskFull, LqmfError, OutOfMemory
 from lqmf.events import Event, Progress
-from lqmf.inference.gguf_header import read_header
+from lqmf.model_files.gguf_header import read_header
 from lqmf.quantization.gguf import stream
 from lqmf.quantization.gguf.stream import Output, journal_of
 from lqmf.quantization.gguf.stream_journal import Journal, Line

@@ -13,8 +13,8 @@ import pytest
 from lqmf.errors import UsageError
 from lqmf.events import Event, Notice
 from lqmf.fit import formula
-from lqmf.hub import safetensors_header
 from lqmf.jobs.runner import LocalRunner
+from lqmf.model_files import safetensors_header
 from lqmf.quantization.calibration import text
 from lqmf.quantization.gptq.backend import GptqBackend
 from lqmf.quantization.gptq.make import OFFLOAD, _Layers

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from lqmf.hub.safetensors_header import TensorShape
-from lqmf.quantization.gguf import types
-from lqmf.quantization.gguf.prequantized import frozen, unreadable
+from lqmf.model_files import gguf_types
+from lqmf.model_files.prequantized import frozen, unreadable
+from lqmf.model_files.safetensors_header import TensorShape
 from lqmf.quantization.registry import backends
 from lqmf.records import Hardware, ModelInfo, ModelRef, Verdict
 from lqmf.utils.quantization_compatibility import FALLBACKS, Row, compatibility, fallback, kind, traits
@@ -205,7 +205,7 @@ def odd_rows(path: Path) -> Path:
 @pytest.mark.parametrize("type", ["Q4_K_S", "Q5_K_S", "Q6_K", "Q3_K_S", "Q2_K", "IQ4_XS", "IQ3_S"])
 def test_the_larger_types_are_those_that_llama_cpp_itself_takes(type: str, tmp_path: Path) -> None:
     family = next(name for name in FALLBACKS if type.startswith(name))
-    code, log = dry_run(odd_rows(tmp_path / "odd.gguf"), types.LAYOUTS[type].ftype)
+    code, log = dry_run(odd_rows(tmp_path / "odd.gguf"), gguf_types.LAYOUTS[type].ftype)
     assert code == 0
     gates = re.search(r"blk\.0\.ffn_gate.*falling back to\s+(\w+)", log)
     assert gates

@@ -11,7 +11,7 @@ from typing import Any
 
 from lqmf.errors import MeasurementError
 from lqmf.events import Emit
-from lqmf.inference.gguf_files import model_file
+from lqmf.model_files.gguf_files import model_file
 from lqmf.quantization.gguf import layer_losses, toolchain
 from lqmf.records import Task
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from lqmf.errors import ModelError, UsageError
 from lqmf.events import Emit
-from lqmf.inference.gguf_files import holds_gguf, model_file
-from lqmf.inference.gguf_header import GgufHeader, LongArray, read_header
+from lqmf.model_files.gguf_files import holds_gguf, model_file
+from lqmf.model_files.gguf_header import GgufHeader, LongArray, read_header
 from lqmf.quality import checks, fingerprints, structure
 from lqmf.quality.fingerprints import Found
 from lqmf.quality.finite import OutOfTime

@@ -16,7 +16,7 @@ from typing import Any
 from lqmf.errors import ModelNotFound, UsageError
 from lqmf.hub import translate
 from lqmf.hub.client import HubClient
-from lqmf.hub.refs import is_repo_id
+from lqmf.model_files.refs import is_repo_id
 from lqmf.quantization.calibration.text import HUB, CalibrationText, of_bytes
 
 _ENDINGS = (".jsonl", ".json", ".txt", ".parquet")

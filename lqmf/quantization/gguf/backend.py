@@ -20,8 +20,9 @@ from lqmf import workspace
 from lqmf.errors import LqmfError
 from lqmf.events import Emit
 from lqmf.fit.needs import Needs
+from lqmf.model_files import gguf_types
 from lqmf.quantization.base import Built, QuantType, Source
-from lqmf.quantization.gguf import check, convert, estimate, needs, toolchain, types
+from lqmf.quantization.gguf import check, convert, estimate, needs, toolchain
 from lqmf.quantization.parameters import Parameter, settled
 from lqmf.records import Estimate, Hardware, ModelInfo, ModelRef, QuantizationPlan, Verdict
 
@@ -35,7 +36,7 @@ class GgufBackend:
     title = "GGUF (llama.cpp)"
     output_format = "gguf"
     streams = True
-    types: Mapping[str, QuantType] = MappingProxyType({**types.TYPES, types.AUTO: types.MIX})
+    types: Mapping[str, QuantType] = MappingProxyType({**gguf_types.TYPES, gguf_types.AUTO: gguf_types.MIX})
     parameters: Mapping[str, Parameter] = MappingProxyType({})
 
     def __init__(self, checkout: Path | None = None) -> None:
@@ -58,7 +59,7 @@ class GgufBackend:
 
     def default_type(self, bits: int) -> str:
         """The recommended type of `bits` bits. Raises UsageError."""
-        return types.default_type(bits)
+        return gguf_types.default_type(bits)
 
     def check(self, model: ModelInfo, hardware: Hardware, type: str | None = None) -> Verdict:
         """Can this model become this type, here? From metadata alone, in milliseconds."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lqmf.fit.geometry import text_part
-from lqmf.inference import nature
-from lqmf.quantization.gguf import prequantized, types
+from lqmf.model_files import gguf_types, model_kind, prequantized
+from lqmf.model_files.config import text_part
 from lqmf.quantization.gguf.source import architecture_of
 from lqmf.quantization.refusals import unusable
 from lqmf.records import ModelInfo, Verdict
@@ -46,12 +45,12 @@ def is_mixture(config: Mapping[str, Any]) -> bool:
 
 def _refusal(model: ModelInfo, type: str | None, architectures: Mapping[str, str] | None) -> Verdict | None:
     if type is not None:
-        types.known(type)
+        gguf_types.known(type)
     if (refusal := unusable(model)) is not None:
         return refusal
     if not model.has_tokenizer:
         return Verdict("no", "It has no tokenizer, which a GGUF must hold.", "Choose a model that has one.")
-    if type == types.AUTO and nature.of(model.architecture, model.model_type, model.config) != "decoder":
+    if type == gguf_types.AUTO and model_kind.of(model.architecture, model.model_type, model.config) != "decoder":
         reason = "A mix of types is chosen by how much worse a model continues text, which it does not."
         return Verdict("no", reason, "Choose a type, such as Q4_K_M.")
     refusal = _architecture_refusal(architecture(model), architectures) or _tokenizer_refusal(model, architectures)

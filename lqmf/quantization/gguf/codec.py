@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lqmf.inference.gguf_types import KINDS, TENSOR_TYPES
+from lqmf.model_files.tensor_types import KINDS, TENSOR_TYPES
 from lqmf.quantization.gguf import ggml, lanes
 
 if TYPE_CHECKING:

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 from lqmf.errors import ModelError
 from lqmf.events import Emit, Progress
 from lqmf.inference import llama_library
-from lqmf.inference.gguf_header import Tensor
+from lqmf.model_files.gguf_header import Tensor
+from lqmf.model_files.imatrix_file import Imatrix
 from lqmf.quantization.gguf import codec, toolchain
 from lqmf.quantization.gguf.base_file import BaseFile
 from lqmf.quantization.gguf.header import write_whole
-from lqmf.quantization.gguf.imatrix_file import Imatrix
 
 if TYPE_CHECKING:
     import numpy as np

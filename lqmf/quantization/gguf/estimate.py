@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lqmf.fit.geometry import text_part
 from lqmf.fit.needs import Needs
-from lqmf.quantization.gguf import types
+from lqmf.model_files import gguf_types
+from lqmf.model_files.config import text_part
 from lqmf.quantization.gguf.check import is_mixture
 from lqmf.records import Estimate, Hardware, ModelInfo, QuantizationPlan
 
@@ -38,23 +38,25 @@ def estimate(model: ModelInfo, plan: QuantizationPlan, hardware: Hardware, needs
     seconds = passes * (_IMPORTS_SECONDS + total * 2 / _READ_BYTES_PER_SECOND)
     seconds += total / 1e9 * _core_seconds(plan.type) / cores
     tokens = _CALIBRATION_TOKENS if plan.imatrix else 0
-    if plan.type == types.AUTO:
+    if plan.type == gguf_types.AUTO:
         tokens += _CHOOSING_TOKENS[total <= _SMALL_MODEL]
     seconds += 2 * total * tokens / (_FLOPS_PER_CORE * cores)
-    memory = max(_STREAM_BYTES, base + _RUNNING_BYTES if plan.imatrix or plan.type == types.AUTO else 0)
+    memory = max(_STREAM_BYTES, base + _RUNNING_BYTES if plan.imatrix or plan.type == gguf_types.AUTO else 0)
     return Estimate(size, base + size, memory, seconds)
 
 
 def _core_seconds(type: str) -> float:
-    return _MIX_CORE_SECONDS if type == types.AUTO else types.LAYOUTS[types.known(type).name].core_seconds
+    return (
+        _MIX_CORE_SECONDS if type == gguf_types.AUTO else gguf_types.LAYOUTS[gguf_types.known(type).name].core_seconds
+    )
 
 
 def _file_bytes(model: ModelInfo, type: str, needs: Needs | None) -> int:
     """The size of the file: told by the needs, or from the layers' own bits and those of the two ends."""
     if needs is not None and type in needs.weights:
         return needs.weights[type].file_bytes
-    name = types.default_type(4) if type == types.AUTO else types.known(type).name
-    layout, kind = types.LAYOUTS[name], types.known(name)
+    name = gguf_types.default_type(4) if type == gguf_types.AUTO else gguf_types.known(type).name
+    layout, kind = gguf_types.LAYOUTS[name], gguf_types.known(name)
     vocabulary, width, tied = _ends(model.config, model.vocabulary)
     matrix = vocabulary * width
     bits = 8.5 if name == "MXFP4_MOE" and not is_mixture(model.config) else kind.bits_per_weight

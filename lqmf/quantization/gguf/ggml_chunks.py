@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lqmf.errors import UsageError
-from lqmf.inference.gguf_types import TENSOR_TYPES
+from lqmf.model_files.tensor_types import TENSOR_TYPES
 from lqmf.quantization.gguf import ggml, lanes
 
 NUMBERS: Mapping[str, int] = {kind.name: number for number, kind in TENSOR_TYPES.items()}

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lqmf.errors import LqmfError, ResourceError
-from lqmf.inference.gguf_header import GgufHeader, read_header
+from lqmf.model_files.gguf_header import GgufHeader, read_header
 from lqmf.quantization.gguf import convert, toolchain
 from lqmf.quantization.gguf.toolchain import Toolchain
 

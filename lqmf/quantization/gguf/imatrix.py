@@ -17,13 +17,14 @@ from typing import Any
 
 from lqmf.errors import UsageError, of_system
 from lqmf.events import Emit, Notice, Progress, StageFinished, StageStarted
-from lqmf.inference.gguf_header import read_header, shards
+from lqmf.model_files import imatrix_file
+from lqmf.model_files.gguf_header import read_header, shards
+from lqmf.model_files.imatrix_file import Entry, Imatrix
 from lqmf.quantization.calibration import text as calibration_text
 from lqmf.quantization.calibration.text import HUB, CalibrationText
-from lqmf.quantization.gguf import imatrix_file, toolchain
+from lqmf.quantization.gguf import toolchain
 from lqmf.quantization.gguf.activations import Watched
 from lqmf.quantization.gguf.convergence import Halves
-from lqmf.quantization.gguf.imatrix_file import Entry, Imatrix
 
 __all__ = ["Collected", "Imatrix", "Settings", "collect", "importance_matrix", "shapes"]
 

@@ -17,9 +17,10 @@ import lqmf
 from lqmf import workspace
 from lqmf.errors import UnsupportedModel
 from lqmf.events import Emit, Event, Notice
-from lqmf.inference.gguf_header import read_header
+from lqmf.model_files import gguf_types
+from lqmf.model_files.gguf_header import read_header
 from lqmf.quantization.base import Source
-from lqmf.quantization.gguf import adapter, imatrix, provenance, stream, types
+from lqmf.quantization.gguf import adapter, imatrix, provenance, stream
 from lqmf.quantization.gguf.header import write_whole
 from lqmf.quantization.gguf.stream import Output
 from lqmf.quantization.gguf.toolchain import Toolchain
@@ -84,7 +85,7 @@ class Shop:
 
     def _matrix(self, plan: QuantizationPlan, base: Path | None) -> _Matrix | None:
         if not plan.imatrix:
-            if types.known(plan.type).needs_imatrix:
+            if gguf_types.known(plan.type).needs_imatrix:
                 raise UnsupportedModel(f"{plan.type} needs an importance matrix.", "Leave out --no-imatrix.")
             return None
         if plan.calibration not in self._matrices:
@@ -121,7 +122,7 @@ class Shop:
     # ------------------------------------------------------------ the files
 
     def _output(self, plan: QuantizationPlan, base: Path | None, matrix: _Matrix | None) -> Output:
-        mixed = self._mix(plan, base, matrix) if plan.type == types.AUTO else None
+        mixed = self._mix(plan, base, matrix) if plan.type == gguf_types.AUTO else None
         facts = provenance.keys(plan, self.name, matrix.facts if matrix else None, mixed, _merged(plan))
         path = self._path(plan, plan.type, {**facts, "types": mixed})
         return Output(path, plan.type, types=mixed, metadata=facts, weighted=matrix is not None)

@@ -9,12 +9,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from lqmf.errors import UsageError
-from lqmf.inference.gguf_header import Tensor
-from lqmf.quantization.gguf import dryrun, knapsack, tensor_types, types
+from lqmf.model_files import gguf_types
+from lqmf.model_files.gguf_header import Tensor
+from lqmf.model_files.imatrix_file import Imatrix
+from lqmf.quantization.gguf import dryrun, knapsack, tensor_types
 from lqmf.quantization.gguf.base_file import BaseFile
 from lqmf.quantization.gguf.errors_table import Errors
 from lqmf.quantization.gguf.header import file_bytes
-from lqmf.quantization.gguf.imatrix_file import Imatrix
 from lqmf.quantization.gguf.knapsack import Solution
 
 Mix = Mapping[str, str]  # changeable tensor, type ("q4_K"; the base's own: as it is)
@@ -106,9 +107,9 @@ def predicted(costs: Costs, mix: Mix) -> float:
 def _ask(base: Path, imatrix: bool) -> dict[str, Mapping[str, str]]:
     """What each of llama.cpp's file types would change, and to what."""
     usual = {
-        name: types.LAYOUTS[name].ftype
-        for name, kind in types.TYPES.items()
-        if name not in types.OUTTYPES and kind.general and (imatrix or not kind.needs_imatrix)
+        name: gguf_types.LAYOUTS[name].ftype
+        for name, kind in gguf_types.TYPES.items()
+        if name not in gguf_types.OUTTYPES and kind.general and (imatrix or not kind.needs_imatrix)
     }
     with TemporaryDirectory(prefix="lqmf-mixes-") as folder:
         return {name: told.types for name, told in dryrun.ask(base, usual, Path(folder), imatrix=imatrix).items()}

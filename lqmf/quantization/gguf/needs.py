@@ -15,10 +15,11 @@ from typing import Literal
 
 from lqmf.errors import UsageError
 from lqmf.fit.needs import CACHE_TYPES, MOST_CHATS, Needs, Sample, Weights
-from lqmf.inference.gguf_header import GgufHeader, Tensor, read_header
-from lqmf.inference.gguf_types import KINDS
 from lqmf.inference.llama_library import version
-from lqmf.quantization.gguf import arithmetic, convert, header, types
+from lqmf.model_files import gguf_types
+from lqmf.model_files.gguf_header import GgufHeader, Tensor, read_header
+from lqmf.model_files.tensor_types import KINDS
+from lqmf.quantization.gguf import arithmetic, convert, header
 from lqmf.quantization.gguf.arithmetic import SCALE_CHATS, Answers, Step, Told
 from lqmf.quantization.gguf.toolchain import Toolchain
 from lqmf.records import from_json, to_json
@@ -55,7 +56,7 @@ def needs(source: Path, name: str, contexts: Sequence[int], parallel: int, tools
     with kept.extended() as file:
         shape = read_header(file)
         wanted = sorted({*usual_contexts(trained_context(shape), _MOST_CELLS // parallel), *asked, *contexts})
-        numbers = {type: layout.ftype for type, layout in types.LAYOUTS.items() if type not in types.OUTTYPES}
+        numbers = {type: layout.ftype for type, layout in gguf_types.LAYOUTS.items() if type not in gguf_types.OUTTYPES}
         answers = arithmetic.ask(file, numbers, _STEPS, wanted, parallel)
     found = read_answers(shape, answers, parallel, kept.notes)
     header.write_whole(table, json.dumps({"asked": wanted, "needs": to_json(found)}))
@@ -87,8 +88,8 @@ def read_answers(shape: GgufHeader, answers: Answers, parallel: int, notes: Sequ
     packed = {tensor.name for tensor in shape.tensors if tensor.type not in ("F32", "F16", "BF16")}
     changes = {type: changed for type, changed in answers.types.items() if packed.isdisjoint(changed)}
     refused = len(changes) < len(answers.types)
-    changes |= {type: {} for type in types.OUTTYPES}
-    weights = {type: _weights(shape, type, changes[type]) for type in types.TYPES if type in changes}
+    changes |= {type: {} for type in gguf_types.OUTTYPES}
+    weights = {type: _weights(shape, type, changes[type]) for type in gguf_types.TYPES if type in changes}
     if refused:
         notes = (*notes, f"Its weights are quantized already; llama.cpp can only make {', '.join(weights)} of them.")
     told = [each for each in answers.told if each.step.what == "contexts"]
@@ -143,7 +144,7 @@ def _weights(shape: GgufHeader, type: str, changed: Mapping[str, str]) -> Weight
         read[kinds["token_embd.weight"]] += head
     return Weights(
         type=type,
-        bits=types.TYPES[type].bits,
+        bits=gguf_types.TYPES[type].bits,
         file_bytes=header.file_bytes(shape, sizes.values()),
         layers=tuple(layers),
         input_bytes=inputs,
@@ -158,8 +159,8 @@ def _weights(shape: GgufHeader, type: str, changed: Mapping[str, str]) -> Weight
 def _kind(tensor: Tensor, type: str, changed: Mapping[str, str]) -> str:
     """The tensor's type in a file of `type`, as ggml spells it. The converter writes its own types in one step: half
     floats become that type and everything else stays as it is."""
-    if type in types.OUTTYPES and tensor.type == "F16":
-        return types.OUTTYPES[type]
+    if type in gguf_types.OUTTYPES and tensor.type == "F16":
+        return gguf_types.OUTTYPES[type]
     return changed.get(tensor.name, tensor.type.lower())
 
 

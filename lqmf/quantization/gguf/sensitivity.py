@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING
 
 from lqmf.events import Emit, Progress
 from lqmf.inference import llama_library
+from lqmf.model_files.imatrix_file import Imatrix
 from lqmf.quantization.gguf import codec, toolchain
 from lqmf.quantization.gguf.base_file import BaseFile
 from lqmf.quantization.gguf.errors_table import Errors, importance
 from lqmf.quantization.gguf.header import write_whole
-from lqmf.quantization.gguf.imatrix_file import Imatrix
 from lqmf.quantization.gguf.patched_model import Divergences, PatchedModel
 
 if TYPE_CHECKING:

@@ -17,8 +17,9 @@ from typing import Any
 
 from lqmf.errors import UsageError
 from lqmf.events import Emit, Notice, Progress, StageFinished, StageStarted
+from lqmf.model_files import gguf_types
 from lqmf.quantization.gguf import adapter as adapters
-from lqmf.quantization.gguf import child, convert, types
+from lqmf.quantization.gguf import child, convert
 from lqmf.quantization.gguf.source import inspect
 from lqmf.quantization.gguf.toolchain import Toolchain
 
@@ -122,7 +123,7 @@ def _refuse(outputs: Sequence[Output], source: Path, weights: Sequence[Path], *,
         raise UsageError("There is nothing to make.", "Name at least one type.")
     for output in outputs:
         if output.type != "auto":
-            types.known(output.type)
+            gguf_types.known(output.type)
         elif not output.types:
             raise UsageError("An automatic mixture needs its map of types.", "Name a type, or give the map.")
     if discard and source.resolve() in [folder.resolve() for folder in weights or [source]]:
@@ -130,7 +131,7 @@ def _refuse(outputs: Sequence[Output], source: Path, weights: Sequence[Path], *,
 
 
 def _outtype(outputs: Sequence[Output]) -> str:
-    return types.OUTTYPES.get(outputs[0].type, "f16")
+    return gguf_types.OUTTYPES.get(outputs[0].type, "f16")
 
 
 def _identity(folder: Path, *, times: bool) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from lqmf.errors import UnsupportedModel
-from lqmf.inference.gguf_types import TENSOR_TYPES
+from lqmf.model_files.tensor_types import TENSOR_TYPES
 from lqmf.quantization.gguf import ggml_chunks, stream_journal
 from lqmf.quantization.gguf.ggml_chunks import BF16, F16, F32
 from lqmf.quantization.gguf.shards import Shards

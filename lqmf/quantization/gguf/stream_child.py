@@ -18,7 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lqmf.quantization.gguf import adapter, ggml_chunks, imatrix_file, stream_blocks, stream_job
+from lqmf.model_files import imatrix_file
+from lqmf.quantization.gguf import adapter, ggml_chunks, stream_blocks, stream_job
 from lqmf.quantization.gguf.child import Send
 from lqmf.quantization.gguf.lazy_rows import Leaf, Rows, leaves, understand
 from lqmf.quantization.gguf.shards import Shards

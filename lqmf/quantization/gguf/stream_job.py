@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from lqmf.errors import UnsupportedModel, UsageError
-from lqmf.inference.gguf_types import TENSOR_TYPES
+from lqmf.model_files.gguf_types import LAYOUTS, OUTTYPES
+from lqmf.model_files.imatrix_file import Imatrix
+from lqmf.model_files.tensor_types import TENSOR_TYPES
 from lqmf.quantization.gguf import dryrun, ggml_chunks, stream_layout
 from lqmf.quantization.gguf.child import Send
-from lqmf.quantization.gguf.imatrix_file import Imatrix
 from lqmf.quantization.gguf.stream_layout import Layout, Raw
-from lqmf.quantization.gguf.types import LAYOUTS, OUTTYPES
 
 _NEVER_ASKED = ("token_embd.weight", "per_layer_token_embd.weight", "output.weight")
 _ASK_FOR = ("IQ3_XXS", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ1_M", "IQ1_S")  # tensor_requires_imatrix in llama-quant.cpp

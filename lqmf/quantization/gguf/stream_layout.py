@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from lqmf.inference.gguf_types import TENSOR_TYPES
+from lqmf.model_files.gguf_types import LAYOUTS
+from lqmf.model_files.tensor_types import TENSOR_TYPES
 from lqmf.quantization.gguf import ggml_chunks
-from lqmf.quantization.gguf.types import LAYOUTS
 
 ALIGNMENT = 32
 _QUANTIZATION_VERSION = 2  # GGML_QNT_VERSION in ggml.h

@@ -14,8 +14,8 @@ from math import prod
 from pathlib import Path
 
 from lqmf.errors import UsageError, of_system
-from lqmf.inference.gguf_header import GgufHeader, Tensor
-from lqmf.inference.gguf_types import KINDS
+from lqmf.model_files.gguf_header import GgufHeader, Tensor
+from lqmf.model_files.tensor_types import KINDS
 from lqmf.quantization.gguf.header import file_bytes
 from lqmf.units import file_size
 

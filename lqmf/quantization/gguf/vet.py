@@ -8,9 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from lqmf.errors import UsageError
-from lqmf.inference.gguf_header import read_header
+from lqmf.model_files import gguf_types, imatrix_file
+from lqmf.model_files.gguf_header import read_header
 from lqmf.quantization.calibration import text
-from lqmf.quantization.gguf import adapter, header, imatrix_file, tensor_types, types
+from lqmf.quantization.gguf import adapter, header, tensor_types
 from lqmf.quantization.gguf.base_file import BaseFile
 from lqmf.quantization.gguf.header import Kept
 from lqmf.quantization.gguf.mixes import Mixes
@@ -25,15 +26,15 @@ def vet(plan: QuantizationPlan, skeleton: Path, name: str, tools: Toolchain) -> 
         check_calibration(plan.calibration)
     if plan.adapter:
         adapter.check(Path(plan.adapter))
-    if plan.keep and plan.type != types.AUTO:
+    if plan.keep and plan.type != gguf_types.AUTO:
         raise UsageError("--keep is for a mix of types.", "Say `--type auto`, or leave it out.")
-    if plan.type != types.AUTO and not _is_matrix(plan):
+    if plan.type != gguf_types.AUTO and not _is_matrix(plan):
         return
     kept = header.make(skeleton, name, tools, header.place(skeleton, name, tools))
     if _is_matrix(plan):
         shapes = {tensor.name: tensor.shape for tensor in read_header(kept.path).tensors}
         imatrix_file.check(imatrix_file.read(Path(str(plan.calibration))), shapes)
-    if plan.type == types.AUTO:
+    if plan.type == gguf_types.AUTO:
         _check_mix(plan, kept)
 
 

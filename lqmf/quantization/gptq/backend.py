@@ -15,9 +15,9 @@ from types import MappingProxyType
 from lqmf.errors import UsageError
 from lqmf.events import Emit
 from lqmf.fit import formula
-from lqmf.fit.geometry import text_part
 from lqmf.fit.needs import Needs
 from lqmf.inference.transformers_loading import BY_GPTQMODEL
+from lqmf.model_files.config import text_part
 from lqmf.quantization import installed, transformers_models
 from lqmf.quantization.base import Built, QuantType, Source
 from lqmf.quantization.calibration import text

@@ -18,9 +18,9 @@ from typing import Any
 
 from lqmf import workspace
 from lqmf.events import Emit
-from lqmf.hub import selection
 from lqmf.inference.hf_tokens import HfTokens
 from lqmf.inference.transformers_loading import translated
+from lqmf.model_files import selection
 from lqmf.quality.stage import Report, stage
 from lqmf.quantization import installed, transformers_models
 from lqmf.quantization.base import Built

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lqmf.errors import IncompleteModel, UnsafeFormat
-from lqmf.hub.refs import printable
+from lqmf.model_files.refs import printable
 
 CONFIG, TOKENIZER_CONFIG = "config.json", "tokenizer_config.json"
 _SMALL = (

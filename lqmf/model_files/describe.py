@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from lqmf.errors import IncompleteModel, UnsafeFormat
-from lqmf.hub import safetensors_header, selection
-from lqmf.hub.refs import DEMO_FOLDER, printable
+from lqmf.model_files import safetensors_header, selection
+from lqmf.model_files.refs import DEMO_FOLDER, printable
 from lqmf.records import ModelInfo, ModelRef, RemoteFile
 
 _CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length", "seq_length")

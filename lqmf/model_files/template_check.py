@@ -1,7 +1,7 @@
 """What a model's chat template makes of dialogues: whether a small one renders at all, and the text of given ones.
 
 A template is a stranger's program: the sandbox keeps it from files, but not from running for ever or filling the
-memory. So it runs in a child process (`python -m lqmf.template_check`) with little of both. Knows no model.
+memory. So it runs in a child process (`python -m lqmf.model_files.template_check`) with little of both. Knows no model.
 """
 
 from __future__ import annotations
@@ -82,12 +82,12 @@ def _in_child(request: Mapping[str, Any]) -> list[dict[str, Any]]:
     with TemporaryDirectory(prefix="lqmf-template-") as place:
         file = Path(place) / "request.json"
         file.write_text(json.dumps(request), encoding="utf-8")
-        child.run("lqmf.template_check", {"file": str(file)}, Path(place), told.append, quiet=True)
+        child.run("lqmf.model_files.template_check", {"file": str(file)}, Path(place), told.append, quiet=True)
     return told
 
 
 def _each(template: str, dialogues: Sequence[Mapping[str, Any]], tokens: Mapping[str, str]) -> Iterator[Rendered]:
-    from lqmf.inference import chat_template
+    from lqmf.model_files import chat_template
 
     for dialogue in dialogues:
         try:
@@ -105,7 +105,7 @@ def _render(template: str, tokens: Mapping[str, str]) -> Template:
 
 
 def _attempt(template: str, turns: Sequence[Mapping[str, Any]], tokens: Mapping[str, str]) -> Template:
-    from lqmf.inference import chat_template
+    from lqmf.model_files import chat_template
 
     try:
         made = chat_template.render(template, turns, bos=tokens["bos"], eos=tokens["eos"])

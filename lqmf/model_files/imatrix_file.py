@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lqmf.errors import LqmfError, ModelError, NotFound, UsageError, of_system
-from lqmf.inference.gguf_header import MAGIC, GgufHeader, Tensor, read_header
+from lqmf.model_files.gguf_header import MAGIC, GgufHeader, Tensor, read_header
 
 if TYPE_CHECKING:
     import numpy as np

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from lqmf.errors import IncompleteModel, UnsafeFormat
-from lqmf.hub import selection
-from lqmf.hub.refs import printable
+from lqmf.model_files import selection
+from lqmf.model_files.refs import printable
 
 _MAX_HEADER_BYTES = 100 << 20  # the format's own limit
 _MAX_DIMENSIONS = 64  # torch's

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from lqmf.errors import IncompleteModel, ModelError, NotFound
-from lqmf.inference.gguf_types import FILE_TYPES, TENSOR_TYPES, bits_of
+from lqmf.model_files.tensor_types import FILE_TYPES, TENSOR_TYPES, bits_of
 
 MAGIC = b"GGUF"
 _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}

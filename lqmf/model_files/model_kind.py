@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from lqmf.inference import safetensors_folder
-from lqmf.inference.gguf_files import holds_gguf, model_file
-from lqmf.inference.gguf_header import read_header
+from lqmf.model_files import safetensors_folder
+from lqmf.model_files.gguf_files import holds_gguf, model_file
+from lqmf.model_files.gguf_header import read_header
 
 Nature = Literal["decoder", "encoder", "encoder-decoder"]
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from lqmf.errors import IncompleteModel
-from lqmf.hub import safetensors_header, selection
-from lqmf.hub.safetensors_header import TensorShape
-from lqmf.quantization.gguf.prequantized import quantized
+from lqmf.model_files import safetensors_header, selection
+from lqmf.model_files.prequantized import quantized
+from lqmf.model_files.safetensors_header import TensorShape
 
 ASIDE: Mapping[str, str] = {"quantize_config.json": "gptq", "quant_config.json": "awq"}  # file beside config.json
 WIDENED = ("fp8", "mxfp4")  # what transformers widens to 16 bits where no GPU computes in them

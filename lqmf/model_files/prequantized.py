@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lqmf.quantization.gguf import types
+from lqmf.model_files import gguf_types
 from lqmf.records import Verdict
 
 
@@ -25,7 +25,7 @@ def unreadable(config: Mapping[str, Any]) -> Verdict | None:
 
 def frozen(config: Mapping[str, Any], type: str | None) -> Verdict | None:
     """Why weights that stay MXFP4 in a GGUF cannot become `type`: libllama quantizes no quantized tensor again."""
-    kept = type in (None, "MXFP4_MOE", *types.OUTTYPES)
+    kept = type in (None, "MXFP4_MOE", *gguf_types.OUTTYPES)
     if kept or quantized(config).get("quant_method") != "mxfp4":
         return None
     reason = f"Its experts are MXFP4 already and stay so: llama.cpp does not quantize them again to {type}."
