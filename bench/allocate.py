@@ -26,12 +26,12 @@ from pathlib import Path
 from allocate_estimates import EMBEDDING, HEAD, Source, fisher, propagated
 
 from lqmf.events import Event
+from lqmf.ggml.base_file import BaseFile
 from lqmf.inference.llama_cpp import LlamaCppEngine
 from lqmf.model_files.imatrix_file import Imatrix
 from lqmf.quality.divergence import DivergenceMeter
 from lqmf.quality.windows import cut, first_scored
 from lqmf.quantization.gguf import allocate, errors_table, imatrix, sensitivity, stream, toolchain
-from lqmf.quantization.gguf.base_file import BaseFile
 from lqmf.quantization.gguf.mixes import Mixes
 from lqmf.quantization.gguf.patched_model import Divergences, PatchedModel
 from lqmf.quantization.gguf.sensitivity import Spoiler

@@ -27,8 +27,8 @@ from pathlib import Path
 
 import psutil
 
+from lqmf.ggml import library
 from lqmf.hardware import cpu_name
-from lqmf.inference import llama_library
 from lqmf.jobs.runner import LocalRunner
 from lqmf.model_files.refs import DEMO_FOLDER
 from lqmf.quality.texts import EVALUATION, MAIN
@@ -135,7 +135,7 @@ def row(name: str, file: Path, base: Path, text: Path, logits: Path, tool: Path)
 
 def peer(tool: Path, *arguments: str | Path) -> tuple[str, Spent]:
     """What llama-perplexity prints, and its cost. (-ub is the batch that LQMF computes in too.)"""
-    command = [tool, *arguments, "-c", "512", "-ub", "512", "-t", str(llama_library.threads()), "--no-warmup"]
+    command = [tool, *arguments, "-c", "512", "-ub", "512", "-t", str(library.threads()), "--no-warmup"]
     with watched() as cost:
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     if done.returncode:
@@ -231,7 +231,7 @@ def heading(text: Path) -> None:
     say(
         f"Made by `bench/divergence.py`: the bundled model's GGUF files against its F16 file, on the first "
         f"{text.stat().st_size / 1000:.0f} KB of the evaluation text, windows of 512 tokens, second halves. "
-        f"{cpu_name()}, {llama_library.threads()} threads, Python {platform.python_version()}, llama.cpp of "
+        f"{cpu_name()}, {library.threads()} threads, Python {platform.python_version()}, llama.cpp of "
         f"llama-cpp-python {version('llama-cpp-python')} for both."
     )
 

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lqmf.inference import llama_library
+from lqmf.ggml import library
 from lqmf.inference.llama_cpp import LlamaCppEngine
 from lqmf.model_files import imatrix_file
 from lqmf.quality.divergence import DivergenceMeter
@@ -62,7 +62,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, help="a GGUF file (default: the demo model as F16)")
     parser.add_argument("--windows", type=int, default=40, help="windows of 512 tokens")
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=llama_library.threads())
+    parser.add_argument("--threads", type=int, default=library.threads())
     parser.add_argument("--types", default="Q4_K_M,IQ3_S", help="quantized with either matrix; empty: none")
     parser.add_argument("--kl-windows", type=int, default=30)
     parser.add_argument("--gate", action="store_true", help="exit 1 when a bound is exceeded")

@@ -14,9 +14,9 @@ from collections.abc import Callable
 import numpy as np
 from llama_cpp import __version__ as llama_version
 
+from lqmf.ggml import ggml, lanes
+from lqmf.ggml.chunks import NUMBERS, row_bytes
 from lqmf.hardware import cpu_name
-from lqmf.quantization.gguf import ggml, lanes
-from lqmf.quantization.gguf.ggml_chunks import NUMBERS, row_bytes
 
 ROWS, COLUMNS = 256, 2048
 TYPES = ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS")

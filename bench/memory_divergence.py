@@ -28,8 +28,8 @@ from typing import Any
 
 import psutil
 
+from lqmf.ggml import library
 from lqmf.hardware import cpu_name
-from lqmf.inference import llama_library
 from lqmf.inference.llama_cpp import LlamaCppEngine
 from lqmf.jobs.runner import LocalRunner
 from lqmf.model_files.gguf_header import read_header
@@ -112,7 +112,7 @@ def say(text: str = "") -> None:
 
 def alone(file: Path) -> int:
     """Bytes that one model needs in this process, to compute one window."""
-    llama_library.load()
+    library.load()
     before = peak_rss_bytes()
     with LlamaCppEngine(file) as engine:
         window = cut(engine.tokenize(EVALUATION[MAIN].read_text(encoding="utf-8")[:20_000]), WINDOW)[0]
@@ -162,7 +162,7 @@ def heading(base: Path, artifact: Path, needs: list[int]) -> None:
     say("# Memory of comparing a model with its source\n")
     say(
         f"Made by `bench/memory_divergence.py`: {header.parameters / 1e9:.2f} billion random weights, a vocabulary of "
-        f"{WORDS:,}, windows of {WINDOW} tokens. {cpu_name()}, {llama_library.threads()} threads, Python "
+        f"{WORDS:,}, windows of {WINDOW} tokens. {cpu_name()}, {library.threads()} threads, Python "
         f"{platform.python_version()}, llama-cpp-python {version('llama-cpp-python')}.\n"
     )
     for file, own in zip((base, artifact), needs, strict=True):

@@ -79,8 +79,8 @@ class Calibration:
 def this_machine() -> str:
     """What a calibration holds for: "AMD EPYC, 2 threads, llama.cpp 0.3.36". Raises PackageNotFoundError where
     llama.cpp is not installed."""
+    from lqmf.ggml.library import threads, version
     from lqmf.hardware import cpu_name
-    from lqmf.inference.llama_library import threads, version
 
     return f"{cpu_name()}, {threads()} threads, {version()}"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lqmf.errors import ModelError
-from lqmf.inference import llama_library
+from lqmf.ggml import library
 from lqmf.inference.llama_context import ContextOptions, parameters, pass_through
 from lqmf.model_files.gguf_files import model_file
 
@@ -25,14 +25,14 @@ class Embedder:
     """An embedding model in memory, on the CPU. Use as a context manager. Raises NotFound, ModelError, OutOfMemory."""
 
     def __init__(self, path: Path) -> None:
-        self._lib = lib = llama_library.load()
+        self._lib = lib = library.load()
         self._ctx: Any = None
-        llama_library.forget_log()
+        library.forget_log()
         asked = lib.llama_model_default_params()
         asked.n_gpu_layers = 0
         self._model = lib.llama_model_load_from_file(str(model_file(path)).encode(), asked)
         if not self._model:
-            raise llama_library.refusal(f"load {path.name}")
+            raise library.refusal(f"load {path.name}")
         self._vocab = lib.llama_model_get_vocab(self._model)
         self._width = int(lib.llama_model_n_embd(self._model))
         self._longest = min(LONGEST, int(lib.llama_model_n_ctx_train(self._model)) or LONGEST)
@@ -40,7 +40,7 @@ class Embedder:
 
     def _open(self, name: str) -> None:
         lib = self._lib
-        options = ContextOptions(self._longest, llama_library.threads(), "f16", "f16", gpu=False)
+        options = ContextOptions(self._longest, library.threads(), "f16", "f16", gpu=False)
         for pooling in (lib.LLAMA_POOLING_TYPE_UNSPECIFIED, lib.LLAMA_POOLING_TYPE_MEAN):
             asked = parameters(lib, self._longest, self._longest, options)
             asked.embeddings, asked.pooling_type = True, pooling
@@ -50,7 +50,7 @@ class Embedder:
             self._free_context()
         if not self._ctx:
             self.close()
-            raise llama_library.refusal(f"take embeddings from {name}")
+            raise library.refusal(f"take embeddings from {name}")
         if lib.llama_pooling_type(self._ctx) == lib.LLAMA_POOLING_TYPE_RANK:
             self.close()
             raise ModelError(f"{name} ranks texts; it gives no embeddings.", "Name an embedding model instead.")
@@ -71,7 +71,7 @@ class Embedder:
     def _tokens(self, text: str) -> list[int]:
         if not text.strip():
             return []
-        return llama_library.tokens(self._lib, self._vocab, text, frame=True, special=False)[: self._longest]
+        return library.tokens(self._lib, self._vocab, text, frame=True, special=False)[: self._longest]
 
     def _run(self, tokens: list[int]) -> None:
         lib = self._lib

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lqmf.errors import UsageError
-from lqmf.inference import llama_library
+from lqmf.ggml import library
 from lqmf.inference.llama_context import ContextOptions, parameters, size_for
 
 
@@ -24,10 +24,10 @@ class LlamaBatch:
         asked.n_batch = asked.n_ubatch = max(asked.n_batch, sequences)
         asked.n_seq_max, asked.n_outputs_max, asked.kv_unified = sequences, sequences, False
         self._chunk: int = asked.n_batch // sequences
-        llama_library.forget_log()
+        library.forget_log()
         self._ctx = lib.llama_init_from_model(model, asked)
         if not self._ctx:
-            raise llama_library.refusal(f"make room for {sequences} sequences of {length} tokens")
+            raise library.refusal(f"make room for {sequences} sequences of {length} tokens")
         self._sampler = lib.llama_sampler_init_greedy()
         self._read = 0
         self._last: list[int] = []  # where in the last batch each sequence's prediction lies
@@ -75,7 +75,7 @@ class LlamaBatch:
                 batch.seq_id[place][0] = sequence
                 batch.logits[place] = last and offset == length - 1
             if code := self._lib.llama_decode(self._ctx, batch):
-                raise llama_library.refusal(f"run {self._sequences} sequences (code {code})")
+                raise library.refusal(f"run {self._sequences} sequences (code {code})")
             self._lib.llama_synchronize(self._ctx)
         finally:
             self._lib.llama_batch_free(batch)

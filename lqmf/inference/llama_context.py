@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from lqmf.errors import UsageError
-from lqmf.inference import llama_library
+from lqmf.ggml import library
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,12 +38,12 @@ class Context:
         self.length, self.outputs = length, outputs
         self._lib = lib
         self._vocabulary: int = lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(model))
-        llama_library.forget_log()
+        library.forget_log()
         asked = parameters(lib, length, outputs, options)
         self._batch_size: int = asked.n_batch
         self._ctx = lib.llama_init_from_model(model, asked)
         if not self._ctx:
-            raise llama_library.refusal(f"make room for {length} tokens of context")
+            raise library.refusal(f"make room for {length} tokens of context")
         self._memory = lib.llama_get_memory(self._ctx)
         self._one = (lib.llama_token * 1)()
         self._single = lib.llama_batch_get_one(self._one, 1)
@@ -112,7 +112,7 @@ class Context:
         if code == 1:
             raise UsageError(f"The context of {self.length} tokens is full.", "Give a larger --context.")
         if code != 0:
-            raise llama_library.refusal(f"run the model (code {code})")
+            raise library.refusal(f"run the model (code {code})")
 
     def free(self) -> None:
         if "_scoring" in vars(self):
@@ -152,6 +152,6 @@ def pass_through(lib: Any, call: Any, context: Any, tokens: Sequence[int], doing
             batch.n_seq_id[place], batch.seq_id[place][0] = 1, 0
             batch.logits[place] = True
         if code := call(context, batch):
-            raise llama_library.refusal(f"{doing} (code {code})")
+            raise library.refusal(f"{doing} (code {code})")
     finally:
         lib.llama_batch_free(batch)

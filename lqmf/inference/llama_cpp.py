@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lqmf.errors import IncompleteModel, ModelError, UnsupportedModel, UsageError
-from lqmf.inference import limits, llama_library
+from lqmf.ggml import library
+from lqmf.ggml.json_grammar import grammar
+from lqmf.inference import limits
 from lqmf.inference.engine import Message, Piece, Sampling
-from lqmf.inference.json_grammar import grammar
 from lqmf.inference.llama_batch import LlamaBatch
 from lqmf.inference.llama_context import KV_TYPES, Context, ContextOptions, size_for
 from lqmf.inference.stream import TextStream
@@ -63,7 +64,7 @@ class LlamaCppEngine:
         self._model: Any = None
         self._contexts: dict[str, Context] = {}
         self._pieces: dict[int, bytes] = {}
-        self._lib = llama_library.load()
+        self._lib = library.load()
         self._options = self._checked_options(device, gpu_layers, threads, (k_type, v_type), batch)
         self.device = "gpu" if self._options.gpu else "cpu"
         self.reason = f"on the {self.device.upper()}, in the types that the file has"
@@ -87,7 +88,7 @@ class LlamaCppEngine:
                 "The installed llama-cpp-python is a CPU build and cannot use a GPU.",
                 "Use --device cpu, or: CMAKE_ARGS=-DGGML_CUDA=on pip install --force-reinstall llama-cpp-python",
             )
-        return ContextOptions(max(1, batch), threads or llama_library.threads(), *cache, gpu)
+        return ContextOptions(max(1, batch), threads or library.threads(), *cache, gpu)
 
     def _load(self, path: Path, gpu_layers: int | None) -> None:
         for shard in shards(path):
@@ -97,10 +98,10 @@ class LlamaCppEngine:
         everything = -1
         wanted = everything if gpu_layers is None else gpu_layers
         parameters.n_gpu_layers = wanted if self._options.gpu else 0
-        llama_library.forget_log()
+        library.forget_log()
         self._model = self._lib.llama_model_load_from_file(str(path).encode(), parameters)
         if not self._model:
-            raise llama_library.refusal(f"load {path.name}")
+            raise library.refusal(f"load {path.name}")
 
     def _read_model(self, path: Path, context: int | None) -> None:
         lib = self._lib
@@ -109,7 +110,7 @@ class LlamaCppEngine:
             raise UnsupportedModel(f"{path.name} holds no tokenizer.", "Convert it again, with its tokenizer files.")
         if model_kind.of_path(path) != "decoder" or lib.llama_model_has_encoder(self._model):
             raise UnsupportedModel(f"{path.name} is not a model that continues text.", "Choose a decoder-only model.")
-        self.name = llama_library.version()
+        self.name = library.version()
         self.vocabulary: int = lib.llama_vocab_n_tokens(self._vocab)
         trained: int = lib.llama_model_n_ctx_train(self._model) or DEFAULT_CONTEXT
         if context is not None and not 0 < context <= trained:
@@ -124,7 +125,7 @@ class LlamaCppEngine:
         """Token ids of `text`. `bos` puts the beginning token first if the model's convention has one."""
         self._alive()
         begin = [self._lib.llama_vocab_bos(self._vocab)] if bos and self._adds_bos() else []
-        return [*begin, *llama_library.tokens(self._lib, self._vocab, text, frame=False, special=special)]
+        return [*begin, *library.tokens(self._lib, self._vocab, text, frame=False, special=special)]
 
     def detokenize(self, tokens: Sequence[int]) -> str:
         """The text of `tokens`, special tokens written out. (llama_detokenize would also tidy the spaces before

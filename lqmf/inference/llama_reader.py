@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lqmf.errors import UnsupportedModel, UsageError
-from lqmf.inference import limits, llama_library
+from lqmf.ggml import library
+from lqmf.inference import limits
 from lqmf.inference.frame import framed
 from lqmf.inference.llama_context import ContextOptions, parameters, pass_through
 from lqmf.model_files import model_kind
@@ -36,7 +37,7 @@ class LlamaReader:
     def __init__(self, path: Path, *, device: str = "cpu") -> None:
         self._model: Any = None
         self._contexts: dict[bool, Any] = {}
-        self._lib = lib = llama_library.load()
+        self._lib = lib = library.load()
         self.nature = model_kind.of_path(path)
         if self.nature == "decoder":
             raise UnsupportedModel(f"{path.name} continues text.", "Open it with an engine.")
@@ -45,12 +46,12 @@ class LlamaReader:
         self.reason = f"on the {self.device.upper()}, in the types that the file has"
         asked = lib.llama_model_default_params()
         asked.n_gpu_layers = -1 if gpu else 0
-        llama_library.forget_log()
+        library.forget_log()
         self._model = lib.llama_model_load_from_file(str(path).encode(), asked)
         if not self._model:
-            raise llama_library.refusal(f"load {path.name}")
+            raise library.refusal(f"load {path.name}")
         self._vocab = lib.llama_model_get_vocab(self._model)
-        self.name, self.vocabulary = llama_library.version(), int(lib.llama_vocab_n_tokens(self._vocab))
+        self.name, self.vocabulary = library.version(), int(lib.llama_vocab_n_tokens(self._vocab))
         self.context_length = int(lib.llama_model_n_ctx_train(self._model))
         self._width = int(lib.llama_model_n_embd(self._model))
 
@@ -66,7 +67,7 @@ class LlamaReader:
 
     def _tokenize(self, text: str, *, frame: bool) -> list[int]:
         self._alive()
-        return llama_library.tokens(self._lib, self._vocab, text, frame=frame, special=False)
+        return library.tokens(self._lib, self._vocab, text, frame=frame, special=False)
 
     # ------------------------------------------------------------ states and answers
 
@@ -102,14 +103,14 @@ class LlamaReader:
     def _context(self, *, embeddings: bool) -> Any:
         """The context for states, or for answers, made when first needed. A text must go through as one batch."""
         if embeddings not in self._contexts:
-            options = ContextOptions(self.context_length, llama_library.threads(), "f16", "f16", self.device == "gpu")
+            options = ContextOptions(self.context_length, library.threads(), "f16", "f16", self.device == "gpu")
             asked = parameters(self._lib, self.context_length, self.context_length, options)
             asked.embeddings = embeddings
             asked.pooling_type = self._lib.LLAMA_POOLING_TYPE_NONE
-            llama_library.forget_log()
+            library.forget_log()
             made = self._lib.llama_init_from_model(self._model, asked)
             if not made:
-                raise llama_library.refusal(f"make room for {self.context_length} tokens")
+                raise library.refusal(f"make room for {self.context_length} tokens")
             self._contexts[embeddings] = made
         return self._contexts[embeddings]
 

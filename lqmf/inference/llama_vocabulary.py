@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lqmf.errors import UnsupportedModel
-from lqmf.inference import llama_library
+from lqmf.ggml import library
 from lqmf.inference.frame import framed
 from lqmf.inference.llama_cpp import LlamaCppEngine
 
@@ -26,16 +26,16 @@ class LlamaVocabulary(LlamaCppEngine):
     def _load(self, path: Path, gpu_layers: int | None) -> None:
         asked = self._lib.llama_model_default_params()
         asked.vocab_only = True
-        llama_library.forget_log()
+        library.forget_log()
         self._model = self._lib.llama_model_load_from_file(str(path).encode(), asked)
         if not self._model:
-            raise llama_library.refusal(f"read the vocabulary of {path.name}")
+            raise library.refusal(f"read the vocabulary of {path.name}")
 
     def _read_model(self, path: Path, context: int | None) -> None:
         self._vocab: Any = self._lib.llama_model_get_vocab(self._model)
         if self._lib.llama_vocab_type(self._vocab) == self._lib.LLAMA_VOCAB_TYPE_NONE:
             raise UnsupportedModel(f"{path.name} holds no tokenizer.", "Convert it again, with its tokenizer files.")
-        self.name = llama_library.version()
+        self.name = library.version()
         self.vocabulary = int(self._lib.llama_vocab_n_tokens(self._vocab))
         self.context_length = 0
 
@@ -52,7 +52,7 @@ class LlamaVocabulary(LlamaCppEngine):
         return framed(tokens, self.plain("a"), self._all("a", frame=True))
 
     def _all(self, text: str, *, frame: bool) -> list[int]:
-        return llama_library.tokens(self._lib, self._vocab, text, frame=frame, special=False)
+        return library.tokens(self._lib, self._vocab, text, frame=frame, special=False)
 
     def piece(self, token: int) -> str:
         """The entry of `token` in the vocabulary, as it is written there."""

@@ -24,7 +24,7 @@ from lqmf.errors import (
     RemoteCodeRefused,
     UnsupportedModel,
 )
-from lqmf.inference import llama_library
+from lqmf.ggml import library
 from lqmf.inference.transformers_placement import Machine, Placement, missing, needs_accelerate, place
 from lqmf.model_files import describe, safetensors_folder, safetensors_header, selection
 from lqmf.model_files.safetensors_folder import Scheme, Stored
@@ -82,7 +82,7 @@ def load(
     with translated(folder.name):
         import torch
 
-        torch.set_num_threads(threads or llama_library.threads())
+        torch.set_num_threads(threads or library.threads())
         placement = place(weights, _machine(), device, memory_bytes)
         if needs_accelerate(placement, weights) and importlib.util.find_spec("accelerate") is None:
             raise missing("accelerate", "bnb")

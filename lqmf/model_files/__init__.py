@@ -1,1 +1,1 @@
-"""What lies in a model's files: headers, types of tensors, configurations, references, templates. Runs no model and asks no network."""
+"""What lies in a model's files: headers, types of tensors, configurations, references, templates. Runs no model."""

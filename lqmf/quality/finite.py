@@ -61,7 +61,7 @@ def _of_gguf(header: GgufHeader) -> Iterator[tuple[str, bool]]:
     """Each tensor, and whether it is sound."""
     import numpy as np
 
-    from lqmf.quantization.gguf.ggml_chunks import Chunks, number
+    from lqmf.ggml.chunks import Chunks, number
 
     chunks, room = Chunks(), np.empty(_PIECE_BYTES, np.uint8)
     with Path(header.path).open("rb", buffering=0) as file:

@@ -15,12 +15,12 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from lqmf.ggml import codec
+from lqmf.ggml.base_file import BaseFile
 from lqmf.model_files import safetensors_folder, safetensors_header
 from lqmf.model_files.gguf_files import holds_gguf, model_file
 from lqmf.model_files.gguf_header import shards
 from lqmf.model_files.safetensors_header import TensorShape
-from lqmf.quantization.gguf import codec
-from lqmf.quantization.gguf.base_file import BaseFile
 
 if TYPE_CHECKING:
     import numpy as np

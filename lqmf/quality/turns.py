@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lqmf.errors import DoesNotFit
-from lqmf.inference import llama_library
+from lqmf.ggml import library
 from lqmf.model_files import safetensors_folder, safetensors_header
 from lqmf.model_files.config import text_part
 from lqmf.model_files.gguf_files import model_file
@@ -79,7 +79,7 @@ def _offloads(path: Path) -> bool:
         import torch
 
         return bool(torch.cuda.is_available())
-    return bool(llama_library.load().llama_supports_gpu_offload())
+    return bool(library.load().llama_supports_gpu_offload())
 
 
 def window_bytes(tokens: int, vocabulary: int) -> int:

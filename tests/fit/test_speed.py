@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lqmf.fit import calibration, speed, zeros
+from lqmf.fit import calibration, speed
 from lqmf.fit.calibration import Calibration, Rate, Rates
 from lqmf.fit.needs import Needs, Sample, Weights
+from lqmf.ggml import synthetic_model
 from lqmf.jobs.tasks.calibrate import SMALL, TYPES
 from lqmf.jobs.tasks.probe import DEPTHS
 from lqmf.model_files.gguf_header import read_header
@@ -206,7 +207,7 @@ def test_a_calibration_survives_json():
 @pytest.mark.parametrize("type", TYPES)
 def test_a_model_of_zeros_is_a_sound_file_of_the_size_it_says(tmp_path: Path, type: str):
     shape = replace(SMALL, type=type, layers=2, width=256, inner=512)
-    zeros.write(tmp_path / "zeros.gguf", shape)
+    synthetic_model.write(tmp_path / "zeros.gguf", shape)
     header = read_header(tmp_path / "zeros.gguf")
     assert header.missing_bytes == 0
     read = [t for t in header.tensors if len(t.shape) == 2 and t.name != "token_embd.weight"]

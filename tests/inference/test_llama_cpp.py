@@ -22,7 +22,7 @@ from lqmf.errors import (
     UnsupportedModel,
     UsageError,
 )
-from lqmf.inference import llama_library
+from lqmf.ggml import library
 from lqmf.inference.engine import Sampling
 from lqmf.inference.llama_context import ContextOptions
 from lqmf.inference.llama_cpp import LlamaCppEngine
@@ -253,9 +253,9 @@ def test_a_folder_is_opened_by_its_one_gguf_file(tmp_path):
     ],
 )
 def test_what_the_library_says_becomes_an_error_of_its_kind(line, error):
-    llama_library.forget_log()
-    llama_library._said.append(line)
-    found = llama_library.refusal("load x")
+    library.forget_log()
+    library._said.append(line)
+    found = library.refusal("load x")
     assert type(found) is error
     assert line in found.message
     assert found.remedy
@@ -273,19 +273,19 @@ def test_the_library_prints_nothing(capfd):
 )
 def test_a_containers_share_of_the_processor_is_read(tmp_path, limit, cores):
     (tmp_path / "cpu.max").write_text(limit)
-    assert llama_library._quota(tmp_path / "cpu.max") == cores
+    assert library._quota(tmp_path / "cpu.max") == cores
 
 
 def test_the_environment_has_the_last_word_on_threads(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3,2")
-    assert llama_library.threads() == 3
+    assert library.threads() == 3
     monkeypatch.setenv("OMP_NUM_THREADS", "many")
-    assert llama_library.threads() >= 1
+    assert library.threads() >= 1
 
 
 def test_importing_the_engines_loads_no_heavy_library():
     heavy = ["torch", "transformers", "llama_cpp", "numpy", "huggingface_hub", "jinja2"]
-    names = [f"lqmf.inference.{path.stem}" for path in (Path(llama_library.__file__).parent).glob("[a-z]*.py")]
+    names = [f"lqmf.inference.{path.stem}" for path in (Path(library.__file__).parent).glob("[a-z]*.py")]
     loads = f"[importlib.import_module(name) for name in {names}]"
     code = f"import sys, importlib; {loads}; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

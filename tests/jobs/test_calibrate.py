@@ -14,9 +14,9 @@ import pytest
 
 from lqmf.errors import MeasurementError
 from lqmf.events import Notice, Progress
-from lqmf.fit import zeros
 from lqmf.fit.calibration import Calibration, Rate, Rates
-from lqmf.fit.zeros import Shape
+from lqmf.ggml import synthetic_model
+from lqmf.ggml.synthetic_model import Shape
 from lqmf.jobs.runner import LocalRunner
 from lqmf.jobs.tasks import calibrate
 from lqmf.records import Task, from_json
@@ -48,7 +48,7 @@ HELD = (calibrate.SMALL, calibrate.NARROW, calibrate.ATTENTIVE, calibrate.HELD, 
 def ideal(_bench: object, shape: Shape, _device: str, *prompts: int, live: bool = False) -> list[calibrate._Times]:
     """What a model takes whose times follow exactly from rates."""
     rate, nodes, held = TRUE.types[shape.type], 6 + 31 * shape.layers, shape in HELD
-    chosen = zeros.tensor_bytes(shape.type, shape.chosen)
+    chosen = synthetic_model.tensor_bytes(shape.type, shape.chosen)
     waiting = nodes * (TRUE.cached_node_seconds if held else TRUE.node_seconds)
     reading = (shape.read_bytes + (TRUE.expert_reading - 1) * chosen) / rate.read_bytes_per_second
     reading *= TRUE.cached_reading * (shape is not calibrate.SMALL) if held else 1.0

@@ -17,10 +17,11 @@ import pytest
 
 from lqmf.errors import UsageError
 from lqmf.events import Event, Progress, StageFinished, StageStarted
+from lqmf.ggml import codec
+from lqmf.ggml.base_file import BaseFile
 from lqmf.model_files.imatrix_file import Imatrix
-from lqmf.quantization.gguf import allocate, codec, errors_table, imatrix, sensitivity, toolchain
+from lqmf.quantization.gguf import allocate, errors_table, imatrix, sensitivity, toolchain
 from lqmf.quantization.gguf.allocate import Effort
-from lqmf.quantization.gguf.base_file import BaseFile
 from lqmf.quantization.gguf.imatrix import Settings
 from lqmf.quantization.gguf.mixes import Mixes
 from lqmf.quantization.gguf.patched_model import Divergences, PatchedModel

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lqmf.quantization.gguf import ggml, lanes
-from lqmf.quantization.gguf.ggml_chunks import NUMBERS, row_bytes
+from lqmf.ggml import ggml, lanes
+from lqmf.ggml.chunks import NUMBERS, row_bytes
 
 ROWS = 24
 TYPES = ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS")

@@ -28,16 +28,14 @@ import psutil
 
 from lqmf.errors import GpuOutOfMemory, MeasurementError
 from lqmf.events import Emit, Notice
-from lqmf.fit import zeros
 from lqmf.fit.calibration import Calibration, Rate, Rates, this_machine
-from lqmf.fit.zeros import Shape
-from lqmf.inference import llama_library
+from lqmf.ggml import codec, library, synthetic_model
+from lqmf.ggml.synthetic_model import Shape
 from lqmf.inference.engine import Sampling
 from lqmf.inference.local import LocalEngine
 from lqmf.inference.registry import open_engine
 from lqmf.quality.stage import Report, stage
 from lqmf.quality.utilization import Watch
-from lqmf.quantization.gguf import codec
 from lqmf.records import Task, to_json
 
 TYPES = (
@@ -70,7 +68,7 @@ def run(task: Task, emit: Emit) -> dict[str, Any]:
     """Needs no `params`. Gives {"calibration": a Calibration as JSON}. Raises LqmfError, above all MeasurementError
     when the machine was too busy."""
     _warn_if_busy(emit)
-    has_gpu = bool(llama_library.load().llama_supports_gpu_offload())
+    has_gpu = bool(library.load().llama_supports_gpu_offload())
     with stage(emit, "calibrate", "Measuring this machine", "steps") as report, tempfile.TemporaryDirectory() as folder:
         bench = _Bench(Path(folder) / "zeros.gguf", report, 2 + (2 * len(TYPES) + 8 + len(WHOLE)) * (1 + has_gpu))
         base, entry = bench.memory()
@@ -85,7 +83,7 @@ def run(task: Task, emit: Emit) -> dict[str, Any]:
 def _warn_if_busy(emit: Emit) -> None:
     """Threads that wait for one another lose most of their time when others want the same cores."""
     load = psutil.getloadavg()[0]
-    if load > BUSY * llama_library.threads():
+    if load > BUSY * library.threads():
         told = f"Other programs are busy here (load {load:.1f}), so this will come out too slow."
         emit(Notice(text=f"{told} Calibrate again when it is quiet.", level="warning"))
 
@@ -152,7 +150,7 @@ class _Bench:
     def model(self, shape: Shape, device: Device = "cpu", *, live: bool = False) -> Iterator[_Model]:
         """The model of that shape, loaded and warm: of zeros, or of random numbers."""
         self._report(next(self._done), self._total, shape.type)
-        zeros.write(self._file, shape, _rows if live else None)
+        synthetic_model.write(self._file, shape, _rows if live else None)
         with _log() as said, open_engine(self._file, device=device) as engine:
             model = _Model(engine, said)
             model.run(SHORT, 0)
@@ -223,7 +221,7 @@ class _Bench:
 
     def _typical(self, type: str, device: Device) -> _Times:
         """A model of one type with matrices as large as those of models with a billion weights or two."""
-        wanted = min(WEIGHTS[device], BYTES[device] / zeros.tensor_bytes(type, 1 << 20) * (1 << 20))
+        wanted = min(WEIGHTS[device], BYTES[device] / synthetic_model.tensor_bytes(type, 1 << 20) * (1 << 20))
         layers = max(1, round(wanted / LAYER))
         inner = max(1, round((wanted / layers - 4 * WIDTH**2) / (3 * WIDTH) / 256)) * 256
         return self.timed(Shape(type, layers, WIDTH, inner), device, SHORT)[0]
@@ -251,8 +249,8 @@ def _with_experts(times: _Times, known: Rates) -> Rates:
     """How much longer weights take that lie in experts, from a model that has some."""
     shape, rate = times.shape, known.types[times.shape.type]
     waiting = times.nodes * known.node_seconds
-    chosen = zeros.tensor_bytes(shape.type, shape.chosen) / rate.read_bytes_per_second
-    others = (shape.read_bytes - zeros.tensor_bytes(shape.type, shape.chosen)) / rate.read_bytes_per_second
+    chosen = synthetic_model.tensor_bytes(shape.type, shape.chosen) / rate.read_bytes_per_second
+    others = (shape.read_bytes - synthetic_model.tensor_bytes(shape.type, shape.chosen)) / rate.read_bytes_per_second
     reading = times.writing / known.whole_token - waiting - _looking(times, known) - others
     multiplying = times.reading / known.whole_prompt - waiting - _between(times, known)
     multiplying -= (shape.weights - shape.chosen) * times.prompt / rate.multiply_adds_per_second
@@ -327,7 +325,7 @@ def _log() -> Iterator[list[str]]:
     kept: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: kept.append(record.getMessage())  # type: ignore[method-assign]
-    logger, before = llama_library.log, (llama_library.log.level, llama_library.log.propagate)
+    logger, before = library.log, (library.log.level, library.log.propagate)
     logger.addHandler(handler)
     logger.level, logger.propagate = logging.DEBUG, False
     try:

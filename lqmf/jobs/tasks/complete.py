@@ -14,8 +14,8 @@ from typing import Any
 
 from lqmf.errors import MeasurementError, UsageError
 from lqmf.events import Emit
+from lqmf.ggml.json_grammar import BYTES, bounded, most_characters
 from lqmf.inference.engine import Message, Sampling
-from lqmf.inference.json_grammar import BYTES, bounded, most_characters
 from lqmf.inference.local import LocalEngine
 from lqmf.inference.registry import open_artifact
 from lqmf.quality.stage import stage

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lqmf.errors import ModelError
-from lqmf.inference import llama_library
+from lqmf.ggml import ggml, library
+from lqmf.ggml.ggml import Tensor
 from lqmf.inference.llama_context import ContextOptions, parameters, size_for
 from lqmf.inference.llama_cpp import LlamaCppEngine
-from lqmf.quantization.gguf import ggml
-from lqmf.quantization.gguf.ggml import Tensor
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,7 +51,7 @@ class Watched(LlamaCppEngine):
             batch.seq_id[i][0] = 0
         self._watcher.start()
         if code := lib.llama_decode(context, batch):
-            raise llama_library.refusal(f"run the model (code {code})")
+            raise library.refusal(f"run the model (code {code})")
         return self._watcher.finish()
 
     def _begin(self, tokens: int) -> tuple[Any, Any]:
@@ -61,10 +60,10 @@ class Watched(LlamaCppEngine):
         options = ContextOptions(size_for(tokens), self._options.threads, *kinds, gpu=False)
         asked = parameters(self._lib, size_for(tokens), size_for(tokens), options)
         asked.cb_eval = self._watcher.callback
-        llama_library.forget_log()
+        library.forget_log()
         context = self._lib.llama_init_from_model(self._model, asked)
         if not context:
-            raise llama_library.refusal(f"make room for {tokens} tokens of context")
+            raise library.refusal(f"make room for {tokens} tokens of context")
         return context, self._lib.llama_batch_init(size_for(tokens), 0, 1)
 
     def __enter__(self) -> Watched:

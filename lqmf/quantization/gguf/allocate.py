@@ -16,10 +16,10 @@ from pathlib import Path
 
 from lqmf.errors import UsageError
 from lqmf.events import Emit, Notice, StageFinished, StageStarted
+from lqmf.ggml.base_file import BaseFile
 from lqmf.model_files.imatrix_file import Imatrix
 from lqmf.quality import windows
 from lqmf.quantization.gguf import errors_table, sensitivity
-from lqmf.quantization.gguf.base_file import BaseFile
 from lqmf.quantization.gguf.mixes import Costs, Mix, Mixes, predicted
 from lqmf.quantization.gguf.patched_model import Divergences, PatchedModel
 from lqmf.quantization.gguf.sensitivity import Spoiler

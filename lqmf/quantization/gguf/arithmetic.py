@@ -190,14 +190,14 @@ class _Asker:
     """The steps of one request, carried out in this process."""
 
     def __init__(self, request: Mapping[str, Any], send: Send) -> None:
-        from lqmf.inference import llama_library
+        from lqmf.ggml import library
 
         self._file = str(request["file"])
         self._types: Mapping[str, int] = request["types"]
         self._contexts: list[int] = request["contexts"]
         self._parallel: int = request["parallel"]
         self._send, self._log, self._told_types = send, _Log(), False
-        self._lib = llama_library.load()
+        self._lib = library.load()
         self._callback = self._lib.llama_log_callback(self._log.hear)  # held for as long as libllama may call it
         self._lib.llama_log_set(self._callback, ctypes.c_void_p())
 

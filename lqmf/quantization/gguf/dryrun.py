@@ -57,9 +57,9 @@ def main() -> int:
     send = child.claim_stdout()
     child.end_with_parent()
     request = json.loads(sys.argv[1])
-    from lqmf.inference import llama_library
+    from lqmf.ggml import library
 
-    lib, lines, errors = llama_library.load(), list[str](), list[str]()
+    lib, lines, errors = library.load(), list[str](), list[str]()
 
     def hear(level: int, raw: bytes, _user: object) -> None:
         lines.append(raw.decode("utf-8", "replace"))

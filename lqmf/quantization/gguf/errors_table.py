@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 
 from lqmf.errors import ModelError
 from lqmf.events import Emit, Progress
-from lqmf.inference import llama_library
+from lqmf.ggml import codec, library
+from lqmf.ggml.base_file import BaseFile
 from lqmf.model_files.gguf_header import Tensor
 from lqmf.model_files.imatrix_file import Imatrix
-from lqmf.quantization.gguf import codec, toolchain
-from lqmf.quantization.gguf.base_file import BaseFile
+from lqmf.quantization.gguf import toolchain
 from lqmf.quantization.gguf.header import write_whole
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def make(
     that are not finite."""
     found: dict[str, dict[str, float]] = {}
     names = list(types)
-    with ThreadPoolExecutor(threads or llama_library.threads()) as pool:
+    with ThreadPoolExecutor(threads or library.threads()) as pool:
         made = pool.map(lambda name: _tensor(base, name, types[name], importance(base, imatrix, name)), names)
         for done, (name, errors) in enumerate(zip(names, made, strict=True), 1):
             found[name] = errors

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from lqmf.errors import ModelError
 from lqmf.events import Emit
+from lqmf.ggml import codec
+from lqmf.ggml.base_file import BaseFile
 from lqmf.quality.stage import stage
-from lqmf.quantization.gguf import codec
 from lqmf.quantization.gguf.allocate import SMALL_MODEL, Effort, cut_windows
-from lqmf.quantization.gguf.base_file import BaseFile
 from lqmf.quantization.gguf.patched_model import Divergences, PatchedModel
 from lqmf.quantization.gguf.sensitivity import grouped
 

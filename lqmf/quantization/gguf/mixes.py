@@ -9,11 +9,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from lqmf.errors import UsageError
+from lqmf.ggml.base_file import BaseFile
 from lqmf.model_files import gguf_types
 from lqmf.model_files.gguf_header import Tensor
 from lqmf.model_files.imatrix_file import Imatrix
 from lqmf.quantization.gguf import dryrun, knapsack, tensor_types
-from lqmf.quantization.gguf.base_file import BaseFile
 from lqmf.quantization.gguf.errors_table import Errors
 from lqmf.quantization.gguf.header import file_bytes
 from lqmf.quantization.gguf.knapsack import Solution

@@ -15,7 +15,7 @@ from typing import Literal
 
 from lqmf.errors import UsageError
 from lqmf.fit.needs import CACHE_TYPES, MOST_CHATS, Needs, Sample, Weights
-from lqmf.inference.llama_library import version
+from lqmf.ggml.library import version
 from lqmf.model_files import gguf_types
 from lqmf.model_files.gguf_header import GgufHeader, Tensor, read_header
 from lqmf.model_files.tensor_types import KINDS

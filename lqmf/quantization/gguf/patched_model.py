@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lqmf.errors import DoesNotFit
-from lqmf.inference import llama_library
+from lqmf.ggml import ggml, library
+from lqmf.ggml.ggml import Tensor
 from lqmf.inference.llama_context import parameters, size_for
 from lqmf.inference.llama_cpp import LlamaCppEngine
 from lqmf.quality.windows import first_scored
-from lqmf.quantization.gguf import ggml
-from lqmf.quantization.gguf.ggml import Tensor
 from lqmf.units import memory_size
 
 if TYPE_CHECKING:
@@ -53,10 +52,10 @@ class PatchedModel(LlamaCppEngine):
         asked = self._lib.llama_model_default_params()
         asked.load_mode = self._lib.LLAMA_LOAD_MODE_NONE
         asked.n_gpu_layers = (-1 if gpu_layers is None else gpu_layers) if self._options.gpu else 0
-        llama_library.forget_log()
+        library.forget_log()
         self._model = self._lib.llama_model_load_from_file(str(path).encode(), asked)
         if not self._model:
-            raise llama_library.refusal(f"load {path.name}")
+            raise library.refusal(f"load {path.name}")
 
     @property
     def beginning(self) -> int | None:
@@ -81,7 +80,7 @@ class PatchedModel(LlamaCppEngine):
         asked.cb_eval = callback
         context = self._lib.llama_init_from_model(self._model, asked)
         if not context:
-            raise llama_library.refusal("look at the model")
+            raise library.refusal("look at the model")
         try:
             token = (self._lib.llama_token * 1)(0)
             self._lib.llama_decode(context, self._lib.llama_batch_get_one(token, 1))

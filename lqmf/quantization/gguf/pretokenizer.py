@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from lqmf.errors import UnsupportedModel
-from lqmf.inference import llama_library
+from lqmf.ggml import library
 from lqmf.quantization.gguf.samples import sample_lines
 
 _SPECIAL_LINES = 150  # lines whose first and last tokens are compared too
@@ -181,4 +181,4 @@ def tokenize(vocab: Any, line: str, *, specials: bool = False) -> list[int]:
     """libllama's ids of `line`."""
     from llama_cpp import llama_cpp as lib
 
-    return llama_library.tokens(lib, vocab, line, frame=specials, special=False)
+    return library.tokens(lib, vocab, line, frame=specials, special=False)

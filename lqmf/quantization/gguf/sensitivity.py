@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lqmf.events import Emit, Progress
-from lqmf.inference import llama_library
+from lqmf.ggml import codec, library
+from lqmf.ggml.base_file import BaseFile
 from lqmf.model_files.imatrix_file import Imatrix
-from lqmf.quantization.gguf import codec, toolchain
-from lqmf.quantization.gguf.base_file import BaseFile
+from lqmf.quantization.gguf import toolchain
 from lqmf.quantization.gguf.errors_table import Errors, importance
 from lqmf.quantization.gguf.header import write_whole
 from lqmf.quantization.gguf.patched_model import Divergences, PatchedModel
@@ -43,7 +43,7 @@ class Spoiler:
 
     def __init__(self, base: BaseFile, imatrix: Imatrix | None, model: PatchedModel, threads: int = 0) -> None:
         self._base, self._imatrix, self._model = base, imatrix, model
-        self._pool = ThreadPoolExecutor(threads or llama_library.threads())
+        self._pool = ThreadPoolExecutor(threads or library.threads())
         self._now: dict[str, str] = {}
         self._made: OrderedDict[tuple[str, str], NDArray[np.uint8]] = OrderedDict()  # the latest last
 

@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from lqmf.errors import UnsupportedModel
+from lqmf.ggml import chunks
+from lqmf.ggml.chunks import BF16, F16, F32
 from lqmf.model_files.tensor_types import TENSOR_TYPES
-from lqmf.quantization.gguf import ggml_chunks, stream_journal
-from lqmf.quantization.gguf.ggml_chunks import BF16, F16, F32
+from lqmf.quantization.gguf import stream_journal
 from lqmf.quantization.gguf.shards import Shards
 from lqmf.quantization.gguf.stream_journal import Line
 from lqmf.quantization.gguf.stream_layout import Placed
@@ -37,7 +38,7 @@ class Engine:
         tell: Callable[[int, str], None],
     ) -> None:
         self._shards, self._files, self._tell = shards, files, tell
-        self._chunks, self._room = ggml_chunks.Chunks(), Room(budget_bytes)
+        self._chunks, self._room = chunks.Chunks(), Room(budget_bytes)
         self._threads = threads
         self._queue: queue.Queue[tuple[Unit, Block, Loaded] | None] = queue.Queue(maxsize=4 * threads)
         self._lock, self._error = threading.Lock(), list[BaseException]()
@@ -101,7 +102,7 @@ class Engine:
             else:
                 wide = self._widened(unit, base, memory) if wide is None else wide
                 data = self._quantized(unit, block, placed, wide, memory, output in unit.weighted)
-            row = ggml_chunks.row_bytes(placed.kind, unit.raw.columns)
+            row = chunks.row_bytes(placed.kind, unit.raw.columns)
             self._files[output].write(view(data), placed.offset + block.first * row)
             unit.hashes[output][block.place] = stream_journal.stretch_hash(view(data))
         self._count(unit, block)
@@ -128,7 +129,7 @@ class Engine:
 
     def _quantized(self, unit: Unit, block: Block, placed: Placed, wide: Any, memory: Memory, weighted: bool) -> Any:
         columns = unit.raw.columns
-        data = memory.bytes("out", block.count * ggml_chunks.row_bytes(placed.kind, columns))
+        data = memory.bytes("out", block.count * chunks.row_bytes(placed.kind, columns))
         importance = None
         if weighted and unit.importance is not None:
             matrix = unit.raw.shape[-2] if len(unit.raw.shape) > 1 else 1

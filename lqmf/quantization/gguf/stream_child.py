@@ -18,8 +18,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lqmf.ggml import chunks
 from lqmf.model_files import imatrix_file
-from lqmf.quantization.gguf import adapter, ggml_chunks, stream_blocks, stream_job
+from lqmf.quantization.gguf import adapter, stream_blocks, stream_job
 from lqmf.quantization.gguf.child import Send
 from lqmf.quantization.gguf.lazy_rows import Leaf, Rows, leaves, understand
 from lqmf.quantization.gguf.shards import Shards
@@ -229,7 +230,7 @@ class _Stream:
 
 
 def _is_plain(raw: Raw) -> bool:
-    return raw.kind in (ggml_chunks.F16, ggml_chunks.BF16, ggml_chunks.F32)
+    return raw.kind in (chunks.F16, chunks.BF16, chunks.F32)
 
 
 def _fitting(rows: Rows | None, raw: Raw) -> Rows | None:

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from lqmf.errors import UnsupportedModel, UsageError
+from lqmf.ggml import chunks as ggml_chunks
 from lqmf.model_files.gguf_types import LAYOUTS, OUTTYPES
 from lqmf.model_files.imatrix_file import Imatrix
 from lqmf.model_files.tensor_types import TENSOR_TYPES
-from lqmf.quantization.gguf import dryrun, ggml_chunks, stream_layout
+from lqmf.quantization.gguf import dryrun, stream_layout
 from lqmf.quantization.gguf.child import Send
 from lqmf.quantization.gguf.stream_layout import Layout, Raw
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+from lqmf.ggml import chunks as ggml_chunks
 from lqmf.model_files.gguf_types import LAYOUTS
 from lqmf.model_files.tensor_types import TENSOR_TYPES
-from lqmf.quantization.gguf import ggml_chunks
 
 ALIGNMENT = 32
 _QUANTIZATION_VERSION = 2  # GGML_QNT_VERSION in ggml.h

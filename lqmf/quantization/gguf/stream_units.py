@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from lqmf.quantization.gguf import ggml_chunks
-from lqmf.quantization.gguf.ggml_chunks import BF16, F16, F32
+from lqmf.ggml import chunks as ggml_chunks
+from lqmf.ggml.chunks import BF16, F16, F32
 from lqmf.quantization.gguf.lazy_rows import Part, Rows
 from lqmf.quantization.gguf.shards import Shards
 from lqmf.quantization.gguf.stream_layout import Placed, Raw

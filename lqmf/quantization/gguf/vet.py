@@ -8,11 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from lqmf.errors import UsageError
+from lqmf.ggml.base_file import BaseFile
 from lqmf.model_files import gguf_types, imatrix_file
 from lqmf.model_files.gguf_header import read_header
 from lqmf.quantization.calibration import text
 from lqmf.quantization.gguf import adapter, header, tensor_types
-from lqmf.quantization.gguf.base_file import BaseFile
 from lqmf.quantization.gguf.header import Kept
 from lqmf.quantization.gguf.mixes import Mixes
 from lqmf.quantization.gguf.toolchain import Toolchain

@@ -10,8 +10,8 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lqmf.ggml import codec
 from lqmf.model_files.gguf_header import GgufHeader, Tensor, read_header
-from lqmf.quantization.gguf import codec
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lqmf.ggml import ggml, lanes
 from lqmf.model_files.tensor_types import KINDS, TENSOR_TYPES
-from lqmf.quantization.gguf import ggml, lanes
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,8 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from lqmf.ggml import ggml
 from lqmf.model_files.tensor_types import TENSOR_TYPES
-from lqmf.quantization.gguf import ggml
 
 _ROWS, _COLUMNS = 4, 1280  # compared: an odd number of super-blocks in each row
 

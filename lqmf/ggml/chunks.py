@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lqmf.errors import UsageError
+from lqmf.ggml import ggml, lanes
 from lqmf.model_files.tensor_types import TENSOR_TYPES
-from lqmf.quantization.gguf import ggml, lanes
 
 NUMBERS: Mapping[str, int] = {kind.name: number for number, kind in TENSOR_TYPES.items()}
 F32, F16, BF16 = NUMBERS["F32"], NUMBERS["F16"], NUMBERS["BF16"]
