@@ -25,9 +25,9 @@ from pathlib import Path
 
 from allocate_estimates import EMBEDDING, HEAD, Source, fisher, propagated
 
+from lqmf.engines.llama.engine import LlamaCppEngine
 from lqmf.events import Event
 from lqmf.ggml.base_file import BaseFile
-from lqmf.inference.llama_cpp import LlamaCppEngine
 from lqmf.model_files.imatrix_file import Imatrix
 from lqmf.quality.divergence import DivergenceMeter
 from lqmf.quality.windows import cut, first_scored

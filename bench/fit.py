@@ -236,8 +236,8 @@ def worker(kind: str, params: Mapping[str, Any], folder: Path) -> dict[str, Any]
 
 def load(file: Path) -> int:
     """In a process of its own: load the file, run a prompt, and say what llama.cpp's log told of it."""
-    from lqmf.inference.engine import Sampling
-    from lqmf.inference.llama_cpp import LlamaCppEngine
+    from lqmf.engines.llama.engine import LlamaCppEngine
+    from lqmf.engines.promise import Sampling
 
     lines: list[str] = []
     handler = logging.Handler()

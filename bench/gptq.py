@@ -23,8 +23,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from lqmf.engines.transformers.tokenizer import HfTokens
 from lqmf.events import Event, StageFinished
-from lqmf.inference.hf_tokens import HfTokens
 from lqmf.jobs.runner import LocalRunner
 from lqmf.quantization.calibration import text
 from lqmf.quantization.gptq import make

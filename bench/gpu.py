@@ -159,8 +159,8 @@ def run(folder: str, device: str, limit_gb: str) -> dict[str, Any]:
     """Tokens a second of the artifact in `folder`, and the most GPU memory that was held, in bytes."""
     import torch
 
-    from lqmf.inference.engine import Sampling
-    from lqmf.inference.transformers_engine import TransformersEngine
+    from lqmf.engines.promise import Sampling
+    from lqmf.engines.transformers.engine import TransformersEngine
 
     on_gpu = device == "gpu"
     if on_gpu:

@@ -24,8 +24,8 @@ from pathlib import Path
 
 import numpy as np
 
+from lqmf.engines.llama.engine import LlamaCppEngine
 from lqmf.ggml import library
-from lqmf.inference.llama_cpp import LlamaCppEngine
 from lqmf.model_files import imatrix_file
 from lqmf.quality.divergence import DivergenceMeter
 from lqmf.quality.windows import cut, first_scored

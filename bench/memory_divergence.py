@@ -28,9 +28,9 @@ from typing import Any
 
 import psutil
 
+from lqmf.engines.llama.engine import LlamaCppEngine
 from lqmf.ggml import library
 from lqmf.hardware import cpu_name
-from lqmf.inference.llama_cpp import LlamaCppEngine
 from lqmf.jobs.runner import LocalRunner
 from lqmf.model_files.gguf_header import read_header
 from lqmf.model_files.refs import DEMO_FOLDER

@@ -11,7 +11,7 @@ import shlex
 from lqmf import run_lines
 from lqmf.cards.header import ANSWERS, CONTINUES, EMBEDS
 from lqmf.cards.markdown import fence, plain
-from lqmf.inference.transformers_loading import BY_GPTQMODEL
+from lqmf.engines.transformers.loading import BY_GPTQMODEL
 from lqmf.records import Artifact, Manifest, Run
 
 CLASSES = {EMBEDS: "AutoModel", ANSWERS: "AutoModelForSeq2SeqLM", CONTINUES: "AutoModelForCausalLM"}

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lqmf.inference.engine import Sampling
-from lqmf.inference.local import LocalEngine
+from lqmf.engines.local import LocalEngine
+from lqmf.engines.promise import Sampling
 from lqmf.quality.answers import Answer
 from lqmf.quality.perplexity import log_softmax, surprise_nats
 from lqmf.quality.prompts import Prompt, PromptSet, asked

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from lqmf.engines.local import LocalEngine
+from lqmf.engines.promise import Engine
 from lqmf.errors import IncompleteModel, UsageError
-from lqmf.inference.engine import Engine
-from lqmf.inference.local import LocalEngine
 from lqmf.quality.finite import infinite, lacking_bytes
 from lqmf.quality.samples import Sample, loops
 from lqmf.quality.weights import Weights, zeroed

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lqmf.inference.engine import Engine
+from lqmf.engines.promise import Engine
 from lqmf.quality.perplexity import log_softmax
 from lqmf.records import Check
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lqmf.inference.engine import Engine
+from lqmf.engines.promise import Engine
 from lqmf.quality.divergence import DivergenceMeter
 from lqmf.quality.windows import first_scored
 

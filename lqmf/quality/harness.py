@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lqmf.engines.local import LocalEngine
+from lqmf.engines.promise import Sampling
 from lqmf.errors import MeasurementError, NotBuilt, NotFound, UsageError
-from lqmf.inference.engine import Sampling
-from lqmf.inference.local import LocalEngine
 from lqmf.quality.perplexity import log_softmax
 from lqmf.workspace import nearest
 

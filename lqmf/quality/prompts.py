@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import lqmf
+from lqmf.engines.promise import Engine
 from lqmf.errors import UsageError
-from lqmf.inference.engine import Engine
 
 BUILT_IN = Path(lqmf.__file__).parent / "assets" / "benchmark" / "prompts.json"
 ROLES = ("system", "user", "assistant")

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from lqmf.engines.promise import Engine, Sampling
 from lqmf.errors import UsageError
-from lqmf.inference.engine import Engine, Sampling
 
 QUESTIONS = (
     "What is a database? Answer in one sentence.",

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from lqmf.engines.batching import Batch, Batching
 from lqmf.errors import ResourceError, UsageError
-from lqmf.inference.batching import Batch, Batching
 
 Clock = Callable[[], float]
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import lqmf
+from lqmf.engines.promise import Engine
 from lqmf.errors import MeasurementError
-from lqmf.inference.engine import Engine
 from lqmf.quality.windows import cut
 
 _FOLDER = Path(lqmf.__file__).parent / "assets" / "text"

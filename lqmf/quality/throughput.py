@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from lqmf.inference.engine import Engine, Sampling
+from lqmf.engines.promise import Engine, Sampling
 
 
 @dataclass(frozen=True)

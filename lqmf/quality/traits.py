@@ -58,7 +58,7 @@ def traits(path: Path) -> Iterator[Traits]:
     if not holds_gguf(path):
         yield _of_folder(path, writes)
         return
-    from lqmf.inference.llama_vocabulary import LlamaVocabulary
+    from lqmf.engines.llama.vocabulary import LlamaVocabulary
 
     file = model_file(path)
     with LlamaVocabulary(file) as words:
@@ -128,7 +128,7 @@ def _rendered(
 
 
 def _of_folder(folder: Path, writes: bool) -> Traits:
-    from lqmf.inference.hf_tokens import HfTokens
+    from lqmf.engines.transformers.tokenizer import HfTokens
 
     words, config = HfTokens(folder), _config(folder)
     generation = _object(folder / "generation_config.json")

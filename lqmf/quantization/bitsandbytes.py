@@ -14,11 +14,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from lqmf.engines.transformers.loading import translated
 from lqmf.errors import UnsupportedModel, UsageError
 from lqmf.events import Emit
 from lqmf.fit import formula
 from lqmf.fit.needs import Needs
-from lqmf.inference.transformers_loading import translated
 from lqmf.model_files import safetensors_header, selection
 from lqmf.quality.stage import stage
 from lqmf.quantization import installed, transformers_models

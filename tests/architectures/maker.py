@@ -148,8 +148,8 @@ def _windows(vocabulary: int) -> list[list[int]]:
 def _rows(kind: model_kind.Nature, path: Path, windows: list[list[int]]) -> Iterator[Any]:
     """What the model at `path` makes of each window: logits for the tokens after the first, the states of an encoder's
     tokens, or the logits for the second half as an answer to the first."""
-    from lqmf.inference.reading import open_reader
-    from lqmf.inference.registry import open_engine
+    from lqmf.engines.reader import open_reader
+    from lqmf.engines.registry import open_engine
 
     if kind == "decoder":
         with open_engine(path, device="cpu") as engine:

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from lqmf.engines.http.engine import HttpEngine
+from lqmf.engines.llama.engine import LlamaCppEngine
+from lqmf.engines.promise import Sampling
+from lqmf.engines.transformers.engine import TransformersEngine
 from lqmf.errors import UsageError
-from lqmf.inference.engine import Sampling
-from lqmf.inference.http import HttpEngine
-from lqmf.inference.llama_cpp import LlamaCppEngine
-from lqmf.inference.transformers_engine import TransformersEngine
 from tests.fixtures_gguf import DEMO, demo_gguf
 from tests.inference.openai_server import serving
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from lqmf.engines.batching import Batching
+from lqmf.engines.llama.embedding import Embedder
+from lqmf.engines.llama.engine import LlamaCppEngine
+from lqmf.engines.promise import Sampling
+from lqmf.engines.transformers.engine import TransformersEngine
 from lqmf.errors import UsageError
-from lqmf.inference.batching import Batching
-from lqmf.inference.embedding import Embedder
-from lqmf.inference.engine import Sampling
-from lqmf.inference.llama_cpp import LlamaCppEngine
-from lqmf.inference.transformers_engine import TransformersEngine
 from tests.fixtures_gguf import DEMO, demo_gguf
 
 STEPS = 10

@@ -9,6 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lqmf.engines.http.engine import HttpEngine
+from lqmf.engines.http.sse import LONGEST_LINE, LineTooLong, events
+from lqmf.engines.promise import Sampling
 from lqmf.errors import (
     ConnectionBroken,
     HubUnavailable,
@@ -19,9 +22,6 @@ from lqmf.errors import (
     Unauthorized,
     UsageError,
 )
-from lqmf.inference.engine import Sampling
-from lqmf.inference.http import HttpEngine
-from lqmf.inference.sse import LONGEST_LINE, LineTooLong, events
 from tests.inference.openai_server import Server, serving
 
 KEY = "sk-very-secret-0123456789"

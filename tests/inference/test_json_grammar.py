@@ -11,10 +11,10 @@ from pydantic import BaseModel
 
 from lqmf.advice.answers import NamedModels, Recommendation
 from lqmf.advice.reading import Proposal
+from lqmf.engines.llama.engine import LlamaCppEngine
+from lqmf.engines.promise import Sampling
 from lqmf.errors import UsageError
 from lqmf.ggml.json_grammar import BYTES, bounded, grammar, most_characters
-from lqmf.inference.engine import Sampling
-from lqmf.inference.llama_cpp import LlamaCppEngine
 from lqmf.jobs.tasks.complete import fitted, samplings
 from tests.fixtures_gguf import demo_gguf
 

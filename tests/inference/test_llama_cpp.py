@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import pkgutil
 import shutil
 import struct
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from lqmf import engines
+from lqmf.engines.llama.context import ContextOptions
+from lqmf.engines.llama.engine import LlamaCppEngine
+from lqmf.engines.promise import Sampling
+from lqmf.engines.registry import open_artifact, open_engine
 from lqmf.errors import (
     GpuOutOfMemory,
     IncompleteModel,
@@ -23,10 +28,6 @@ from lqmf.errors import (
     UsageError,
 )
 from lqmf.ggml import library
-from lqmf.inference.engine import Sampling
-from lqmf.inference.llama_context import ContextOptions
-from lqmf.inference.llama_cpp import LlamaCppEngine
-from lqmf.inference.registry import open_artifact, open_engine
 from tests.fixtures_gguf import DEMO, EVALUATION, demo_gguf
 from tests.inference.gguf_writer import BOOL, STRING, gguf, text
 from tests.quantization import models
@@ -285,7 +286,7 @@ def test_the_environment_has_the_last_word_on_threads(monkeypatch):
 
 def test_importing_the_engines_loads_no_heavy_library():
     heavy = ["torch", "transformers", "llama_cpp", "numpy", "huggingface_hub", "jinja2"]
-    names = [f"lqmf.inference.{path.stem}" for path in (Path(library.__file__).parent).glob("[a-z]*.py")]
+    names = [found.name for found in pkgutil.walk_packages(engines.__path__, "lqmf.engines.")] + [library.__name__]
     loads = f"[importlib.import_module(name) for name in {names}]"
     code = f"import sys, importlib; {loads}; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lqmf.engines.reader import Reader, open_reader
 from lqmf.errors import IncompleteModel, UnsupportedModel, UsageError
-from lqmf.inference.reading import Reader, open_reader
 from lqmf.model_files import model_kind
 from lqmf.quality import divergence
 from tests.architectures import families

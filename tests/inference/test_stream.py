@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lqmf.inference.stream import TextStream
+from lqmf.engines.stops import TextStream
 
 
 def pieces(data: bytes, sizes: list[int]) -> list[bytes]:

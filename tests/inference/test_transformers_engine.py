@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lqmf.engines.llama.engine import LlamaCppEngine
+from lqmf.engines.promise import Sampling
+from lqmf.engines.registry import open_artifact, open_engine
+from lqmf.engines.transformers import loading
+from lqmf.engines.transformers.engine import TransformersEngine
 from lqmf.errors import IncompleteModel, NotBuilt, RemoteCodeRefused, UnsafeFormat, UnsupportedModel, UsageError
-from lqmf.inference import transformers_loading
-from lqmf.inference.engine import Sampling
-from lqmf.inference.llama_cpp import LlamaCppEngine
-from lqmf.inference.registry import open_artifact, open_engine
-from lqmf.inference.transformers_engine import TransformersEngine
 from lqmf.quality.divergence import pair
 from tests.fixtures_gguf import DEMO, EVALUATION, demo_gguf
 from tests.fixtures_safetensors import OLD_WEIGHTS, demo_folder
@@ -202,7 +202,7 @@ def test_llama_cpps_own_settings_in_a_manifest_are_passed_over(tmp_path):
 
 @pytest.mark.parametrize("kind", ["nf4", "gptq"])
 def test_a_missing_package_is_named_with_the_line_that_installs_it(monkeypatch, kind):
-    monkeypatch.setattr(transformers_loading.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(loading.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(NotBuilt) as caught:
         open_engine(demo_folder(kind))
     assert "pip install" in caught.value.remedy

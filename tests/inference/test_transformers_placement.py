@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from lqmf.engines.transformers.placement import Machine, needs_accelerate, place
 from lqmf.errors import DoesNotFit, GpuOutOfMemory, UsageError
-from lqmf.inference.transformers_placement import Machine, needs_accelerate, place
 from lqmf.model_files.safetensors_folder import Stored
 
 GIB = 1 << 30

@@ -13,8 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from lqmf.inference.engine import Sampling
-from lqmf.inference.llama_cpp import LlamaCppEngine
+from lqmf.engines.llama.engine import LlamaCppEngine
+from lqmf.engines.promise import Sampling
 from lqmf.jobs.tasks.complete import fitted, samplings
 
 MODEL = "demo"

@@ -139,7 +139,7 @@ def test_models_that_read_a_prompt_differently_are_not_compared(tmp_path, prompt
 
 
 def test_the_built_in_prompts_all_fit_the_demo_model():
-    from lqmf.inference.llama_cpp import LlamaCppEngine
+    from lqmf.engines.llama.engine import LlamaCppEngine
     from lqmf.quality import answering, prompts
 
     with LlamaCppEngine(demo_gguf("Q4_K_M")) as engine:

@@ -13,9 +13,9 @@ import pytest
 
 pytest.importorskip("lm_eval", reason="the extra `evaluate` is not installed")
 
+from lqmf.engines.llama.engine import LlamaCppEngine
+from lqmf.engines.promise import Sampling
 from lqmf.errors import LqmfError, NotBuilt, NotFound, UsageError
-from lqmf.inference.engine import Sampling
-from lqmf.inference.llama_cpp import LlamaCppEngine
 from lqmf.jobs.runner import LocalRunner
 from lqmf.quality import harness
 from lqmf.records import Task

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from lqmf.inference.engine import Piece, Sampling
+from lqmf.engines.promise import Piece, Sampling
 from lqmf.quality.throughput import Run, measure, summarize, time_run
 
 

@@ -19,8 +19,8 @@ from urllib.parse import unquote
 
 import pytest
 
+from lqmf.engines.llama.engine import LlamaCppEngine
 from lqmf.errors import Offline, UsageError
-from lqmf.inference.llama_cpp import LlamaCppEngine
 from lqmf.quantization.calibration import hub as calibration_hub
 from lqmf.quantization.calibration.text import built_in, of_file, windows
 from lqmf.quantization.gguf.vet import check_calibration

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lqmf.inference.llama_cpp import LlamaCppEngine
+from lqmf.engines.llama.engine import LlamaCppEngine
 from lqmf.quantization.gguf.samples import sample_lines
 from tests.quantization import models
 from tests.quantization.bases import make_base

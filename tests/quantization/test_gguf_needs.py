@@ -17,10 +17,10 @@ from typing import Any
 import psutil
 import pytest
 
+from lqmf.engines.llama.engine import LlamaCppEngine
+from lqmf.engines.promise import Sampling
 from lqmf.errors import LqmfError, ModelError, UsageError, WorkerDied
 from lqmf.fit.needs import CACHE_TYPES, Needs
-from lqmf.inference.engine import Sampling
-from lqmf.inference.llama_cpp import LlamaCppEngine
 from lqmf.model_files import gguf_types
 from lqmf.model_files.gguf_header import GgufHeader, Tensor, read_header
 from lqmf.quantization.gguf import arithmetic, header, needs, toolchain

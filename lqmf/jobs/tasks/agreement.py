@@ -10,11 +10,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from lqmf.engines.llama.embedding import Embedder
+from lqmf.engines.local import LocalEngine
+from lqmf.engines.registry import open_engine
 from lqmf.errors import MeasurementError
 from lqmf.events import Emit
-from lqmf.inference.embedding import Embedder
-from lqmf.inference.local import LocalEngine
-from lqmf.inference.registry import open_engine
 from lqmf.jobs.tasks.benchmark import DEPTHS
 from lqmf.quality import answering, prompts
 from lqmf.quality.answers import scores

@@ -11,11 +11,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from lqmf.engines.local import LocalEngine
+from lqmf.engines.promise import Sampling
+from lqmf.engines.registry import open_artifact
 from lqmf.errors import MeasurementError
 from lqmf.events import Emit
-from lqmf.inference.engine import Sampling
-from lqmf.inference.local import LocalEngine
-from lqmf.inference.registry import open_artifact
 from lqmf.quality import answering, prompts, samples, scaling
 from lqmf.quality.energy import EnergyMeter
 from lqmf.quality.memory import peak_rss_bytes

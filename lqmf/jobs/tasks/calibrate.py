@@ -26,14 +26,14 @@ from typing import Any, Literal
 import numpy as np
 import psutil
 
+from lqmf.engines.local import LocalEngine
+from lqmf.engines.promise import Sampling
+from lqmf.engines.registry import open_engine
 from lqmf.errors import GpuOutOfMemory, MeasurementError
 from lqmf.events import Emit, Notice
 from lqmf.fit.calibration import Calibration, Rate, Rates, this_machine
 from lqmf.ggml import codec, library, synthetic_model
 from lqmf.ggml.synthetic_model import Shape
-from lqmf.inference.engine import Sampling
-from lqmf.inference.local import LocalEngine
-from lqmf.inference.registry import open_engine
 from lqmf.quality.stage import Report, stage
 from lqmf.quality.utilization import Watch
 from lqmf.records import Task, to_json

@@ -12,12 +12,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from lqmf.engines.local import LocalEngine
+from lqmf.engines.promise import Message, Sampling
+from lqmf.engines.registry import open_artifact
 from lqmf.errors import MeasurementError, UsageError
 from lqmf.events import Emit
 from lqmf.ggml.json_grammar import BYTES, bounded, most_characters
-from lqmf.inference.engine import Message, Sampling
-from lqmf.inference.local import LocalEngine
-from lqmf.inference.registry import open_artifact
 from lqmf.quality.stage import stage
 from lqmf.records import Task
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from lqmf.engines.local import LocalEngine
+from lqmf.engines.registry import open_engine
 from lqmf.errors import DoesNotFit, MeasurementError, ModelError, ResourceError, UsageError
 from lqmf.events import Emit
-from lqmf.inference.local import LocalEngine
-from lqmf.inference.registry import open_engine
 from lqmf.quality import figures, sources
 from lqmf.quality.course import Step, Window
 from lqmf.quality.divergence import must_be_numbers

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from lqmf.engines.registry import open_artifact
 from lqmf.events import Emit
-from lqmf.inference.registry import open_artifact
 from lqmf.quality import checks, first_logits
 from lqmf.quality.stage import stage
 from lqmf.records import Task, to_json

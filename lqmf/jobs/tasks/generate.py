@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lqmf.engines.promise import Engine, Piece, Sampling
+from lqmf.engines.registry import open_artifact
 from lqmf.errors import UsageError
 from lqmf.events import Emit
-from lqmf.inference.engine import Engine, Piece, Sampling
-from lqmf.inference.registry import open_artifact
 from lqmf.quality.stage import stage
 from lqmf.records import Task, from_json
 

@@ -20,7 +20,7 @@ def run(task: Task, emit: Emit) -> dict[str, Any]:
     os.environ.update(dict.fromkeys(OFFLINE, "1"))  # before anything reads them
     from importlib.metadata import version
 
-    from lqmf.inference.registry import open_artifact
+    from lqmf.engines.registry import open_artifact
     from lqmf.quality import harness
 
     params, path = task.params, Path(task.params["artifact"])

@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from lqmf.engines.reader import Reader, open_reader
 from lqmf.errors import MeasurementError
 from lqmf.events import Emit
-from lqmf.inference.reading import Reader, open_reader
 from lqmf.quality.divergence import DivergenceMeter
 from lqmf.quality.perplexity import Perplexity, log_softmax, standard_error
 from lqmf.quality.similarity import SimilarityMeter

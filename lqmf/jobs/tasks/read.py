@@ -12,8 +12,8 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from lqmf.engines.reader import Reader, open_reader
 from lqmf.events import Emit
-from lqmf.inference.reading import Reader, open_reader
 from lqmf.quality import checks
 from lqmf.quality.memory import peak_rss_bytes
 from lqmf.quality.samples import BEGINNINGS, QUESTIONS

@@ -15,8 +15,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
+from lqmf.engines.promise import Message
 from lqmf.errors import UsageError
-from lqmf.inference.engine import Message
 from lqmf.quality.windows import cut
 
 HUB = "hub:"

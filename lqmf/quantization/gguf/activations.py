@@ -12,11 +12,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lqmf.engines.llama.context import ContextOptions, parameters, size_for
+from lqmf.engines.llama.engine import LlamaCppEngine
 from lqmf.errors import ModelError
 from lqmf.ggml import ggml, library
 from lqmf.ggml.ggml import Tensor
-from lqmf.inference.llama_context import ContextOptions, parameters, size_for
-from lqmf.inference.llama_cpp import LlamaCppEngine
 
 if TYPE_CHECKING:
     import numpy as np

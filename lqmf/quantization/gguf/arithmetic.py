@@ -19,8 +19,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from lqmf.engines.llama.context import ContextOptions, parameters, size_for
 from lqmf.errors import LqmfError, ModelError, WorkerDied
-from lqmf.inference.llama_context import ContextOptions, parameters, size_for
 from lqmf.quantization.gguf import child, dryrun
 from lqmf.quantization.gguf.child import Send
 from lqmf.records import from_json, to_json

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lqmf.engines.llama.context import parameters, size_for
+from lqmf.engines.llama.engine import LlamaCppEngine
 from lqmf.errors import DoesNotFit
 from lqmf.ggml import ggml, library
 from lqmf.ggml.ggml import Tensor
-from lqmf.inference.llama_context import parameters, size_for
-from lqmf.inference.llama_cpp import LlamaCppEngine
 from lqmf.quality.windows import first_scored
 from lqmf.units import memory_size
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from lqmf.engines.transformers.loading import BY_GPTQMODEL
 from lqmf.errors import UsageError
 from lqmf.events import Emit
 from lqmf.fit import formula
 from lqmf.fit.needs import Needs
-from lqmf.inference.transformers_loading import BY_GPTQMODEL
 from lqmf.model_files.config import text_part
 from lqmf.quantization import installed, transformers_models
 from lqmf.quantization.base import Built, QuantType, Source

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from lqmf import workspace
+from lqmf.engines.transformers.loading import translated
+from lqmf.engines.transformers.tokenizer import HfTokens
 from lqmf.events import Emit
-from lqmf.inference.hf_tokens import HfTokens
-from lqmf.inference.transformers_loading import translated
 from lqmf.model_files import selection
 from lqmf.quality.stage import Report, stage
 from lqmf.quantization import installed, transformers_models

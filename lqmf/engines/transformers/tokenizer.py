@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lqmf.engines.frame import framed
+from lqmf.engines.promise import Message
 from lqmf.errors import IncompleteModel, UsageError
-from lqmf.inference.engine import Message
-from lqmf.inference.frame import framed
 from lqmf.model_files import chat_template
 
 # What ends a turn under a name of its own, whatever the configuration says (llama-vocab.cpp of llama.cpp has the list)

@@ -11,9 +11,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lqmf.engines import limits
+from lqmf.engines.transformers import loading
+from lqmf.engines.transformers.tokenizer import HfTokens
 from lqmf.errors import UsageError
-from lqmf.inference import limits, transformers_loading
-from lqmf.inference.hf_tokens import HfTokens
 from lqmf.model_files import model_kind
 
 if TYPE_CHECKING:
@@ -32,9 +33,7 @@ class TransformersReader:
     """A model of the class that its configuration names."""
 
     def __init__(self, path: Path, *, device: str = "cpu") -> None:
-        loaded = transformers_loading.load(
-            path, device, threads=None, memory_bytes=None, allow_remote_code=False, writes=False
-        )
+        loaded = loading.load(path, device, threads=None, memory_bytes=None, allow_remote_code=False, writes=False)
         self._path_name, self._scratch = path.name, loaded.scratch
         self._model: Any = loaded.model
         self.nature = model_kind.of_path(path)
@@ -81,7 +80,7 @@ class TransformersReader:
 
         where = "cuda:0" if self.device == "gpu" else "cpu"
         read = {name: torch.tensor([list(ids)], device=where) for name, ids in {"input_ids": tokens, **more}.items()}
-        with transformers_loading.translated(self._path_name), torch.inference_mode():
+        with loading.translated(self._path_name), torch.inference_mode():
             return part(**read, **options)
 
     def _check(self, tokens: Sequence[int]) -> None:
@@ -94,7 +93,7 @@ class TransformersReader:
         """Free the model; a second call does nothing."""
         if self._model is not None:
             self._model = None
-            transformers_loading.release()
+            loading.release()
             if self._scratch is not None:
                 self._scratch.cleanup()
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lqmf.engines.llama.context import ContextOptions, parameters, pass_through
 from lqmf.errors import ModelError
 from lqmf.ggml import library
-from lqmf.inference.llama_context import ContextOptions, parameters, pass_through
 from lqmf.model_files.gguf_files import model_file
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lqmf.engines.transformers.placement import Machine, Placement, missing, needs_accelerate, place
 from lqmf.errors import (
     DoesNotFit,
     GpuOutOfMemory,
@@ -25,7 +26,6 @@ from lqmf.errors import (
     UnsupportedModel,
 )
 from lqmf.ggml import library
-from lqmf.inference.transformers_placement import Machine, Placement, missing, needs_accelerate, place
 from lqmf.model_files import describe, safetensors_folder, safetensors_header, selection
 from lqmf.model_files.safetensors_folder import Scheme, Stored
 from lqmf.records import ModelInfo, ModelRef

@@ -12,14 +12,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from lqmf.engines import limits
+from lqmf.engines.llama.batch import LlamaBatch
+from lqmf.engines.llama.context import KV_TYPES, Context, ContextOptions, size_for
+from lqmf.engines.promise import Message, Piece, Sampling
+from lqmf.engines.stops import TextStream
 from lqmf.errors import IncompleteModel, ModelError, UnsupportedModel, UsageError
 from lqmf.ggml import library
 from lqmf.ggml.json_grammar import grammar
-from lqmf.inference import limits
-from lqmf.inference.engine import Message, Piece, Sampling
-from lqmf.inference.llama_batch import LlamaBatch
-from lqmf.inference.llama_context import KV_TYPES, Context, ContextOptions, size_for
-from lqmf.inference.stream import TextStream
 from lqmf.model_files import chat_template, model_kind
 from lqmf.model_files.gguf_files import is_gguf, model_file
 from lqmf.model_files.gguf_header import read_header, shards

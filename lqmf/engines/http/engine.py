@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import httpx2
 
+from lqmf.engines.http.sse import LineTooLong, events
+from lqmf.engines.promise import Message, Piece, Sampling
 from lqmf.errors import (
     ConnectionBroken,
     HubUnavailable,
@@ -22,8 +24,6 @@ from lqmf.errors import (
     Unauthorized,
     UsageError,
 )
-from lqmf.inference.engine import Message, Piece, Sampling
-from lqmf.inference.sse import LineTooLong, events
 
 if TYPE_CHECKING:
     import numpy as np

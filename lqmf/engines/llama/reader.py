@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lqmf.engines import limits
+from lqmf.engines.frame import framed
+from lqmf.engines.llama.context import ContextOptions, parameters, pass_through
 from lqmf.errors import UnsupportedModel, UsageError
 from lqmf.ggml import library
-from lqmf.inference import limits
-from lqmf.inference.frame import framed
-from lqmf.inference.llama_context import ContextOptions, parameters, pass_through
 from lqmf.model_files import model_kind
 from lqmf.model_files.gguf_files import holds_gguf, model_file
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from lqmf.inference.engine import Engine
+from lqmf.engines.promise import Engine
 
 
 class LocalEngine(Engine, Protocol):

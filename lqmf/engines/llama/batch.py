@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from lqmf.engines.llama.context import ContextOptions, parameters, size_for
 from lqmf.errors import UsageError
 from lqmf.ggml import library
-from lqmf.inference.llama_context import ContextOptions, parameters, size_for
 
 
 class LlamaBatch:

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lqmf.engines.frame import framed
+from lqmf.engines.llama.engine import LlamaCppEngine
 from lqmf.errors import UnsupportedModel
 from lqmf.ggml import library
-from lqmf.inference.frame import framed
-from lqmf.inference.llama_cpp import LlamaCppEngine
 
 _ROLES = ("bos", "eos", "eot", "pad")
 

@@ -1,5 +1,6 @@
-"""Finds the engine for what lies on disk. An engine is a module here with `can_open(path)` and `open_model(path)`,
-or an entry point in the group `lqmf.engines` that names such a module. Knows no engine by name."""
+"""Finds the engine for what lies on disk. An engine is a package here with a module `engine` that has
+`can_open(path)` and `open_model(path)`, or an entry point in the group `lqmf.engines` that names such a module. Knows
+no engine by name."""
 
 from __future__ import annotations
 
@@ -11,9 +12,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import lqmf.inference
+import lqmf.engines
+from lqmf.engines.local import LocalEngine
 from lqmf.errors import NotBuilt, NotFound
-from lqmf.inference.local import LocalEngine
 from lqmf.workspace import MANIFEST, read_json
 
 
@@ -55,9 +56,8 @@ def _run(path: Path) -> Mapping[str, Any]:
 
 
 def _engines() -> Iterator[ModuleType]:
-    for found in pkgutil.iter_modules(lqmf.inference.__path__, "lqmf.inference."):
-        module = importlib.import_module(found.name)
-        if hasattr(module, "can_open"):
+    for found in pkgutil.iter_modules(lqmf.engines.__path__, "lqmf.engines."):
+        if found.ispkg and hasattr(module := importlib.import_module(f"{found.name}.engine"), "can_open"):
             yield module
     for entry in entry_points(group="lqmf.engines"):
         yield entry.load()

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from lqmf.engines.llama import reader as llama_reader
+from lqmf.engines.transformers import reader as transformers_reader
 from lqmf.errors import NotFound
-from lqmf.inference import llama_reader, transformers_reader
 from lqmf.model_files.model_kind import Nature
 
 if TYPE_CHECKING:

@@ -13,12 +13,13 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from lqmf.engines import limits
+from lqmf.engines.promise import Message, Piece, Sampling
+from lqmf.engines.stops import TextStream
+from lqmf.engines.transformers import loading
+from lqmf.engines.transformers.batch import TransformersBatch
+from lqmf.engines.transformers.tokenizer import HfTokens
 from lqmf.errors import UsageError
-from lqmf.inference import limits, transformers_loading
-from lqmf.inference.engine import Message, Piece, Sampling
-from lqmf.inference.hf_tokens import HfTokens
-from lqmf.inference.stream import TextStream
-from lqmf.inference.transformers_batch import TransformersBatch
 from lqmf.model_files import safetensors_folder
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class TransformersEngine:
         memory_bytes: int | None = None,
         allow_remote_code: bool = False,
     ) -> None:
-        loaded = transformers_loading.load(
+        loaded = loading.load(
             path, device, threads=threads, memory_bytes=memory_bytes, allow_remote_code=allow_remote_code
         )
         self._path_name = path.name
@@ -192,7 +193,7 @@ class TransformersEngine:
 
         if self._keeps:
             more["logits_to_keep"] = keep
-        with transformers_loading.translated(self._path_name), torch.inference_mode():
+        with loading.translated(self._path_name), torch.inference_mode():
             rows = [list(tokens) for tokens in sequences]
             ids = torch.tensor(rows, device="cuda:0" if self.device == "gpu" else "cpu")
             return self._model(input_ids=ids, **more)
@@ -213,7 +214,7 @@ class TransformersEngine:
         if self._model is None:
             return
         self._model = None
-        transformers_loading.release()
+        loading.release()
         if self._scratch is not None:
             self._scratch.cleanup()
 
