@@ -41,7 +41,7 @@ clean: ## remove the environment; models and artifacts stay
 	$(PYTHON) -m venv .venv
 	@start=$$(date +%s); echo "Installing ..."; $(PIP) -e . && echo "Installed in $$(( $$(date +%s) - start )) s."
 	@echo "Fetching the GGUF converter that belongs to this llama.cpp ..."
-	$(BIN)/python -m lqmf.quantization.gguf.toolchain
+	$(BIN)/python -m lqmf.quantization.gguf.converter.toolchain
 	@touch $@
 
 .venv/.dev: .venv/.core

@@ -31,13 +31,16 @@ from lqmf.ggml.base_file import BaseFile
 from lqmf.model_files.imatrix_file import Imatrix
 from lqmf.quality.divergence import DivergenceMeter
 from lqmf.quality.windows import cut, first_scored
-from lqmf.quantization.gguf import allocate, errors_table, imatrix, sensitivity, stream, toolchain
-from lqmf.quantization.gguf.mixes import Mixes
-from lqmf.quantization.gguf.patched_model import Divergences, PatchedModel
-from lqmf.quantization.gguf.sensitivity import Spoiler
-from lqmf.quantization.gguf.stream import Output
-from lqmf.quantization.gguf.toolchain import CACHE_VARIABLE, Toolchain
-from lqmf.quantization.gguf.trial import Trial
+from lqmf.quantization.gguf.converter import toolchain
+from lqmf.quantization.gguf.converter.toolchain import CACHE_VARIABLE, Toolchain
+from lqmf.quantization.gguf.imatrix import collect
+from lqmf.quantization.gguf.mix import allocate, errors_table, sensitivity
+from lqmf.quantization.gguf.mix.mixes import Mixes
+from lqmf.quantization.gguf.mix.patched_model import Divergences, PatchedModel
+from lqmf.quantization.gguf.mix.sensitivity import Spoiler
+from lqmf.quantization.gguf.mix.trial import Trial
+from lqmf.quantization.gguf.stream import pipeline
+from lqmf.quantization.gguf.stream.pipeline import Output
 
 ASSETS = Path(__file__).resolve().parents[1] / "lqmf" / "assets"
 EVALUATION = ASSETS / "text" / "evaluation.txt"
@@ -140,9 +143,9 @@ def quiet(_event: Event) -> None:
 def prepared(named: str, scratch: Path, tools: Toolchain) -> Model:
     source = ASSETS / "demo" if named == "demo" else Path(named).resolve()
     base, spent = scratch / "base.gguf", Cost()
-    stream.stream(source, [Output(base, "F16")], tools, quiet, scratch=scratch, name=source.name)
+    pipeline.stream(source, [Output(base, "F16")], tools, quiet, scratch=scratch, name=source.name)
     with spent.counted():
-        path, matrix, _ = imatrix.importance_matrix(base, "bench", None, quiet)
+        path, matrix, _ = collect.importance_matrix(base, "bench", None, quiet)
     header = BaseFile(base).header
     say(f"\n## {source.name} ({header.architecture}, {header.parameters / 1e6:.1f} M weights)")
     return Model(source.name, source, base, path, matrix, spent)
@@ -180,7 +183,7 @@ def table(model: Model, scratch: Path, tools: Toolchain, windows: int) -> None:
 
 
 def make(model: Model, outputs: Sequence[Output], scratch: Path, tools: Toolchain) -> None:
-    stream.stream(
+    pipeline.stream(
         model.source, outputs, tools, quiet, scratch=scratch, name=model.source.name, imatrix=model.matrix_file
     )
 

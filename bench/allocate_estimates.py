@@ -18,7 +18,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from lqmf.model_files.gguf_header import GgufHeader
-from lqmf.quantization.gguf.toolchain import Toolchain
+from lqmf.quantization.gguf.converter.toolchain import Toolchain
 
 EMBEDDING, HEAD = "token_embd.weight", "output.weight"
 

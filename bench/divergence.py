@@ -32,8 +32,9 @@ from lqmf.hardware import cpu_name
 from lqmf.jobs.runner import LocalRunner
 from lqmf.model_files.refs import DEMO_FOLDER
 from lqmf.quality.texts import EVALUATION, MAIN
-from lqmf.quantization.gguf import stream, toolchain
-from lqmf.quantization.gguf.stream import Output
+from lqmf.quantization.gguf.converter import toolchain
+from lqmf.quantization.gguf.stream import pipeline
+from lqmf.quantization.gguf.stream.pipeline import Output
 from lqmf.records import Task
 
 TYPES = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "IQ4_XS", "Q3_K_M", "Q2_K")  # in the known order of divergences
@@ -117,7 +118,7 @@ def made(types: list[str], folder: Path) -> dict[str, Path]:
     """The demo model as F16 and as each type, by LQMF's own quantizer, without an importance matrix."""
     files = {name: folder / f"demo-{name}.gguf" for name in ("F16", *types)}
     outputs = [Output(path, name) for name, path in files.items()]
-    stream.stream(DEMO_FOLDER, outputs, toolchain.ensure(), lambda event: None, scratch=folder, name="demo")
+    pipeline.stream(DEMO_FOLDER, outputs, toolchain.ensure(), lambda event: None, scratch=folder, name="demo")
     return files
 
 

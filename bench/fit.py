@@ -48,7 +48,9 @@ from lqmf.jobs.runner import LocalRunner
 from lqmf.model_files import gguf_types
 from lqmf.model_files.gguf_header import GgufHeader, Tensor, read_header
 from lqmf.model_files.tensor_types import TENSOR_TYPES
-from lqmf.quantization.gguf import arithmetic, header, needs, toolchain
+from lqmf.quantization.gguf import needs
+from lqmf.quantization.gguf.converter import header, toolchain
+from lqmf.quantization.gguf.mix import arithmetic
 from lqmf.records import ModelRef, QuantizationPlan, Run, Task, from_json, to_json
 
 DEMO = Path(__file__).resolve().parents[1] / "lqmf" / "assets" / "demo"

@@ -26,10 +26,10 @@ from pathlib import Path
 from lqmf.engines.transformers.tokenizer import HfTokens
 from lqmf.events import Event, StageFinished
 from lqmf.jobs.runner import LocalRunner
-from lqmf.quantization.calibration import text
 from lqmf.quantization.gptq import make
 from lqmf.quantization.gptq.backend import GptqBackend
 from lqmf.records import ModelRef, QuantizationPlan, Task, to_json
+from lqmf.texts import calibration
 
 DEMO = Path(__file__).resolve().parents[1] / "lqmf" / "assets" / "demo"
 MUST = 1.10
@@ -54,7 +54,7 @@ def main() -> int:
     seconds: dict[str, list[float]] = {"lqmf": [], "peer": []}
     with tempfile.TemporaryDirectory(dir=options.work) as folder:
         place = Path(folder)
-        windows = text.windows(text.read(None), HfTokens(options.model), most=options.windows)
+        windows = calibration.windows(calibration.read(None), HfTokens(options.model), most=options.windows)
         (place / "windows.json").write_text(json.dumps(windows))
         for run in range(options.runs):
             for route in ("lqmf", "peer") if run % 2 else ("peer", "lqmf"):

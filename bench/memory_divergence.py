@@ -38,8 +38,9 @@ from lqmf.quality.memory import peak_rss_bytes
 from lqmf.quality.texts import EVALUATION, MAIN
 from lqmf.quality.turns import window_bytes
 from lqmf.quality.windows import cut, first_scored
-from lqmf.quantization.gguf import stream, toolchain
-from lqmf.quantization.gguf.stream import Output
+from lqmf.quantization.gguf.converter import toolchain
+from lqmf.quantization.gguf.stream import pipeline
+from lqmf.quantization.gguf.stream.pipeline import Output
 from lqmf.records import Task
 
 WORDS, WIDTH, INNER, LAYERS, HEADS, KV_HEADS = 128_256, 2048, 8192, 16, 32, 8
@@ -190,7 +191,7 @@ def made(place: Path) -> list[Path]:
     source.mkdir()
     synthetic(source)
     outputs = [Output(place / f"{name}.gguf", name) for name in TYPES]
-    stream.stream(source, outputs, toolchain.ensure(), lambda event: None, scratch=place, name="synthetic")
+    pipeline.stream(source, outputs, toolchain.ensure(), lambda event: None, scratch=place, name="synthetic")
     shutil.rmtree(source)
     return [output.path for output in outputs]
 

@@ -28,7 +28,7 @@ from lqmf.hub.metadata import inspect
 from lqmf.hub.skeleton import skeleton
 from lqmf.model_files.refs import DEMO_FOLDER
 from lqmf.quantization.gguf.backend import GgufBackend
-from lqmf.quantization.gguf.toolchain import CACHE_VARIABLE, cache_dir, find
+from lqmf.quantization.gguf.converter.toolchain import CACHE_VARIABLE, cache_dir, find
 from lqmf.records import Loss, ModelRef
 from lqmf.utils.memory_optimizer import Machine, Wish, solve
 from tests.hub.models import seven_b

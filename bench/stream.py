@@ -33,7 +33,8 @@ from pathlib import Path
 
 import psutil
 
-from lqmf.quantization.gguf import stream, toolchain
+from lqmf.quantization.gguf.converter import toolchain
+from lqmf.quantization.gguf.stream import pipeline
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "lqmf" / "assets" / "demo"
@@ -232,8 +233,8 @@ def allocated(folder: Path) -> int:
 
 
 def lqmf(source: str, type: str, folder: str) -> int:
-    target = stream.Output(Path(folder, "out", "model.gguf"), type)
-    stream.stream(
+    target = pipeline.Output(Path(folder, "out", "model.gguf"), type)
+    pipeline.stream(
         Path(source), [target], toolchain.ensure(), lambda _event: None, scratch=Path(folder, "scratch"), name="model"
     )
     return 0

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from lqmf.pipeline import Pipeline
     from lqmf.planning import Models, Planning
     from lqmf.providers.calls import Calls
-    from lqmf.quantization.base import Backend
+    from lqmf.quantization.promise import Backend
     from lqmf.retry import RetryPolicy
     from lqmf.settings import Loaded
 
@@ -152,7 +152,7 @@ class App:
     @cached_property
     def _skeleton(self) -> Callable[[ModelInfo], Awaitable[Path]]:
         from lqmf.hub.skeleton import skeleton
-        from lqmf.quantization.gguf.toolchain import cache_dir
+        from lqmf.quantization.gguf.converter.toolchain import cache_dir
 
         return partial(skeleton, hub=self.hub, root=cache_dir() / "skeletons", models=self.workspace.models)
 

@@ -60,8 +60,8 @@ if TYPE_CHECKING:
     from lqmf.fit.fitting import Fitting
     from lqmf.fit.gather import Gatherer
     from lqmf.hub.published import PublishedGguf
-    from lqmf.quantization.base import Backend
     from lqmf.quantization.parameters import Parameter
+    from lqmf.quantization.promise import Backend
     from lqmf.understanding.answers import Reply
     from lqmf.utils.memory_optimizer import Solution
 

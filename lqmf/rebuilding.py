@@ -17,17 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lqmf import __version__, manifest_schema, verifying, workspace
+from lqmf import __version__, installed, manifest_schema, verifying, workspace
 from lqmf.errors import JobCancelled, LqmfError, ModelError, ModelNotFound, NotFound, UsageError
 from lqmf.events import Emit, Progress, StageFinished, StageStarted
 from lqmf.quality import differences
 from lqmf.quality.differences import Difference
 from lqmf.quality.texts import EVALUATION, MAIN
-from lqmf.quantization import installed
-from lqmf.quantization.base import Built
-from lqmf.quantization.calibration import text as calibration_text
-from lqmf.quantization.gguf import adapter
+from lqmf.quantization.gguf.converter import adapter
+from lqmf.quantization.promise import Built
 from lqmf.records import Artifact, Manifest, ModelInfo, QuantizationPlan, Task, from_json
+from lqmf.texts import calibration as calibration_text
 
 if TYPE_CHECKING:
     from lqmf.jobs.runner import RunTask

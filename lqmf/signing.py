@@ -124,7 +124,7 @@ def _there(path: Path) -> UsageError:
 
 def _library() -> None:
     """Raises NotBuilt with the install command where cryptography is missing."""
-    from lqmf.quantization.installed import verdict
+    from lqmf.installed import verdict
 
     found = verdict({"cryptography": "cryptography"}, "sign")
     if found.answer == "no":

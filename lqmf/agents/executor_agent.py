@@ -22,7 +22,7 @@ from lqmf import __version__, artifacts, hardware, manifest_schema, workspace
 from lqmf.errors import DiskFull, GpuOutOfMemory, JobCancelled, JobError, LqmfError, OutOfMemory, RateLimited, of_system
 from lqmf.events import AttemptFailed, Bus, Emit, JobFinished, JobStarted, Notice, StageFinished, StageStarted
 from lqmf.jobs.runner import Runner
-from lqmf.quantization.base import Built, Source
+from lqmf.quantization.promise import Built, Source
 from lqmf.records import (
     Artifact,
     FileEntry,

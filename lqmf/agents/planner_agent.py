@@ -20,8 +20,8 @@ from lqmf.fit import budget, mix, words
 from lqmf.fit.fitting import Fitting
 from lqmf.fit.needs import Needs
 from lqmf.model_files.gguf_types import AUTO
-from lqmf.quantization.base import Backend
 from lqmf.quantization.parameters import settled
+from lqmf.quantization.promise import Backend
 from lqmf.records import (
     Advice,
     Candidate,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from lqmf.errors import DoesNotFit, UsageError
 from lqmf.model_files import model_kind
 from lqmf.model_files.gguf_types import AUTO
-from lqmf.quantization.base import QuantType
+from lqmf.quantization.promise import QuantType
 from lqmf.records import Choice, ModelInfo, Source
 from lqmf.units import file_size, memory_size
 

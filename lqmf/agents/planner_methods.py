@@ -12,7 +12,7 @@ from typing import Any
 
 from lqmf.errors import UsageError
 from lqmf.fit import budget
-from lqmf.quantization.base import Backend
+from lqmf.quantization.promise import Backend
 from lqmf.records import Hardware, ModelInfo, Option, Question, Source, Verdict
 
 FINETUNE = "finetune"  # a purpose

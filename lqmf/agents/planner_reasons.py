@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lqmf.quantization.base import Backend
+from lqmf.quantization.promise import Backend
 from lqmf.records import Candidate, Choice, ModelInfo, ModelRef, QuantizationPlan, Source
 from lqmf.units import memory_size
 from lqmf.utils.memory_optimizer import Machine, Solution

@@ -52,7 +52,7 @@ def examine(app: App, *, online: bool = False) -> list[Check]:
 
 def fix(app: App) -> None:
     """Fetch the llama.cpp converter, if it is absent. Raises LqmfError."""
-    from lqmf.quantization.gguf import toolchain
+    from lqmf.quantization.gguf.converter import toolchain
 
     toolchain.ensure()
 
@@ -148,7 +148,7 @@ def _reinstall() -> str:
 
 
 def _toolchain(app: App) -> Check:
-    from lqmf.quantization.gguf import toolchain
+    from lqmf.quantization.gguf.converter import toolchain
 
     try:
         found = toolchain.find()

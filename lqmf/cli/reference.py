@@ -13,8 +13,8 @@ from lqmf.cli import registry, tree
 from lqmf.settings import SECRETS, Settings
 
 if TYPE_CHECKING:
-    from lqmf.quantization.base import Backend
     from lqmf.quantization.parameters import Parameter
+    from lqmf.quantization.promise import Backend
 
 FORMATS = {"gguf": "GGUF", "safetensors": "safetensors"}
 FIRST = "Written by `lqmf docs --project` from the code; change that, not this."

@@ -19,7 +19,7 @@ from lqmf.fit.classes import SizeClass
 from lqmf.fit.fitting import PROGRAM_RAM_BYTES, TORCH_RAM_BYTES, Fitting
 from lqmf.fit.needs import Needs, Weights
 from lqmf.quality.stage import stage
-from lqmf.quantization.base import Backend
+from lqmf.quantization.promise import Backend
 from lqmf.records import Loss, ModelInfo, Run, Speed, to_json
 
 Skeleton = Callable[[ModelInfo], Awaitable[Path]]

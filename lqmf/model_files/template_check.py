@@ -15,8 +15,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, cast
 
+from lqmf import child_process
 from lqmf.errors import UsageError
-from lqmf.quantization.gguf import child
 from lqmf.records import from_json, to_json
 
 _MOST_SECONDS, _MOST_BYTES = 5, 1 << 30  # of the child: processor time, and address space
@@ -82,7 +82,7 @@ def _in_child(request: Mapping[str, Any]) -> list[dict[str, Any]]:
     with TemporaryDirectory(prefix="lqmf-template-") as place:
         file = Path(place) / "request.json"
         file.write_text(json.dumps(request), encoding="utf-8")
-        child.run("lqmf.model_files.template_check", {"file": str(file)}, Path(place), told.append, quiet=True)
+        child_process.run("lqmf.model_files.template_check", {"file": str(file)}, Path(place), told.append, quiet=True)
     return told
 
 
@@ -144,8 +144,8 @@ def _json(path: Path) -> Mapping[str, Any]:
 
 def main() -> int:
     """The child's end: render what the request's file holds, one object for each of its dialogues."""
-    send = child.claim_stdout()
-    child.end_with_parent()
+    send = child_process.claim_stdout()
+    child_process.end_with_parent()
     resource.setrlimit(resource.RLIMIT_CPU, (_MOST_SECONDS, _MOST_SECONDS))
     resource.setrlimit(resource.RLIMIT_AS, (_MOST_BYTES, _MOST_BYTES))
     request = json.loads(Path(json.loads(sys.argv[1])["file"]).read_text(encoding="utf-8"))

@@ -34,9 +34,11 @@ def told(path: Path) -> dict[str, str]:
 def tokens(path: Path, engine: Engine) -> list[int]:
     """The whole text as `engine` reads it, with its beginning token where it has one."""
     if path.suffix == ".jsonl":
-        from lqmf.quantization.calibration import text
+        from lqmf.texts import calibration
 
-        return [token for domain in text.of_file(path).domains for token in text.tokens_of(domain, engine)]
+        return [
+            token for domain in calibration.of_file(path).domains for token in calibration.tokens_of(domain, engine)
+        ]
     return engine.tokenize(path.read_text(encoding="utf-8"), bos=True)
 
 

@@ -16,10 +16,10 @@ from typing import Any
 
 from lqmf import quantization
 from lqmf.errors import UsageError
-from lqmf.quantization.base import Backend
+from lqmf.quantization.promise import Backend
 
 ENTRY_POINTS = "lqmf.backends"
-_NOT_BACKENDS = {"base", "registry"}
+_NOT_BACKENDS = {"promise", "registry"}
 
 
 @cache

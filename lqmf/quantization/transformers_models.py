@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lqmf import installed
 from lqmf.errors import UsageError
 from lqmf.fit import formula
 from lqmf.fit.formula import TensorRule
@@ -20,7 +21,6 @@ from lqmf.fit.needs import MOST_CHATS, Needs
 from lqmf.model_files import safetensors_header, selection
 from lqmf.model_files.config import text_part
 from lqmf.model_files.prequantized import quantized
-from lqmf.quantization import installed
 from lqmf.quantization.refusals import unusable
 from lqmf.records import ModelInfo, QuantizationPlan, Verdict
 

@@ -17,8 +17,8 @@ from lqmf.model_files.config import text_part
 from lqmf.model_files.model_kind import Nature
 from lqmf.model_files.prequantized import quantized
 from lqmf.model_files.safetensors_header import TensorShape, tensors
-from lqmf.quantization.base import Backend
 from lqmf.quantization.gguf.check import is_mixture
+from lqmf.quantization.promise import Backend
 from lqmf.records import Hardware, ModelInfo, Verdict
 from lqmf.units import file_size
 

@@ -13,7 +13,7 @@ from lqmf.fit.gather import Gatherer
 from lqmf.fit.needs import Needs
 from lqmf.model_files.gguf_types import TYPES
 from lqmf.model_files.refs import DEMO_FOLDER, parse_ref
-from lqmf.quantization.base import Backend
+from lqmf.quantization.promise import Backend
 from lqmf.records import Hardware, ModelInfo, ModelRef
 from lqmf.understanding.models import canonical
 from tests.advice.wishes import CARD, SHAPE, model

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from lqmf.errors import LqmfError, from_json
 from lqmf.model_files import model_kind
-from lqmf.quantization.base import Source
+from lqmf.quantization.promise import Source
 from lqmf.quantization.registry import backend
 from lqmf.records import ModelRef, QuantizationPlan, to_json
 from tests.architectures import families

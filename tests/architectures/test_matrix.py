@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from lqmf import installed
 from lqmf.model_files import describe
-from lqmf.quantization import installed
-from lqmf.quantization.gguf import toolchain
+from lqmf.quantization.gguf.converter import toolchain
 from lqmf.quantization.registry import backends
 from lqmf.records import Gpu, Hardware, ModelRef
 from lqmf.utils.quantization_compatibility import compatibility, kind

@@ -27,7 +27,7 @@ from lqmf.errors import LqmfError, UsageError
 from lqmf.events import Event, Progress, StageFinished, StageStarted
 from lqmf.fit.needs import Needs
 from lqmf.jobs.runner import LocalRunner
-from lqmf.quantization.base import Backend, Source
+from lqmf.quantization.promise import Backend, Source
 from lqmf.quantization.registry import backend, backends
 from lqmf.records import Hardware, ModelInfo, ModelRef, QuantizationPlan, Task, from_json, to_json
 

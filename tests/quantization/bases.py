@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lqmf.events import Emit
-from lqmf.quantization.gguf import stream, toolchain
+from lqmf.quantization.gguf.converter import toolchain
+from lqmf.quantization.gguf.stream import pipeline
 
 
 @dataclass(frozen=True)
@@ -18,9 +19,9 @@ class Base:
 def make_base(source: Path, scratch: Path, emit: Emit, *, name: str, allow_remote_code: bool = False) -> Base:
     """`<name>-F16.gguf` in `scratch`. Raises as `stream` does."""
     path = scratch / f"{name}-F16.gguf"
-    made = stream.stream(
+    made = pipeline.stream(
         source,
-        [stream.Output(path, "F16")],
+        [pipeline.Output(path, "F16")],
         toolchain.ensure(),
         emit,
         scratch=scratch,

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lqmf.quantization.gguf import toolchain
+from lqmf.quantization.gguf.converter import toolchain
 
 
 def f16(model: Path, outfile: Path, pre: str) -> Path:

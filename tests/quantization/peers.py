@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lqmf.quantization.gguf import toolchain
+from lqmf.quantization.gguf.converter import toolchain
 
 
 def peer(tool: str) -> str:

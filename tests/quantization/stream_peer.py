@@ -19,7 +19,7 @@ import numpy as np
 from lqmf.model_files import imatrix_file
 from lqmf.model_files.gguf_header import GgufHeader, read_header
 from lqmf.model_files.imatrix_file import Entry, Imatrix
-from lqmf.quantization.gguf import toolchain
+from lqmf.quantization.gguf.converter import toolchain
 
 DATASET, CHUNKS = "some text", 7
 
@@ -106,7 +106,7 @@ def _convert(root: str, outtype: str, jobs: str) -> None:
     sys.path[:0] = [root, f"{root}/gguf-py"]
     from conversion import base
 
-    from lqmf.quantization.gguf import launcher
+    from lqmf.quantization.gguf.converter import launcher
 
     launcher._reconcile(base)  # what the installed transformers no longer says, told to both routes
     for name, model, pre, outfile in json.loads(jobs):

@@ -20,13 +20,15 @@ from lqmf.events import Event, Progress, StageFinished, StageStarted
 from lqmf.ggml import codec
 from lqmf.ggml.base_file import BaseFile
 from lqmf.model_files.imatrix_file import Imatrix
-from lqmf.quantization.gguf import allocate, errors_table, imatrix, sensitivity, toolchain
-from lqmf.quantization.gguf.allocate import Effort
-from lqmf.quantization.gguf.imatrix import Settings
-from lqmf.quantization.gguf.mixes import Mixes
-from lqmf.quantization.gguf.patched_model import Divergences, PatchedModel
-from lqmf.quantization.gguf.sensitivity import Spoiler
-from lqmf.quantization.gguf.trial import Trial
+from lqmf.quantization.gguf.converter import toolchain
+from lqmf.quantization.gguf.imatrix import collect
+from lqmf.quantization.gguf.imatrix.collect import Settings
+from lqmf.quantization.gguf.mix import allocate, errors_table, sensitivity
+from lqmf.quantization.gguf.mix.allocate import Effort
+from lqmf.quantization.gguf.mix.mixes import Mixes
+from lqmf.quantization.gguf.mix.patched_model import Divergences, PatchedModel
+from lqmf.quantization.gguf.mix.sensitivity import Spoiler
+from lqmf.quantization.gguf.mix.trial import Trial
 from tests.fixtures_gguf import EVALUATION, demo_gguf
 
 LITTLE = Effort(groups=24, windows=1, window_tokens=192, judged=2, variants=1)
@@ -43,7 +45,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @lru_cache
 def matrix() -> Imatrix:
     few = Settings(tokens=256, least=4, most=4)
-    return imatrix.importance_matrix(demo_gguf("F16"), "allocate-test", None, ignore, settings=few)[1]
+    return collect.importance_matrix(demo_gguf("F16"), "allocate-test", None, ignore, settings=few)[1]
 
 
 def ignore(_event: Event) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from lqmf.errors import UsageError
 from lqmf.model_files.gguf_header import Tensor, read_header
-from lqmf.quantization.gguf import tensor_types
+from lqmf.quantization.gguf.mix import tensor_types
 from tests.fixtures_gguf import demo_gguf
 
 

@@ -14,8 +14,8 @@ from lqmf.errors import UnsupportedModel
 from lqmf.events import Progress, StageStarted
 from lqmf.model_files.gguf_header import read_header
 from lqmf.model_files.gguf_types import known
-from lqmf.quantization.base import Built, Source
 from lqmf.quantization.gguf.backend import GgufBackend, model_name
+from lqmf.quantization.promise import Built, Source
 from lqmf.records import ModelRef, QuantizationPlan
 from tests.quantization import official
 

@@ -16,11 +16,11 @@ from lqmf.errors import ModelError, UsageError
 from lqmf.events import Event, Notice, Progress
 from lqmf.model_files import imatrix_file
 from lqmf.model_files.imatrix_file import Entry, Imatrix
-from lqmf.quantization.calibration.text import of_file, windows
-from lqmf.quantization.gguf import imatrix
-from lqmf.quantization.gguf.activations import Watched
-from lqmf.quantization.gguf.convergence import Halves
-from lqmf.quantization.gguf.imatrix import Settings
+from lqmf.quantization.gguf.imatrix import collect
+from lqmf.quantization.gguf.imatrix.activations import Watched
+from lqmf.quantization.gguf.imatrix.collect import Settings
+from lqmf.quantization.gguf.imatrix.convergence import Halves
+from lqmf.texts.calibration import of_file, windows
 from tests.fixtures_gguf import DEMO, demo_gguf
 from tests.quantization import models
 from tests.quantization.bases import make_base
@@ -110,7 +110,7 @@ def difference(found: Imatrix, sums: dict[str, Any]) -> float:
 
 def test_a_dense_models_sums_are_those_of_transformers_and_no_other_texts() -> None:
     model, windows = models.load(DEMO), some_windows(3, 128, 4096)
-    made = imatrix.collect(demo_gguf(), windows, ignore, settings=Settings(tokens=128), threads=1)
+    made = collect.collect(demo_gguf(), windows, ignore, settings=Settings(tokens=128), threads=1)
     assert difference(made.imatrix, expected(model, windows)) < 0.01
     assert difference(made.imatrix, expected(model, some_windows(3, 128, 4096, seed=1))) > 0.1
     assert {float(entry.counts[0]) for entry in made.imatrix.entries.values()} == {3 * 128.0}
@@ -129,7 +129,7 @@ def mixtral(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def test_a_moe_models_sums_and_counts_are_those_of_transformers_expert_by_expert(mixtral: tuple[Path, Path]) -> None:
     folder, gguf = mixtral
     windows = some_windows(3, 128, models.VOCABULARY)
-    made = imatrix.collect(gguf, windows, ignore, settings=Settings(tokens=128), threads=1)
+    made = collect.collect(gguf, windows, ignore, settings=Settings(tokens=128), threads=1)
     sums = expected(models.load(folder), windows)
     assert difference(made.imatrix, sums) < 0.01
     counts = made.imatrix.entries["blk.0.ffn_down_exps.weight"].counts
@@ -151,7 +151,7 @@ def test_on_the_same_text_llama_imatrix_finds_the_same(which: str, mixtral: tupl
     settings = Settings(tokens=256, least=8, most=8)
     with Watched(gguf, threads=1) as model:
         chosen = windows(of_file(text), model, 256)
-        found = imatrix.collect(model, chosen, ignore, settings=settings).imatrix
+        found = collect.collect(model, chosen, ignore, settings=settings).imatrix
     expected = imatrix_file.read(theirs)
     assert found.entries.keys() == expected.entries.keys()
     for name, entry in expected.entries.items():
@@ -169,7 +169,7 @@ def test_what_comes_after_the_last_sum_may_be_left_out() -> None:
 
 
 def test_a_model_that_overflows_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    from lqmf.quantization.gguf import activations
+    from lqmf.quantization.gguf.imatrix import activations
 
     real = activations._dense
     monkeypatch.setattr(activations, "_dense", lambda x, w: (real(x, w)[0] * np.float32(np.inf), real(x, w)[1]))
@@ -234,7 +234,7 @@ class Steady:
 def test_collecting_stops_when_it_has_settled_and_says_so(rate: float, windows: int) -> None:
     events: list[Event] = []
     settings = Settings(tokens=16, least=8, most=40, tolerance=0.02)
-    made = imatrix.collect(Steady(rate), some_windows(60, 16, 99), events.append, settings=settings)  # type: ignore[arg-type]
+    made = collect.collect(Steady(rate), some_windows(60, 16, 99), events.append, settings=settings)  # type: ignore[arg-type]
     assert made.windows == windows
     assert made.converged == (windows == 8)
     done = [event.done for event in events if isinstance(event, Progress)]
@@ -265,9 +265,9 @@ SHORT = Settings(tokens=64, least=2, most=4)
 def test_the_second_time_nothing_runs_and_all_is_the_same(
     cache: Path, text: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = imatrix.importance_matrix(demo_gguf(), "demo", str(text), ignore, settings=SHORT, threads=1)
-    monkeypatch.setattr(imatrix, "Watched", None)  # opening a model would now fail
-    again = imatrix.importance_matrix(demo_gguf(), "demo", str(text), ignore, settings=SHORT, threads=1)
+    first = collect.importance_matrix(demo_gguf(), "demo", str(text), ignore, settings=SHORT, threads=1)
+    monkeypatch.setattr(collect, "Watched", None)  # opening a model would now fail
+    again = collect.importance_matrix(demo_gguf(), "demo", str(text), ignore, settings=SHORT, threads=1)
     assert (again[0], again[2]) == (first[0], first[2])
     assert first[0].parent == cache
     for name, entry in first[1].entries.items():
@@ -280,15 +280,15 @@ def test_another_model_text_or_setting_is_collected_anew(cache: Path, text: Path
     for identity, read, settings in (
         ("demo", text, SHORT), ("demo2", text, SHORT), ("demo", other, SHORT), ("demo", text, Settings(64, 2, 3)),
     ):  # fmt: skip
-        imatrix.importance_matrix(demo_gguf(), identity, str(read), ignore, settings=settings, threads=1)
+        collect.importance_matrix(demo_gguf(), identity, str(read), ignore, settings=settings, threads=1)
     assert len(list(cache.glob("*.gguf"))) == 4
 
 
 def test_a_damaged_kept_file_is_collected_again(cache: Path, text: Path) -> None:
-    path, made, facts = imatrix.importance_matrix(demo_gguf(), "demo", str(text), ignore, settings=SHORT, threads=1)
+    path, made, facts = collect.importance_matrix(demo_gguf(), "demo", str(text), ignore, settings=SHORT, threads=1)
     whole = path.read_bytes()
     path.write_bytes(whole[:-64] + bytes(64))
-    again, _, told = imatrix.importance_matrix(demo_gguf(), "demo", str(text), ignore, settings=SHORT, threads=1)
+    again, _, told = collect.importance_matrix(demo_gguf(), "demo", str(text), ignore, settings=SHORT, threads=1)
     assert (again.read_bytes(), told) == (whole, facts)
     assert facts["windows"] == made.chunks == 4
     kept = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
@@ -296,13 +296,13 @@ def test_a_damaged_kept_file_is_collected_again(cache: Path, text: Path) -> None
 
 
 def test_a_given_matrix_is_used_as_it_is_and_another_models_is_refused(cache: Path, tmp_path: Path) -> None:
-    shapes = {name: shape for name, shape in imatrix.shapes(demo_gguf()).items() if len(shape) > 1 and "blk" in name}
+    shapes = {name: shape for name, shape in collect.shapes(demo_gguf()).items() if len(shape) > 1 and "blk" in name}
     entries = {name: Entry(np.ones((1, shape[0]), np.float32), np.float32([1])) for name, shape in shapes.items()}
     given = tmp_path / "given.gguf"
     imatrix_file.write(Imatrix(entries, ("mine.txt",), 1, 1), given)
-    path, found, facts = imatrix.importance_matrix(demo_gguf(), "demo", str(given), ignore)
+    path, found, facts = collect.importance_matrix(demo_gguf(), "demo", str(given), ignore)
     assert (path, set(found.entries), facts["text"], facts["windows"]) == (given, set(entries), "mine.txt", 1)
     assert not cache.exists()
     imatrix_file.write(Imatrix({"blk.0.attn_q.weight": Entry(np.ones((1, 8), np.float32), np.float32([1]))}), given)
     with pytest.raises(UsageError, match="another model"):
-        imatrix.importance_matrix(demo_gguf(), "demo", str(given), ignore)
+        collect.importance_matrix(demo_gguf(), "demo", str(given), ignore)

@@ -15,7 +15,7 @@ import pytest
 from lqmf.errors import LqmfError, UsageError
 from lqmf.model_files import imatrix_file
 from lqmf.model_files.imatrix_file import Entry, Imatrix
-from lqmf.quantization.gguf import toolchain
+from lqmf.quantization.gguf.converter import toolchain
 from tests.fixtures_gguf import demo_gguf
 from tests.quantization.peers import peer
 

@@ -21,9 +21,9 @@ import pytest
 
 from lqmf.engines.llama.engine import LlamaCppEngine
 from lqmf.errors import Offline, UsageError
-from lqmf.quantization.calibration import hub as calibration_hub
-from lqmf.quantization.calibration.text import built_in, of_file, windows
 from lqmf.quantization.gguf.vet import check_calibration
+from lqmf.texts import hub_dataset as calibration_hub
+from lqmf.texts.calibration import built_in, of_file, windows
 from tests.fixtures_gguf import demo_gguf
 
 TEXTS = Path(str(resources.files("lqmf").joinpath("assets/text")))
@@ -220,7 +220,7 @@ def far_end() -> Iterator[str]:
 def test_a_dataset_of_the_hub_is_read_through_the_real_client(far_end: str, tmp_path: Path) -> None:
     """The split's file and the column are found; a wrong column, split or name is said, with what there is."""
     code = (
-        "import sys; from lqmf.errors import LqmfError; from lqmf.quantization.calibration.hub import fetch\n"
+        "import sys; from lqmf.errors import LqmfError; from lqmf.texts.hub_dataset import fetch\n"
         "for said in sys.argv[1:]:\n"
         "    try: text = fetch(said); print(text.name, text.domains[0].text[:12] or text.domains[0].dialogues[0])\n"
         "    except LqmfError as error: print(error.code, error.message, error.remedy)\n"

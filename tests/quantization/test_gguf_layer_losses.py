@@ -11,9 +11,9 @@ from lqmf.errors import ModelError
 from lqmf.events import Event, Progress
 from lqmf.ggml.base_file import BaseFile
 from lqmf.model_files.gguf_header import read_header
-from lqmf.quantization.gguf import layer_losses
-from lqmf.quantization.gguf.allocate import Effort
-from lqmf.quantization.gguf.layer_losses import Losses, measure
+from lqmf.quantization.gguf.mix import layer_losses
+from lqmf.quantization.gguf.mix.allocate import Effort
+from lqmf.quantization.gguf.mix.layer_losses import Losses, measure
 from tests.fixtures_gguf import EVALUATION, demo_gguf
 from tests.inference.gguf_writer import SMALL
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from lqmf.engines.llama.engine import LlamaCppEngine
-from lqmf.quantization.gguf.samples import sample_lines
+from lqmf.quantization.gguf.converter.probe_lines import sample_lines
 from tests.quantization import models
 from tests.quantization.bases import make_base
 

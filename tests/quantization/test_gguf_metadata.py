@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from lqmf.errors import UsageError
 from lqmf.model_files import gguf_types
-from lqmf.quantization.gguf import check, compat, estimate, toolchain
+from lqmf.quantization.gguf import check, estimate
 from lqmf.quantization.gguf.backend import GgufBackend
+from lqmf.quantization.gguf.converter import compat, toolchain
 from lqmf.records import Hardware, ModelInfo, ModelRef, QuantizationPlan, RemoteFile
 from tests.quantization.bases import make_base
 

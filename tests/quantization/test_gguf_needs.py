@@ -23,9 +23,11 @@ from lqmf.errors import LqmfError, ModelError, UsageError, WorkerDied
 from lqmf.fit.needs import CACHE_TYPES, Needs
 from lqmf.model_files import gguf_types
 from lqmf.model_files.gguf_header import GgufHeader, Tensor, read_header
-from lqmf.quantization.gguf import arithmetic, header, needs, toolchain
-from lqmf.quantization.gguf.arithmetic import Answers, Cache, State, Step, Told
+from lqmf.quantization.gguf import needs
 from lqmf.quantization.gguf.backend import GgufBackend
+from lqmf.quantization.gguf.converter import header, toolchain
+from lqmf.quantization.gguf.mix import arithmetic
+from lqmf.quantization.gguf.mix.arithmetic import Answers, Cache, State, Step, Told
 from lqmf.records import Hardware, ModelInfo, ModelRef, QuantizationPlan
 from tests.fixtures_gguf import demo_gguf
 from tests.quantization import models, official
@@ -224,7 +226,7 @@ class Started:
             self.modules.append(command[2].rpartition(".")[2])
             return real(command, **options)
 
-        monkeypatch.setattr("lqmf.quantization.gguf.child.subprocess.Popen", counted)
+        monkeypatch.setattr("lqmf.child_process.subprocess.Popen", counted)
 
 
 def test_what_was_answered_once_starts_no_process_again(demo: Needs, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from lqmf.errors import UnsupportedModel
 from lqmf.events import Event, Notice
-from lqmf.quantization.gguf import pretokenizer, samples, toolchain
+from lqmf.quantization.gguf.converter import pretokenizer, probe_lines, toolchain
 from tests.quantization import models
 from tests.quantization.bases import make_base
 
@@ -35,8 +35,8 @@ def test_the_likeliest_name_is_tried_first(pattern: str, first: str) -> None:
 
 
 def test_the_lines_are_many_varied_and_the_same_every_time() -> None:
-    lines = list(samples.sample_lines(TEXT))
-    assert lines == list(samples.sample_lines(TEXT))
+    lines = list(probe_lines.sample_lines(TEXT))
+    assert lines == list(probe_lines.sample_lines(TEXT))
     assert len(set(lines)) > 3000
     for mark in ("\r\n", "\t", "12345", "don't", "你好", "🚀", "   ", "मस्ते"):
         assert any(mark in line for line in lines), mark

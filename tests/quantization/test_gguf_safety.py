@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from lqmf.errors import IncompleteModel, LqmfError, RemoteCodeRefused, UnsafeFormat, UnsupportedModel
-from lqmf.quantization.gguf import convert
+from lqmf.quantization.gguf.converter import convert
 from tests.quantization.bases import make_base
 
 DEMO = Path(str(resources.files("lqmf").joinpath("assets/demo")))
@@ -146,7 +146,7 @@ def test_weights_that_break_off_are_refused_before_the_work(model: Path, size: i
 def test_the_converter_ends_when_its_parent_does() -> None:
     """Its standard input closing is enough, whatever it is busy with."""
     request = json.dumps(dict.fromkeys(("toolchain", "model", "outfile", "outtype", "scratch", "text", "memory"), "x"))
-    command = [sys.executable, "-m", "lqmf.quantization.gguf.launcher", request]
+    command = [sys.executable, "-m", "lqmf.quantization.gguf.converter.launcher", request]
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     child.communicate(timeout=60)
     assert child.returncode == 1

@@ -15,8 +15,9 @@ from lqmf.errors import UnsupportedModel, UsageError
 from lqmf.events import Event, Progress
 from lqmf.model_files.gguf_header import read_header
 from lqmf.model_files.gguf_types import LAYOUTS
-from lqmf.quantization.gguf import stream, toolchain
-from lqmf.quantization.gguf.stream import Output, Streamed
+from lqmf.quantization.gguf.converter import toolchain
+from lqmf.quantization.gguf.stream import pipeline
+from lqmf.quantization.gguf.stream.pipeline import Output, Streamed
 from tests.quantization import models, stream_peer
 from tests.quantization.models import FAMILIES, Family
 
@@ -37,7 +38,7 @@ ARCHITECTURES = (
 def streamed(source: Path, outputs: list[Output], scratch: Path, name: str, **options: Any) -> Streamed:
     scratch.mkdir(parents=True, exist_ok=True)
     emit = options.pop("emit", lambda _event: None)
-    return stream.stream(source, outputs, toolchain.ensure(), emit, scratch=scratch, name=name, **options)
+    return pipeline.stream(source, outputs, toolchain.ensure(), emit, scratch=scratch, name=name, **options)
 
 
 def random_model(family: Family, folder: Path, tokenizer: Path, **saving: Any) -> Path:

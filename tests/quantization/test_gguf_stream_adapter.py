@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from lqmf.errors import IncompleteModel, LqmfError, UnsupportedModel, UsageError
-from lqmf.quantization.gguf import adapter
-from lqmf.quantization.gguf.stream import Output
+from lqmf.quantization.gguf.converter import adapter
+from lqmf.quantization.gguf.stream.pipeline import Output
 from tests.quantization import models, stream_peer
 from tests.quantization.models import FAMILIES
 from tests.quantization.test_gguf_stream import random_model, streamed

@@ -19,9 +19,9 @@ import pytest
 from lqmf.errors import DiskFull, LqmfError, OutOfMemory
 from lqmf.events import Event, Progress
 from lqmf.model_files.gguf_header import read_header
-from lqmf.quantization.gguf import stream
-from lqmf.quantization.gguf.stream import Output, journal_of
-from lqmf.quantization.gguf.stream_journal import Journal, Line
+from lqmf.quantization.gguf.stream import pipeline
+from lqmf.quantization.gguf.stream.journal import Journal, Line
+from lqmf.quantization.gguf.stream.pipeline import Output, journal_of
 from tests.quantization import models
 from tests.quantization.models import FAMILIES
 from tests.quantization.test_gguf_stream import DEMO, random_model, streamed
@@ -65,7 +65,7 @@ class Killer:
 
 def kill() -> None:
     for child in psutil.Process().children(recursive=True):
-        if "lqmf.quantization.gguf.launcher" in child.cmdline():
+        if "lqmf.quantization.gguf.converter.launcher" in child.cmdline():
             child.kill()
 
 
@@ -247,4 +247,4 @@ def test_garbage_at_the_end_of_a_journal_is_cut_off(tmp_path: Path) -> None:
 
 
 def test_where_the_journal_lies_is_beside_the_first_output() -> None:
-    assert stream.journal_of(Path("/x/m-Q4_K_M.gguf")) == Path("/x/.m-Q4_K_M.gguf.journal")
+    assert pipeline.journal_of(Path("/x/m-Q4_K_M.gguf")) == Path("/x/.m-Q4_K_M.gguf.journal")

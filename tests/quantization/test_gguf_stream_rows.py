@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from lqmf.quantization.gguf import lazy_rows, toolchain
-from lqmf.quantization.gguf.lazy_rows import Leaf, Rows
+from lqmf.quantization.gguf.converter import toolchain
+from lqmf.quantization.gguf.stream import lazy_rows
+from lqmf.quantization.gguf.stream.lazy_rows import Leaf, Rows
 
 OFFSET = 64
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lqmf.errors import ToolchainError
-from lqmf.quantization.gguf import toolchain
+from lqmf.quantization.gguf.converter import toolchain
 
 VERSION = "9.9.9"
 FILES = {

@@ -15,10 +15,10 @@ from lqmf.events import Event, Notice
 from lqmf.fit import formula
 from lqmf.jobs.runner import LocalRunner
 from lqmf.model_files import safetensors_header
-from lqmf.quantization.calibration import text
 from lqmf.quantization.gptq.backend import GptqBackend
 from lqmf.quantization.gptq.make import OFFLOAD, _Layers
 from lqmf.records import Gpu, ModelInfo, QuantizationPlan, Task, to_json
+from lqmf.texts import calibration
 from tests.contracts.test_backends import CONFIG, DEMO, HARDWARE, MODEL
 
 GPTQ = GptqBackend()
@@ -124,7 +124,7 @@ def test_what_was_set_is_in_the_folder_and_the_text_in_the_manifest(tmp_path: Pa
     kept = {name: value for name, value in CONFIG.items() if name not in ("transformers_version", "dtype")}
     assert {name: config.get(name) for name in kept} == kept
     assert built["calibration"] == {
-        "text": "words.txt", "text_sha256": text.of_file(words).sha256, "windows": 2, "window_tokens": 512,
+        "text": "words.txt", "text_sha256": calibration.of_file(words).sha256, "windows": 2, "window_tokens": 512,
     }  # fmt: skip
     assert not (work / OFFLOAD).exists()
     assert not any(isinstance(event, Notice) for event in told)

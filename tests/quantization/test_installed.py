@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lqmf.quantization import installed
+from lqmf import installed
 from lqmf.quantization.registry import backend
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lqmf.quantization.gguf import knapsack
+from lqmf.quantization.gguf.mix import knapsack
 
 Item = list[tuple[int, float]]  # size and cost of each choice
 ITEMS = st.lists(

@@ -1,6 +1,6 @@
 """The worker's side of measuring by layer: which tensors of a GGUF artifact lose how much of its source's predictions.
 
-Knows files and texts; `lqmf.quantization.gguf.layer_losses` does the work.
+Knows files and texts; `lqmf.quantization.gguf.mix.layer_losses` does the work.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Any
 from lqmf.errors import MeasurementError
 from lqmf.events import Emit
 from lqmf.model_files.gguf_files import model_file
-from lqmf.quantization.gguf import layer_losses, toolchain
+from lqmf.quantization.gguf.converter import toolchain
+from lqmf.quantization.gguf.mix import layer_losses
 from lqmf.records import Task
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from lqmf.events import Emit
-from lqmf.quantization.base import Source
-from lqmf.quantization.gguf.toolchain import measured_afresh
+from lqmf.quantization.gguf.converter.toolchain import measured_afresh
+from lqmf.quantization.promise import Source
 from lqmf.quantization.registry import backend
 from lqmf.records import QuantizationPlan, Task, from_json, to_json
 

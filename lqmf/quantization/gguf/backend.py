@@ -21,9 +21,10 @@ from lqmf.errors import LqmfError
 from lqmf.events import Emit
 from lqmf.fit.needs import Needs
 from lqmf.model_files import gguf_types
-from lqmf.quantization.base import Built, QuantType, Source
-from lqmf.quantization.gguf import check, convert, estimate, needs, toolchain
+from lqmf.quantization.gguf import check, estimate, needs
+from lqmf.quantization.gguf.converter import convert, toolchain
 from lqmf.quantization.parameters import Parameter, settled
+from lqmf.quantization.promise import Built, QuantType, Source
 from lqmf.records import Estimate, Hardware, ModelInfo, ModelRef, QuantizationPlan, Verdict
 
 TENSOR_TYPES = "tensor-types.txt"  # for llama-quantize's --tensor-type-file
@@ -100,7 +101,7 @@ class GgufBackend:
         """Leave `<model>-<TYPE>.gguf` in `out`, and of a mix its tensors' types, as llama-quantize reads them. See
         `make` for errors."""
         from lqmf.quantization.gguf.make import Shop
-        from lqmf.quantization.gguf.tensor_types import write_tensor_types
+        from lqmf.quantization.gguf.mix.tensor_types import write_tensor_types
 
         settled(self.parameters, plan.parameters, title=self.title)
         tools = convert.ready(emit, self._checkout)

@@ -7,7 +7,7 @@ from typing import Any
 
 from lqmf.model_files import gguf_types, model_kind, prequantized
 from lqmf.model_files.config import text_part
-from lqmf.quantization.gguf.source import architecture_of
+from lqmf.quantization.gguf.converter.source import architecture_of
 from lqmf.quantization.refusals import unusable
 from lqmf.records import ModelInfo, Verdict
 

@@ -19,11 +19,14 @@ from lqmf.errors import UnsupportedModel
 from lqmf.events import Emit, Event, Notice
 from lqmf.model_files import gguf_types
 from lqmf.model_files.gguf_header import read_header
-from lqmf.quantization.base import Source
-from lqmf.quantization.gguf import adapter, imatrix, provenance, stream
-from lqmf.quantization.gguf.header import write_whole
-from lqmf.quantization.gguf.stream import Output
-from lqmf.quantization.gguf.toolchain import Toolchain
+from lqmf.quantization.gguf import provenance
+from lqmf.quantization.gguf.converter import adapter
+from lqmf.quantization.gguf.converter.header import write_whole
+from lqmf.quantization.gguf.converter.toolchain import Toolchain
+from lqmf.quantization.gguf.imatrix import collect
+from lqmf.quantization.gguf.stream import pipeline
+from lqmf.quantization.gguf.stream.pipeline import Output
+from lqmf.quantization.promise import Source
 from lqmf.records import QuantizationPlan
 
 
@@ -46,7 +49,7 @@ class _Matrix:
     """An importance matrix: its file, what is in it, and what is told of it."""
 
     path: Path
-    values: imatrix.Imatrix
+    values: collect.Imatrix
     facts: Mapping[str, Any]
 
 
@@ -90,7 +93,7 @@ class Shop:
             return None
         if plan.calibration not in self._matrices:
             identity = f"{self.work.name} {plan.base} {_merged(plan)}"
-            path, values, facts = imatrix.importance_matrix(base, identity, plan.calibration, self.emit)
+            path, values, facts = collect.importance_matrix(base, identity, plan.calibration, self.emit)
             if facts["text_sha256"]:
                 path = self._named(path, facts["imatrix_sha256"])
             self._matrices[plan.calibration] = _Matrix(path, values, facts)
@@ -106,7 +109,7 @@ class Shop:
         """The type of each tensor for the size that was asked for, chosen once."""
         assert base is not None, "the planner gives a mix a base"
         assert plan.target_bytes is not None, "the planner gives a mix a size"
-        from lqmf.quantization.gguf import allocate, tensor_types
+        from lqmf.quantization.gguf.mix import allocate, tensor_types
 
         fast = plan.priority == "speed" and plan.device == "cpu"
         told = [plan.target_bytes, plan.keep, matrix.facts["imatrix_sha256"] if matrix else None, base.name, fast]
@@ -139,7 +142,7 @@ class Shop:
         used = self.source.used
         if used is not None:
             used.mkdir(exist_ok=True)
-        made = stream.stream(
+        made = pipeline.stream(
             self.source.folder,
             missing,
             self.tools,

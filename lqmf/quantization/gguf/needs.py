@@ -19,9 +19,10 @@ from lqmf.ggml.library import version
 from lqmf.model_files import gguf_types
 from lqmf.model_files.gguf_header import GgufHeader, Tensor, read_header
 from lqmf.model_files.tensor_types import KINDS
-from lqmf.quantization.gguf import arithmetic, convert, header
-from lqmf.quantization.gguf.arithmetic import SCALE_CHATS, Answers, Step, Told
-from lqmf.quantization.gguf.toolchain import Toolchain
+from lqmf.quantization.gguf.converter import convert, header
+from lqmf.quantization.gguf.converter.toolchain import Toolchain
+from lqmf.quantization.gguf.mix import arithmetic
+from lqmf.quantization.gguf.mix.arithmetic import SCALE_CHATS, Answers, Step, Told
 from lqmf.records import from_json, to_json
 
 _SHORTEST, _LONGEST = 512, 131072  # contexts sampled unasked, in powers of two

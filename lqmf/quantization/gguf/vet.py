@@ -11,12 +11,13 @@ from lqmf.errors import UsageError
 from lqmf.ggml.base_file import BaseFile
 from lqmf.model_files import gguf_types, imatrix_file
 from lqmf.model_files.gguf_header import read_header
-from lqmf.quantization.calibration import text
-from lqmf.quantization.gguf import adapter, header, tensor_types
-from lqmf.quantization.gguf.header import Kept
-from lqmf.quantization.gguf.mixes import Mixes
-from lqmf.quantization.gguf.toolchain import Toolchain
+from lqmf.quantization.gguf.converter import adapter, header
+from lqmf.quantization.gguf.converter.header import Kept
+from lqmf.quantization.gguf.converter.toolchain import Toolchain
+from lqmf.quantization.gguf.mix import tensor_types
+from lqmf.quantization.gguf.mix.mixes import Mixes
 from lqmf.records import QuantizationPlan
+from lqmf.texts import calibration
 
 
 def vet(plan: QuantizationPlan, skeleton: Path, name: str, tools: Toolchain) -> None:
@@ -41,10 +42,10 @@ def vet(plan: QuantizationPlan, skeleton: Path, name: str, tools: Toolchain) -> 
 def check_calibration(said: str) -> None:
     """Refuse, before any work and without a model, what cannot be calibrated on: UsageError, each with its reason."""
     path = Path(said).expanduser()
-    if not said.startswith(text.HUB) and imatrix_file.is_imatrix(path):
+    if not said.startswith(calibration.HUB) and imatrix_file.is_imatrix(path):
         imatrix_file.read(path)
     else:
-        text.check(said)
+        calibration.check(said)
 
 
 def _is_matrix(plan: QuantizationPlan) -> bool:

@@ -16,17 +16,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lqmf import workspace
+from lqmf import installed, workspace
 from lqmf.engines.transformers.loading import translated
 from lqmf.engines.transformers.tokenizer import HfTokens
 from lqmf.events import Emit
 from lqmf.model_files import selection
 from lqmf.quality.stage import Report, stage
-from lqmf.quantization import installed, transformers_models
-from lqmf.quantization.base import Built
-from lqmf.quantization.calibration import text
+from lqmf.quantization import transformers_models
 from lqmf.quantization.parameters import Value
+from lqmf.quantization.promise import Built
 from lqmf.records import QuantizationPlan
+from lqmf.texts import calibration
 from lqmf.units import duration
 
 VERSIONS = ("gptqmodel", "optimum", "transformers", "torch", "accelerate", "safetensors")
@@ -62,9 +62,9 @@ def make(
 def _windows(plan: QuantizationPlan, most: int, source: Path, emit: Emit) -> tuple[list[list[int]], dict[str, Any]]:
     """The windows to calibrate on, in tokens of the model, and what a manifest says of them."""
     with stage(emit, "calibrate", "Reading the calibration text", "windows") as report:
-        read = text.read(plan.calibration)
+        read = calibration.read(plan.calibration)
         tokens = HfTokens(source, allow_remote_code=plan.allow_remote_code)
-        windows = text.windows(read, tokens, most=most)
+        windows = calibration.windows(read, tokens, most=most)
         report(len(windows), len(windows), "")
     told = {"text": read.name, "text_sha256": read.sha256, "windows": len(windows), "window_tokens": len(windows[0])}
     return windows, told

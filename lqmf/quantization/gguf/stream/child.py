@@ -18,18 +18,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lqmf.child_process import Send
 from lqmf.ggml import chunks
 from lqmf.model_files import imatrix_file
-from lqmf.quantization.gguf import adapter, stream_blocks, stream_job
-from lqmf.quantization.gguf.child import Send
-from lqmf.quantization.gguf.lazy_rows import Leaf, Rows, leaves, understand
-from lqmf.quantization.gguf.shards import Shards
-from lqmf.quantization.gguf.stream_blocks import Engine
-from lqmf.quantization.gguf.stream_job import Job, Prepared
-from lqmf.quantization.gguf.stream_journal import Journal
-from lqmf.quantization.gguf.stream_layout import Layout, Raw
-from lqmf.quantization.gguf.stream_units import BLOCK, Unit
-from lqmf.quantization.gguf.stream_writer import OutputFile, Syncer, reopen
+from lqmf.quantization.gguf.converter import adapter
+from lqmf.quantization.gguf.stream import blocks
+from lqmf.quantization.gguf.stream import job as stream_job
+from lqmf.quantization.gguf.stream.blocks import Engine
+from lqmf.quantization.gguf.stream.job import Job, Prepared
+from lqmf.quantization.gguf.stream.journal import Journal
+from lqmf.quantization.gguf.stream.layout import Layout, Raw
+from lqmf.quantization.gguf.stream.lazy_rows import Leaf, Rows, leaves, understand
+from lqmf.quantization.gguf.stream.shards import Shards
+from lqmf.quantization.gguf.stream.units import BLOCK, Unit
+from lqmf.quantization.gguf.stream.writer import OutputFile, Syncer, reopen
 
 _TELL_SECONDS = 0.2
 
@@ -85,7 +87,7 @@ class _Stream:
 
     def __init__(self, base: Any, job: Job, shards: Shards, send: Send) -> None:
         self._base, self._job, self._shards, self._send = base, job, shards, send
-        self._threads = job.threads or stream_blocks.workers()
+        self._threads = job.threads or blocks.workers()
         self._imatrix = imatrix_file.read(Path(job.imatrix)) if job.imatrix else None
         self._told, self._lock = 0.0, threading.Lock()
         self._done = self._total = 0
@@ -194,7 +196,7 @@ class _Stream:
         self._total = sum(unit.source_bytes for unit in units)
         if journal.lines:
             with ThreadPoolExecutor(self._threads) as pool:
-                lacking = pool.map(lambda unit: stream_blocks.unproven(unit, files, journal.lines), units)
+                lacking = pool.map(lambda unit: blocks.unproven(unit, files, journal.lines), units)
             for unit, targets in zip(units, list(lacking), strict=True):
                 unit.targets = targets
         left = [unit for unit in units if unit.targets]

@@ -16,7 +16,7 @@ from pathlib import Path
 from lqmf.errors import UsageError, of_system
 from lqmf.model_files.gguf_header import GgufHeader, Tensor
 from lqmf.model_files.tensor_types import KINDS
-from lqmf.quantization.gguf.header import file_bytes
+from lqmf.quantization.gguf.converter.header import file_bytes
 from lqmf.units import file_size
 
 CANDIDATES = (

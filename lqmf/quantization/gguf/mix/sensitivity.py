@@ -22,10 +22,10 @@ from lqmf.events import Emit, Progress
 from lqmf.ggml import codec, library
 from lqmf.ggml.base_file import BaseFile
 from lqmf.model_files.imatrix_file import Imatrix
-from lqmf.quantization.gguf import toolchain
-from lqmf.quantization.gguf.errors_table import Errors, importance
-from lqmf.quantization.gguf.header import write_whole
-from lqmf.quantization.gguf.patched_model import Divergences, PatchedModel
+from lqmf.quantization.gguf.converter import toolchain
+from lqmf.quantization.gguf.converter.header import write_whole
+from lqmf.quantization.gguf.mix.errors_table import Errors, importance
+from lqmf.quantization.gguf.mix.patched_model import Divergences, PatchedModel
 
 if TYPE_CHECKING:
     import numpy as np

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from lqmf.errors import LqmfError, ResourceError
 from lqmf.model_files.gguf_header import GgufHeader, read_header
-from lqmf.quantization.gguf import convert, toolchain
-from lqmf.quantization.gguf.toolchain import Toolchain
+from lqmf.quantization.gguf.converter import convert, toolchain
+from lqmf.quantization.gguf.converter.toolchain import Toolchain
 
 _FORMAT = 5  # of what is kept; a new one makes everything kept before it worthless
 _LARGEST_HASHED = 64 << 20  # bytes; larger files beside the weights count by name and size

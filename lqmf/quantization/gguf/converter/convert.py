@@ -13,12 +13,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from lqmf import child_process
 from lqmf.errors import LqmfError, OutOfMemory, WorkerDied
 from lqmf.events import Emit, Notice
-from lqmf.quantization.gguf import child
-from lqmf.quantization.gguf import toolchain as toolchains
-from lqmf.quantization.gguf.source import has_tokenizer, inspect
-from lqmf.quantization.gguf.toolchain import Toolchain
+from lqmf.quantization.gguf.converter import toolchain as toolchains
+from lqmf.quantization.gguf.converter.source import has_tokenizer, inspect
+from lqmf.quantization.gguf.converter.toolchain import Toolchain
 
 MATCHED = "The converter does not recognize this tokenizer; "  # how a note on one that was proven begins
 NO_TOKENIZER = "The tokenizer is unknown: "  # how a note on one left out begins
@@ -61,7 +61,7 @@ def write_header(source: Path, target: Path, tools: Toolchain, *, scratch: Path,
 
     with named(source, scratch, name) as folder:
         asked = request(source, folder, target, "f16", tools, scratch, name)
-        code = child.run("lqmf.quantization.gguf.launcher", asked, scratch, hear, quiet=True)
+        code = child_process.run("lqmf.quantization.gguf.converter.launcher", asked, scratch, hear, quiet=True)
     if code != 0:
         raise died(code, "converter")
     return Converted(target, tuple(dict.fromkeys(notes)))

@@ -18,9 +18,9 @@ from lqmf.events import Emit
 from lqmf.ggml import codec
 from lqmf.ggml.base_file import BaseFile
 from lqmf.quality.stage import stage
-from lqmf.quantization.gguf.allocate import SMALL_MODEL, Effort, cut_windows
-from lqmf.quantization.gguf.patched_model import Divergences, PatchedModel
-from lqmf.quantization.gguf.sensitivity import grouped
+from lqmf.quantization.gguf.mix.allocate import SMALL_MODEL, Effort, cut_windows
+from lqmf.quantization.gguf.mix.patched_model import Divergences, PatchedModel
+from lqmf.quantization.gguf.mix.sensitivity import grouped
 
 if TYPE_CHECKING:
     import numpy as np

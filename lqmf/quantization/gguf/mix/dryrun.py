@@ -1,8 +1,8 @@
 """Which type libllama would give each tensor of a file, for several file types at once: `llama_model_quantize` with
 `dry_run`, its log read.
 
-libllama may abort the process, so it is asked in a child (`python -m lqmf.quantization.gguf.dryrun`). The weights of
-the file may be holes. Whether there is an importance matrix matters to it, what is in it does not (llama-quant.cpp).
+libllama may abort the process, so it is asked in a child (`python -m lqmf.quantization.gguf.mix.dryrun`). The weights
+of the file may be holes. Whether there is an importance matrix matters to it, what is in it does not (llama-quant.cpp).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lqmf import child_process
 from lqmf.errors import UnsupportedModel, WorkerDied
-from lqmf.quantization.gguf import child
 
 _TENSOR = re.compile(r"\[ *\d+/ *\d+\] (\S+) .*\((\w+)\)\n")
 _FALLBACK = re.compile(r"(\d+) of \d+ tensor\(s\) required fallback")
@@ -39,7 +39,7 @@ def ask(file: Path, file_types: Mapping[str, int], folder: Path, *, imatrix: boo
     reason, WorkerDied."""
     heard: list[Mapping[str, Any]] = []
     request = {"file": str(file), "types": dict(file_types), "imatrix": imatrix}
-    code = child.run("lqmf.quantization.gguf.dryrun", request, folder, heard.append, quiet=True)
+    code = child_process.run("lqmf.quantization.gguf.mix.dryrun", request, folder, heard.append, quiet=True)
     if code != 0:
         raise WorkerDied(
             f"llama.cpp ended unexpectedly ({code}) when asked which types it would choose.",
@@ -54,8 +54,8 @@ def ask(file: Path, file_types: Mapping[str, int], folder: Path, *, imatrix: boo
 
 def main() -> int:
     """Ask for every file type of the request, and tell what the log said."""
-    send = child.claim_stdout()
-    child.end_with_parent()
+    send = child_process.claim_stdout()
+    child_process.end_with_parent()
     request = json.loads(sys.argv[1])
     from lqmf.ggml import library
 

@@ -1,7 +1,7 @@
 """The child process that runs llama.cpp's official converter, unedited, with a few things added around it.
 
 It runs no code that comes with a model (the converter itself asks for that), names BPE pre-tokenizers that the
-converter does not recognize once they are proven, and hands the weights to `stream_child`, or leaves them out. Where
+converter does not recognize once they are proven, and hands the weights to `stream.child`, or leaves them out. Where
 the converter and the installed transformers disagree about a configuration's keys, it reconciles them. It speaks JSON
 lines on standard output; whatever the libraries print goes to standard error. Standard input closing means that the
 parent is gone. Knows nothing about jobs or plans: `convert.py` and `stream.py` start it.
@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lqmf import child_process
+from lqmf.child_process import Send
 from lqmf.errors import (
     FULL,
     DiskFull,
@@ -27,8 +29,9 @@ from lqmf.errors import (
     OutOfMemory,
     UnsupportedModel,
 )
-from lqmf.quantization.gguf import child, compat, guard, pretokenizer, stream_child, stream_job
-from lqmf.quantization.gguf.child import Send
+from lqmf.quantization.gguf.converter import compat, guard, pretokenizer
+from lqmf.quantization.gguf.stream import child as stream_child
+from lqmf.quantization.gguf.stream import job
 
 
 @dataclass(frozen=True)
@@ -45,13 +48,13 @@ class Request:
     model_name: str | None = None
     allow_remote_code: bool = False
     has_tokenizer: bool = True
-    stream: str | None = None  # a file that says what to make: see `stream_job.Job`; None: `outfile`, without weights
+    stream: str | None = None  # a file that says what to make: see `stream.job.Job`; None: `outfile`, without weights
 
 
 def main() -> int:
     """Convert, and tell the outcome as the last JSON line. Exit 0 done, 1 failed."""
-    send = child.claim_stdout()
-    child.end_with_parent()
+    send = child_process.claim_stdout()
+    child_process.end_with_parent()
     request = Request(**json.loads(sys.argv[1]))
     try:
         _convert(request, send)
@@ -75,7 +78,7 @@ def _convert(request: Request, send: Send) -> None:
     base.TextModel.get_vocab_base_pre = _with_proven_names(base, request, send)
     _reconcile(base)
     if request.stream:
-        stream_child.take_over(base, stream_job.Job.read(Path(request.stream)), send)
+        stream_child.take_over(base, job.Job.read(Path(request.stream)), send)
     else:
         _leave_weights_out(base, request, send)
     script = str(Path(request.toolchain) / "convert_hf_to_gguf.py")
@@ -104,7 +107,7 @@ def _with_proven_names(base: Any, request: Request, send: Send) -> Callable[[Any
 
 
 def _prove(base: Any, model: Any, tokenizer: Any, request: Request) -> pretokenizer.Match:
-    from lqmf.quantization.gguf.toolchain import Toolchain
+    from lqmf.quantization.gguf.converter.toolchain import Toolchain
 
     names = Toolchain(Path(request.toolchain), "", "").pretokenizers()
     file = Path(request.scratch) / "vocabulary.gguf"

@@ -13,10 +13,10 @@ from lqmf.ggml.base_file import BaseFile
 from lqmf.model_files import gguf_types
 from lqmf.model_files.gguf_header import Tensor
 from lqmf.model_files.imatrix_file import Imatrix
-from lqmf.quantization.gguf import dryrun, knapsack, tensor_types
-from lqmf.quantization.gguf.errors_table import Errors
-from lqmf.quantization.gguf.header import file_bytes
-from lqmf.quantization.gguf.knapsack import Solution
+from lqmf.quantization.gguf.converter.header import file_bytes
+from lqmf.quantization.gguf.mix import dryrun, knapsack, tensor_types
+from lqmf.quantization.gguf.mix.errors_table import Errors
+from lqmf.quantization.gguf.mix.knapsack import Solution
 
 Mix = Mapping[str, str]  # changeable tensor, type ("q4_K"; the base's own: as it is)
 Costs = Mapping[str, Mapping[str, float]]  # tensor, type: nats a token

@@ -20,8 +20,8 @@ from lqmf.ggml import codec, library
 from lqmf.ggml.base_file import BaseFile
 from lqmf.model_files.gguf_header import Tensor
 from lqmf.model_files.imatrix_file import Imatrix
-from lqmf.quantization.gguf import toolchain
-from lqmf.quantization.gguf.header import write_whole
+from lqmf.quantization.gguf.converter import toolchain
+from lqmf.quantization.gguf.converter.header import write_whole
 
 if TYPE_CHECKING:
     import numpy as np

@@ -64,9 +64,9 @@ def check(said: str) -> None:
     if not said.startswith(HUB):
         of_file(Path(said))
         return
-    from lqmf.quantization.calibration import hub
+    from lqmf.texts import hub_dataset
 
-    hub.parse(said)
+    hub_dataset.parse(said)
 
 
 def read(said: str | None) -> CalibrationText:
@@ -76,9 +76,9 @@ def read(said: str | None) -> CalibrationText:
         return built_in()
     if not said.startswith(HUB):
         return of_file(Path(said))
-    from lqmf.quantization.calibration import hub
+    from lqmf.texts import hub_dataset
 
-    return hub.fetch(said)
+    return hub_dataset.fetch(said)
 
 
 def built_in() -> CalibrationText:

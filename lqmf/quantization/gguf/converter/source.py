@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lqmf.errors import IncompleteModel, UnsafeFormat, UnsupportedModel
-from lqmf.quantization.gguf.toolchain import Toolchain
+from lqmf.quantization.gguf.converter.toolchain import Toolchain
 
 _AGAIN = "Download the model again."
 _LONGEST_HEADER = 100_000_000  # bytes: the safetensors library's own limit

@@ -1,6 +1,6 @@
 """A folder of Hugging Face files becomes GGUF files of any types in one pass, with no 16-bit file between.
 
-The converter's process does it (`launcher.py`, `stream_child.py`): its own mapping and transformations, then libggml's
+The converter's process does it (`converter.launcher`, `stream.child`): its own mapping and transformations, then libggml's
 quantizer on blocks of rows, written in place. An interrupted run goes on where it was when it is called again. Knows
 how to say what is wanted and to tell what happens; nothing of tensors.
 """
@@ -15,13 +15,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lqmf import child_process
 from lqmf.errors import UsageError
 from lqmf.events import Emit, Notice, Progress, StageFinished, StageStarted
 from lqmf.model_files import gguf_types
-from lqmf.quantization.gguf import adapter as adapters
-from lqmf.quantization.gguf import child, convert
-from lqmf.quantization.gguf.source import inspect
-from lqmf.quantization.gguf.toolchain import Toolchain
+from lqmf.quantization.gguf.converter import adapter as adapters
+from lqmf.quantization.gguf.converter import convert
+from lqmf.quantization.gguf.converter.source import inspect
+from lqmf.quantization.gguf.converter.toolchain import Toolchain
 
 BUDGET_BYTES = 512 << 20
 
@@ -176,7 +177,7 @@ def _run(request: Mapping[str, Any], scratch: Path, emit: Emit) -> Streamed:
             notes.append(convert.proven(message))
             emit(Notice(text=notes[-1]))
 
-    code = child.run("lqmf.quantization.gguf.launcher", request, scratch, hear)
+    code = child_process.run("lqmf.quantization.gguf.converter.launcher", request, scratch, hear)
     if code != 0:
         raise convert.died(code, "quantizer")
     return Streamed(tuple(dict.fromkeys(notes)), *tensors)

@@ -20,11 +20,11 @@ from lqmf.events import Emit, Notice, Progress, StageFinished, StageStarted
 from lqmf.model_files import imatrix_file
 from lqmf.model_files.gguf_header import read_header, shards
 from lqmf.model_files.imatrix_file import Entry, Imatrix
-from lqmf.quantization.calibration import text as calibration_text
-from lqmf.quantization.calibration.text import HUB, CalibrationText
-from lqmf.quantization.gguf import toolchain
-from lqmf.quantization.gguf.activations import Watched
-from lqmf.quantization.gguf.convergence import Halves
+from lqmf.quantization.gguf.converter import toolchain
+from lqmf.quantization.gguf.imatrix.activations import Watched
+from lqmf.quantization.gguf.imatrix.convergence import Halves
+from lqmf.texts import calibration as calibration_text
+from lqmf.texts.calibration import HUB, CalibrationText
 
 __all__ = ["Collected", "Imatrix", "Settings", "collect", "importance_matrix", "shapes"]
 

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lqmf.quantization.gguf import stream_journal
-from lqmf.quantization.gguf.stream_journal import Journal, Line
+from lqmf.quantization.gguf.stream import journal as stream_journal
+from lqmf.quantization.gguf.stream.journal import Journal, Line
 
 _BATCH_BYTES = 64 << 20
 _SHORTEST_SECONDS, _LONGEST_SECONDS = 0.1, 1.0  # each batch is twice as long as the one before: small models too go on

@@ -18,12 +18,12 @@ from lqmf.errors import UnsupportedModel
 from lqmf.ggml import chunks
 from lqmf.ggml.chunks import BF16, F16, F32
 from lqmf.model_files.tensor_types import TENSOR_TYPES
-from lqmf.quantization.gguf import stream_journal
-from lqmf.quantization.gguf.shards import Shards
-from lqmf.quantization.gguf.stream_journal import Line
-from lqmf.quantization.gguf.stream_layout import Placed
-from lqmf.quantization.gguf.stream_units import Block, Loaded, Memory, Room, Unit, dtype_of, view
-from lqmf.quantization.gguf.stream_writer import Done, OutputFile, Syncer
+from lqmf.quantization.gguf.stream import journal
+from lqmf.quantization.gguf.stream.journal import Line
+from lqmf.quantization.gguf.stream.layout import Placed
+from lqmf.quantization.gguf.stream.shards import Shards
+from lqmf.quantization.gguf.stream.units import Block, Loaded, Memory, Room, Unit, dtype_of, view
+from lqmf.quantization.gguf.stream.writer import Done, OutputFile, Syncer
 
 
 class Engine:
@@ -104,7 +104,7 @@ class Engine:
                 data = self._quantized(unit, block, placed, wide, memory, output in unit.weighted)
             row = chunks.row_bytes(placed.kind, unit.raw.columns)
             self._files[output].write(view(data), placed.offset + block.first * row)
-            unit.hashes[output][block.place] = stream_journal.stretch_hash(view(data))
+            unit.hashes[output][block.place] = journal.stretch_hash(view(data))
         self._count(unit, block)
 
     def _widened(self, unit: Unit, base: Any, memory: Memory) -> Any:
@@ -156,7 +156,7 @@ class Engine:
 def lines(unit: Unit) -> Iterator[Line]:
     """The journal's lines about a finished unit, one for each output."""
     for output, placed in unit.targets:
-        whole = stream_journal.whole_hash(unit.hashes[output])
+        whole = journal.whole_hash(unit.hashes[output])
         yield Line(output, placed.name, placed.kind, placed.offset, placed.size, whole)
 
 
@@ -168,7 +168,7 @@ def unproven(
     for output, placed in unit.targets:
         line = known.get((output, placed.name))
         said = line and (line.kind, line.offset, line.size) == (placed.kind, placed.offset, placed.size)
-        if not (line and said and stream_journal.proven(files[output].file, line, unit.stretches(placed))):
+        if not (line and said and journal.proven(files[output].file, line, unit.stretches(placed))):
             left.append((output, placed))
     return left
 

@@ -14,9 +14,9 @@ from typing import Any, NoReturn
 
 from lqmf.ggml import chunks as ggml_chunks
 from lqmf.ggml.chunks import BF16, F16, F32
-from lqmf.quantization.gguf.lazy_rows import Part, Rows
-from lqmf.quantization.gguf.shards import Shards
-from lqmf.quantization.gguf.stream_layout import Placed, Raw
+from lqmf.quantization.gguf.stream.layout import Placed, Raw
+from lqmf.quantization.gguf.stream.lazy_rows import Part, Rows
+from lqmf.quantization.gguf.stream.shards import Shards
 
 BLOCK = 1 << 19  # weights; 2 MB as floats, which fits a core's cache
 

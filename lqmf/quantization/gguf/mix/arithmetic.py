@@ -2,7 +2,7 @@
 
 Asked of a file whose weights may be holes: `llama_model_quantize` with `dry_run`, and contexts of a model loaded with
 `no_alloc`. libllama answers in its log, which is read here. It may abort the process, so it is asked in a child
-(`python -m lqmf.quantization.gguf.arithmetic`) that does one step after another; a step that kills it is left out.
+(`python -m lqmf.quantization.gguf.mix.arithmetic`) that does one step after another; a step that kills it is left out.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from lqmf import child_process
+from lqmf.child_process import Send
 from lqmf.engines.llama.context import ContextOptions, parameters, size_for
 from lqmf.errors import LqmfError, ModelError, WorkerDied
-from lqmf.quantization.gguf import child, dryrun
-from lqmf.quantization.gguf.child import Send
+from lqmf.quantization.gguf.mix import dryrun
 from lqmf.records import from_json, to_json
 
 SCALE_CHATS = 64  # a context for so many chats shows sizes to a fraction of a byte, where the log's two decimals do not
@@ -115,7 +116,9 @@ def ask(file: Path, types: Mapping[str, int], steps: Sequence[Step], contexts: S
         answers.doing = -1
         with TemporaryDirectory(prefix="lqmf-arithmetic-") as folder:
             asked = {**request, "steps": to_json(left)}
-            code = child.run("lqmf.quantization.gguf.arithmetic", asked, Path(folder), answers.hear, quiet=True)
+            code = child_process.run(
+                "lqmf.quantization.gguf.mix.arithmetic", asked, Path(folder), answers.hear, quiet=True
+            )
         if code == 0:
             break
         if answers.doing < 0 or code == -signal.SIGKILL:
@@ -145,8 +148,8 @@ def _named(step: Step) -> str:
 
 def main() -> int:
     """Carry out the steps of the request. Exit 0 done, 1 with the error told."""
-    send = child.claim_stdout()
-    child.end_with_parent()
+    send = child_process.claim_stdout()
+    child_process.end_with_parent()
     request = json.loads(sys.argv[1])
     steps = [from_json(Step, step) for step in request["steps"]]
     try:

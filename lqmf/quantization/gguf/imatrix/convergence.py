@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from lqmf.quantization.gguf.activations import Sums
+    from lqmf.quantization.gguf.imatrix.activations import Sums
 
 
 class Halves:

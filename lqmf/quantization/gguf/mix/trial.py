@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from lqmf.events import Emit, Progress
-from lqmf.quantization.gguf.mixes import Costs, Mix
-from lqmf.quantization.gguf.patched_model import Divergences
-from lqmf.quantization.gguf.sensitivity import Spoiler
+from lqmf.quantization.gguf.mix.mixes import Costs, Mix
+from lqmf.quantization.gguf.mix.patched_model import Divergences
+from lqmf.quantization.gguf.mix.sensitivity import Spoiler
 
 if TYPE_CHECKING:
     import numpy as np

@@ -20,7 +20,7 @@ from typing import Any
 
 from lqmf.errors import UnsupportedModel
 from lqmf.ggml import library
-from lqmf.quantization.gguf.samples import sample_lines
+from lqmf.quantization.gguf.converter.probe_lines import sample_lines
 
 _SPECIAL_LINES = 150  # lines whose first and last tokens are compared too
 _SPECIAL_TRIES = 12  # candidates tried for the same first and last token too

@@ -13,14 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lqmf.child_process import Send
 from lqmf.errors import UnsupportedModel, UsageError
 from lqmf.ggml import chunks as ggml_chunks
 from lqmf.model_files.gguf_types import LAYOUTS, OUTTYPES
 from lqmf.model_files.imatrix_file import Imatrix
 from lqmf.model_files.tensor_types import TENSOR_TYPES
-from lqmf.quantization.gguf import dryrun, stream_layout
-from lqmf.quantization.gguf.child import Send
-from lqmf.quantization.gguf.stream_layout import Layout, Raw
+from lqmf.quantization.gguf.mix import dryrun
+from lqmf.quantization.gguf.stream import layout as stream_layout
+from lqmf.quantization.gguf.stream.layout import Layout, Raw
 
 _NEVER_ASKED = ("token_embd.weight", "per_layer_token_embd.weight", "output.weight")
 _ASK_FOR = ("IQ3_XXS", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ1_M", "IQ1_S")  # tensor_requires_imatrix in llama-quant.cpp

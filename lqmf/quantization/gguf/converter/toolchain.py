@@ -2,7 +2,7 @@
 
 The converter comes from the source archive of the installed llama-cpp-python, so that it is in step with the
 libllama built from the same archive; the cache folder bears that version. Knows nothing about models or jobs.
-`python -m lqmf.quantization.gguf.toolchain` fetches it ahead of time.
+`python -m lqmf.quantization.gguf.converter.toolchain` fetches it ahead of time.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""The texts that LQMF calibrates and measures with, cut into windows. Knows no model."""
