@@ -29,8 +29,7 @@ from lqmf.engines.llama.engine import LlamaCppEngine
 from lqmf.events import Event
 from lqmf.ggml.base_file import BaseFile
 from lqmf.model_files.imatrix_file import Imatrix
-from lqmf.quality.divergence import DivergenceMeter
-from lqmf.quality.windows import cut, first_scored
+from lqmf.quality.receipt.divergence import DivergenceMeter
 from lqmf.quantization.gguf.converter import toolchain
 from lqmf.quantization.gguf.converter.toolchain import CACHE_VARIABLE, Toolchain
 from lqmf.quantization.gguf.imatrix import collect
@@ -41,6 +40,7 @@ from lqmf.quantization.gguf.mix.sensitivity import Spoiler
 from lqmf.quantization.gguf.mix.trial import Trial
 from lqmf.quantization.gguf.stream import pipeline
 from lqmf.quantization.gguf.stream.pipeline import Output
+from lqmf.texts.windows import cut, first_scored
 
 ASSETS = Path(__file__).resolve().parents[1] / "lqmf" / "assets"
 EVALUATION = ASSETS / "text" / "evaluation.txt"

@@ -31,11 +31,11 @@ from lqmf.ggml import library
 from lqmf.hardware import cpu_name
 from lqmf.jobs.runner import LocalRunner
 from lqmf.model_files.refs import DEMO_FOLDER
-from lqmf.quality.texts import EVALUATION, MAIN
 from lqmf.quantization.gguf.converter import toolchain
 from lqmf.quantization.gguf.stream import pipeline
 from lqmf.quantization.gguf.stream.pipeline import Output
 from lqmf.records import Task
+from lqmf.texts.evaluation import EVALUATION, MAIN
 
 TYPES = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "IQ4_XS", "Q3_K_M", "Q2_K")  # in the known order of divergences
 CLOSE, ERRORS = 0.02, 2.0

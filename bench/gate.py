@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from lqmf.hardware import cpu_name
 from lqmf.jobs.tasks import divergence
-from lqmf.quality.texts import EVALUATION, MAIN
 from lqmf.records import Task
+from lqmf.texts.evaluation import EVALUATION, MAIN
 from tests.fixtures_gguf import demo_gguf
 
 

@@ -27,12 +27,12 @@ import numpy as np
 from lqmf.engines.llama.engine import LlamaCppEngine
 from lqmf.ggml import library
 from lqmf.model_files import imatrix_file
-from lqmf.quality.divergence import DivergenceMeter
-from lqmf.quality.windows import cut, first_scored
+from lqmf.quality.receipt.divergence import DivergenceMeter
 from lqmf.quantization.gguf.converter import toolchain
 from lqmf.quantization.gguf.imatrix import collect as imatrix
 from lqmf.records import Divergence
 from lqmf.texts.calibration import of_file, windows
+from lqmf.texts.windows import cut, first_scored
 from tests.quantization.bases import make_base
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -34,14 +34,14 @@ from lqmf.hardware import cpu_name
 from lqmf.jobs.runner import LocalRunner
 from lqmf.model_files.gguf_header import read_header
 from lqmf.model_files.refs import DEMO_FOLDER
-from lqmf.quality.memory import peak_rss_bytes
-from lqmf.quality.texts import EVALUATION, MAIN
-from lqmf.quality.turns import window_bytes
-from lqmf.quality.windows import cut, first_scored
+from lqmf.quality.receipt.memory import peak_rss_bytes
+from lqmf.quality.receipt.memory_plan import window_bytes
 from lqmf.quantization.gguf.converter import toolchain
 from lqmf.quantization.gguf.stream import pipeline
 from lqmf.quantization.gguf.stream.pipeline import Output
 from lqmf.records import Task
+from lqmf.texts.evaluation import EVALUATION, MAIN
+from lqmf.texts.windows import cut, first_scored
 
 WORDS, WIDTH, INNER, LAYERS, HEADS, KV_HEADS = 128_256, 2048, 8192, 16, 32, 8
 TYPES = ("F16", "Q4_K_M")

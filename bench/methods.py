@@ -25,7 +25,7 @@ from lqmf.agents.feedback_agent import EVALUATION_TEXT
 from lqmf.hardware import cpu_name
 from lqmf.jobs.runner import LocalRunner
 from lqmf.model_files.refs import DEMO_FOLDER
-from lqmf.quality.weights import weights
+from lqmf.quality.receipt.weights import weights
 from lqmf.quantization.registry import backend
 from lqmf.records import ModelRef, QuantizationPlan, Task, to_json
 from tests.quantization.round_to_nearest import round_to_nearest

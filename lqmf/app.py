@@ -217,7 +217,7 @@ class App:
     @cached_property
     def feedback(self) -> FeedbackAgent:
         from lqmf.agents.feedback_agent import FeedbackAgent
-        from lqmf.quality import gate
+        from lqmf.quality.receipt import gate
 
         values = self.settings.values
         return FeedbackAgent(self.runner.run, limits=gate.limits(values.gate_kl, values.gate_top1))

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 from lqmf import __version__, installed, manifest_schema, verifying, workspace
 from lqmf.errors import JobCancelled, LqmfError, ModelError, ModelNotFound, NotFound, UsageError
 from lqmf.events import Emit, Progress, StageFinished, StageStarted
-from lqmf.quality import differences
-from lqmf.quality.differences import Difference
-from lqmf.quality.texts import EVALUATION, MAIN
+from lqmf.quality.checks import differences
+from lqmf.quality.checks.differences import Difference
 from lqmf.quantization.gguf.converter import adapter
 from lqmf.quantization.promise import Built
 from lqmf.records import Artifact, Manifest, ModelInfo, QuantizationPlan, Task, from_json
 from lqmf.texts import calibration as calibration_text
+from lqmf.texts.evaluation import EVALUATION, MAIN
 
 if TYPE_CHECKING:
     from lqmf.jobs.runner import RunTask

@@ -23,7 +23,7 @@ from pydantic_settings import (
 )
 
 from lqmf.errors import SettingsError
-from lqmf.quality import gate
+from lqmf.quality.receipt import gate
 from lqmf.workspace import Workspace, at, nearest, write_json
 
 CONFIG, DOTENV = "config.json", ".env"

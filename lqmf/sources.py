@@ -19,7 +19,7 @@ from lqmf.errors import UsageError
 from lqmf.events import Emit
 from lqmf.model_files.gguf_files import is_gguf
 from lqmf.model_files.gguf_header import read_header
-from lqmf.quality.sources import is_exact
+from lqmf.quality.receipt.exact_types import is_exact
 from lqmf.records import Artifact, Manifest, ModelInfo, ModelRef, QuantizationPlan, Task, from_json, to_json
 from lqmf.units import memory_size
 

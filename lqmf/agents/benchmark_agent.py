@@ -1,7 +1,7 @@
 """The BenchmarkAgent: how fast an artifact is, how its answers compare with its source's, and artifacts side by side.
 
 Has worker processes time it and ask it, makes one document of what they report, and hands comparisons to
-`lqmf.quality.comparison`. Knows nothing of engines, or of where results are kept.
+`lqmf.quality.compare.comparison`. Knows nothing of engines, or of where results are kept.
 
 A benchmark's file under `benchmarks/` is {"format_version", "kind": "benchmark", "measured_at" (ISO 8601, UTC),
 "artifact": {the artifact's fields without its receipt}, "benchmark": {..}}, and its `benchmark` is
@@ -14,11 +14,11 @@ A benchmark's file under `benchmarks/` is {"format_version", "kind": "benchmark"
      "prompts": {"name", "sha256", "asked"}, "source": {"engine"} or null,
      "answers": [{"id", "category", "prompt", "response", "tokens", "ended", "seconds", "reason", "source",
                   "perplexity", "repetition", "scores"}],
-     "categories": {category: {"answers", "ended", "repetition", and each of `lqmf.quality.answers.SCORES`}},
+     "categories": {category: {"answers", "ended", "repetition", and each of `lqmf.quality.benchmark.scores.SCORES`}},
      "overall": {the same}, "tasks": {task: {"documents", "shots", "metrics"}} or null, "harness": {"version", "limit"},
      "reasons": {field: why it is null}}
 
-What the scores are is said in `lqmf.quality.answers`.
+What the scores are is said in `lqmf.quality.benchmark.scores`.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ from typing import TYPE_CHECKING, Any
 from lqmf.errors import JobCancelled, JobError, MeasurementError, ModelError, NotFound, ResourceError
 from lqmf.events import Emit, Notice
 from lqmf.hardware import detect
-from lqmf.quality import answers, comparison
-from lqmf.quality.prompts import BUILT_IN
+from lqmf.quality.benchmark import scores
+from lqmf.quality.benchmark.prompts import BUILT_IN
+from lqmf.quality.compare import comparison
 from lqmf.quality.result_file import result
 from lqmf.records import Artifact, Hardware, Task
 
@@ -193,7 +194,7 @@ def _rows(said: Iterable[Mapping[str, Any]], beside: Iterable[Mapping[str, Any]]
         yield {
             **kept,
             "tokens": None if row["tokens"] is None else len(row["tokens"]),
-            "repetition": None if row["tokens"] is None else answers.repetition(row["tokens"]),
+            "repetition": None if row["tokens"] is None else scores.repetition(row["tokens"]),
             **{name: other.get(name) for name in ("source", "perplexity", "scores")},
             "reason": row["reason"] or other.get("reason"),
         }
@@ -207,5 +208,5 @@ def _summed(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         "answers": len(given),
         "ended": fmean(row["ended"] for row in given) if given else None,
         "repetition": fmean(row["repetition"] for row in given) if given else None,
-        **answers.mean_scores(scored),
+        **scores.mean_scores(scored),
     }

@@ -36,15 +36,16 @@ from lqmf.fit.predictions import compare, observed
 from lqmf.fit.quality import expected_loss
 from lqmf.hardware import detect
 from lqmf.model_files import model_kind
-from lqmf.quality import figures, gate, texts
+from lqmf.quality.compare.verdict import Case, Verdict, verdict
+from lqmf.quality.receipt import figures, gate
 from lqmf.quality.result_file import result
-from lqmf.quality.verdict import Case, Verdict, verdict
 from lqmf.records import Artifact, Check, Hardware, QuantizationPlan, Receipt, Task, from_json, to_json
+from lqmf.texts import evaluation
 
 if TYPE_CHECKING:
     from lqmf.jobs.runner import RunTask
 
-EVALUATION_TEXT = texts.EVALUATION[texts.MAIN]
+EVALUATION_TEXT = evaluation.EVALUATION[evaluation.MAIN]
 LEAST_BUDGET_SECONDS = 120.0
 SHARE_OF_THE_JOB = 0.2
 PROBE_SHARE = 1 / 3  # of a quick test's time; comparing with the source gets what is left
@@ -112,7 +113,7 @@ class FeedbackAgent:
         self._run = run_task
         self._limits = limits or gate.limits()
         self._text = text
-        self._domains = {k: v for k, v in texts.EVALUATION.items() if v != text} if text == EVALUATION_TEXT else {}
+        self._domains = {k: v for k, v in evaluation.EVALUATION.items() if v != text} if text == EVALUATION_TEXT else {}
         self._hardware = hardware or detect
 
     @staticmethod

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from lqmf.engines.promise import Message
 from lqmf.errors import UsageError
-from lqmf.quality.windows import cut
+from lqmf.texts.windows import cut
 
 HUB = "hub:"
 BUILT_IN = "LQMF's calibration texts"

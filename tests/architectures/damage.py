@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lqmf.model_files import safetensors_header
-from lqmf.quality.weights import Matrix, weights
+from lqmf.quality.receipt.weights import Matrix, weights
 
 
 def damaged(artifact: Path, out: Path) -> Path:

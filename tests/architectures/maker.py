@@ -109,8 +109,8 @@ def _make(told: Mapping[str, Any]) -> dict[str, Any]:
 def _measure(told: Mapping[str, Any]) -> dict[str, Any]:
     import numpy as np
 
-    from lqmf.quality.divergence import DivergenceMeter
-    from lqmf.quality.similarity import SimilarityMeter
+    from lqmf.quality.receipt.divergence import DivergenceMeter
+    from lqmf.quality.receipt.similarity import SimilarityMeter
 
     kind, vocabulary, expected = _of_source(Path(told["source"]))
     windows = _windows(vocabulary)

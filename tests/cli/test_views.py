@@ -31,8 +31,8 @@ from lqmf.cli.views import (
     statistics,
     verified,
 )
-from lqmf.quality.comparison import compare
-from lqmf.quality.differences import Difference
+from lqmf.quality.checks.differences import Difference
+from lqmf.quality.compare.comparison import compare
 from lqmf.rebuilding import Rebuilt
 from lqmf.records import Artifact, Choice, Decision, Estimate, Feedback, ModelRef, Option, QuantizationPlan, Question
 from lqmf.verifying import Finding

@@ -12,7 +12,7 @@ import pytest
 from lqmf.engines.reader import Reader, open_reader
 from lqmf.errors import IncompleteModel, UnsupportedModel, UsageError
 from lqmf.model_files import model_kind
-from lqmf.quality import divergence
+from lqmf.quality.receipt import divergence
 from tests.architectures import families
 from tests.fixtures_gguf import DEMO, demo_gguf
 from tests.quantization.bases import make_base

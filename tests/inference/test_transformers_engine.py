@@ -16,7 +16,7 @@ from lqmf.engines.registry import open_artifact, open_engine
 from lqmf.engines.transformers import loading
 from lqmf.engines.transformers.engine import TransformersEngine
 from lqmf.errors import IncompleteModel, NotBuilt, RemoteCodeRefused, UnsafeFormat, UnsupportedModel, UsageError
-from lqmf.quality.divergence import pair
+from lqmf.quality.receipt.divergence import pair
 from tests.fixtures_gguf import DEMO, EVALUATION, demo_gguf
 from tests.fixtures_safetensors import OLD_WEIGHTS, demo_folder
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lqmf.quality.answers import (
+from lqmf.quality.benchmark.scores import (
     SCORES,
     Answer,
     fluency,

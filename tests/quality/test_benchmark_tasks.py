@@ -10,8 +10,8 @@ import pytest
 from lqmf.errors import MeasurementError
 from lqmf.events import Event, Progress
 from lqmf.jobs.tasks import agreement, benchmark
-from lqmf.quality.answers import SCORES
-from lqmf.quality.prompts import BUILT_IN
+from lqmf.quality.benchmark.prompts import BUILT_IN
+from lqmf.quality.benchmark.scores import SCORES
 from lqmf.records import Task
 from tests.fixtures_gguf import DEMO, demo_gguf
 from tests.inference.gguf_writer import text as gguf_text
@@ -140,7 +140,7 @@ def test_models_that_read_a_prompt_differently_are_not_compared(tmp_path, prompt
 
 def test_the_built_in_prompts_all_fit_the_demo_model():
     from lqmf.engines.llama.engine import LlamaCppEngine
-    from lqmf.quality import answering, prompts
+    from lqmf.quality.benchmark import answering, prompts
 
     with LlamaCppEngine(demo_gguf("Q4_K_M")) as engine:
         for prompt in prompts.read(BUILT_IN).prompts:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from lqmf.errors import UsageError
-from lqmf.quality import comparison
+from lqmf.quality.compare import comparison
 from lqmf.records import Artifact
 
 

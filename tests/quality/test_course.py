@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lqmf.quality.course import FIRST_LOOK, Course, Enough, rounds
-from lqmf.quality.divergence import DivergenceMeter
+from lqmf.quality.receipt.divergence import DivergenceMeter
+from lqmf.quality.receipt.schedule import FIRST_LOOK, Course, Enough, rounds
 
 
 def windows(**counts: int) -> dict[str, list[list[int]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from safetensors.numpy import save_file
 
-from lqmf.quality import differences
+from lqmf.quality.checks import differences
 
 NAMES = [f"layers.{layer}.weight" for layer in range(40)]
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from lqmf.errors import MeasurementError
-from lqmf.quality import perplexity as module
-from lqmf.quality.divergence import DivergenceMeter, pair
-from lqmf.quality.perplexity import Perplexity, log_softmax
+from lqmf.quality.receipt import perplexity as module
+from lqmf.quality.receipt.divergence import DivergenceMeter, pair
+from lqmf.quality.receipt.perplexity import Perplexity, log_softmax
 
 LOGITS = st.floats(-60, 60, width=32)
 PAIRS = st.tuples(st.integers(1, 6), st.integers(2, 9)).flatmap(

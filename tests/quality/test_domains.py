@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 
 from lqmf.jobs.tasks import divergence
-from lqmf.quality import figures, turns
-from lqmf.quality.texts import EVALUATION, MAIN
-from lqmf.quality.turns import Room
+from lqmf.quality.receipt import figures, memory_plan
+from lqmf.quality.receipt.memory_plan import Room
 from lqmf.records import Task
+from lqmf.texts.evaluation import EVALUATION, MAIN
 from tests.fixtures_gguf import EVALUATION as TEXT
 from tests.fixtures_gguf import demo_gguf
 
 OTHERS = {name: str(path) for name, path in EVALUATION.items() if name != MAIN}
 KNOWN_ORDER = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "IQ4_XS", "Q3_K_M", "Q2_K")
-WINDOW_BYTES = turns.window_bytes(512, 4096)
+WINDOW_BYTES = memory_plan.window_bytes(512, 4096)
 
 
 def measure(artifact: str = "Q4_K_M", base: str = "F16", **params) -> dict:

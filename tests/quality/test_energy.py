@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lqmf.quality.energy import EnergyMeter
+from lqmf.quality.benchmark.energy import EnergyMeter
 
 
 def package(folder: Path, name: str, microjoules: int, span: int = 1_000_000_000) -> Path:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from lqmf.quality import fingerprints
-from lqmf.quality.tensors import _bits, tensors
+from lqmf.quality.checks import fingerprints
+from lqmf.quality.checks.tensors import _bits, tensors
 from tests.fixtures_gguf import DEMO, demo_gguf
 from tests.fixtures_safetensors import demo_folder
 

@@ -8,7 +8,7 @@ import pytest
 
 from lqmf.fit.quality import WEIGHTS
 from lqmf.model_files.tensor_types import bits_of
-from lqmf.quality import gate
+from lqmf.quality.receipt import gate
 from lqmf.records import Check, Divergence, Receipt
 
 BOUNDS = gate.limits("8:0.01,4:0.1", "8:0.9,4:0.7")

@@ -17,7 +17,7 @@ from lqmf.engines.llama.engine import LlamaCppEngine
 from lqmf.engines.promise import Sampling
 from lqmf.errors import LqmfError, NotBuilt, NotFound, UsageError
 from lqmf.jobs.runner import LocalRunner
-from lqmf.quality import harness
+from lqmf.quality.benchmark import harness
 from lqmf.records import Task
 from tests.fixtures_gguf import demo_gguf
 

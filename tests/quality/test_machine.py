@@ -6,10 +6,10 @@ import subprocess
 import sys
 import time
 
-from lqmf.quality.memory import peak_rss_bytes
-from lqmf.quality.utilization import Watch
+from lqmf.quality.receipt.memory import peak_rss_bytes
+from lqmf.quality.receipt.utilization import Watch
 
-PEAK = "from lqmf.quality.memory import peak_rss_bytes; "
+PEAK = "from lqmf.quality.receipt.memory import peak_rss_bytes; "
 
 
 def peak_of(code: str) -> int:

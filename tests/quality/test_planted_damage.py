@@ -13,7 +13,7 @@ import pytest
 from lqmf import workspace
 from lqmf.jobs.tasks import probe, structure
 from lqmf.jobs.tasks.structure import ALL
-from lqmf.quality import checks
+from lqmf.quality.checks import checks
 from lqmf.records import Task
 from tests.commands import document, lqmf
 from tests.fixtures_gguf import DEMO, demo_gguf

@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 
 from lqmf.errors import UsageError
-from lqmf.quality.prompts import asked, read
+from lqmf.quality.benchmark.prompts import asked, read
 
 
 def test_the_built_in_prompts_are_of_six_kinds_at_least_five_of_each():

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from lqmf.quality.comparison import compare
+from lqmf.quality.compare.comparison import compare
 from lqmf.records import Artifact
 
 MB, GB = 10**6, 10**9

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lqmf.quality.checks import answers
-from lqmf.quality.samples import Sample, loops
+from lqmf.quality.checks.checks import answers
+from lqmf.quality.receipt.samples import Sample, loops
 
 
 @given(circle=st.lists(st.integers(0, 99), min_size=1, max_size=16), before=st.lists(st.integers(0, 99), max_size=40))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lqmf.errors import OutOfMemory
-from lqmf.quality.scaling import Load, Point, measure, points
+from lqmf.quality.benchmark.scaling import Load, Point, measure, points
 
 LOAD = Load(prompt_tokens=10, written_tokens=5, runs=3)
 

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from lqmf.quality.significance import by_error, by_pairs, by_runs, critical_t, share_error
+from lqmf.quality.compare.significance import by_error, by_pairs, by_runs, critical_t, share_error
 
 
 def test_two_means_differ_when_they_are_two_joint_errors_apart():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lqmf.errors import MeasurementError
-from lqmf.quality.similarity import SimilarityMeter
+from lqmf.quality.receipt.similarity import SimilarityMeter
 
 
 def states(*rows: tuple[float, float]) -> np.ndarray:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from lqmf.model_files.template_check import Rendered
-from lqmf.quality import structure
-from lqmf.quality.traits import Traits, rope_of_config
+from lqmf.quality.checks import structure
+from lqmf.quality.checks.traits import Traits, rope_of_config
 
 WORDS = ["<s>", "</s>", "<end>", "\u0120the", "cat", "sat", "on", "mat"]
 

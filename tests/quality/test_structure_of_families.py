@@ -10,7 +10,7 @@ import pytest
 
 from lqmf.jobs.tasks import structure
 from lqmf.jobs.tasks.structure import ALL, WEIGHTS
-from lqmf.quality.tensors import tensors
+from lqmf.quality.checks.tensors import tensors
 from lqmf.records import Task
 from tests.architectures import families
 from tests.architectures.maker import Maker

@@ -11,7 +11,7 @@ from lqmf.errors import MeasurementError, UsageError
 from lqmf.events import Event, Progress, StageFinished, StageStarted
 from lqmf.jobs.tasks import divergence, generate, probe
 from lqmf.model_files.gguf_header import read_header
-from lqmf.quality import course
+from lqmf.quality.receipt import schedule
 from lqmf.records import Task
 from tests.fixtures_gguf import EVALUATION, demo_gguf
 from tests.inference.gguf_writer import text as gguf_text
@@ -103,7 +103,7 @@ def test_error_bars_stand_beside_the_figures(measured):
 def test_a_spent_budget_still_measures_four_windows_and_these_are_the_first(measured):
     heard: list[Event] = []
     found = measure(demo_gguf("Q4_K_M"), demo_gguf("F16"), heard, budget_seconds=0)
-    assert found["windows"] == 2 * course.FEWEST_ROUNDS == WINDOWS
+    assert found["windows"] == 2 * schedule.FEWEST_ROUNDS == WINDOWS
     assert found["kl_divergence"] == measured["Q4_K_M"]["kl_divergence"]
     progress = [event.done for event in heard if isinstance(event, Progress)]
     assert progress == [1, 2, 3, 4]

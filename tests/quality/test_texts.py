@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lqmf.errors import MeasurementError, UsageError
-from lqmf.quality.texts import EVALUATION, MAIN, Reading, tokens
+from lqmf.texts.evaluation import EVALUATION, MAIN, Reading, tokens
 
 WORDS = 40  # in a row that two texts may not both have; shorter ones are phrases that documentation repeats
 FOLDER = EVALUATION[MAIN].parent

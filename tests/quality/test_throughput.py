@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from lqmf.engines.promise import Piece, Sampling
-from lqmf.quality.throughput import Run, measure, summarize, time_run
+from lqmf.quality.receipt.throughput import Run, measure, summarize, time_run
 
 
 class Machine:

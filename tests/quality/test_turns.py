@@ -11,8 +11,8 @@ import pytest
 
 from lqmf import hardware
 from lqmf.errors import DoesNotFit
-from lqmf.quality import turns
-from lqmf.quality.turns import Room, room, window_bytes
+from lqmf.quality.receipt import memory_plan
+from lqmf.quality.receipt.memory_plan import Room, room, window_bytes
 from lqmf.records import Gpu, Hardware
 from tests.fixtures_gguf import DEMO, demo_gguf
 from tests.fixtures_safetensors import demo_folder
@@ -70,7 +70,7 @@ def test_windows_without_a_known_vocabulary_still_count():
 def test_a_gguf_counts_by_its_file_and_a_card_by_its_own_memory(monkeypatch):
     card = Gpu("A Card", 8 * GB, 3 * GB)
     monkeypatch.setattr(hardware, "detect", lambda: Hardware("cpu", 1, GB, GB, (card,)))
-    monkeypatch.setattr(turns, "_offloads", lambda path: True)
+    monkeypatch.setattr(memory_plan, "_offloads", lambda path: True)
     found = room(demo_gguf("F16"), demo_gguf("Q4_K_M"), "auto", 512)
     assert found == Room(
         demo_gguf("F16").stat().st_size, demo_gguf("Q4_K_M").stat().st_size, window_bytes(512, 4096), 3 * GB, GB

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lqmf.fit.quality import WEIGHTS, expected_loss
-from lqmf.quality.verdict import NEGLIGIBLE, Case, Verdict, nats, verdict
+from lqmf.quality.compare.verdict import NEGLIGIBLE, Case, Verdict, nats, verdict
 from lqmf.records import Artifact, Candidate, Choice, Footprint, Loss, ModelRef, QuantizationPlan, Run
 from lqmf.units import GIB
 

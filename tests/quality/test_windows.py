@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lqmf.quality.windows import cut, first_scored
+from lqmf.texts.windows import cut, first_scored
 
 
 @given(count=st.integers(0, 200), length=st.integers(1, 20))

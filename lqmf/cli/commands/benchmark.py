@@ -72,8 +72,8 @@ async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
 
 def _wish(app: App, decision: Decision) -> Wish:
     from lqmf.agents.benchmark_agent import PARALLEL, Wish
-    from lqmf.quality import harness
-    from lqmf.quality.prompts import BUILT_IN, read
+    from lqmf.quality.benchmark import harness
+    from lqmf.quality.benchmark.prompts import BUILT_IN, read
 
     slots = decision.slots
     prompts = Path(slots["prompts"]) if slots.get("prompts") else BUILT_IN

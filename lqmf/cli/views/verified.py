@@ -13,7 +13,7 @@ from lqmf.cli.views.tables import small
 from lqmf.terminal import clean
 
 if TYPE_CHECKING:
-    from lqmf.quality.differences import Difference
+    from lqmf.quality.checks.differences import Difference
     from lqmf.rebuilding import Rebuilt
     from lqmf.verifying import Finding
 

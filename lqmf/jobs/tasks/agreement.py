@@ -16,8 +16,8 @@ from lqmf.engines.registry import open_engine
 from lqmf.errors import MeasurementError
 from lqmf.events import Emit
 from lqmf.jobs.tasks.benchmark import DEPTHS
-from lqmf.quality import answering, prompts
-from lqmf.quality.answers import scores
+from lqmf.quality.benchmark import answering, prompts
+from lqmf.quality.benchmark.scores import scores
 from lqmf.quality.stage import stage
 from lqmf.records import Task
 

@@ -16,12 +16,13 @@ from lqmf.engines.promise import Sampling
 from lqmf.engines.registry import open_artifact
 from lqmf.errors import MeasurementError
 from lqmf.events import Emit
-from lqmf.quality import answering, prompts, samples, scaling
-from lqmf.quality.energy import EnergyMeter
-from lqmf.quality.memory import peak_rss_bytes
-from lqmf.quality.scaling import Load
+from lqmf.quality.benchmark import answering, prompts, scaling
+from lqmf.quality.benchmark.energy import EnergyMeter
+from lqmf.quality.benchmark.scaling import Load
+from lqmf.quality.receipt import samples
+from lqmf.quality.receipt.memory import peak_rss_bytes
+from lqmf.quality.receipt.utilization import Watch
 from lqmf.quality.stage import Report, stage
-from lqmf.quality.utilization import Watch
 from lqmf.records import Task
 
 LOAD_AGAIN_SECONDS = 5.0  # a model that loads faster is loaded several times

@@ -34,8 +34,8 @@ from lqmf.events import Emit, Notice
 from lqmf.fit.calibration import Calibration, Rate, Rates, this_machine
 from lqmf.ggml import codec, library, synthetic_model
 from lqmf.ggml.synthetic_model import Shape
+from lqmf.quality.receipt.utilization import Watch
 from lqmf.quality.stage import Report, stage
-from lqmf.quality.utilization import Watch
 from lqmf.records import Task, to_json
 
 TYPES = (

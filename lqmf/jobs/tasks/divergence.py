@@ -19,16 +19,16 @@ from lqmf.engines.local import LocalEngine
 from lqmf.engines.registry import open_engine
 from lqmf.errors import DoesNotFit, MeasurementError, ModelError, ResourceError, UsageError
 from lqmf.events import Emit
-from lqmf.quality import figures, sources
-from lqmf.quality.course import Step, Window
-from lqmf.quality.divergence import must_be_numbers
-from lqmf.quality.perplexity import Perplexity, blocks, log_softmax
-from lqmf.quality.session import Session
+from lqmf.quality.receipt import exact_types, figures
+from lqmf.quality.receipt.divergence import must_be_numbers
+from lqmf.quality.receipt.memory_plan import room, window_bytes
+from lqmf.quality.receipt.perplexity import Perplexity, blocks, log_softmax
+from lqmf.quality.receipt.schedule import Step, Window
+from lqmf.quality.receipt.session import Session
 from lqmf.quality.stage import Report, stage
-from lqmf.quality.texts import MAIN, Reading
-from lqmf.quality.turns import room, window_bytes
-from lqmf.quality.windows import first_scored, targets
 from lqmf.records import Task
+from lqmf.texts.evaluation import MAIN, Reading
+from lqmf.texts.windows import first_scored, targets
 
 if TYPE_CHECKING:
     import numpy as np
@@ -243,7 +243,7 @@ def _compared(wish: _Wish, session: Session, names: Mapping[Side, str]) -> dict[
     """The answer, with what is to be known of the source: the engine that ran it, its type, and its own noise."""
     assert wish.base is not None
     measured = session.compared()
-    main, kind = measured[MAIN], sources.kind(wish.base)
+    main, kind = measured[MAIN], exact_types.kind(wish.base)
     main["base"] |= {"engine": names["base"], "type": kind, "noise": _noise(wish, wish.base, kind, session)}
     if main["kl_divergence"]:
         main["kl_divergence"]["noise_floor"] = session.floor.kl_nats if names["base"] == names["artifact"] else None
@@ -256,7 +256,7 @@ def _compared(wish: _Wish, session: Session, names: Mapping[Side, str]) -> dict[
 def _noise(wish: _Wish, base: Path, kind: str, session: Session) -> dict[str, Any] | None:
     """How far a source of fewer than 16 bits is from itself in 16: {"kl_divergence": .. or None, "reason"}; None where
     it has them."""
-    if sources.is_exact(kind):
+    if exact_types.is_exact(kind):
         return None
     if wish.reference is None:
         return {"kl_divergence": None, "reason": f"the source ran as {kind}, and there is none in 16 bits beside it"}

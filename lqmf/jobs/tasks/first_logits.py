@@ -7,7 +7,7 @@ from typing import Any
 
 from lqmf.engines.registry import open_artifact
 from lqmf.events import Emit
-from lqmf.quality import checks, first_logits
+from lqmf.quality.checks import checks, first_logits
 from lqmf.quality.stage import stage
 from lqmf.records import Task, to_json
 

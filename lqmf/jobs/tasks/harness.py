@@ -21,7 +21,7 @@ def run(task: Task, emit: Emit) -> dict[str, Any]:
     from importlib.metadata import version
 
     from lqmf.engines.registry import open_artifact
-    from lqmf.quality import harness
+    from lqmf.quality.benchmark import harness
 
     params, path = task.params, Path(task.params["artifact"])
     harness.require()

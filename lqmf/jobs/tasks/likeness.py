@@ -17,12 +17,12 @@ from typing import Any
 from lqmf.engines.reader import Reader, open_reader
 from lqmf.errors import MeasurementError
 from lqmf.events import Emit
-from lqmf.quality.divergence import DivergenceMeter
-from lqmf.quality.perplexity import Perplexity, log_softmax, standard_error
-from lqmf.quality.similarity import SimilarityMeter
+from lqmf.quality.receipt.divergence import DivergenceMeter
+from lqmf.quality.receipt.perplexity import Perplexity, log_softmax, standard_error
+from lqmf.quality.receipt.similarity import SimilarityMeter
 from lqmf.quality.stage import Report, stage
-from lqmf.quality.windows import cut
 from lqmf.records import Task, to_json
+from lqmf.texts.windows import cut
 
 FEWEST_WINDOWS = 4
 _NO_TEXT = "it is an {}: it does not continue a text; "

@@ -17,13 +17,14 @@ from lqmf.engines.promise import Engine, Sampling
 from lqmf.engines.registry import open_artifact
 from lqmf.errors import MeasurementError
 from lqmf.events import Emit
-from lqmf.quality import checks, first_logits, samples, throughput
-from lqmf.quality.memory import peak_rss_bytes
-from lqmf.quality.samples import Sample
+from lqmf.quality.checks import checks, first_logits
+from lqmf.quality.receipt import samples, throughput
+from lqmf.quality.receipt.memory import peak_rss_bytes
+from lqmf.quality.receipt.samples import Sample
+from lqmf.quality.receipt.throughput import Throughput
+from lqmf.quality.receipt.utilization import Watch
+from lqmf.quality.receipt.weights import Weights, weights
 from lqmf.quality.stage import Report, stage
-from lqmf.quality.throughput import Throughput
-from lqmf.quality.utilization import Watch
-from lqmf.quality.weights import Weights, weights
 from lqmf.records import Task, to_json
 
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from lqmf.engines.reader import Reader, open_reader
 from lqmf.events import Emit
-from lqmf.quality import checks
-from lqmf.quality.memory import peak_rss_bytes
-from lqmf.quality.samples import BEGINNINGS, QUESTIONS
+from lqmf.quality.checks import checks
+from lqmf.quality.receipt.memory import peak_rss_bytes
+from lqmf.quality.receipt.samples import BEGINNINGS, QUESTIONS
+from lqmf.quality.receipt.utilization import Watch
+from lqmf.quality.receipt.weights import weights
 from lqmf.quality.stage import stage
-from lqmf.quality.utilization import Watch
-from lqmf.quality.weights import weights
 from lqmf.records import Check, Task, to_json
 
 if TYPE_CHECKING:

@@ -15,12 +15,12 @@ from lqmf.errors import ModelError, UsageError
 from lqmf.events import Emit
 from lqmf.model_files.gguf_files import holds_gguf, model_file
 from lqmf.model_files.gguf_header import GgufHeader, LongArray, read_header
-from lqmf.quality import checks, fingerprints, structure
-from lqmf.quality.fingerprints import Found
-from lqmf.quality.finite import OutOfTime
+from lqmf.quality.checks import checks, fingerprints, structure
+from lqmf.quality.checks.fingerprints import Found
+from lqmf.quality.checks.finite import OutOfTime
+from lqmf.quality.checks.tensors import tensors
+from lqmf.quality.checks.traits import Traits, rope_of_gguf, traits
 from lqmf.quality.stage import stage
-from lqmf.quality.tensors import tensors
-from lqmf.quality.traits import Traits, rope_of_gguf, traits
 from lqmf.records import Check, Task, to_json
 
 WEIGHTS = ("source_weights", "layer_order")

@@ -18,13 +18,13 @@ from lqmf.errors import UsageError
 from lqmf.events import Emit, Notice, StageFinished, StageStarted
 from lqmf.ggml.base_file import BaseFile
 from lqmf.model_files.imatrix_file import Imatrix
-from lqmf.quality import windows
 from lqmf.quantization.gguf.mix import errors_table, sensitivity
 from lqmf.quantization.gguf.mix.mixes import Costs, Mix, Mixes, predicted
 from lqmf.quantization.gguf.mix.patched_model import Divergences, PatchedModel
 from lqmf.quantization.gguf.mix.sensitivity import Spoiler
 from lqmf.quantization.gguf.mix.tensor_types import RESERVE_BYTES
 from lqmf.quantization.gguf.mix.trial import Trial, refined
+from lqmf.texts import windows
 
 _STAGE = "allocate"
 SMALL_MODEL = 150_000_000  # weights; up to here every tensor is spoilt alone, and more is measured

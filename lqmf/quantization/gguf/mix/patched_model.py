@@ -16,7 +16,7 @@ from lqmf.engines.llama.engine import LlamaCppEngine
 from lqmf.errors import DoesNotFit
 from lqmf.ggml import ggml, library
 from lqmf.ggml.ggml import Tensor
-from lqmf.quality.windows import first_scored
+from lqmf.texts.windows import first_scored
 from lqmf.units import memory_size
 
 if TYPE_CHECKING:

@@ -1,8 +1,8 @@
 """A folder of Hugging Face files becomes GGUF files of any types in one pass, with no 16-bit file between.
 
-The converter's process does it (`converter.launcher`, `stream.child`): its own mapping and transformations, then libggml's
-quantizer on blocks of rows, written in place. An interrupted run goes on where it was when it is called again. Knows
-how to say what is wanted and to tell what happens; nothing of tensors.
+The converter's process does it (`converter.launcher`, `stream.child`): its own mapping and transformations, then
+libggml's quantizer on blocks of rows, written in place. An interrupted run goes on where it was when it is called
+again. Knows how to say what is wanted and to tell what happens; nothing of tensors.
 """
 
 from __future__ import annotations

@@ -8,9 +8,9 @@ from pathlib import Path
 from lqmf.engines.local import LocalEngine
 from lqmf.engines.promise import Engine
 from lqmf.errors import IncompleteModel, UsageError
-from lqmf.quality.finite import infinite, lacking_bytes
-from lqmf.quality.samples import Sample, loops
-from lqmf.quality.weights import Weights, zeroed
+from lqmf.quality.checks.finite import infinite, lacking_bytes
+from lqmf.quality.receipt.samples import Sample, loops
+from lqmf.quality.receipt.weights import Weights, zeroed
 from lqmf.records import Check
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import lqmf
 from lqmf.engines.promise import Engine
 from lqmf.errors import MeasurementError
-from lqmf.quality.windows import cut
+from lqmf.texts.windows import cut
 
 _FOLDER = Path(lqmf.__file__).parent / "assets" / "text"
 MAIN = "documentation"  # the text of which a receipt's own figures speak

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING
 
-from lqmf.quality.tensors import Shape, Tensors
+from lqmf.quality.checks.tensors import Shape, Tensors
 from lqmf.records import Check
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import math
 from collections.abc import Callable, Iterator
 from itertools import zip_longest
 
-from lqmf.quality.dialogues import DIALOGUES, SAMPLE_TEXT
-from lqmf.quality.traits import FREQ_BASE, SCALING, Facts, Traits, comparable
+from lqmf.quality.checks.dialogues import DIALOGUES, SAMPLE_TEXT
+from lqmf.quality.checks.traits import FREQ_BASE, SCALING, Facts, Traits, comparable
 from lqmf.records import Check
 
 NAMES = ("template", "special_tokens", "end_of_text", "vocabulary", "context_length", "rope")

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lqmf.quality.significance import by_error
+from lqmf.quality.compare.significance import by_error
 from lqmf.units import file_size
 
 _FRACTIONS = (

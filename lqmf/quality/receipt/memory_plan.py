@@ -14,8 +14,8 @@ from lqmf.model_files import safetensors_folder, safetensors_header
 from lqmf.model_files.config import text_part
 from lqmf.model_files.gguf_files import model_file
 from lqmf.model_files.gguf_header import LongArray, read_header
-from lqmf.quality.weights import weights
-from lqmf.quality.windows import first_scored
+from lqmf.quality.receipt.weights import weights
+from lqmf.texts.windows import first_scored
 from lqmf.units import memory_size
 
 _SHARE = 0.8  # of what is free, for models and what they compute in

@@ -10,9 +10,9 @@ from typing import Any
 
 from lqmf.engines.local import LocalEngine
 from lqmf.engines.promise import Sampling
-from lqmf.quality.answers import Answer
-from lqmf.quality.perplexity import log_softmax, surprise_nats
-from lqmf.quality.prompts import Prompt, PromptSet, asked
+from lqmf.quality.benchmark.prompts import Prompt, PromptSet, asked
+from lqmf.quality.benchmark.scores import Answer
+from lqmf.quality.receipt.perplexity import log_softmax, surprise_nats
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lqmf.quality import significance
+from lqmf.quality.compare import significance
 from lqmf.records import Artifact
 
 Better = Literal["lower", "higher"]

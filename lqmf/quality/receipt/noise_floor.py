@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lqmf.engines.promise import Engine
-from lqmf.quality.divergence import DivergenceMeter
-from lqmf.quality.windows import first_scored
+from lqmf.quality.receipt.divergence import DivergenceMeter
+from lqmf.texts.windows import first_scored
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,7 +14,7 @@ from typing import Any
 from lqmf.engines.local import LocalEngine
 from lqmf.engines.promise import Sampling
 from lqmf.errors import MeasurementError, NotBuilt, NotFound, UsageError
-from lqmf.quality.perplexity import log_softmax
+from lqmf.quality.receipt.perplexity import log_softmax
 from lqmf.workspace import nearest
 
 INSTALL = "pip install 'lqmf[evaluate]'"

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lqmf.errors import MeasurementError
-from lqmf.quality import figures, texts
-from lqmf.quality.course import Course, Enough, Step
-from lqmf.quality.divergence import DivergenceMeter
-from lqmf.quality.floor import NoiseFloor
+from lqmf.quality.receipt import figures
+from lqmf.quality.receipt.divergence import DivergenceMeter
+from lqmf.quality.receipt.noise_floor import NoiseFloor
+from lqmf.quality.receipt.schedule import Course, Enough, Step
 from lqmf.quality.stage import Report
-from lqmf.quality.texts import MAIN, Reading
-from lqmf.quality.windows import first_scored, targets
+from lqmf.texts import evaluation
+from lqmf.texts.evaluation import MAIN, Reading
+from lqmf.texts.windows import first_scored, targets
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,7 +102,7 @@ class Session:
         }
 
     def _domain(self, name: str, measured: Mapping[str, Any] | None) -> dict[str, Any]:
-        about = {"text": texts.told(self._files[name])}
+        about = {"text": evaluation.told(self._files[name])}
         if measured is None:
             reason = self._missing.get(name, "its windows were not reached")
             return {**figures.unmeasured(reason), "tokens_evaluated": 0, **about, "reason": reason}

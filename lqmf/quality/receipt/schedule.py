@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from lqmf.quality.divergence import DivergenceMeter
+from lqmf.quality.receipt.divergence import DivergenceMeter
 from lqmf.quality.stage import Report
 
 FEWEST_ROUNDS = 2  # are read whatever the time: four windows of the first text, two of each other

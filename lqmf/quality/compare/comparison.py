@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lqmf.errors import UsageError
-from lqmf.quality.comparison_rows import Line, Side, follow, lines
-from lqmf.quality.recommendation import recommend
+from lqmf.quality.compare.comparison_rows import Line, Side, follow, lines
+from lqmf.quality.compare.recommendation import recommend
 from lqmf.records import Artifact
 
 _DIFFERENT = {

@@ -9,8 +9,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from lqmf.quality.divergence import DivergenceMeter
-from lqmf.quality.perplexity import Perplexity
+from lqmf.quality.receipt.divergence import DivergenceMeter
+from lqmf.quality.receipt.perplexity import Perplexity
 from lqmf.records import to_json
 
 AGAINST_SOURCE = ("base", "perplexity_ratio", "right_token", "kl_divergence", "top1_agreement")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lqmf.engines.promise import Engine
-from lqmf.quality.perplexity import log_softmax
+from lqmf.quality.receipt.perplexity import log_softmax
 from lqmf.records import Check
 
 TEXT = "A list is a mutable sequence, and a tuple is an immutable"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lqmf.errors import MeasurementError
-from lqmf.quality.perplexity import Perplexity, blocks, ratio, standard_error
+from lqmf.quality.receipt.perplexity import Perplexity, blocks, ratio, standard_error
 from lqmf.records import Divergence
 
 if TYPE_CHECKING:
