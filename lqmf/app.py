@@ -181,7 +181,7 @@ class App:
     def executor(self) -> ExecutorAgent:
         from lqmf.agents.documentation_agent import model_card
         from lqmf.agents.executor_agent import ExecutorAgent
-        from lqmf.cards import modelfile
+        from lqmf.artifacts.card import modelfile
 
         values = self.settings.values
         return ExecutorAgent(

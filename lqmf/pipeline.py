@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lqmf
-from lqmf import artifacts as shelf
-from lqmf import hardware, rebuilding, workspace
+from lqmf import hardware, workspace
 from lqmf.agents.planner_agent import artifact_name
+from lqmf.artifacts import rebuild as rebuilding
+from lqmf.artifacts import shelf
+from lqmf.artifacts.base_model import Given, Sources
 from lqmf.errors import (
     GpuOutOfMemory,
     IncompleteModel,
@@ -58,7 +60,6 @@ from lqmf.records import (
     from_json,
     to_json,
 )
-from lqmf.sources import Given, Sources
 from lqmf.understanding.proposals import next_request, request_of
 
 if TYPE_CHECKING:
@@ -67,9 +68,9 @@ if TYPE_CHECKING:
     from lqmf.agents.executor_agent import ExecutorAgent, ToTest, Work
     from lqmf.agents.feedback_agent import Against, FeedbackAgent
     from lqmf.agents.memory_agent import MemoryAgent
+    from lqmf.artifacts.rebuild import Rebuilt
     from lqmf.fit.classes import SizeClass
     from lqmf.jobs.runner import Runner
-    from lqmf.rebuilding import Rebuilt
     from lqmf.utils.memory_optimizer import Solution
 
 Act = Callable[[Decision], Awaitable[Outcome]]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lqmf import manifest_schema
+from lqmf.artifacts import manifest_schema
 from lqmf.records import FileEntry, Manifest, ModelRef, QuantizationPlan, to_json
 
 PLAN = QuantizationPlan("p", ModelRef("demo", "demo"), None, "gguf", 4, "Q4_K_M", "gguf", "cpu")

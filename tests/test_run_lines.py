@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from lqmf.artifacts.run_lines import llama_server, modelfile, of_manifest, ollama, ollama_name
 from lqmf.records import FileEntry, Manifest, ModelRef, Run
-from lqmf.run_lines import llama_server, modelfile, of_manifest, ollama, ollama_name
 
 PLAIN = Run(context=8192)
 FULL = Run(context=16384, parallel=4, k_type="q8_0", v_type="q4_0", gpu_layers=33, ubatch=256)

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from lqmf import signing, workspace
+from lqmf import workspace
+from lqmf.artifacts import signing
 from lqmf.errors import LqmfError, NotBuilt, UsageError
 
 pytest.importorskip("cryptography")

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from lqmf import manifest_schema, workspace
+from lqmf import workspace
+from lqmf.artifacts import manifest_schema
 from lqmf.model_files.gguf_header import read_header
 from lqmf.model_files.refs import DEMO_FOLDER
 from lqmf.quantization.registry import backend

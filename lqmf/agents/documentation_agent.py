@@ -10,12 +10,12 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from lqmf.cards import prose
-from lqmf.cards.header import header, hub_id, task
-from lqmf.cards.markdown import bar, table, text
-from lqmf.cards.measures import quality
-from lqmf.cards.prose import Prose
-from lqmf.cards.usage import usage
+from lqmf.artifacts.card import prose
+from lqmf.artifacts.card.header import header, hub_id, task
+from lqmf.artifacts.card.markdown import bar, table, text
+from lqmf.artifacts.card.measures import quality
+from lqmf.artifacts.card.prose import Prose
+from lqmf.artifacts.card.usage import usage
 from lqmf.records import Artifact, Manifest, Receipt, to_json
 from lqmf.units import file_size
 

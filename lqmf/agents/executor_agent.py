@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lqmf import __version__, artifacts, hardware, manifest_schema, workspace
+from lqmf import __version__, hardware, workspace
+from lqmf.artifacts import manifest_schema, shelf
 from lqmf.errors import DiskFull, GpuOutOfMemory, JobCancelled, JobError, LqmfError, OutOfMemory, RateLimited, of_system
 from lqmf.events import AttemptFailed, Bus, Emit, JobFinished, JobStarted, Notice, StageFinished, StageStarted
 from lqmf.jobs.runner import Runner
@@ -310,13 +311,13 @@ class ExecutorAgent:
 
         def stamp(name: str) -> None:
             named = dataclasses.replace(draft, name=name)
-            card = self._card(artifacts.describe(out.with_name(name), named), named, waiting)
+            card = self._card(shelf.describe(out.with_name(name), named), named, waiting)
             workspace.write_text(out / workspace.CARD, card)
             finished["manifest"] = dataclasses.replace(named, files=(*draft.files, *_entries(out, workspace.CARD)))
             workspace.write_json(out / workspace.MANIFEST, to_json(finished["manifest"]))
 
         path = workspace.publish(out, workspace.safe_name(work.name), stamp)
-        artifact = artifacts.describe(path, finished["manifest"])
+        artifact = shelf.describe(path, finished["manifest"])
         if self._save_plans:
             workspace.write_json(self._place.configs / f"{path.name}.json", to_json(work.plan))
         work.published(artifact, finished["manifest"])

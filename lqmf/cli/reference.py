@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from lqmf import manifest_schema, workspace
-from lqmf.cards.markdown import table, text
+from lqmf import workspace
+from lqmf.artifacts import manifest_schema
+from lqmf.artifacts.card.markdown import table, text
 from lqmf.cli import registry, tree
 from lqmf.settings import SECRETS, Settings
 

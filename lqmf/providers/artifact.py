@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lqmf import artifacts as shelf
+from lqmf.artifacts import shelf
 from lqmf.errors import BadAnswer, LqmfError, ProviderError, ProviderNotReady, ProviderUnavailable
 from lqmf.events import Emit, Event, Progress
 from lqmf.jobs.journal import new_id

@@ -1,6 +1,6 @@
 """The rows of artifacts, models, plans and measurements, made from records and from manifests on disk.
 
-Knows what a manifest and a receipt hold; opens no store. `lqmf.artifacts` reads the folders.
+Knows what a manifest and a receipt hold; opens no store. `lqmf.artifacts.shelf` reads the folders.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ OnDisk = tuple[Artifact, Manifest]
 
 def manifests_in(folder: Path, unreadable: Callable[[Path], None] = lambda path: None) -> Iterator[OnDisk]:
     """Every artifact below `folder` that has a manifest, oldest first; `unreadable` hears of those that are not one."""
-    from lqmf.artifacts import made
+    from lqmf.artifacts.shelf import made
 
     found: list[OnDisk] = []
     for path in sorted(folder.glob(f"[!.]*/{MANIFEST}")):

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lqmf.agents.documentation_agent import model_card
-from lqmf.cards.markdown import bar, fence, plain, text
-from lqmf.cards.prose import Prose
+from lqmf.artifacts.card.markdown import bar, fence, plain, text
+from lqmf.artifacts.card.prose import Prose
 from lqmf.records import Artifact, Check, Divergence, FileEntry, Manifest, ModelRef, Receipt
 
 ARTIFACT = Artifact(

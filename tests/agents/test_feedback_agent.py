@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from lqmf import artifacts
 from lqmf.agents.feedback_agent import QUICK_WINDOWS, Against, FeedbackAgent
+from lqmf.artifacts import shelf
 from lqmf.errors import (
     IncompleteModel,
     JobCancelled,
@@ -240,7 +240,7 @@ def test_the_real_demo_gets_a_whole_receipt_from_real_workers(tmp_path):
     heard: list[Event] = []
     receipt = asyncio.run(
         FeedbackAgent(LocalRunner().run, text=text).test(
-            artifacts.foreign(demo_gguf("Q4_K_M")),
+            shelf.foreign(demo_gguf("Q4_K_M")),
             against=Against(demo_gguf("F16"), source=DEMO, name="demo"),
             depth="quick",
             budget_seconds=120,

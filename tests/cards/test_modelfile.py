@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lqmf.cards import modelfile
+from lqmf.artifacts.card import modelfile
 from lqmf.errors import ModelError
 from lqmf.records import FileEntry, Manifest, ModelRef
 from tests.cards.modelfile_parser import parse

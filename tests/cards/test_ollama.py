@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lqmf.cards import go_template
-from lqmf.cards.ollama_template import converted
+from lqmf.artifacts.card import go_template
+from lqmf.artifacts.card.ollama_template import converted
+from lqmf.artifacts.run_lines import modelfile
 from lqmf.errors import UsageError
 from lqmf.model_files import chat_template
 from lqmf.records import Run
-from lqmf.run_lines import modelfile
 from tests.cards.modelfile_parser import parse
 
 CHATML = (

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lqmf.cards import prose
-from lqmf.cards.prose import Prose
-from lqmf.cards.writing import own_prose
+from lqmf.artifacts.card import prose
+from lqmf.artifacts.card.prose import Prose
+from lqmf.artifacts.card.writing import own_prose
 from lqmf.errors import UsageError
 from lqmf.records import Check, Receipt, to_json
 from tests.agents.test_documentation_agent import ARTIFACT, MANIFEST, RECEIPT

@@ -11,6 +11,8 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from lqmf.artifacts.rebuild import Rebuilt
+from lqmf.artifacts.verify import Finding
 from lqmf.cli.checkup import Check
 from lqmf.cli.render import Screen, clean
 from lqmf.cli.views import (
@@ -33,9 +35,7 @@ from lqmf.cli.views import (
 )
 from lqmf.quality.checks.differences import Difference
 from lqmf.quality.compare.comparison import compare
-from lqmf.rebuilding import Rebuilt
 from lqmf.records import Artifact, Choice, Decision, Estimate, Feedback, ModelRef, Option, QuantizationPlan, Question
-from lqmf.verifying import Finding
 from tests.cli.conftest import RECEIPT
 
 LONG = "very-long-organisation-name_a-model-with-a-name-that-goes-on-and-on-v0.3_gguf_4bit_Q4_K_M_v12"

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from lqmf.cards.licenses import KNOWN
+from lqmf.artifacts.card.licenses import KNOWN
 
 FRONT = re.compile(r"\A---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
 REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[\w][\w.-]*)?")

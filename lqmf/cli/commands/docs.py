@@ -14,7 +14,7 @@ from lqmf.records import Artifact, Decision, Outcome
 
 if TYPE_CHECKING:
     from lqmf.app import App
-    from lqmf.cards.prose import Prose
+    from lqmf.artifacts.card.prose import Prose
 
 COMMAND = Command(
     "docs",
@@ -55,7 +55,7 @@ def cli(
 
 async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
     """Write what is asked for, and say where it lies."""
-    from lqmf.cards import writing
+    from lqmf.artifacts.card import writing
 
     slots = decision.slots
     out = Path(slots["out"]).expanduser().absolute() if slots.get("out") else None
@@ -97,7 +97,8 @@ def _reference(app: App, folder: Path) -> Outcome:
 async def _worded(app: App, artifact: Artifact) -> Prose | None:
     """The card's sentences in a provider's words; None, and why is told, where its words may not stand or none
     answers. Raises UsageError without a provider."""
-    from lqmf.cards import rewording, writing
+    from lqmf.agents import rewording
+    from lqmf.artifacts.card import writing
     from lqmf.errors import ProviderError
     from lqmf.events import Notice
 

@@ -12,7 +12,7 @@ from lqmf.records import Decision, Outcome, to_json
 
 if TYPE_CHECKING:
     from lqmf.app import App
-    from lqmf.rebuilding import Rebuilt
+    from lqmf.artifacts.rebuild import Rebuilt
 
 COMMAND = Command(
     "rebuild",

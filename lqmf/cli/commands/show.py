@@ -52,7 +52,8 @@ async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
 
 def _ready(folder: Path, name: str) -> dict[str, str] | None:
     """The lines that run an artifact elsewhere as it was planned for; None for a file that came without a manifest."""
-    from lqmf import run_lines, workspace
+    from lqmf import workspace
+    from lqmf.artifacts import run_lines
 
     path = folder / workspace.MANIFEST
     if not path.is_file():

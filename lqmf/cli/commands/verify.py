@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lqmf import signing, verifying
+from lqmf.artifacts import signing, verify
+from lqmf.artifacts.verify import Finding
 from lqmf.cli import options
 from lqmf.cli.command import Ask, Command
 from lqmf.errors import JobCancelled, UsageError
 from lqmf.records import Artifact, Decision, Outcome, Question, to_json
-from lqmf.verifying import Finding
 
 if TYPE_CHECKING:
     from lqmf.app import App
@@ -58,16 +58,16 @@ async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
 
     slots = decision.slots
     artifact = app.pipeline.find(slots.get("name"))
-    folder, document = Path(artifact.path), verifying.manifest_of(artifact)
+    folder, document = Path(artifact.path), verify.manifest_of(artifact)
     private = await asyncio.to_thread(_key, app, slots) if slots.get("sign") else None
-    findings, files = [verifying.form(document)], list[dict[str, Any]]()
+    findings, files = [verify.form(document)], list[dict[str, Any]]()
     if findings[0].passed:
-        files = await asyncio.to_thread(verifying.hashed, folder, document["files"], app.bus.publish)
-        findings.append(verifying.intact(files))
+        files = await asyncio.to_thread(verify.hashed, folder, document["files"], app.bus.publish)
+        findings.append(verify.intact(files))
     findings += await _signature(folder, slots.get("key"))
     if not slots.get("quick") and all(one.passed for one in findings if one.name in ("manifest", "files")):
         findings += await _run(app, artifact)
-    extra = verifying.unlisted(folder, files)
+    extra = verify.unlisted(folder, files)
     if extra and (slots.get("key") or private):  # a file that nobody signed may be read before one that was
         findings.append(Finding("unlisted", False, f"not in the manifest: {', '.join(extra)}"))
     sound = all(one.passed is not False for one in findings)
@@ -82,7 +82,7 @@ async def _run(app: App, artifact: Artifact) -> list[Finding]:
     from lqmf.jobs.journal import new_id
 
     job = new_id()
-    return await verifying.running(artifact, app.runner.run, job, app.executor.log(job), app.bus.publish)
+    return await verify.running(artifact, app.runner.run, job, app.executor.log(job), app.bus.publish)
 
 
 async def _signature(folder: Path, key: str | None) -> list[Finding]:

@@ -13,9 +13,9 @@ from lqmf.cli.views.tables import small
 from lqmf.terminal import clean
 
 if TYPE_CHECKING:
+    from lqmf.artifacts.rebuild import Rebuilt
+    from lqmf.artifacts.verify import Finding
     from lqmf.quality.checks.differences import Difference
-    from lqmf.rebuilding import Rebuilt
-    from lqmf.verifying import Finding
 
 SHOWN = 12  # differences, before the rest is counted
 TITLES: Mapping[str, str] = {

@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lqmf.cards.licenses import KNOWN
-from lqmf.cards.markdown import plain
+from lqmf.artifacts.card.licenses import KNOWN
+from lqmf.artifacts.card.markdown import plain
 from lqmf.records import Artifact, Manifest, ModelRef
 
 LIBRARIES = {"gguf": "gguf", "gptq": "transformers", "bnb": "transformers"}

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lqmf.cards import go_template
+from lqmf.artifacts.card import go_template
 from lqmf.errors import UsageError
 
 Dialogue = Mapping[str, Any]  # {"messages", "add_generation_prompt"}

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from lqmf import workspace
 from lqmf.agents.documentation_agent import model_card
-from lqmf.cards import modelfile, prose
-from lqmf.cards.prose import Prose
+from lqmf.artifacts.card import modelfile, prose
+from lqmf.artifacts.card.prose import Prose
 from lqmf.errors import UsageError
 from lqmf.records import Artifact, Manifest, from_json
 

@@ -1,6 +1,6 @@
 """How to run an artifact elsewhere, as Markdown: lines to copy, for the programs that read its format.
 
-Pure. Lines for llama.cpp and Ollama are those of `lqmf.run_lines`.
+Pure. Lines for llama.cpp and Ollama are those of `lqmf.artifacts.run_lines`.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import shlex
 
-from lqmf import run_lines
-from lqmf.cards.header import ANSWERS, CONTINUES, EMBEDS
-from lqmf.cards.markdown import fence, plain
+from lqmf.artifacts import run_lines
+from lqmf.artifacts.card.header import ANSWERS, CONTINUES, EMBEDS
+from lqmf.artifacts.card.markdown import fence, plain
 from lqmf.engines.transformers.loading import BY_GPTQMODEL
 from lqmf.records import Artifact, Manifest, Run
 

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lqmf import __version__, installed, manifest_schema, verifying, workspace
+from lqmf import __version__, installed, workspace
+from lqmf.artifacts import manifest_schema, verify
 from lqmf.errors import JobCancelled, LqmfError, ModelError, ModelNotFound, NotFound, UsageError
 from lqmf.events import Emit, Progress, StageFinished, StageStarted
 from lqmf.quality.checks import differences
@@ -69,7 +70,7 @@ def original(what: str | None, find: Callable[[str | None], Artifact]) -> Origin
         folder, document = path.parent, workspace.read_json(path)
     else:
         artifact = find(what)
-        folder, document = Path(artifact.path), verifying.manifest_of(artifact)
+        folder, document = Path(artifact.path), verify.manifest_of(artifact)
     if wrong := manifest_schema.problems(document):
         raise UsageError(f"{path or folder} is no manifest that can be followed: {wrong[0]}.", "Restore the file.")
     manifest = from_json(Manifest, document)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lqmf.cards.markdown import plain
+from lqmf.artifacts.card.markdown import plain
 from lqmf.fit.quality import CLEAR, LITTLE
 from lqmf.records import Artifact, Manifest
 from lqmf.units import file_size

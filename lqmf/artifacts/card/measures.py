@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from lqmf.cards.markdown import bar, table, text
+from lqmf.artifacts.card.markdown import bar, table, text
 from lqmf.units import file_size
 
 Receipt = Mapping[str, Any]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, Field
 
 from lqmf.advice import prompts
-from lqmf.cards import prose
-from lqmf.cards.prose import Prose
+from lqmf.artifacts.card import prose
+from lqmf.artifacts.card.prose import Prose
 
 if TYPE_CHECKING:
     from lqmf.providers.calls import Calls

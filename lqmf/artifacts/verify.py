@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lqmf import events, manifest_schema, workspace
+from lqmf import events, workspace
+from lqmf.artifacts import manifest_schema
 from lqmf.errors import JobCancelled, LqmfError, NotBuilt, NotFound, RemoteCodeRefused, ResourceError, UnsupportedModel
 from lqmf.model_files import model_kind
 from lqmf.records import Artifact, Task

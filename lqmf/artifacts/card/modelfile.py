@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lqmf import run_lines
-from lqmf.cards.ollama_template import Converted, Dialogue, converted
+from lqmf.artifacts import run_lines
+from lqmf.artifacts.card.ollama_template import Converted, Dialogue, converted
 from lqmf.errors import LqmfError
 from lqmf.model_files import template_check
 from lqmf.model_files.gguf_header import GgufHeader, read_header, token

@@ -1,0 +1,1 @@
+"""The model card and the Modelfile of an artifact, written from its records."""
