@@ -25,9 +25,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from lqmf.errors import LqmfError
 from lqmf.hardware import cpu_name
 from lqmf.model_files import describe
+from lqmf.planning.compatibility import compatibility
 from lqmf.quantization.registry import backends
 from lqmf.records import ModelRef, Verdict
-from lqmf.utils.quantization_compatibility import compatibility
 from tests.architectures import expectations, families
 from tests.architectures.damage import damaged
 from tests.architectures.expectations import METHODS, Expected

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from lqmf.agents.executor_agent import Arrivals, ExecutorAgent
     from lqmf.agents.feedback_agent import FeedbackAgent
     from lqmf.agents.memory_agent import MemoryAgent
-    from lqmf.agents.planner_agent import PlannerAgent
-    from lqmf.fit.gather import Gatherer
+    from lqmf.agents.planner_agent import Models, Planning
     from lqmf.hub.client import HubClient
     from lqmf.jobs.runner import Runner
     from lqmf.pipeline import Pipeline
-    from lqmf.planning import Models, Planning
+    from lqmf.planning.gather import Gatherer
+    from lqmf.planning.planner import PlannerAgent
     from lqmf.providers.calls import Calls
     from lqmf.quantization.promise import Backend
     from lqmf.retry import RetryPolicy
@@ -86,7 +86,7 @@ class App:
 
     @cached_property
     def planner(self) -> PlannerAgent:
-        from lqmf.agents.planner_agent import PlannerAgent
+        from lqmf.planning.planner import PlannerAgent
 
         values = self.settings.values
         return PlannerAgent(
@@ -98,7 +98,7 @@ class App:
 
     @cached_property
     def planning(self) -> Planning:
-        from lqmf.planning import Planning
+        from lqmf.agents.planner_agent import Planning
 
         return Planning(
             self.workspace.artifacts,
@@ -144,8 +144,8 @@ class App:
 
     @cached_property
     def _gatherer(self) -> Gatherer:
-        from lqmf.fit.gather import Gatherer
         from lqmf.hardware import cpu_name
+        from lqmf.planning.gather import Gatherer
 
         return Gatherer(self._skeleton, self._history, cpu_name(), self.bus.publish)
 
@@ -305,10 +305,10 @@ class App:
 
     @cached_property
     def models(self) -> Models:
+        from lqmf.agents.planner_agent import Models
         from lqmf.hub import download, metadata, snapshots
         from lqmf.hub.published import published_ggufs
         from lqmf.model_files.refs import parse_ref
-        from lqmf.planning import Models
         from lqmf.understanding.models import canonical
         from lqmf.utils import huggingface_auth
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import lqmf
 from lqmf import hardware, workspace
-from lqmf.agents.planner_agent import artifact_name
+from lqmf.agents.planner_agent import Announce, Ask, Models, Planned, Planning, accepted
 from lqmf.artifacts import rebuild as rebuilding
 from lqmf.artifacts import shelf
 from lqmf.artifacts.base_model import Given, Sources
@@ -38,8 +38,8 @@ from lqmf.errors import (
 from lqmf.events import Bus, Emit, JobStarted, Notice
 from lqmf.fit import predictions
 from lqmf.jobs.journal import hold, new_id
-from lqmf.planning import Announce, Ask, Models, Planned, Planning, accepted
-from lqmf.preflight import Preflight
+from lqmf.planning.planner import artifact_name
+from lqmf.planning.preflight import Preflight
 from lqmf.records import (
     Artifact,
     Decision,

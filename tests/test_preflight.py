@@ -11,7 +11,7 @@ import pytest
 from lqmf.errors import DoesNotFit, LqmfError, NotBuilt, ToolchainError, UnsupportedModel
 from lqmf.hub.published import PublishedGguf
 from lqmf.model_files.template_check import Template
-from lqmf.preflight import Facts, Finding, Preflight, Tokenizer, examine
+from lqmf.planning.preflight import Facts, Finding, Preflight, Tokenizer, examine
 from lqmf.records import (
     Candidate,
     Estimate,

@@ -22,8 +22,8 @@ from lqmf.records import Advice, Hardware, ModelInfo, QuantizationPlan, Suggesti
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from lqmf.agents.planner_agent import Request
     from lqmf.fit.classes import SizeClass
+    from lqmf.planning.planner import Request
     from lqmf.providers.base import Completion
     from lqmf.providers.calls import Calls
     from lqmf.utils.memory_optimizer import Solution

@@ -17,8 +17,8 @@ from lqmf.records import Candidate, Hardware, ModelInfo, QuantizationPlan
 from lqmf.units import file_size, memory_size
 
 if TYPE_CHECKING:
-    from lqmf.agents.planner_agent import Request
     from lqmf.fit.classes import SizeClass
+    from lqmf.planning.planner import Request
     from lqmf.utils.memory_optimizer import Solution
 
 PATHS = ("calibration", "adapter")  # slots that hold one

@@ -1,569 +1,473 @@
-"""The PlannerAgent: from what was said to a complete plan, asking only for what is missing and matters.
+"""From a sentence to plans: which model, what it needs, what to ask, and whether it can be done at all.
 
-Pure: knows the slots, the model's metadata and needs, the machine and the backends' promises; reads no file, asks
-nobody itself. `next_question` says what to ask; `plan` builds the plan, each field with its reason.
+The planner decides; this is where its questions are asked and where the facts come from that it decides by. Fetches
+metadata, never weights; carries nothing out.
 """
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
-from collections.abc import Mapping
+import shutil
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
-from typing import Any, Literal, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from lqmf.agents import planner_methods as methods
-from lqmf.agents import planner_reasons as why
-from lqmf.agents.planner_making import Making, calibratable, largest_neighbours, making
-from lqmf.errors import DoesNotFit, ModelError, NotBuilt, UnsupportedModel, UsageError
-from lqmf.fit import budget, mix, words
-from lqmf.fit.fitting import Fitting
+from lqmf.errors import (
+    DiskFull,
+    DoesNotFit,
+    GatedModel,
+    JobCancelled,
+    LqmfError,
+    NeedsInput,
+    OutOfMemory,
+    TransferError,
+    Unauthorized,
+    UnsupportedModel,
+)
+from lqmf.events import Emit
 from lqmf.fit.needs import Needs
-from lqmf.model_files.gguf_types import AUTO
-from lqmf.quantization.parameters import settled
-from lqmf.quantization.promise import Backend
+from lqmf.jobs.journal import new_id
+from lqmf.model_files import describe
+from lqmf.model_files.template_check import Template, template_verdict
+from lqmf.planning import preflight
+from lqmf.planning.compatibility import compatibility
+from lqmf.planning.methods import spelled
+from lqmf.planning.planner import PlannerAgent, Request
+from lqmf.planning.preflight import Facts, Finding, Preflight, Tokenizer
+from lqmf.planning.taking import keep_to, with_suggestions
+from lqmf.quantization.gguf.needs import tokenizer as header_tokenizer
 from lqmf.records import (
     Advice,
-    Candidate,
-    Choice,
-    Estimate,
+    Decision,
     Hardware,
     ModelInfo,
+    ModelRef,
     Option,
     QuantizationPlan,
     Question,
-    Source,
+    Suggestion,
+    Utterance,
 )
-from lqmf.units import GB, GIB, file_size, memory_size
-from lqmf.utils.memory_optimizer import MOST, Machine, Solution, Wish
+from lqmf.units import GB, parse_file_size
 
-LADDER = ("Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0", "Q3_K_M", "Q2_K")  # what most people choose between
-QUANTIZED_BITS = 8  # what has more is not quantized, and nobody is offered it unasked
-SHORTEST_CONTEXT = 512
-ELSEWHERE = "For a larger machine, say its memory: `--memory 24GB`."
-START_QUESTION_BYTES = 1_000_000_000  # downloads above this are worth a question
+if TYPE_CHECKING:
+    from lqmf.advice.adviser import Adviser
+    from lqmf.agents.enhanced_decision_agent import EnhancedDecisionAgent
+    from lqmf.agents.memory_agent import MemoryAgent
+    from lqmf.fit.classes import SizeClass
+    from lqmf.fit.fitting import Fitting
+    from lqmf.hub.published import PublishedGguf
+    from lqmf.planning.gather import Gatherer
+    from lqmf.quantization.parameters import Parameter
+    from lqmf.quantization.promise import Backend
+    from lqmf.understanding.answers import Reply
+    from lqmf.utils.memory_optimizer import Solution
+
+Ask = Callable[[Question], Awaitable["Reply"]]
+Announce = Callable[["Planned"], None]
+READABLE = ("open", "granted")
+DOOMED = {"disk": DiskFull, "memory": OutOfMemory, "tokenizer": UnsupportedModel}  # by the finding that says so
 
 
 @dataclass(frozen=True)
-class Request:
-    """All that a plan is made from. `slots` is what the user said; `asked` the ids already answered;
-    `advised` those of them whose answer was the recommended one; `download_bytes` what is not on this machine yet;
-    `advice` is what a provider said, if one was asked."""
+class Planned:
+    """A plan, the metadata that it was made from, and all that there was to choose between."""
 
-    slots: Mapping[str, Any]
+    plan: QuantizationPlan
     info: ModelInfo
-    hardware: Hardware
-    fit: Fitting
-    asked: frozenset[str] = frozenset()
-    advised: frozenset[str] = frozenset()
-    download_bytes: int = 0
-    advice: Advice | None = None
-
-    @property
-    def provided(self) -> Mapping[str, Any]:
-        """What the advice fills in: only what the user left open, and nothing once they chose another type than it."""
-        told: Mapping[str, Any] = self.advice.slots if self.advice else {}
-        if "type" in told and self.slots.get("type") not in (None, told["type"]):
-            return {}
-        return {name: value for name, value in told.items() if self.slots.get(name) is None}
-
-    def takes(self, name: str) -> bool:
-        """Whether the slot has its value from the advice: left open, or a recommendation of it that was taken."""
-        if self.advice is None or name not in self.advice.slots:
-            return False
-        taken = name in self.advised and self.slots.get(name) == self.advice.slots[name]
-        return taken or name in self.provided
-
-    @property
-    def follows(self) -> bool:
-        """Whether anything comes from the advice."""
-        return self.advice is not None and any(self.takes(name) for name in self.advice.slots)
+    request: Request
+    solution: Solution
 
 
-class PlannerAgent:
-    """Makes plans. `backends` are those installed, `settings` the values that plans depend on."""
+@dataclass(frozen=True)
+class Models:
+    """Where models come from: `resolve` reads what was typed, `inspect` fetches metadata, `fetch` the files.
+
+    `missing` counts the bytes still to download; `stored` gives the folder of a model that is on this machine at that
+    commit, without a network, or None; `present` the same for what `inspect` found; `published` asks who has a GGUF of
+    it; `login` takes a token.
+    """
+
+    resolve: Callable[[str], ModelRef]
+    inspect: Callable[[ModelRef], Awaitable[ModelInfo]]
+    fetch: Callable[[ModelInfo, Emit, str], Awaitable[Path]]
+    missing: Callable[[ModelInfo], int]
+    stored: Callable[[ModelRef, str | None], Path | None]
+    present: Callable[[ModelInfo], Path | None]
+    published: Callable[[str], Awaitable[tuple[PublishedGguf, ...]]]
+    login: Callable[[str], Any]
+
+
+class _AnotherModel(Exception):
+    """The user named another model while the plan was made: its metadata is needed first."""
+
+    def __init__(self, slots: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.slots = slots
+
+
+class Planning:
+    """Plans and preflights of one workspace, whose artifacts lie in `place`."""
 
     def __init__(
         self,
+        place: Path,
+        models: Models,
+        hardware: Callable[[], Hardware],
         backends: Mapping[str, Backend],
-        *,
-        gpu_memory_limit_gb: float,
-        cpu_fallback: bool = False,
-        keep_16bit: bool = False,
+        understanding: EnhancedDecisionAgent,
+        planner: PlannerAgent,
+        memory: MemoryAgent,
+        fit: Gatherer,
+        adviser: Adviser | None = None,
     ) -> None:
+        self._place = place
+        self._models = models
+        self._hardware = hardware
         self._backends = backends
-        self._gpu_memory_limit_bytes = int(gpu_memory_limit_gb * GIB)
-        self._cpu_fallback = cpu_fallback
-        self._keep_16bit = keep_16bit
+        self._understanding = understanding
+        self._planner = planner
+        self._memory = memory
+        self._fit = fit
+        self._adviser = adviser
+        self.on_cpu = planner.on_cpu
 
-    # ------------------------------------------------------------ what to ask
+    # ------------------------------------------------------------ plan
 
-    def refuse(self, slots: Mapping[str, Any], info: ModelInfo, hardware: Hardware) -> Backend:
-        """The backend that will do it. Raises LqmfError for what cannot be done at all, whatever the memory."""
-        backend = self._backend(slots, info, hardware)
-        verdict = backend.available()
-        if verdict.answer == "no":
-            raise NotBuilt(verdict.reason, verdict.remedy)
-        verdict = backend.check(info, hardware, slots.get("type"))
-        if verdict.answer == "no":
-            raise UnsupportedModel(verdict.reason, verdict.remedy)
-        if info.weights_format == "none":
-            raise ModelError(f"{why.display(info.ref)} holds no weights.", "Name a repository with safetensors files.")
-        return backend
+    async def plan(self, decision: Decision, ask: Ask, announce: Announce | None = None) -> list[Planned]:
+        """The plans for what was said, every open question answered. Raises LqmfError.
 
-    def next_question(self, request: Request) -> Question | None:
-        """The next thing that only the user can say, or None. Raises LqmfError for what cannot be done at all."""
-        backend, request = self._ready(request)
-        for ask in (self._contradiction, self._fit_question, self._type_question, self._no_gpu, self._start_question):
-            question = ask(backend, request)
-            if question and question.id not in request.asked:
-                return question
-        return None
+        Where a provider is asked for advice, `announce` is handed the rules' own plan before.
+        """
+        slots = await self._with_model(decision.slots, ask)
+        while True:
+            info = await self.inspect(self._models.resolve(str(slots["model"])), ask)
+            self._memory.remember_model(info)
+            wishes = _each_type(slots)
+            first = announce if len(wishes) == 1 else None  # who lists types has chosen
+            try:
+                return [await self._plan_one(one, info, decision.intent, ask, first) for one in wishes]
+            except _AnotherModel as change:
+                slots = dict(change.slots)
 
-    def _contradiction(self, backend: Backend, request: Request) -> Question | None:
-        bits, name = request.slots.get("bits"), request.slots.get("type")
-        if bits is None or name in (None, AUTO) or backend.types[name].bits == bits:
-            return None
-        own = backend.types[name].bits
-        options = [Option({"type": name, "bits": own}, f"{name}, which has {own} bits")]
-        if bits in {t.bits for t in backend.types.values()}:
-            other = backend.default_type(bits)
-            options.append(Option({"type": other, "bits": bits}, f"{bits} bits, as {other}"))
-        return Question(
-            id="bits",
-            text=f"You said {bits}-bit and {name}, but {name} has {own} bits. Which do you mean?",
-            options=tuple(options),
-            default=options[0].value,
-            reason=f"{name} is the more exact of the two.",
+    async def _with_model(self, slots: Mapping[str, Any], ask: Ask) -> dict[str, Any]:
+        if slots.get("model"):
+            return dict(slots)
+        question = Question(
+            id="model",
+            text="Which model? A Hub id (org/name), a folder (./model), a familiar name, or demo.",
+            reason="Everything else depends on it.",
         )
+        if self._adviser is not None:
+            question = with_suggestions(question, await self.suggestions(slots))
+        return {**slots, "model": accepted(await ask(question))}
 
-    def _type_question(self, backend: Backend, request: Request) -> Question | None:
-        slots = request.slots
-        if slots.get("type") or slots.get("target_size_gb") or len(backend.types) < 2:
-            return None
-        solution = self._solve(backend, request)
-        advised, context = _best(solution).type, _best(solution).run.context
-        usual = [name for name in LADDER if slots.get("bits") is None] or sorted(self._types(backend, request))
-        makeable = request.fit.needs[backend.name].weights
-        known = {name for name in self._types(backend, request) if name in makeable}
-        names = dict.fromkeys([advised, *(c.type for c in solution.best), *usual])
-        offered = [name for name in names if name in known]
-        if len(offered) < 2:
-            return None
-        return Question(
-            id="type",
-            text=f"Which {backend.title} type?",
-            options=tuple(self._option(backend, request, name, context) for name in offered),
-            default=advised,
-            reason=why.of(request, solution),
-        )
+    async def _plan_one(
+        self, slots: Mapping[str, Any], info: ModelInfo, intent: str, ask: Ask, announce: Announce | None
+    ) -> Planned:
+        history: list[Request] = []
+        request = await self._request(await self._with_method(_said(slots), ask), info, intent)
+        if announce is not None and self._adviser is not None:
+            request = await self._advised(request, self._adviser, announce)
+        while question := self._planner.next_question(request):
+            reply = await ask(question)
+            if reply.kind == "back":
+                request = history.pop() if history else request
+                continue
+            history.append(request)
+            if reply.kind == "other":
+                request = self._corrected(request, str(reply.value), intent)
+            else:
+                request = _answered(request, question, accepted(reply))
+            fit = await self._fitting(_with_context(request.slots, request.provided), info, request.hardware)
+            request = dataclasses.replace(request, fit=fit)
+        planned = self._planned(request)
+        backend = self._backends[planned.plan.method]
+        await asyncio.to_thread(backend.vet, planned.plan, request.info, request.fit.folder)
+        return planned
 
-    def _option(self, backend: Backend, request: Request, name: str, context: int) -> Option:
-        named = dataclasses.replace(request, slots={**request.slots, "type": name})
-        wish = dataclasses.replace(self._wish(backend, named), types=frozenset({name}), context=context)
-        solution = request.fit.solve(self._machine(request), wish)
-        candidate = _best(solution)
-        cache = "" if candidate.run.cache == "f16" else f" with a {candidate.run.cache} cache"
-        misfit = "" if solution.recommended else ", which does not fit"
-        need = f"runs in {words.memory(candidate.memory)}{cache}{misfit}"
-        label = f"{name}: {file_size(candidate.file_bytes)}, {need}. {backend.types[name].summary}"
-        return Option(name, label.strip())
+    async def _advised(self, request: Request, adviser: Adviser, announce: Announce) -> Request:
+        """The request with a provider's advice, as far as it leads to a plan that fits. The rules' plan is told of
+        before; where the rules have none, nobody is asked."""
+        try:
+            own = self._planned(request)
+        except LqmfError:  # what stands against a plan is asked about, or told, next
+            return request
+        if own.solution.recommended is None:
+            return request
+        announce(own)
+        advice = await adviser.on_plan(request, own.plan, own.solution, self._understanding.lines)
+        if advice is None:
+            return request
+        advised = await self._following(request, advice)
+        announce(self._planned(advised))
+        return advised
 
-    def _fit_question(self, backend: Backend, request: Request) -> Question | None:
-        """Asked when what is wished does not fit; what does is offered. Raises DoesNotFit when nothing would."""
-        solution = self._solve(backend, request)
-        if solution.recommended or "fit" in request.asked:
-            return None
-        text = why.misfit(_best(solution), self._machine(request))
-        others = self._alternatives(backend, request)
-        if not others:
-            raise DoesNotFit(text, " ".join([*solution.ways_out, ELSEWHERE]))
-        anyway = Option({"fit": "anyway"}, "make it all the same, for a larger machine")
-        return Question(
-            id="fit",
-            text=f"{text} What instead?",
-            options=(*others, anyway),
-            default=others[0].value,
-            reason=" ".join(solution.ways_out) or ELSEWHERE,
-        )
+    async def _following(self, request: Request, advice: Advice) -> Request:
+        """The request that `advice` was taken into, or only told in where it leads to no plan that fits."""
+        if not advice.slots:
+            return dataclasses.replace(request, advice=advice)
+        try:
+            slots = _with_context(request.slots, advice.slots)
+            fit = await self._fitting(slots, request.info, request.hardware)
+            taken = dataclasses.replace(request, fit=fit, advice=advice)
+            keep_to(taken, self._planner)
+        except LqmfError as error:
+            left_out = dataclasses.replace(advice, slots={}, dropped=(f"It was left out: {error.message}",))
+            return dataclasses.replace(request, advice=left_out)
+        return taken
 
-    def _alternatives(self, backend: Backend, request: Request) -> list[Option]:
-        """What fits when one thing that was said is let go: the type, the cache, the length of the context."""
-        slots, machine, wish = request.slots, self._machine(request), self._wish(backend, request)
-        found = []
-        if slots.get("type") or slots.get("bits") or self._is_usual(backend, request):
-            free = {**slots, "type": None, "bits": None}
-            wider = self._types(backend, dataclasses.replace(request, slots=free))
-            if other := request.fit.solve(machine, dataclasses.replace(wish, types=wider)).recommended:
-                found.append(_instead("type", other, other.type, type=other.type, bits=other.bits))
-        if wish.cache and (other := request.fit.solve(machine, dataclasses.replace(wish, cache=None)).recommended):
-            found.append(_instead("kv_type", other, f"a KV cache in {other.run.cache}", kv_type=other.run.cache))
-        for context in _shorter(wish.context):
-            if other := request.fit.solve(machine, dataclasses.replace(wish, context=context)).recommended:
-                found.append(_instead("context", other, f"{context} tokens of context", context=context))
-                break
-        return found
+    async def suggestions(self, slots: Mapping[str, Any]) -> tuple[Suggestion, ...]:
+        """Models of the Hub that a provider names for what was described; none where no provider is set or answers."""
+        if self._adviser is None:
+            return ()
+        sizes = await asyncio.to_thread(self._classes, slots)
+        return await self._adviser.on_models(slots, self._hardware(), sizes, self._understanding.lines)
 
-    def _no_gpu(self, backend: Backend, request: Request) -> Question | None:
-        wants_gpu = request.slots.get("device") == "gpu" and not request.hardware.gpus
-        if not wants_gpu or request.slots.get("cpu_fallback") is not None or self._cpu_fallback:
-            return None
-        return Question(
-            id="cpu_fallback",
-            text="There is no GPU here. Make and measure it on the CPU instead?",
-            options=(Option(True, "yes, on the CPU"), Option(False, "no")),
-            default=True,
-            reason=f"A {backend.title} file runs on a GPU elsewhere all the same; only the measured speed differs.",
-        )
+    async def _with_method(self, slots: dict[str, Any], ask: Ask) -> dict[str, Any]:
+        """The slots with a method that is installed: where the one that was said is not, those that are there are
+        offered. Where nobody can be asked they stay as they are, and the planner says what to install."""
+        question = self._planner.method_question(slots)
+        if question is None:
+            return slots
+        try:
+            return {**slots, "method": accepted(await ask(question)), "type": None}
+        except NeedsInput:
+            return slots
 
-    def _start_question(self, backend: Backend, request: Request) -> Question | None:
-        estimate = self.plan(request, "question").estimate
-        if estimate is None or estimate.download_bytes < START_QUESTION_BYTES:
-            return None
-        minutes = f", about {estimate.seconds / 60:.0f} minutes of work" if estimate.seconds else ""
-        return Question(
-            id="start",
-            text=f"This downloads {file_size(estimate.download_bytes)} and needs up to "
-            f"{file_size(estimate.disk_peak_bytes)} of disk on the way{minutes}. Start?",
-            options=(Option(True, "yes, start"), Option(False, "no")),
-            default=True,
-            reason="Nothing has been downloaded yet but the model's description.",
-        )
+    def _planned(self, request: Request) -> Planned:
+        plan = self._planner.plan(request, new_id())
+        return Planned(plan, request.info, request, self._planner.solution(request))
 
-    # ------------------------------------------------------------ the plan
+    async def _request(self, slots: Mapping[str, Any], info: ModelInfo, intent: str) -> Request:
+        """What the planner starts from. Only a job asks what to do when the wish does not fit; a plan just says so."""
+        hardware = self._hardware()
+        fit = await self._fitting(slots, info, hardware)
+        asked = frozenset[str]() if intent == "quantize" else frozenset({"fit"})
+        info = await asyncio.to_thread(describe.counted, info, fit.folder)
+        return Request(slots, info, hardware, fit, asked, download_bytes=self._models.missing(info))
 
-    def plan(self, request: Request, identifier: str) -> QuantizationPlan:
-        """The complete plan; what is still open takes its recommended value. Raises LqmfError."""
-        backend, request = self._ready(request)
-        solution = self._solve(backend, request)
-        chosen = _best(solution)
-        device = self._device(request)[0]
-        made = self._making(backend, request, chosen)
-        draft = dataclasses.replace(
-            self._draft(backend, request, chosen, identifier),
-            device=device,
-            context=chosen.run.context,
-            cpu_fallback=bool(request.slots.get("cpu_fallback", self._cpu_fallback)),
-            test=request.slots.get("test", "quick"),
-            imatrix=made.imatrix.value,
-            base=made.base,
-            run=chosen.run,
-            candidates=solution.best,
-            others=self._others(backend, request, chosen),
-        )
-        expected = request.fit.prediction(chosen, on_gpu=device == "gpu")
-        estimate = self._estimate(backend, request, draft)
-        if estimate.seconds is not None:
-            expected["quantize_seconds"] = estimate.seconds
-        learnt = request.fit.corrected(expected, backend.name, device)
+    async def _fitting(self, slots: Mapping[str, Any], info: ModelInfo, hardware: Hardware) -> Fitting:
+        """What the model needs, for the context and the chats that were said. Raises LqmfError, for what cannot be."""
+        backend = self._planner.refuse(slots, info, hardware)
+        return await self._fit(info, backend, slots.get("context"), slots.get("parallel") or 1)
+
+    def _corrected(self, request: Request, line: str, intent: str) -> Request:
+        """A line that is no answer may still change the wish: "no, 8 bits". Raises _AnotherModel."""
+        decision = self._understanding.decide(Utterance(line))
+        if decision.intent != intent:
+            return request
+        changed = {name for name, value in decision.slots.items() if request.slots.get(name) != value}
+        slots = {**request.slots, **decision.slots}
+        if changed & {"bits", "method"} and "type" not in decision.slots:
+            changed.add("type")
+            slots.pop("type", None)
+        if "model" in changed:
+            raise _AnotherModel(slots)
+        again = changed | {"fit"} if changed else changed
+        slots = {name: value for name, value in slots.items() if name != "fit" or not changed}
+        advice = None if changed else request.advice  # it was advice for another wish
         return dataclasses.replace(
-            draft,
-            choices=self._choices(backend, request, draft, solution, made),
-            estimate=dataclasses.replace(estimate, seconds=learnt.get("quantize_seconds")),
-            prediction=learnt,
-            uncorrected=expected,
+            request, slots=slots, asked=request.asked - again, advised=request.advised - again, advice=advice
         )
 
-    def _others(self, backend: Backend, request: Request, chosen: Candidate) -> tuple[Candidate, ...]:
-        """The usual types that fit too, at the same context, whatever type was said; the chosen one is not among
-        them."""
-        free = dataclasses.replace(request, slots={**request.slots, "type": None, "bits": None}, advice=None)
-        usual = LADDER if backend.streams else tuple(t.name for t in backend.types.values() if t.general)
-        known = set(request.fit.needs[backend.name].weights) - {chosen.type}
-        wish = dataclasses.replace(self._wish(backend, free), context=chosen.run.context)
-        found = (
-            request.fit.solve(self._machine(request), dataclasses.replace(wish, types=frozenset({name}))).recommended
-            for name in usual
-            if name in known and self._answer(backend, request, name) != "no"
+    def classes(self, decision: Decision) -> dict[SizeClass, Solution]:
+        """What size of model fits the machine that was told of, when no model was. Raises LqmfError."""
+        return self._classes(decision.slots)
+
+    def _classes(self, wished: Mapping[str, Any]) -> dict[SizeClass, Solution]:
+        slots = _said(wished)
+        backend = self._backends["gguf"]
+        fits = self._fit.general(backend, slots.get("context"), slots.get("parallel") or 1)
+        hardware = self._hardware()
+        return {size: self._planner.general(slots, hardware, fit) for size, fit in fits.items()}
+
+    def streams(self, plan: QuantizationPlan) -> bool:
+        """Whether work on `plan` begins before all weights are there."""
+        return self._backends[plan.method].streams
+
+    def parameters(self, method: str) -> Mapping[str, Parameter] | None:
+        """The settings of a method's own; None for a method that is not here."""
+        backend = self._backends.get(method)
+        return backend.parameters if backend else None
+
+    # ------------------------------------------------------------ metadata
+
+    async def inspect(self, ref: ModelRef, ask: Ask) -> ModelInfo:
+        """The model's metadata; a closed door offers to log in, and then goes on. Raises LqmfError."""
+        try:
+            info = await self._models.inspect(ref)
+            if info.access in READABLE:
+                return info
+            closed: LqmfError = GatedModel(
+                f"{ref.id} is {info.access}, and no token with access is here.",
+                f"Accept its licence at https://huggingface.co/{ref.id}, then `lqmf hf login`.",
+            )
+        except (GatedModel, Unauthorized) as error:
+            closed = error
+        await self._log_in(closed, ask)
+        return await self._models.inspect(ref)
+
+    async def _log_in(self, closed: LqmfError, ask: Ask) -> None:
+        text = f"{closed.message} Paste a Hugging Face token to log in (nothing is shown):"
+        try:
+            reply = await ask(Question(id="hf_token", text=text, kind="secret", reason=closed.remedy))
+        except NeedsInput:
+            raise closed from None
+        if reply.kind != "value" or not reply.value:
+            raise closed
+        await asyncio.to_thread(self._models.login, str(reply.value))
+
+    # ------------------------------------------------------------ preflight
+
+    async def preflight(self, decision: Decision, ask: Ask) -> Preflight:
+        """What can be said before a byte of weights is fetched. Raises LqmfError for a model that cannot be found."""
+        slots = _said(await self._with_model(decision.slots, ask))
+        slots = _each_type(slots)[0]
+        info = await self._models.inspect(self._models.resolve(str(slots["model"])))
+        asked = asyncio.ensure_future(self._published(info.ref))
+        try:
+            facts, error = await self._looked_at(info, slots)
+            published = await asked
+        finally:
+            asked.cancel()
+        return preflight.examine(dataclasses.replace(facts, published=published, fit_error=error))
+
+    async def _looked_at(self, info: ModelInfo, slots: Mapping[str, Any]) -> tuple[Facts, LqmfError | None]:
+        """The facts, and what kept a plan from being made."""
+        planned: Planned | None = None
+        error: LqmfError | None = None
+        if info.access in READABLE:
+            self._memory.remember_model(info)
+            try:
+                planned = self._planned(await self._request(_said(slots), info, "preflight"))
+            except LqmfError as refused:
+                error = refused
+        counted = planned.info if planned else info
+        return await asyncio.to_thread(self._facts, counted, planned, slots.get("type")), error
+
+    async def refuse_doomed(self, planned: Planned, ask: Ask) -> None:
+        """Ask before a job that cannot succeed. Raises the error that it would end with, where the answer is no."""
+        facts = await asyncio.to_thread(self._facts, planned.info, planned, None)
+        for finding in preflight.examine(facts).findings:
+            if finding.answer == "no" and finding.name != "fit" and not accepted(await ask(_doomed(finding))):
+                raise DOOMED.get(finding.name, DoesNotFit)(
+                    f"{finding.name}: {finding.detail.rstrip('.')}.", finding.remedy
+                )
+
+    def _facts(self, info: ModelInfo, planned: Planned | None, type: str | None) -> Facts:
+        hardware = planned.request.hardware if planned else self._hardware()
+        fit = planned.request.fit if planned else None
+        needs = fit.needs[planned.plan.method] if planned and fit else None
+        rows = compatibility(
+            self._backends,
+            info,
+            hardware,
+            type=planned.plan.type if planned else type,
+            skeleton=fit.folder if fit else None,
         )
-        return tuple(one for one in found if one is not None)
-
-    def _estimate(self, backend: Backend, request: Request, plan: QuantizationPlan) -> Estimate:
-        needs = request.fit.needs[backend.name]
-        estimate = backend.estimate(request.info, plan, request.hardware, needs)
-        kept = largest_neighbours(request.info) if plan.discard_source else None
-        return estimate.with_download(request.download_bytes, kept)
-
-    def solution(self, request: Request) -> Solution:
-        """All that there is to choose between, for what was said. Raises LqmfError."""
-        return self._solve(*self._ready(request))
-
-    def _ready(self, request: Request) -> tuple[Backend, Request]:
-        """The backend, and the request with the mix that was asked for among what there is to choose. Raises
-        LqmfError."""
-        backend = self.refuse(request.slots, request.info, request.hardware)
-        if request.slots.get("type") != AUTO:
-            return backend, request
-        fit = mix.with_mix(request.fit, backend.name, self._mix_bytes(backend, request))
-        return backend, dataclasses.replace(request, fit=fit)
-
-    def _mix_bytes(self, backend: Backend, request: Request) -> int:
-        """The size that a mix is made for: what was said, or that of the preset that would be chosen without it."""
-        slots, needs = request.slots, request.fit.needs[backend.name]
-        if size := slots.get("target_size_gb"):
-            return int(size * GB)
-        if (bits := slots.get("bits")) is not None and bits != int(bits):
-            return mix.target_bytes(needs, bits)
-        preset = backend.default_type(bits) if bits is not None else None
-        free = {**slots, "type": preset, "bits": None}
-        return _best(self._solve(backend, dataclasses.replace(request, slots=free))).file_bytes
-
-    def _making(self, backend: Backend, request: Request, chosen: Candidate) -> Making:
-        needs = request.fit.needs[backend.name] if backend.streams else None
-        keep = bool(request.slots.get("keep_16bit", self._keep_16bit))
-        test = request.slots.get("test", "quick")
-        return making(request, backend.types[chosen.type], needs, test=test, keep_16bit=keep)
-
-    def general(self, slots: Mapping[str, Any], hardware: Hardware, fit: Fitting) -> Solution:
-        """The same of a model that nobody named, whose `fit` stands for its size."""
-        types = frozenset({slots["type"]}) if slots.get("type") else None
-        longest = next(iter(fit.needs.values())).trained_context
-        return fit.solve(self._there(slots, hardware, fit), budget.wish(slots, longest, types))
-
-    def _choices(
-        self, backend: Backend, request: Request, plan: QuantizationPlan, solution: Solution, made: Making
-    ) -> tuple[Choice, ...]:
-        chosen = _best(solution)
-        kind = backend.types[chosen.type]
-        size = f"{why.parameters(request.info)}{request.info.architecture or 'unknown architecture'}"
-        fallback = why.fallback(plan.cpu_fallback, plan.device)
-        width = f"{kind.name} stores {self._width(backend, request, chosen):.2f} bits per weight"
-        return (
-            Choice("model", why.display(request.info.ref), size, "user"),
-            Choice("method", backend.name, *self._why_method(request)),
-            Choice("type", kind.name, *self._why_type(backend, request, solution)),
-            Choice("bits", plan.bits, width, why.whose(request, "bits")),
-            Choice("device", plan.device, *self._device(request)[1:]),
-            Choice("context", chosen.run.context, why.context(request, chosen), why.whose(request, "context")),
-            Choice("kv_cache", chosen.run.cache, why.cache(request, chosen), why.whose(request, "kv_type")),
-            Choice("memory", memory_size(chosen.memory.total), self._why_memory(request, solution), "rules"),
-            *self._where(request, chosen),
-            *why.priority(request),
-            *(made.choices if backend.streams else ()),
-            *why.parameters_of(request, backend, plan),
-            Choice("cpu_fallback", plan.cpu_fallback, fallback, why.whose(request, "cpu_fallback")),
-            Choice("test", plan.test, why.test(plan.test), why.whose(request, "test")),
-        )
-
-    def _where(self, request: Request, chosen: Candidate) -> list[Choice]:
-        """The choices that only some plans have: layers on a GPU, several chats at once."""
-        found = []
-        if self._machine(request).gpu_bytes:
-            layers = request.fit.needs[chosen.method].layers + 1
-            share = "all of them" if chosen.run.gpu_layers >= layers else f"of {layers}; the rest runs from RAM"
-            found.append(Choice("gpu_layers", chosen.run.gpu_layers, f"{share}: {words.memory(chosen.memory)}"))
-        if chosen.run.parallel > 1:
-            found.append(Choice("parallel", chosen.run.parallel, "chats at once, as you said", "user"))
-        return found
-
-    def _width(self, backend: Backend, request: Request, chosen: Candidate) -> float:
-        """Bits per weight: a type's own, or of a mix what its size says."""
-        if chosen.type == AUTO:
-            return mix.bits_per_weight(request.fit.needs[backend.name], chosen.file_bytes)
-        return backend.types[chosen.type].bits_per_weight
-
-    def _draft(self, backend: Backend, request: Request, chosen: Candidate, identifier: str) -> QuantizationPlan:
-        slots, memory, mixed = request.slots, request.slots.get("memory_gb"), chosen.type == AUTO
-        kind = backend.types[chosen.type]
-        return QuantizationPlan(
-            id=identifier,
-            model=request.info.ref,
-            commit=request.info.commit,
-            method=backend.name,
-            bits=int(slots.get("bits") or self._width(backend, request, chosen)) if mixed else kind.bits,
-            type="" if kind.name == f"{kind.bits}bit" else kind.name,
-            target_bytes=chosen.file_bytes if mixed else None,
-            keep=tuple(slots.get("keep") or ()),
-            discard_source=bool(slots.get("discard_source", False)),
-            adapter=slots.get("adapter"),
-            format=cast(Literal["gguf", "safetensors"], backend.output_format),
-            device="cpu",
-            memory_bytes=int(memory * GIB) if memory else None,
-            priority=slots.get("priority") or request.provided.get("priority"),
-            calibration=slots.get("calibration"),
-            parameters=settled(backend.parameters, slots.get("parameters") or {}, kind.name, title=backend.title),
-            keep_16bit=backend.streams and bool(slots.get("keep_16bit", self._keep_16bit)),
-            allow_remote_code=bool(slots.get("allow_remote_code", False)),
+        return Facts(
+            info=info,
+            hardware=hardware,
+            tokenizer=_tokenizer(info, needs),
+            template=template_verdict(fit.folder) if fit else _unread_template(info),
+            verdicts={row.method: row.verdict for row in rows},
+            download_bytes=self._models.missing(info),
+            disk_free_bytes=_free(self._place),
+            place=self._place,
+            present=self._models.present(info),
+            plan=planned.plan if planned else None,
+            solution=planned.solution if planned else None,
         )
 
-    def on_cpu(self, plan: QuantizationPlan, why: str) -> QuantizationPlan:
-        """The same plan for the CPU, after the GPU ran out of memory. Nothing was predicted of that."""
-        others = tuple(c for c in plan.choices if c.name not in ("device", "gpu_layers", "memory"))
-        run = dataclasses.replace(plan.run, gpu_layers=0) if plan.run else None
-        choices = (*others, Choice("device", "cpu", why, "rules"))
-        return dataclasses.replace(plan, device="cpu", choices=choices, run=run, prediction={})
-
-    # ------------------------------------------------------------ single choices
-
-    def _backend(self, slots: Mapping[str, Any], info: ModelInfo, hardware: Hardware) -> Backend:
-        method = methods.choose(slots, info, hardware, self._backends).name
-        if method not in self._backends:
-            names = ", ".join(sorted(self._backends))
-            raise NotBuilt(f"Nothing here quantizes with '{method}'; there are: {names}.", "Say `with gguf`.")
-        backend = self._backends[method]
-        self._check_type(backend, slots.get("type"))
-        return backend
-
-    def method_question(self, slots: Mapping[str, Any]) -> Question | None:
-        """What to ask before all else, where the method that was said is not installed."""
-        return methods.question(slots, self._backends)
-
-    def _why_method(self, request: Request) -> tuple[str, Source]:
-        if "method" in request.asked:
-            return "your answer", "user"
-        said = {name: value for name, value in request.slots.items() if name != "type" or "type" not in request.asked}
-        chosen = methods.choose(said, request.info, request.hardware, self._backends)
-        return chosen.reason, chosen.source
-
-    def _why_type(self, backend: Backend, request: Request, solution: Solution) -> tuple[str, Source]:
-        if request.takes("type"):
-            return why.type(request, solution)
-        if self._is_usual(backend, request) and "type" not in request.slots:
-            return f"what {backend.title} is mostly made with", "rules"
-        if not backend.streams and "type" not in request.slots and (bits := request.slots.get("bits")) is not None:
-            return f"{backend.title}'s type of {bits} bits", "rules"
-        return why.type(request, solution)
-
-    def _is_usual(self, backend: Backend, request: Request) -> bool:
-        """Whether the method has one width that is taken where none was said, and nothing else decides."""
-        open_ = ("type", "bits", "target_size_gb", "priority")
-        return not backend.streams and all(request.slots.get(name) is None for name in open_)
-
-    def _check_type(self, backend: Backend, name: str | None) -> None:
-        if name is None:
-            return
-        if name not in backend.types:
-            known = ", ".join(t.name for t in backend.types.values())
-            raise UsageError(f"{backend.title} has no type {name}.", f"It has: {known}.")
-
-    def _types(self, backend: Backend, request: Request) -> frozenset[str]:
-        """What may be chosen: the one said, those of the bits said, else all that quantize any model; without those
-        that fit this model only with a "but", where others are left."""
-        slots = request.slots
-        if name := slots.get("type"):
-            return frozenset({name})
-        guided = calibratable(request, request.fit.needs[backend.name] if backend.streams else None)
-        usable = {t.name for t in backend.types.values() if t.name != AUTO and (guided or not t.needs_imatrix)}
-        if self._is_usual(backend, request):
-            return frozenset({backend.default_type(methods.USUAL_BITS)})
-        if (bits := slots.get("bits")) is not None:
-            names = {n for n in usable if backend.types[n].bits == bits} | {backend.default_type(bits)}
-        else:
-            names = {n for n in usable if backend.types[n].bits <= QUANTIZED_BITS}
-        answers = {name: self._answer(backend, request, name) for name in names}
-        general = {n for n in names if backend.types[n].general}
-        choices = (
-            {n for n in general if answers[n] == "yes"},
-            {n for n in general if answers[n] == "but"},
-            {n for n in names if answers[n] != "no"},
-        )
-        return frozenset(next((chosen for chosen in choices if chosen), names))
-
-    def _answer(self, backend: Backend, request: Request, name: str) -> str:
-        info, hardware = request.info, request.hardware
-        return request.fit.verdict(backend.name, name, lambda: backend.check(info, hardware, name)).answer
-
-    def _wish(self, backend: Backend, request: Request) -> Wish:
-        """What was said, and of the rest what was advised."""
-        filled = dataclasses.replace(request, slots={**request.slots, **request.provided})
-        return budget.wish(filled.slots, request.info.context_length, self._types(backend, filled))
-
-    def _machine(self, request: Request) -> Machine:
-        return self._there(request.slots, request.hardware, request.fit)
-
-    def _there(self, slots: Mapping[str, Any], hardware: Hardware, fit: Fitting) -> Machine:
-        limit = self._gpu_memory_limit_bytes
-        return budget.machine(slots, hardware, gpu_limit_bytes=limit, program_ram=fit.program_ram)
-
-    def _solve(self, backend: Backend, request: Request) -> Solution:
-        """Raises UsageError when no type makes a file as small as wished or the model has no such cache,
-        UnsupportedModel when no type fits the model."""
-        return self._advised(backend, request) if request.follows else self._ruled(backend, request)
-
-    def _advised(self, backend: Backend, request: Request) -> Solution:
-        """What the advice leads to, the rules' own best beside it; the rules' alone where nothing of it fits."""
-        kept = {name: value for name, value in request.slots.items() if not request.takes(name)}
-        own = self._ruled(backend, dataclasses.replace(request, slots=kept, advised=frozenset(), advice=None))
-        advised = self._ruled(backend, request)
-        chosen = advised.recommended
-        if chosen is None or request.advice is None:
-            return own
-        best = (chosen, *(one for one in own.best if one.id != chosen.id))[:MOST]
-        told = (request.advice.reason,) if request.takes("type") and request.advice.reason else advised.why
-        return dataclasses.replace(own, recommended=chosen, why=told, best=best, ways_out=advised.ways_out)
-
-    def _ruled(self, backend: Backend, request: Request) -> Solution:
-        if "type" in request.advised:  # the rules' own advice, taken: then all the rest was to choose from too
-            free = {name: value for name, value in request.slots.items() if name != "type"}
-            solution = self._ruled(backend, dataclasses.replace(request, slots=free, advised=frozenset()))
-            if _best(solution).type == request.slots["type"]:
-                return solution
-        wish = self._wish(backend, request)
-        solution = request.fit.solve(self._machine(request), wish)
-        if solution.least is None and wish.cache and not _keeps(request.fit.needs[backend.name], *wish.cache):
-            name = request.slots.get("kv_type")
-            raise UsageError(f"{backend.title} has no cache in {name} for this model.", "Say `--kv-type f16`.")
-        if solution.least is None and wish.file_bytes:
-            raise self._too_large(backend, request, wish.file_bytes)
-        if solution.least is None:
-            raise UnsupportedModel("No type of this method fits this model's tensors.", "Choose another type or model.")
-        return solution
-
-    def _too_large(self, backend: Backend, request: Request, target_bytes: int) -> UsageError:
-        weights = request.fit.needs[backend.name].weights
-        sizes = {name: weights[name].file_bytes for name in self._types(backend, request) if name in weights}
-        smallest = min(sizes, key=lambda name: sizes[name])
-        return UsageError(
-            f"No type makes this model as small as {file_size(target_bytes)}; "
-            f"the smallest, {smallest}, gives {file_size(sizes[smallest])}.",
-            f"Say `at most {sizes[smallest] / 1e6 + 1:.0f} MB`, or take a smaller model.",
-        )
-
-    def _device(self, request: Request) -> tuple[Literal["cpu", "gpu"], str, Source]:
-        """Where it is made and measured, why, and whose choice that is."""
-        said = request.slots.get("device")
-        if said == "gpu" and not request.hardware.gpus:
-            return "cpu", "made and measured here, where there is no GPU; planned for one", "rules"
-        if said:
-            return said, "as you said", why.whose(request, "device")
-        if request.hardware.gpus:
-            return "gpu", f"{request.hardware.gpus[0].name} is there", "rules"
-        return "cpu", "there is no GPU here", "rules"
-
-    def _why_memory(self, request: Request, solution: Solution) -> str:
-        if solution.recommended is None:
-            return why.misfit(_best(solution), self._machine(request))
-        return solution.why[-1]
+    async def _published(self, ref: ModelRef) -> tuple[PublishedGguf, ...] | None:
+        if ref.kind != "hub":
+            return ()
+        try:
+            return await self._models.published(ref.id)
+        except TransferError:
+            return None  # nobody could be asked
 
 
-def _best(solution: Solution) -> Candidate:
-    """The recommended candidate, or where none fits the one that needs least."""
-    chosen = solution.recommended or solution.least
-    assert chosen is not None, "an empty solution was refused before"
-    return chosen
+def accepted(reply: Reply) -> Any:
+    """The value of an answer. Raises JobCancelled when the user backs out."""
+    if reply.kind != "value":
+        raise JobCancelled("Cancelled; nothing was changed.", "")
+    return reply.value
 
 
-def _instead(name: str, fitting: Candidate, label: str, **slots: Any) -> Option:
-    """What fits when the slot `name` is let go; the answer's `fit` says which it was."""
-    return Option({**slots, "fit": name}, f"{label}: {words.memory(fitting.memory)}")
+def _answered(request: Request, question: Question, value: Any) -> Request:
+    """The request with an answer in it. Raises JobCancelled for a no to what everything hangs on."""
+    if question.id in ("start", "cpu_fallback") and value is False:
+        raise JobCancelled("Nothing was started.", "")
+    changes = value if isinstance(value, Mapping) else {question.id: value}
+    advised = request.advised | {question.id} if value == question.default else request.advised
+    slots, asked = {**request.slots, **changes}, request.asked | {question.id}
+    return dataclasses.replace(request, slots=slots, asked=asked, advised=advised)
 
 
-def _shorter(context: int | None) -> list[int]:
-    """Contexts below `context`, halved again and again."""
-    lengths = []
-    while context and context // 2 >= SHORTEST_CONTEXT:
-        context //= 2
-        lengths.append(context)
-    return lengths
+def _doomed(finding: Finding) -> Question:
+    return Question(
+        id="preflight",
+        text=f"This cannot succeed ({finding.name}): {finding.detail.rstrip('.')}. Start all the same?",
+        options=(Option(True, "yes, start"), Option(False, "no")),
+        default=False,
+        reason=finding.remedy,
+    )
 
 
-def artifact_name(plan: QuantizationPlan) -> str:
-    """`<org>_<model>_<method>_<bits>bit[_<TYPE>]`; nf4, int8 and GPTQ's type are left out, as the design says."""
-    base = PurePath(plan.model.path or plan.model.id).name if plan.model.kind == "local" else plan.model.id
-    shown = f"_{plan.type}" if plan.method == "gguf" or plan.type == "fp4" else ""
-    return f"{base.replace('/', '_')}_{plan.method}_{plan.bits}bit{shown}"
+def _said(slots: Mapping[str, Any]) -> dict[str, Any]:
+    """What was said; a folder or file that was named so that it is found again from anywhere."""
+    said = spelled({name: value for name, value in slots.items() if value is not None})
+    for name in ("calibration", "adapter"):
+        if name in said and not str(said[name]).startswith("hub:"):
+            said[name] = str(Path(said[name]).expanduser().absolute())
+    return said
 
 
-def _keeps(needs: Needs, k_type: str, v_type: str) -> bool:
-    """Whether the model can have a cache of these types."""
-    return {k_type, v_type} <= set(needs.cache_types) and (k_type == v_type or needs.mixed_cache)
+def _with_context(slots: Mapping[str, Any], advised: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The slots with the context that was advised, for which needs are then exact."""
+    return {**slots, "context": advised["context"]} if "context" in advised else slots
+
+
+def _each_type(slots: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The slots for each type asked for: none said, one, or a list ("Q4_K_M,Q8_0,auto@4.2GB"). Raises UsageError."""
+    said = slots.get("type")
+    names = [part.strip() for part in said.split(",")] if isinstance(said, str) and said else list(said or [None])
+    return [{**slots, **_type(name)} for name in names]
+
+
+def _type(name: str | None) -> dict[str, Any]:
+    """One type as slots; a mix may name its size."""
+    if name is None or "@" not in name:
+        return {"type": name}
+    kind, _, size = name.partition("@")
+    return {"type": kind, "target_size_gb": parse_file_size(size) / GB}
+
+
+def _tokenizer(info: ModelInfo, needs: Needs | None) -> Tokenizer:
+    """What llama.cpp's converter made of the tokenizer, when it wrote the header."""
+    if not info.has_tokenizer:
+        return Tokenizer("none", "there is none")
+    if needs is not None and needs.method != "gguf":
+        return Tokenizer("known", "transformers reads it")
+    if needs is None or needs.origin == "formula":
+        return Tokenizer("unchecked", "its files could not be read yet")
+    state = header_tokenizer(needs)
+    words = {"known": "llama.cpp's converter knows it", "matched": "llama.cpp has one that gives the same tokens"}
+    return Tokenizer(state, words.get(state) or next(note for note in needs.notes if "okenizer" in note))
+
+
+def _unread_template(info: ModelInfo) -> Template:
+    """What is known of the chat template without reading it: a folder that has none has none."""
+    if info.ref.kind == "hub" and not info.has_chat_template:
+        return Template("unknown", "its files could not be read yet")
+    return Template("unknown", "there is one") if info.has_chat_template else Template("none")
+
+
+def _free(place: Path) -> int:
+    """Bytes free where `place` is, or will be."""
+    there = next(folder for folder in (place, *place.parents) if folder.exists())
+    return shutil.disk_usage(there).free

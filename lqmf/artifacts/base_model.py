@@ -25,7 +25,7 @@ from lqmf.units import memory_size
 
 if TYPE_CHECKING:
     from lqmf.agents.feedback_agent import Against
-    from lqmf.planning import Ask, Models, Planning
+    from lqmf.agents.planner_agent import Ask, Models, Planning
 
 RAM_SHARE = 0.8  # of the free RAM that the source may take beside the artifact
 _Q8_0 = 34 / 64  # of the size in 16 bits: 32 weights and a half float in 34 bytes

@@ -9,10 +9,10 @@ from typing import Any
 
 from lqmf.app import App
 from lqmf.events import Event, Notice
-from lqmf.fit.gather import Gatherer
 from lqmf.fit.needs import Needs
 from lqmf.model_files.gguf_types import TYPES
 from lqmf.model_files.refs import DEMO_FOLDER, parse_ref
+from lqmf.planning.gather import Gatherer
 from lqmf.quantization.promise import Backend
 from lqmf.records import Hardware, ModelInfo, ModelRef
 from lqmf.understanding.models import canonical

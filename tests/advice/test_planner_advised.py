@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from lqmf.advice.taking import keep_to
-from lqmf.agents.planner_agent import Request
+from lqmf.planning.planner import Request
+from lqmf.planning.taking import keep_to
 from lqmf.records import Advice
 from tests.advice.wishes import planner, request
 

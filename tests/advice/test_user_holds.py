@@ -13,10 +13,10 @@ from pydantic import ValidationError
 
 from lqmf.advice import checking
 from lqmf.advice.answers import Recommendation
-from lqmf.advice.taking import keep_to
-from lqmf.agents.planner_agent import PlannerAgent, Request
 from lqmf.errors import LqmfError
 from lqmf.model_files.gguf_types import TYPES
+from lqmf.planning.planner import PlannerAgent, Request
+from lqmf.planning.taking import keep_to
 from lqmf.records import Advice, QuantizationPlan
 from lqmf.units import GB
 from lqmf.utils.memory_optimizer import Solution

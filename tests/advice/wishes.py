@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lqmf.agents.planner_agent import PlannerAgent, Request
+from lqmf.planning.planner import PlannerAgent, Request
 from lqmf.quantization.registry import backends
 from lqmf.records import Gpu, Hardware, ModelInfo, ModelRef, RemoteFile
 from tests.fit.shapes import GIB, MODELS, fitting

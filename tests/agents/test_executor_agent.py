@@ -10,7 +10,6 @@ import pytest
 
 from lqmf import events, workspace
 from lqmf.agents.executor_agent import ExecutorAgent, Work
-from lqmf.agents.planner_agent import PlannerAgent, Request, artifact_name
 from lqmf.errors import (
     ConnectionBroken,
     DiskFull,
@@ -24,6 +23,7 @@ from lqmf.errors import (
 from lqmf.hardware import detect
 from lqmf.jobs.runner import LocalRunner
 from lqmf.model_files.describe import describe_folder
+from lqmf.planning.planner import PlannerAgent, Request, artifact_name
 from lqmf.quantization.registry import backends
 from lqmf.records import Estimate, ModelRef, Receipt
 from tests.fit.shapes import fitting

@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-from lqmf.agents.planner_agent import GIB, PlannerAgent, Request, artifact_name
 from lqmf.errors import DoesNotFit, UsageError
 from lqmf.model_files.gguf_types import TYPES
+from lqmf.planning.planner import GIB, PlannerAgent, Request, artifact_name
 from lqmf.quantization.registry import backends
 from lqmf.records import Gpu, Hardware, ModelInfo, ModelRef, RemoteFile
 from tests.fit.shapes import Model, fitting

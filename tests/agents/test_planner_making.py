@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from lqmf.agents.planner_agent import GIB
 from lqmf.errors import DoesNotFit, UsageError
+from lqmf.planning.planner import GIB
 from lqmf.records import Hardware
 from tests.agents.test_planner_agent import LAPTOP, planner, questions, request
 

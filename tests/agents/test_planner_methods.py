@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from lqmf.agents.planner_agent import PlannerAgent, Request, artifact_name
-from lqmf.agents.planner_methods import choose, question, spelled
 from lqmf.errors import NotBuilt, UsageError
 from lqmf.fit.fitting import Fitting
+from lqmf.planning.methods import choose, question, spelled
+from lqmf.planning.planner import PlannerAgent, Request, artifact_name
 from lqmf.quantization.registry import backends
 from lqmf.records import Gpu, Hardware, ModelInfo, QuantizationPlan, Verdict
 from tests.contracts.test_backends import DEMO, MODEL

@@ -14,10 +14,10 @@ import pytest
 
 from lqmf import installed
 from lqmf.model_files import describe
+from lqmf.planning.compatibility import compatibility, kind
 from lqmf.quantization.gguf.converter import toolchain
 from lqmf.quantization.registry import backends
 from lqmf.records import Gpu, Hardware, ModelRef
-from lqmf.utils.quantization_compatibility import compatibility, kind
 from tests.architectures import expectations, families
 from tests.architectures.damage import damaged
 from tests.architectures.maker import Maker

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from lqmf.events import Event, StageFinished, StageStarted
-from lqmf.fit.gather import Gatherer
 from lqmf.fit.needs import Needs
+from lqmf.planning.gather import Gatherer
 from lqmf.quantization.gguf.backend import GgufBackend
 from lqmf.records import ModelInfo, ModelRef
 from tests.fit.shapes import MODELS, needs

@@ -14,9 +14,9 @@ import pytest
 from lqmf.model_files import gguf_types
 from lqmf.model_files.prequantized import frozen, unreadable
 from lqmf.model_files.safetensors_header import TensorShape
+from lqmf.planning.compatibility import FALLBACKS, Row, compatibility, fallback, kind, traits
 from lqmf.quantization.registry import backends
 from lqmf.records import Hardware, ModelInfo, ModelRef, Verdict
-from lqmf.utils.quantization_compatibility import FALLBACKS, Row, compatibility, fallback, kind, traits
 from tests.inference.gguf_writer import gguf, tensor
 from tests.quantization.test_gguf_metadata import dry_run
 

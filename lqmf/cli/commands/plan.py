@@ -11,8 +11,8 @@ from lqmf.records import Decision, Outcome, to_json
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from lqmf.agents.planner_agent import Planned
     from lqmf.app import App
-    from lqmf.planning import Planned
 
 COMMAND = Command(
     "plan",

@@ -16,7 +16,7 @@ from lqmf.records import Decision, Outcome, to_json
 
 if TYPE_CHECKING:
     from lqmf.app import App
-    from lqmf.preflight import Preflight
+    from lqmf.planning.preflight import Preflight
 
 COMMAND = Command(
     "preflight",

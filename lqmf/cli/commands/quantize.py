@@ -10,9 +10,9 @@ from lqmf.cli.command import Ask, Command
 from lqmf.records import Decision, Feedback, Outcome, to_json
 
 if TYPE_CHECKING:
+    from lqmf.agents.planner_agent import Planned
     from lqmf.app import App
     from lqmf.pipeline import Quantized
-    from lqmf.planning import Planned
     from lqmf.records import Advice, Artifact, Choice
 
 COMMAND = Command(

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
 
-from lqmf.advice.taking import describe_suggestion
 from lqmf.cli.views.messages import marked_view, notice_view
+from lqmf.planning.taking import describe_suggestion
 from lqmf.records import Advice, Suggestion
 from lqmf.terminal import clean
 

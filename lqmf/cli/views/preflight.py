@@ -10,7 +10,7 @@ from rich.text import Text
 
 from lqmf.cli.views.fit import fit_view
 from lqmf.cli.views.messages import Unfolded, done_view, error_view
-from lqmf.preflight import Preflight
+from lqmf.planning.preflight import Preflight
 from lqmf.terminal import clean
 
 MARKS = {"yes": ("✓", "green"), "no": ("✗", "bold red"), "but": ("!", "yellow"), "unknown": ("?", "yellow")}

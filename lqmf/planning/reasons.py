@@ -13,7 +13,7 @@ from lqmf.units import memory_size
 from lqmf.utils.memory_optimizer import Machine, Solution
 
 if TYPE_CHECKING:
-    from lqmf.agents.planner_agent import Request
+    from lqmf.planning.planner import Request
 
 LET_GO = "what you said does not fit"
 

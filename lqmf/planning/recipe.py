@@ -18,8 +18,8 @@ from lqmf.records import Choice, ModelInfo, Source
 from lqmf.units import file_size, memory_size
 
 if TYPE_CHECKING:
-    from lqmf.agents.planner_agent import Request
     from lqmf.fit.needs import Needs
+    from lqmf.planning.planner import Request
 
 HELPED_BITS = 4  # types of more bits lose too little for a matrix to show
 IMATRIX_SUFFIXES = (".gguf", ".dat")  # a calibration that is a finished matrix, not a text

@@ -10,7 +10,7 @@ from lqmf.errors import DoesNotFit
 from lqmf.records import Candidate, Option, Question, Suggestion
 
 if TYPE_CHECKING:
-    from lqmf.agents.planner_agent import PlannerAgent, Request
+    from lqmf.planning.planner import PlannerAgent, Request
 
 
 def keep_to(taken: Request, planner: PlannerAgent) -> None:

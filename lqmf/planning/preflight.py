@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Literal
 from lqmf.errors import LqmfError, ModelError, ResourceError, UsageError
 from lqmf.fit import words
 from lqmf.model_files.template_check import Template
+from lqmf.planning.compatibility import traits
 from lqmf.records import Candidate, Estimate, Hardware, ModelInfo, ModelRef, QuantizationPlan, Verdict
 from lqmf.units import duration, file_size, memory_size
-from lqmf.utils.quantization_compatibility import traits
 
 if TYPE_CHECKING:
     from lqmf.hub.published import PublishedGguf

@@ -1,0 +1,569 @@
+"""The PlannerAgent: from what was said to a complete plan, asking only for what is missing and matters.
+
+Pure: knows the slots, the model's metadata and needs, the machine and the backends' promises; reads no file, asks
+nobody itself. `next_question` says what to ask; `plan` builds the plan, each field with its reason.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any, Literal, cast
+
+from lqmf.errors import DoesNotFit, ModelError, NotBuilt, UnsupportedModel, UsageError
+from lqmf.fit import budget, mix, words
+from lqmf.fit.fitting import Fitting
+from lqmf.fit.needs import Needs
+from lqmf.model_files.gguf_types import AUTO
+from lqmf.planning import methods
+from lqmf.planning import reasons as why
+from lqmf.planning.recipe import Making, calibratable, largest_neighbours, making
+from lqmf.quantization.parameters import settled
+from lqmf.quantization.promise import Backend
+from lqmf.records import (
+    Advice,
+    Candidate,
+    Choice,
+    Estimate,
+    Hardware,
+    ModelInfo,
+    Option,
+    QuantizationPlan,
+    Question,
+    Source,
+)
+from lqmf.units import GB, GIB, file_size, memory_size
+from lqmf.utils.memory_optimizer import MOST, Machine, Solution, Wish
+
+LADDER = ("Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0", "Q3_K_M", "Q2_K")  # what most people choose between
+QUANTIZED_BITS = 8  # what has more is not quantized, and nobody is offered it unasked
+SHORTEST_CONTEXT = 512
+ELSEWHERE = "For a larger machine, say its memory: `--memory 24GB`."
+START_QUESTION_BYTES = 1_000_000_000  # downloads above this are worth a question
+
+
+@dataclass(frozen=True)
+class Request:
+    """All that a plan is made from. `slots` is what the user said; `asked` the ids already answered;
+    `advised` those of them whose answer was the recommended one; `download_bytes` what is not on this machine yet;
+    `advice` is what a provider said, if one was asked."""
+
+    slots: Mapping[str, Any]
+    info: ModelInfo
+    hardware: Hardware
+    fit: Fitting
+    asked: frozenset[str] = frozenset()
+    advised: frozenset[str] = frozenset()
+    download_bytes: int = 0
+    advice: Advice | None = None
+
+    @property
+    def provided(self) -> Mapping[str, Any]:
+        """What the advice fills in: only what the user left open, and nothing once they chose another type than it."""
+        told: Mapping[str, Any] = self.advice.slots if self.advice else {}
+        if "type" in told and self.slots.get("type") not in (None, told["type"]):
+            return {}
+        return {name: value for name, value in told.items() if self.slots.get(name) is None}
+
+    def takes(self, name: str) -> bool:
+        """Whether the slot has its value from the advice: left open, or a recommendation of it that was taken."""
+        if self.advice is None or name not in self.advice.slots:
+            return False
+        taken = name in self.advised and self.slots.get(name) == self.advice.slots[name]
+        return taken or name in self.provided
+
+    @property
+    def follows(self) -> bool:
+        """Whether anything comes from the advice."""
+        return self.advice is not None and any(self.takes(name) for name in self.advice.slots)
+
+
+class PlannerAgent:
+    """Makes plans. `backends` are those installed, `settings` the values that plans depend on."""
+
+    def __init__(
+        self,
+        backends: Mapping[str, Backend],
+        *,
+        gpu_memory_limit_gb: float,
+        cpu_fallback: bool = False,
+        keep_16bit: bool = False,
+    ) -> None:
+        self._backends = backends
+        self._gpu_memory_limit_bytes = int(gpu_memory_limit_gb * GIB)
+        self._cpu_fallback = cpu_fallback
+        self._keep_16bit = keep_16bit
+
+    # ------------------------------------------------------------ what to ask
+
+    def refuse(self, slots: Mapping[str, Any], info: ModelInfo, hardware: Hardware) -> Backend:
+        """The backend that will do it. Raises LqmfError for what cannot be done at all, whatever the memory."""
+        backend = self._backend(slots, info, hardware)
+        verdict = backend.available()
+        if verdict.answer == "no":
+            raise NotBuilt(verdict.reason, verdict.remedy)
+        verdict = backend.check(info, hardware, slots.get("type"))
+        if verdict.answer == "no":
+            raise UnsupportedModel(verdict.reason, verdict.remedy)
+        if info.weights_format == "none":
+            raise ModelError(f"{why.display(info.ref)} holds no weights.", "Name a repository with safetensors files.")
+        return backend
+
+    def next_question(self, request: Request) -> Question | None:
+        """The next thing that only the user can say, or None. Raises LqmfError for what cannot be done at all."""
+        backend, request = self._ready(request)
+        for ask in (self._contradiction, self._fit_question, self._type_question, self._no_gpu, self._start_question):
+            question = ask(backend, request)
+            if question and question.id not in request.asked:
+                return question
+        return None
+
+    def _contradiction(self, backend: Backend, request: Request) -> Question | None:
+        bits, name = request.slots.get("bits"), request.slots.get("type")
+        if bits is None or name in (None, AUTO) or backend.types[name].bits == bits:
+            return None
+        own = backend.types[name].bits
+        options = [Option({"type": name, "bits": own}, f"{name}, which has {own} bits")]
+        if bits in {t.bits for t in backend.types.values()}:
+            other = backend.default_type(bits)
+            options.append(Option({"type": other, "bits": bits}, f"{bits} bits, as {other}"))
+        return Question(
+            id="bits",
+            text=f"You said {bits}-bit and {name}, but {name} has {own} bits. Which do you mean?",
+            options=tuple(options),
+            default=options[0].value,
+            reason=f"{name} is the more exact of the two.",
+        )
+
+    def _type_question(self, backend: Backend, request: Request) -> Question | None:
+        slots = request.slots
+        if slots.get("type") or slots.get("target_size_gb") or len(backend.types) < 2:
+            return None
+        solution = self._solve(backend, request)
+        advised, context = _best(solution).type, _best(solution).run.context
+        usual = [name for name in LADDER if slots.get("bits") is None] or sorted(self._types(backend, request))
+        makeable = request.fit.needs[backend.name].weights
+        known = {name for name in self._types(backend, request) if name in makeable}
+        names = dict.fromkeys([advised, *(c.type for c in solution.best), *usual])
+        offered = [name for name in names if name in known]
+        if len(offered) < 2:
+            return None
+        return Question(
+            id="type",
+            text=f"Which {backend.title} type?",
+            options=tuple(self._option(backend, request, name, context) for name in offered),
+            default=advised,
+            reason=why.of(request, solution),
+        )
+
+    def _option(self, backend: Backend, request: Request, name: str, context: int) -> Option:
+        named = dataclasses.replace(request, slots={**request.slots, "type": name})
+        wish = dataclasses.replace(self._wish(backend, named), types=frozenset({name}), context=context)
+        solution = request.fit.solve(self._machine(request), wish)
+        candidate = _best(solution)
+        cache = "" if candidate.run.cache == "f16" else f" with a {candidate.run.cache} cache"
+        misfit = "" if solution.recommended else ", which does not fit"
+        need = f"runs in {words.memory(candidate.memory)}{cache}{misfit}"
+        label = f"{name}: {file_size(candidate.file_bytes)}, {need}. {backend.types[name].summary}"
+        return Option(name, label.strip())
+
+    def _fit_question(self, backend: Backend, request: Request) -> Question | None:
+        """Asked when what is wished does not fit; what does is offered. Raises DoesNotFit when nothing would."""
+        solution = self._solve(backend, request)
+        if solution.recommended or "fit" in request.asked:
+            return None
+        text = why.misfit(_best(solution), self._machine(request))
+        others = self._alternatives(backend, request)
+        if not others:
+            raise DoesNotFit(text, " ".join([*solution.ways_out, ELSEWHERE]))
+        anyway = Option({"fit": "anyway"}, "make it all the same, for a larger machine")
+        return Question(
+            id="fit",
+            text=f"{text} What instead?",
+            options=(*others, anyway),
+            default=others[0].value,
+            reason=" ".join(solution.ways_out) or ELSEWHERE,
+        )
+
+    def _alternatives(self, backend: Backend, request: Request) -> list[Option]:
+        """What fits when one thing that was said is let go: the type, the cache, the length of the context."""
+        slots, machine, wish = request.slots, self._machine(request), self._wish(backend, request)
+        found = []
+        if slots.get("type") or slots.get("bits") or self._is_usual(backend, request):
+            free = {**slots, "type": None, "bits": None}
+            wider = self._types(backend, dataclasses.replace(request, slots=free))
+            if other := request.fit.solve(machine, dataclasses.replace(wish, types=wider)).recommended:
+                found.append(_instead("type", other, other.type, type=other.type, bits=other.bits))
+        if wish.cache and (other := request.fit.solve(machine, dataclasses.replace(wish, cache=None)).recommended):
+            found.append(_instead("kv_type", other, f"a KV cache in {other.run.cache}", kv_type=other.run.cache))
+        for context in _shorter(wish.context):
+            if other := request.fit.solve(machine, dataclasses.replace(wish, context=context)).recommended:
+                found.append(_instead("context", other, f"{context} tokens of context", context=context))
+                break
+        return found
+
+    def _no_gpu(self, backend: Backend, request: Request) -> Question | None:
+        wants_gpu = request.slots.get("device") == "gpu" and not request.hardware.gpus
+        if not wants_gpu or request.slots.get("cpu_fallback") is not None or self._cpu_fallback:
+            return None
+        return Question(
+            id="cpu_fallback",
+            text="There is no GPU here. Make and measure it on the CPU instead?",
+            options=(Option(True, "yes, on the CPU"), Option(False, "no")),
+            default=True,
+            reason=f"A {backend.title} file runs on a GPU elsewhere all the same; only the measured speed differs.",
+        )
+
+    def _start_question(self, backend: Backend, request: Request) -> Question | None:
+        estimate = self.plan(request, "question").estimate
+        if estimate is None or estimate.download_bytes < START_QUESTION_BYTES:
+            return None
+        minutes = f", about {estimate.seconds / 60:.0f} minutes of work" if estimate.seconds else ""
+        return Question(
+            id="start",
+            text=f"This downloads {file_size(estimate.download_bytes)} and needs up to "
+            f"{file_size(estimate.disk_peak_bytes)} of disk on the way{minutes}. Start?",
+            options=(Option(True, "yes, start"), Option(False, "no")),
+            default=True,
+            reason="Nothing has been downloaded yet but the model's description.",
+        )
+
+    # ------------------------------------------------------------ the plan
+
+    def plan(self, request: Request, identifier: str) -> QuantizationPlan:
+        """The complete plan; what is still open takes its recommended value. Raises LqmfError."""
+        backend, request = self._ready(request)
+        solution = self._solve(backend, request)
+        chosen = _best(solution)
+        device = self._device(request)[0]
+        made = self._making(backend, request, chosen)
+        draft = dataclasses.replace(
+            self._draft(backend, request, chosen, identifier),
+            device=device,
+            context=chosen.run.context,
+            cpu_fallback=bool(request.slots.get("cpu_fallback", self._cpu_fallback)),
+            test=request.slots.get("test", "quick"),
+            imatrix=made.imatrix.value,
+            base=made.base,
+            run=chosen.run,
+            candidates=solution.best,
+            others=self._others(backend, request, chosen),
+        )
+        expected = request.fit.prediction(chosen, on_gpu=device == "gpu")
+        estimate = self._estimate(backend, request, draft)
+        if estimate.seconds is not None:
+            expected["quantize_seconds"] = estimate.seconds
+        learnt = request.fit.corrected(expected, backend.name, device)
+        return dataclasses.replace(
+            draft,
+            choices=self._choices(backend, request, draft, solution, made),
+            estimate=dataclasses.replace(estimate, seconds=learnt.get("quantize_seconds")),
+            prediction=learnt,
+            uncorrected=expected,
+        )
+
+    def _others(self, backend: Backend, request: Request, chosen: Candidate) -> tuple[Candidate, ...]:
+        """The usual types that fit too, at the same context, whatever type was said; the chosen one is not among
+        them."""
+        free = dataclasses.replace(request, slots={**request.slots, "type": None, "bits": None}, advice=None)
+        usual = LADDER if backend.streams else tuple(t.name for t in backend.types.values() if t.general)
+        known = set(request.fit.needs[backend.name].weights) - {chosen.type}
+        wish = dataclasses.replace(self._wish(backend, free), context=chosen.run.context)
+        found = (
+            request.fit.solve(self._machine(request), dataclasses.replace(wish, types=frozenset({name}))).recommended
+            for name in usual
+            if name in known and self._answer(backend, request, name) != "no"
+        )
+        return tuple(one for one in found if one is not None)
+
+    def _estimate(self, backend: Backend, request: Request, plan: QuantizationPlan) -> Estimate:
+        needs = request.fit.needs[backend.name]
+        estimate = backend.estimate(request.info, plan, request.hardware, needs)
+        kept = largest_neighbours(request.info) if plan.discard_source else None
+        return estimate.with_download(request.download_bytes, kept)
+
+    def solution(self, request: Request) -> Solution:
+        """All that there is to choose between, for what was said. Raises LqmfError."""
+        return self._solve(*self._ready(request))
+
+    def _ready(self, request: Request) -> tuple[Backend, Request]:
+        """The backend, and the request with the mix that was asked for among what there is to choose. Raises
+        LqmfError."""
+        backend = self.refuse(request.slots, request.info, request.hardware)
+        if request.slots.get("type") != AUTO:
+            return backend, request
+        fit = mix.with_mix(request.fit, backend.name, self._mix_bytes(backend, request))
+        return backend, dataclasses.replace(request, fit=fit)
+
+    def _mix_bytes(self, backend: Backend, request: Request) -> int:
+        """The size that a mix is made for: what was said, or that of the preset that would be chosen without it."""
+        slots, needs = request.slots, request.fit.needs[backend.name]
+        if size := slots.get("target_size_gb"):
+            return int(size * GB)
+        if (bits := slots.get("bits")) is not None and bits != int(bits):
+            return mix.target_bytes(needs, bits)
+        preset = backend.default_type(bits) if bits is not None else None
+        free = {**slots, "type": preset, "bits": None}
+        return _best(self._solve(backend, dataclasses.replace(request, slots=free))).file_bytes
+
+    def _making(self, backend: Backend, request: Request, chosen: Candidate) -> Making:
+        needs = request.fit.needs[backend.name] if backend.streams else None
+        keep = bool(request.slots.get("keep_16bit", self._keep_16bit))
+        test = request.slots.get("test", "quick")
+        return making(request, backend.types[chosen.type], needs, test=test, keep_16bit=keep)
+
+    def general(self, slots: Mapping[str, Any], hardware: Hardware, fit: Fitting) -> Solution:
+        """The same of a model that nobody named, whose `fit` stands for its size."""
+        types = frozenset({slots["type"]}) if slots.get("type") else None
+        longest = next(iter(fit.needs.values())).trained_context
+        return fit.solve(self._there(slots, hardware, fit), budget.wish(slots, longest, types))
+
+    def _choices(
+        self, backend: Backend, request: Request, plan: QuantizationPlan, solution: Solution, made: Making
+    ) -> tuple[Choice, ...]:
+        chosen = _best(solution)
+        kind = backend.types[chosen.type]
+        size = f"{why.parameters(request.info)}{request.info.architecture or 'unknown architecture'}"
+        fallback = why.fallback(plan.cpu_fallback, plan.device)
+        width = f"{kind.name} stores {self._width(backend, request, chosen):.2f} bits per weight"
+        return (
+            Choice("model", why.display(request.info.ref), size, "user"),
+            Choice("method", backend.name, *self._why_method(request)),
+            Choice("type", kind.name, *self._why_type(backend, request, solution)),
+            Choice("bits", plan.bits, width, why.whose(request, "bits")),
+            Choice("device", plan.device, *self._device(request)[1:]),
+            Choice("context", chosen.run.context, why.context(request, chosen), why.whose(request, "context")),
+            Choice("kv_cache", chosen.run.cache, why.cache(request, chosen), why.whose(request, "kv_type")),
+            Choice("memory", memory_size(chosen.memory.total), self._why_memory(request, solution), "rules"),
+            *self._where(request, chosen),
+            *why.priority(request),
+            *(made.choices if backend.streams else ()),
+            *why.parameters_of(request, backend, plan),
+            Choice("cpu_fallback", plan.cpu_fallback, fallback, why.whose(request, "cpu_fallback")),
+            Choice("test", plan.test, why.test(plan.test), why.whose(request, "test")),
+        )
+
+    def _where(self, request: Request, chosen: Candidate) -> list[Choice]:
+        """The choices that only some plans have: layers on a GPU, several chats at once."""
+        found = []
+        if self._machine(request).gpu_bytes:
+            layers = request.fit.needs[chosen.method].layers + 1
+            share = "all of them" if chosen.run.gpu_layers >= layers else f"of {layers}; the rest runs from RAM"
+            found.append(Choice("gpu_layers", chosen.run.gpu_layers, f"{share}: {words.memory(chosen.memory)}"))
+        if chosen.run.parallel > 1:
+            found.append(Choice("parallel", chosen.run.parallel, "chats at once, as you said", "user"))
+        return found
+
+    def _width(self, backend: Backend, request: Request, chosen: Candidate) -> float:
+        """Bits per weight: a type's own, or of a mix what its size says."""
+        if chosen.type == AUTO:
+            return mix.bits_per_weight(request.fit.needs[backend.name], chosen.file_bytes)
+        return backend.types[chosen.type].bits_per_weight
+
+    def _draft(self, backend: Backend, request: Request, chosen: Candidate, identifier: str) -> QuantizationPlan:
+        slots, memory, mixed = request.slots, request.slots.get("memory_gb"), chosen.type == AUTO
+        kind = backend.types[chosen.type]
+        return QuantizationPlan(
+            id=identifier,
+            model=request.info.ref,
+            commit=request.info.commit,
+            method=backend.name,
+            bits=int(slots.get("bits") or self._width(backend, request, chosen)) if mixed else kind.bits,
+            type="" if kind.name == f"{kind.bits}bit" else kind.name,
+            target_bytes=chosen.file_bytes if mixed else None,
+            keep=tuple(slots.get("keep") or ()),
+            discard_source=bool(slots.get("discard_source", False)),
+            adapter=slots.get("adapter"),
+            format=cast(Literal["gguf", "safetensors"], backend.output_format),
+            device="cpu",
+            memory_bytes=int(memory * GIB) if memory else None,
+            priority=slots.get("priority") or request.provided.get("priority"),
+            calibration=slots.get("calibration"),
+            parameters=settled(backend.parameters, slots.get("parameters") or {}, kind.name, title=backend.title),
+            keep_16bit=backend.streams and bool(slots.get("keep_16bit", self._keep_16bit)),
+            allow_remote_code=bool(slots.get("allow_remote_code", False)),
+        )
+
+    def on_cpu(self, plan: QuantizationPlan, why: str) -> QuantizationPlan:
+        """The same plan for the CPU, after the GPU ran out of memory. Nothing was predicted of that."""
+        others = tuple(c for c in plan.choices if c.name not in ("device", "gpu_layers", "memory"))
+        run = dataclasses.replace(plan.run, gpu_layers=0) if plan.run else None
+        choices = (*others, Choice("device", "cpu", why, "rules"))
+        return dataclasses.replace(plan, device="cpu", choices=choices, run=run, prediction={})
+
+    # ------------------------------------------------------------ single choices
+
+    def _backend(self, slots: Mapping[str, Any], info: ModelInfo, hardware: Hardware) -> Backend:
+        method = methods.choose(slots, info, hardware, self._backends).name
+        if method not in self._backends:
+            names = ", ".join(sorted(self._backends))
+            raise NotBuilt(f"Nothing here quantizes with '{method}'; there are: {names}.", "Say `with gguf`.")
+        backend = self._backends[method]
+        self._check_type(backend, slots.get("type"))
+        return backend
+
+    def method_question(self, slots: Mapping[str, Any]) -> Question | None:
+        """What to ask before all else, where the method that was said is not installed."""
+        return methods.question(slots, self._backends)
+
+    def _why_method(self, request: Request) -> tuple[str, Source]:
+        if "method" in request.asked:
+            return "your answer", "user"
+        said = {name: value for name, value in request.slots.items() if name != "type" or "type" not in request.asked}
+        chosen = methods.choose(said, request.info, request.hardware, self._backends)
+        return chosen.reason, chosen.source
+
+    def _why_type(self, backend: Backend, request: Request, solution: Solution) -> tuple[str, Source]:
+        if request.takes("type"):
+            return why.type(request, solution)
+        if self._is_usual(backend, request) and "type" not in request.slots:
+            return f"what {backend.title} is mostly made with", "rules"
+        if not backend.streams and "type" not in request.slots and (bits := request.slots.get("bits")) is not None:
+            return f"{backend.title}'s type of {bits} bits", "rules"
+        return why.type(request, solution)
+
+    def _is_usual(self, backend: Backend, request: Request) -> bool:
+        """Whether the method has one width that is taken where none was said, and nothing else decides."""
+        open_ = ("type", "bits", "target_size_gb", "priority")
+        return not backend.streams and all(request.slots.get(name) is None for name in open_)
+
+    def _check_type(self, backend: Backend, name: str | None) -> None:
+        if name is None:
+            return
+        if name not in backend.types:
+            known = ", ".join(t.name for t in backend.types.values())
+            raise UsageError(f"{backend.title} has no type {name}.", f"It has: {known}.")
+
+    def _types(self, backend: Backend, request: Request) -> frozenset[str]:
+        """What may be chosen: the one said, those of the bits said, else all that quantize any model; without those
+        that fit this model only with a "but", where others are left."""
+        slots = request.slots
+        if name := slots.get("type"):
+            return frozenset({name})
+        guided = calibratable(request, request.fit.needs[backend.name] if backend.streams else None)
+        usable = {t.name for t in backend.types.values() if t.name != AUTO and (guided or not t.needs_imatrix)}
+        if self._is_usual(backend, request):
+            return frozenset({backend.default_type(methods.USUAL_BITS)})
+        if (bits := slots.get("bits")) is not None:
+            names = {n for n in usable if backend.types[n].bits == bits} | {backend.default_type(bits)}
+        else:
+            names = {n for n in usable if backend.types[n].bits <= QUANTIZED_BITS}
+        answers = {name: self._answer(backend, request, name) for name in names}
+        general = {n for n in names if backend.types[n].general}
+        choices = (
+            {n for n in general if answers[n] == "yes"},
+            {n for n in general if answers[n] == "but"},
+            {n for n in names if answers[n] != "no"},
+        )
+        return frozenset(next((chosen for chosen in choices if chosen), names))
+
+    def _answer(self, backend: Backend, request: Request, name: str) -> str:
+        info, hardware = request.info, request.hardware
+        return request.fit.verdict(backend.name, name, lambda: backend.check(info, hardware, name)).answer
+
+    def _wish(self, backend: Backend, request: Request) -> Wish:
+        """What was said, and of the rest what was advised."""
+        filled = dataclasses.replace(request, slots={**request.slots, **request.provided})
+        return budget.wish(filled.slots, request.info.context_length, self._types(backend, filled))
+
+    def _machine(self, request: Request) -> Machine:
+        return self._there(request.slots, request.hardware, request.fit)
+
+    def _there(self, slots: Mapping[str, Any], hardware: Hardware, fit: Fitting) -> Machine:
+        limit = self._gpu_memory_limit_bytes
+        return budget.machine(slots, hardware, gpu_limit_bytes=limit, program_ram=fit.program_ram)
+
+    def _solve(self, backend: Backend, request: Request) -> Solution:
+        """Raises UsageError when no type makes a file as small as wished or the model has no such cache,
+        UnsupportedModel when no type fits the model."""
+        return self._advised(backend, request) if request.follows else self._ruled(backend, request)
+
+    def _advised(self, backend: Backend, request: Request) -> Solution:
+        """What the advice leads to, the rules' own best beside it; the rules' alone where nothing of it fits."""
+        kept = {name: value for name, value in request.slots.items() if not request.takes(name)}
+        own = self._ruled(backend, dataclasses.replace(request, slots=kept, advised=frozenset(), advice=None))
+        advised = self._ruled(backend, request)
+        chosen = advised.recommended
+        if chosen is None or request.advice is None:
+            return own
+        best = (chosen, *(one for one in own.best if one.id != chosen.id))[:MOST]
+        told = (request.advice.reason,) if request.takes("type") and request.advice.reason else advised.why
+        return dataclasses.replace(own, recommended=chosen, why=told, best=best, ways_out=advised.ways_out)
+
+    def _ruled(self, backend: Backend, request: Request) -> Solution:
+        if "type" in request.advised:  # the rules' own advice, taken: then all the rest was to choose from too
+            free = {name: value for name, value in request.slots.items() if name != "type"}
+            solution = self._ruled(backend, dataclasses.replace(request, slots=free, advised=frozenset()))
+            if _best(solution).type == request.slots["type"]:
+                return solution
+        wish = self._wish(backend, request)
+        solution = request.fit.solve(self._machine(request), wish)
+        if solution.least is None and wish.cache and not _keeps(request.fit.needs[backend.name], *wish.cache):
+            name = request.slots.get("kv_type")
+            raise UsageError(f"{backend.title} has no cache in {name} for this model.", "Say `--kv-type f16`.")
+        if solution.least is None and wish.file_bytes:
+            raise self._too_large(backend, request, wish.file_bytes)
+        if solution.least is None:
+            raise UnsupportedModel("No type of this method fits this model's tensors.", "Choose another type or model.")
+        return solution
+
+    def _too_large(self, backend: Backend, request: Request, target_bytes: int) -> UsageError:
+        weights = request.fit.needs[backend.name].weights
+        sizes = {name: weights[name].file_bytes for name in self._types(backend, request) if name in weights}
+        smallest = min(sizes, key=lambda name: sizes[name])
+        return UsageError(
+            f"No type makes this model as small as {file_size(target_bytes)}; "
+            f"the smallest, {smallest}, gives {file_size(sizes[smallest])}.",
+            f"Say `at most {sizes[smallest] / 1e6 + 1:.0f} MB`, or take a smaller model.",
+        )
+
+    def _device(self, request: Request) -> tuple[Literal["cpu", "gpu"], str, Source]:
+        """Where it is made and measured, why, and whose choice that is."""
+        said = request.slots.get("device")
+        if said == "gpu" and not request.hardware.gpus:
+            return "cpu", "made and measured here, where there is no GPU; planned for one", "rules"
+        if said:
+            return said, "as you said", why.whose(request, "device")
+        if request.hardware.gpus:
+            return "gpu", f"{request.hardware.gpus[0].name} is there", "rules"
+        return "cpu", "there is no GPU here", "rules"
+
+    def _why_memory(self, request: Request, solution: Solution) -> str:
+        if solution.recommended is None:
+            return why.misfit(_best(solution), self._machine(request))
+        return solution.why[-1]
+
+
+def _best(solution: Solution) -> Candidate:
+    """The recommended candidate, or where none fits the one that needs least."""
+    chosen = solution.recommended or solution.least
+    assert chosen is not None, "an empty solution was refused before"
+    return chosen
+
+
+def _instead(name: str, fitting: Candidate, label: str, **slots: Any) -> Option:
+    """What fits when the slot `name` is let go; the answer's `fit` says which it was."""
+    return Option({**slots, "fit": name}, f"{label}: {words.memory(fitting.memory)}")
+
+
+def _shorter(context: int | None) -> list[int]:
+    """Contexts below `context`, halved again and again."""
+    lengths = []
+    while context and context // 2 >= SHORTEST_CONTEXT:
+        context //= 2
+        lengths.append(context)
+    return lengths
+
+
+def artifact_name(plan: QuantizationPlan) -> str:
+    """`<org>_<model>_<method>_<bits>bit[_<TYPE>]`; nf4, int8 and GPTQ's type are left out, as the design says."""
+    base = PurePath(plan.model.path or plan.model.id).name if plan.model.kind == "local" else plan.model.id
+    shown = f"_{plan.type}" if plan.method == "gguf" or plan.type == "fp4" else ""
+    return f"{base.replace('/', '_')}_{plan.method}_{plan.bits}bit{shown}"
+
+
+def _keeps(needs: Needs, k_type: str, v_type: str) -> bool:
+    """Whether the model can have a cache of these types."""
+    return {k_type, v_type} <= set(needs.cache_types) and (k_type == v_type or needs.mixed_cache)
