@@ -23,6 +23,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from lqmf.fit.quality import expected_loss
+from lqmf.fit.solver import Machine, Wish, solve
 from lqmf.hub.client import HubClient
 from lqmf.hub.metadata import inspect
 from lqmf.hub.skeleton import skeleton
@@ -30,7 +31,6 @@ from lqmf.model_files.refs import DEMO_FOLDER
 from lqmf.quantization.gguf.backend import GgufBackend
 from lqmf.quantization.gguf.converter.toolchain import CACHE_VARIABLE, cache_dir, find
 from lqmf.records import Loss, ModelRef
-from lqmf.utils.memory_optimizer import Machine, Wish, solve
 from tests.hub.models import seven_b
 from tests.hub.server import LocalHub
 

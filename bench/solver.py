@@ -17,9 +17,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from lqmf.fit.candidates import candidates, shapes
 from lqmf.fit.needs import Needs, Weights
+from lqmf.fit.solver import Machine, Wish, solve
 from lqmf.model_files.gguf_types import TYPES
 from lqmf.records import Run, Speed
-from lqmf.utils.memory_optimizer import Machine, Wish, solve
 from tests.fit import oracle
 from tests.fit.shapes import GIB, MODELS, needs
 

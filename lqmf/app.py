@@ -118,7 +118,7 @@ class App:
         if self.llm is None:
             return None
         from lqmf.advice.reading import Reader
-        from lqmf.utils.llm_config import llm_settings
+        from lqmf.providers.config import llm_settings
 
         return Reader(self.llm, wait_s=llm_settings(self.settings).wait_s, redact=self.redact, emit=self.bus.publish)
 
@@ -128,7 +128,7 @@ class App:
         if self.settings.values.llm_provider == "none" or self.llm is None:
             return None
         from lqmf.advice.adviser import Adviser
-        from lqmf.utils.llm_config import llm_settings
+        from lqmf.providers.config import llm_settings
 
         async def look(id: str) -> ModelInfo:
             return await self.models.inspect(self.models.resolve(id))
@@ -271,9 +271,9 @@ class App:
         return RetryPolicy(max_retries=self.settings.values.max_retries)
 
     def _token(self) -> str | None:
-        from lqmf.utils import huggingface_auth
+        from lqmf.hub import auth
 
-        return huggingface_auth.token(self.tokens())[0]
+        return auth.token(self.tokens())[0]
 
     def tokens(self) -> dict[str, str | None]:
         """Hugging Face tokens of the settings (.env and the environment), by the variable's name."""
@@ -283,11 +283,11 @@ class App:
 
     def redact(self, text: str) -> str:
         """`text` with every secret that the settings hold, or that looks like one, masked."""
+        from lqmf.hub import auth
         from lqmf.settings import SECRETS, secret
-        from lqmf.utils import huggingface_auth
 
         held = (secret(self.settings, name) for name in SECRETS)
-        return huggingface_auth.redact(text, secrets=[value for value in held if value])
+        return auth.redact(text, secrets=[value for value in held if value])
 
     @cached_property
     def llm(self) -> Calls | None:
@@ -296,7 +296,7 @@ class App:
             return None
         from lqmf.providers import registry
         from lqmf.providers.calls import Calls, Ledger
-        from lqmf.utils.llm_config import llm_settings
+        from lqmf.providers.config import llm_settings
 
         settings = llm_settings(self.settings)
         build = partial(registry.build, settings=settings, artifacts=self.workspace.artifacts)
@@ -306,11 +306,10 @@ class App:
     @cached_property
     def models(self) -> Models:
         from lqmf.agents.planner_agent import Models
-        from lqmf.hub import download, metadata, snapshots
+        from lqmf.hub import auth, download, metadata, snapshots
         from lqmf.hub.published import published_ggufs
         from lqmf.model_files.refs import parse_ref
         from lqmf.understanding.models import canonical
-        from lqmf.utils import huggingface_auth
 
         place = self.workspace.models
         options = download.TransferOptions(retry=self._retry)
@@ -331,7 +330,7 @@ class App:
             stored=partial(_stored, place),
             present=partial(snapshots.present, dest_root=place),
             published=partial(published_ggufs, hub=self.hub),
-            login=partial(huggingface_auth.login, endpoint=self.hub.base_url()),
+            login=partial(auth.login, endpoint=self.hub.base_url()),
         )
 
     def notify(self, text: str) -> None:

@@ -70,8 +70,8 @@ if TYPE_CHECKING:
     from lqmf.agents.memory_agent import MemoryAgent
     from lqmf.artifacts.rebuild import Rebuilt
     from lqmf.fit.classes import SizeClass
+    from lqmf.fit.solver import Solution
     from lqmf.jobs.runner import Runner
-    from lqmf.utils.memory_optimizer import Solution
 
 Act = Callable[[Decision], Awaitable[Outcome]]
 HelpOut = Callable[[Decision], Awaitable[Decision]]

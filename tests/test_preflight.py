@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from lqmf.errors import DoesNotFit, LqmfError, NotBuilt, ToolchainError, UnsupportedModel
+from lqmf.fit.solver import Solution
 from lqmf.hub.published import PublishedGguf
 from lqmf.model_files.template_check import Template
 from lqmf.planning.preflight import Facts, Finding, Preflight, Tokenizer, examine
@@ -25,7 +26,6 @@ from lqmf.records import (
     Speed,
     Verdict,
 )
-from lqmf.utils.memory_optimizer import Solution
 
 GIB = 1 << 30
 INFO = ModelInfo(

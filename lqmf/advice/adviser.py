@@ -11,11 +11,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from lqmf.advice import checking, facts, prompts
+from lqmf.advice import checking, facts
 from lqmf.advice.answers import NamedModels, recommendation
-from lqmf.advice.masking import Masks
 from lqmf.errors import GatedModel, ModelError, ProviderError, SettingsError, TransferError
 from lqmf.events import Emit, Notice
+from lqmf.providers import prompts
+from lqmf.providers.masking import Masks
 from lqmf.quality.stage import stage
 from lqmf.records import Advice, Hardware, ModelInfo, QuantizationPlan, Suggestion
 
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from lqmf.fit.classes import SizeClass
+    from lqmf.fit.solver import Solution
     from lqmf.planning.planner import Request
     from lqmf.providers.base import Completion
     from lqmf.providers.calls import Calls
-    from lqmf.utils.memory_optimizer import Solution
 
     T = TypeVar("T", bound=BaseModel)
 

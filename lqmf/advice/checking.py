@@ -14,9 +14,9 @@ from typing import Any
 
 from lqmf.advice.answers import MOST_MODELS, PRIORITIES, NamedModels, Recommendation
 from lqmf.fit.quality import CLEAR
+from lqmf.fit.solver import Solution
 from lqmf.model_files.refs import is_repo_id, printable
 from lqmf.records import Advice, Candidate
-from lqmf.utils.memory_optimizer import Solution
 
 MOST_OFFERED = 16
 LEAST_CONTEXT, MOST_CONTEXT = 512, 10_000_000  # tokens; the most where nobody says what the model was trained for

@@ -9,17 +9,17 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lqmf.advice.masking import Masks
-from lqmf.advice.prompts import fenced
 from lqmf.fit.quality import CLEAR, LITTLE
 from lqmf.model_files.refs import printable
+from lqmf.providers.masking import Masks
+from lqmf.providers.prompts import fenced
 from lqmf.records import Candidate, Hardware, ModelInfo, QuantizationPlan
 from lqmf.units import file_size, memory_size
 
 if TYPE_CHECKING:
     from lqmf.fit.classes import SizeClass
+    from lqmf.fit.solver import Solution
     from lqmf.planning.planner import Request
-    from lqmf.utils.memory_optimizer import Solution
 
 PATHS = ("calibration", "adapter")  # slots that hold one
 MOST_JOBS = 6

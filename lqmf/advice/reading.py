@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from lqmf.advice import prompts
-from lqmf.advice.masking import Masks
 from lqmf.errors import ProviderError
 from lqmf.events import Emit, Notice
+from lqmf.providers import prompts
+from lqmf.providers.masking import Masks
 from lqmf.understanding.proposals import MEANINGS, checked, is_open
 
 if TYPE_CHECKING:

@@ -58,12 +58,12 @@ if TYPE_CHECKING:
     from lqmf.agents.memory_agent import MemoryAgent
     from lqmf.fit.classes import SizeClass
     from lqmf.fit.fitting import Fitting
+    from lqmf.fit.solver import Solution
     from lqmf.hub.published import PublishedGguf
     from lqmf.planning.gather import Gatherer
     from lqmf.quantization.parameters import Parameter
     from lqmf.quantization.promise import Backend
     from lqmf.understanding.answers import Reply
-    from lqmf.utils.memory_optimizer import Solution
 
 Ask = Callable[[Question], Awaitable["Reply"]]
 Announce = Callable[["Planned"], None]

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, Field
 
-from lqmf.advice import prompts
 from lqmf.artifacts.card import prose
 from lqmf.artifacts.card.prose import Prose
+from lqmf.providers import prompts
 
 if TYPE_CHECKING:
     from lqmf.providers.calls import Calls

@@ -207,9 +207,9 @@ def _store(app: App) -> str:
 
 
 def _hugging_face(online: bool) -> Check:
-    from lqmf.utils import huggingface_auth
+    from lqmf.hub import auth
 
-    token, origin = huggingface_auth.token()
+    token, origin = auth.token()
     if token is None:
         return Check(
             "Hugging Face", "note", "no token; open models need none", "`lqmf hf login` for gated or private ones."
@@ -217,7 +217,7 @@ def _hugging_face(online: bool) -> Check:
     if not online:
         return Check("Hugging Face", "ok", f"a token from {origin}; --online asks whose it is")
     try:
-        account = huggingface_auth.status()
+        account = auth.status()
     except LqmfError as error:
         return Check("Hugging Face", "warning", error.message, error.remedy)
     return Check("Hugging Face", "ok", f"{account['user']}, by a token from {origin}")

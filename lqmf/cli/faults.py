@@ -73,7 +73,7 @@ def unexpected(error: BaseException, session: Session) -> Outcome:
 
 
 def _log(text: str, session: Session) -> Path | None:
-    from lqmf.utils.huggingface_auth import redact
+    from lqmf.hub.auth import redact
 
     try:
         path = session.logs() / LOG

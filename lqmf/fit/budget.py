@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lqmf.fit.solver import Machine, Wish
 from lqmf.records import Gpu, Hardware
 from lqmf.units import GB, GIB, memory_size
-from lqmf.utils.memory_optimizer import Machine, Wish
 
 RAM_SHARE = 0.7  # of the free memory: the rest is for everything else
 # Both together are the 1 GiB that llama.cpp leaves free on a card (its --fit-target).

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from lqmf.fit.candidates import LossOf, PaceOf
 from lqmf.fit.needs import Needs, Weights
+from lqmf.fit.solver import Machine, Solution, Wish, solve
 from lqmf.records import Candidate, Run, Verdict
-from lqmf.utils.memory_optimizer import Machine, Solution, Wish, solve
 
 TORCH_RAM_BYTES = 450 << 20  # Python, torch and transformers, before a weight is read (on a CPU)
 PROGRAM_RAM_BYTES = 150 << 20  # Python, the libraries and this program, where no calibration has measured it

@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lqmf.errors import LqmfError, Offline, UnsafeFormat
-from lqmf.hub import translate
+from lqmf.hub import auth, translate
 from lqmf.hub.translate import Subject
 from lqmf.model_files.refs import printable
 from lqmf.retry import RetryPolicy, is_transient
-from lqmf.utils import huggingface_auth
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -29,7 +28,7 @@ WITHOUT_NETWORK = "`lqmf plan --memory 8GB` says what size of model fits, withou
 
 
 def _stored_token() -> str | None:
-    return huggingface_auth.token()[0]
+    return auth.token()[0]
 
 
 def _quiet(_error: LqmfError, _seconds: float) -> None:

@@ -18,7 +18,7 @@ from lqmf.events import Emit, Notice, Progress
 from lqmf.hub import metadata, snapshots, translate
 from lqmf.hub.client import HubClient
 from lqmf.hub.filling import Filling, check_formats, worst
-from lqmf.hub.passing import AHEAD, Passage, forget_passing, passing_bytes
+from lqmf.hub.rolling_download import AHEAD, Passage, forget_passing, passing_bytes
 from lqmf.hub.snapshots import arrivals, clean_orphans, find_local, missing_bytes
 from lqmf.hub.transfer import TransferOptions, disk_error
 from lqmf.model_files import selection

@@ -10,10 +10,10 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lqmf.advice import prompts
-from lqmf.advice.masking import Masks
 from lqmf.errors import ProviderUnavailable
 from lqmf.knowledge.passages import Passage
+from lqmf.providers import prompts
+from lqmf.providers.masking import Masks
 
 if TYPE_CHECKING:
     from lqmf.providers.base import Message

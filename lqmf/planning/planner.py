@@ -16,6 +16,7 @@ from lqmf.errors import DoesNotFit, ModelError, NotBuilt, UnsupportedModel, Usag
 from lqmf.fit import budget, mix, words
 from lqmf.fit.fitting import Fitting
 from lqmf.fit.needs import Needs
+from lqmf.fit.solver import MOST, Machine, Solution, Wish
 from lqmf.model_files.gguf_types import AUTO
 from lqmf.planning import methods
 from lqmf.planning import reasons as why
@@ -35,7 +36,6 @@ from lqmf.records import (
     Source,
 )
 from lqmf.units import GB, GIB, file_size, memory_size
-from lqmf.utils.memory_optimizer import MOST, Machine, Solution, Wish
 
 LADDER = ("Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0", "Q3_K_M", "Q2_K")  # what most people choose between
 QUANTIZED_BITS = 8  # what has more is not quantized, and nobody is offered it unasked

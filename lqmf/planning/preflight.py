@@ -18,8 +18,8 @@ from lqmf.records import Candidate, Estimate, Hardware, ModelInfo, ModelRef, Qua
 from lqmf.units import duration, file_size, memory_size
 
 if TYPE_CHECKING:
+    from lqmf.fit.solver import Solution
     from lqmf.hub.published import PublishedGguf
-    from lqmf.utils.memory_optimizer import Solution
 
 Answer = Literal["yes", "no", "but", "unknown"]
 

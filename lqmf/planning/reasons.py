@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from lqmf.fit.solver import Machine, Solution
 from lqmf.quantization.promise import Backend
 from lqmf.records import Candidate, Choice, ModelInfo, ModelRef, QuantizationPlan, Source
 from lqmf.units import memory_size
-from lqmf.utils.memory_optimizer import Machine, Solution
 
 if TYPE_CHECKING:
     from lqmf.planning.planner import Request

@@ -25,7 +25,7 @@ from lqmf.providers.base import Completion, Message, T, Usage
 from lqmf.records import Artifact, Task
 
 if TYPE_CHECKING:
-    from lqmf.utils.llm_config import LlmSettings
+    from lqmf.providers.config import LlmSettings
 
 NAME = "local"
 _OTHER = "Name a GGUF artifact: `lqmf config set local_artifact NAME`; `lqmf list` shows them."

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from lqmf.errors import BudgetSpent
 
 if TYPE_CHECKING:
+    from lqmf.providers.config import Budget
     from lqmf.store.calls import Spent
-    from lqmf.utils.llm_config import Budget
 
 
 def is_limited(budget: Budget) -> bool:

@@ -26,8 +26,8 @@ from lqmf.store.calls import Spent, call_row, day_of, spent
 from lqmf.terminal import Cleaner, clean
 
 if TYPE_CHECKING:
+    from lqmf.providers.config import LlmSettings
     from lqmf.store.base import Row
-    from lqmf.utils.llm_config import LlmSettings
 
 T = TypeVar("T", bound=BaseModel)
 R = TypeVar("R")
@@ -251,7 +251,7 @@ class Calls:
     def _keep(
         self, name: str, purpose: str, outcome: str, entry: _Entry, at: float, seconds: float, sent: Sequence[Message]
     ) -> None:
-        from lqmf.utils.llm_prices import cost
+        from lqmf.providers.prices import cost
 
         tokens = (entry.usage.input_tokens, entry.usage.output_tokens)
         costs = (cost(model, *tokens) for model in (entry.model, entry.asked))

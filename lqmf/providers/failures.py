@@ -14,8 +14,8 @@ from types import ModuleType
 from typing import TypeVar
 
 from lqmf.errors import BadRequest, KeyRefused, ProviderBusy, ProviderError, ProviderNotReady, ProviderUnavailable
+from lqmf.hub.auth import redact
 from lqmf.terminal import clean
-from lqmf.utils.huggingface_auth import redact
 
 R = TypeVar("R")
 Foreign = tuple[type[Exception], ...]
@@ -103,7 +103,7 @@ def _retry_after(headers: Mapping[str, str]) -> dict[str, float]:
 
 
 def _key_remedy(provider: str) -> str:
-    from lqmf.utils.llm_config import KEYS, OFFLINE_WAY
+    from lqmf.providers.config import KEYS, OFFLINE_WAY
 
     variable = next(iter(KEYS.get(provider, ())), "").upper()
     wanted = f"Put a key that is right into .env as {variable}=<your key>. " if variable else "Check its key. "

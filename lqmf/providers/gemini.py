@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import httpx2
     from google.genai.client import AsyncClient
 
-    from lqmf.utils.llm_config import LlmSettings
+    from lqmf.providers.config import LlmSettings
 
 T = TypeVar("T", bound=BaseModel)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from lqmf.providers import registry
-from lqmf.utils.llm_config import KEYLESS, KEYS, LlmSettings, address_setting
+from lqmf.providers.config import KEYLESS, KEYS, LlmSettings, address_setting
 
 if TYPE_CHECKING:
     from lqmf.providers.base import Completion
@@ -35,7 +35,7 @@ class Reached(BaseModel):
 
 async def ask_small(calls: Calls) -> Completion[Reached]:
     """One real call. Raises ProviderError."""
-    from lqmf.advice import prompts
+    from lqmf.providers import prompts
 
     return await calls.complete("test", prompts.messages("test", word=prompts.fenced("the program", WORD)), Reached)
 

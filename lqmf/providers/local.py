@@ -15,7 +15,7 @@ from lqmf.providers.failures import asked
 from lqmf.providers.openai import OpenAI
 
 if TYPE_CHECKING:
-    from lqmf.utils.llm_config import LlmSettings
+    from lqmf.providers.config import LlmSettings
 
 _NO_KEY = "none"  # the SDK wants one
 

@@ -22,7 +22,7 @@ from lqmf.providers.failures import Foreign, asked, of_status, sdk, streamed, un
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
-    from lqmf.utils.llm_config import LlmSettings
+    from lqmf.providers.config import LlmSettings
 
 T = TypeVar("T", bound=BaseModel)
 

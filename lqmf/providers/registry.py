@@ -21,7 +21,7 @@ from lqmf.settings import PROVIDER_GROUP
 
 if TYPE_CHECKING:
     from lqmf.providers.base import Provider
-    from lqmf.utils.llm_config import LlmSettings
+    from lqmf.providers.config import LlmSettings
 
 Factory = Callable[["LlmSettings", Path], "Provider"]  # the settings, and the folder of finished artifacts
 

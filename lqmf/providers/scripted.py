@@ -26,7 +26,7 @@ from lqmf.providers.answers import parse
 from lqmf.providers.base import Completion, Message, Usage
 
 if TYPE_CHECKING:
-    from lqmf.utils.llm_config import LlmSettings
+    from lqmf.providers.config import LlmSettings
 
 T = TypeVar("T", bound=BaseModel)
 

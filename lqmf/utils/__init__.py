@@ -1,0 +1,1 @@
+"""The names that users of the first design know. Nothing of LQMF imports from here."""

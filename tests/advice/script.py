@@ -8,11 +8,11 @@ from typing import Any
 
 from lqmf import settings
 from lqmf.errors import LqmfError
+from lqmf.hub.auth import redact
 from lqmf.providers.calls import Calls, Ledger
+from lqmf.providers.config import llm_settings
 from lqmf.providers.scripted import Line, Scripted
 from lqmf.store.base import Row
-from lqmf.utils.huggingface_auth import redact
-from lqmf.utils.llm_config import llm_settings
 
 
 def line(told: Any) -> Line:

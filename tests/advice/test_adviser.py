@@ -13,9 +13,9 @@ from lqmf.advice.adviser import Adviser, most_parameters
 from lqmf.errors import GatedModel, KeyRefused, ModelNotFound, Offline, UnsafeFormat
 from lqmf.events import Event, Notice
 from lqmf.fit.classes import CLASSES
+from lqmf.hub.auth import redact
 from lqmf.providers.scripted import Scripted
 from lqmf.records import Advice, ModelInfo, ModelRef, Suggestion
-from lqmf.utils.huggingface_auth import redact
 from tests.advice.script import answer, scripted
 from tests.advice.test_masking import KEYS
 from tests.advice.wishes import LAPTOP, model, planner, request

@@ -6,11 +6,12 @@ import re
 
 import pytest
 
-from lqmf.advice import checking, facts, prompts
-from lqmf.advice.masking import Masks
+from lqmf.advice import checking, facts
 from lqmf.fit.classes import CLASSES
+from lqmf.hub.auth import redact
+from lqmf.providers import prompts
+from lqmf.providers.masking import Masks
 from lqmf.records import ModelRef
-from lqmf.utils.huggingface_auth import redact
 from tests.advice.test_masking import KEYS
 from tests.advice.wishes import CARD, LAPTOP, model, planner, request
 

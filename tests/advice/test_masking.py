@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lqmf.advice.masking import Masks
-from lqmf.utils.huggingface_auth import redact
+from lqmf.hub.auth import redact
+from lqmf.providers.masking import Masks
 
 KEYS = {
     "claude": "sk-ant-api03-" + "Ab1_" * 20,

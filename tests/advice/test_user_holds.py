@@ -14,12 +14,12 @@ from pydantic import ValidationError
 from lqmf.advice import checking
 from lqmf.advice.answers import Recommendation
 from lqmf.errors import LqmfError
+from lqmf.fit.solver import Solution
 from lqmf.model_files.gguf_types import TYPES
 from lqmf.planning.planner import PlannerAgent, Request
 from lqmf.planning.taking import keep_to
 from lqmf.records import Advice, QuantizationPlan
 from lqmf.units import GB
-from lqmf.utils.memory_optimizer import Solution
 from tests.advice import wishes
 from tests.advice.wishes import CARD, LAPTOP, model, planner, request
 from tests.fit.shapes import fitting

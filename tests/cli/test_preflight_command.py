@@ -21,10 +21,10 @@ from lqmf.cli.views.fit import fit_view
 from lqmf.cli.views.preflight import preflight_view
 from lqmf.cli.views.tables import small
 from lqmf.errors import NeedsInput
+from lqmf.fit.solver import Solution
 from lqmf.model_files.template_check import Template
 from lqmf.planning.preflight import Preflight, examine
 from lqmf.records import Decision, Loss, Question, Speed, to_json
-from lqmf.utils.memory_optimizer import Solution
 from tests.cli.test_views import drawn
 from tests.test_preflight import GOOD, UNABLE, candidate, solution
 

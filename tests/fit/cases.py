@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from lqmf.utils.memory_optimizer import Wish
+from lqmf.fit.solver import Wish
 
 Q8_ONLY = frozenset({"Q8_0"})
 THREE_BITS = frozenset({"Q3_K_M", "IQ3_S"})

@@ -13,8 +13,8 @@ import numpy as np
 
 from lqmf.fit.needs import Needs, Weights
 from lqmf.fit.quality import expected_loss
+from lqmf.fit.solver import Machine, Wish
 from lqmf.records import Loss, Run, Speed
-from lqmf.utils.memory_optimizer import Machine, Wish
 
 Pace = Callable[[Needs, Weights, Run], Speed | None]
 

@@ -9,8 +9,8 @@ from lqmf.fit import classes
 from lqmf.fit.classes import CLASSES, SizeClass
 from lqmf.fit.needs import Needs
 from lqmf.fit.quality import expected_loss
+from lqmf.fit.solver import Machine, Solution, Wish, solve
 from lqmf.records import Loss
-from lqmf.utils.memory_optimizer import Machine, Solution, Wish, solve
 from tests.cli.test_views import drawn
 from tests.commands import document, lqmf
 

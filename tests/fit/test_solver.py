@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from lqmf.fit.candidates import candidates
 from lqmf.fit.needs import Needs
 from lqmf.fit.quality import LITTLE, WEIGHTS, expected_loss
+from lqmf.fit.solver import BOUNDS, Machine, Solution, Wish, solve
 from lqmf.records import Candidate, Loss
-from lqmf.utils.memory_optimizer import BOUNDS, Machine, Solution, Wish, solve
 from tests.fit import oracle
 from tests.fit.cases import CASES, Case
 from tests.fit.shapes import GIB, MODELS, Model

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from lqmf.cli.views.accounts import account_view
 from lqmf.errors import Offline, RateLimited, Unauthorized, UsageError
-from lqmf.utils import huggingface_auth as auth
+from lqmf.hub import auth
 from tests.hub.server import LocalHub
 
 

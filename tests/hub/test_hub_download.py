@@ -379,7 +379,7 @@ def test_a_revision_that_is_a_path_finds_nothing(models_dir: Path, revision: str
 
 
 def test_importing_the_hub_imports_no_client_library() -> None:
-    code = "import sys, lqmf.hub.download, lqmf.utils.huggingface_auth as a; print(*sys.modules)"
+    code = "import sys, lqmf.hub.download, lqmf.hub.auth as a; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"huggingface_hub", "httpx", "httpx2", "tenacity", "filelock", "torch", "transformers"} & set(modules)
 

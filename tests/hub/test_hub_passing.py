@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from lqmf.errors import DiskFull, IntegrityError, RateLimited, UnsafeFormat
 from lqmf.events import Event, Notice, Progress
-from lqmf.hub import passing, snapshots
+from lqmf.hub import rolling_download, snapshots
 from lqmf.hub.client import HubClient
 from lqmf.hub.download import (
     TransferOptions,
@@ -131,7 +131,7 @@ def get(
     used: Path,
     client: HubClient,
     events: list[Event] | None = None,
-    ahead: int = passing.AHEAD,
+    ahead: int = rolling_download.AHEAD,
 ) -> Path:
     emit = (lambda _: None) if events is None else events.append
     return asyncio.run(fetch_passing(info, models_dir, used, hub=client, emit=emit, options=OPTIONS, ahead=ahead))
@@ -396,7 +396,7 @@ def test_the_room_asked_for_is_what_passing_takes_step_by_step(shards: list[tupl
         most = max(most, sum(disk.values()) - before)
     files = [RemoteFile(f"model-{n}.safetensors", size) for n, size in enumerate(sizes)]
     have = [int(size * part) for size, part in shards]
-    assert passing._growth(files, have, ahead) == most
+    assert rolling_download._growth(files, have, ahead) == most
 
 
 def test_the_folder_of_a_model_that_another_process_fetches_is_not_removed(info: ModelInfo, models_dir: Path) -> None:

@@ -12,8 +12,8 @@ from lqmf import settings
 from lqmf.providers import registry
 from lqmf.providers.base import Message, Provider, Usage
 from lqmf.providers.calls import Calls, Ledger
+from lqmf.providers.config import LlmSettings, llm_settings
 from lqmf.store.base import Row
-from lqmf.utils.llm_config import LlmSettings, llm_settings
 from tests.providers.wire import Server
 
 WIRED = ("claude", "openai", "gemini", "local")

@@ -15,10 +15,10 @@ from lqmf.cli.commands import plan
 from lqmf.cli.render import Screen
 from lqmf.errors import ProviderNotReady, ProviderUnavailable
 from lqmf.providers.base import Message, Usage
+from lqmf.providers.config import llm_settings
 from lqmf.providers.registry import build
 from lqmf.records import Decision, to_json
 from lqmf.settings import load
-from lqmf.utils.llm_config import llm_settings
 from tests.advice.places import notices, place
 from tests.fixtures_gguf import demo_gguf
 from tests.providers.own_server import MODEL, serving

@@ -16,7 +16,7 @@ NO_SDK = """
 import sys, lqmf.app, lqmf.providers.calls, lqmf.providers.registry as registry
 from pathlib import Path
 from lqmf.settings import load
-from lqmf.utils.llm_config import llm_settings
+from lqmf.providers.config import llm_settings
 keys = {f"{name}_api_key": "k" * 20 for name in ("anthropic", "openai", "gemini", "local")}
 settings = llm_settings(load(Path("/nowhere"), keys))
 for name in registry.names():

@@ -6,8 +6,8 @@ import pytest
 
 from lqmf import settings
 from lqmf.errors import SettingsError
-from lqmf.utils.llm_config import LLM_KEYS, Budget, gemini_model, llm_settings
-from lqmf.utils.llm_prices import cost
+from lqmf.providers.config import LLM_KEYS, Budget, gemini_model, llm_settings
+from lqmf.providers.prices import cost
 
 
 @pytest.fixture(autouse=True)

@@ -96,7 +96,7 @@ async def _answered(
     from lqmf.events import Notice, Said
     from lqmf.knowledge import answering
     from lqmf.knowledge.passages import is_term
-    from lqmf.utils.llm_config import llm_settings
+    from lqmf.providers.config import llm_settings
 
     if is_term(question) or app.llm is None:
         return None

@@ -53,13 +53,13 @@ def logout() -> Decision:
 async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
     """Log in, say who is, or log out."""
     from lqmf.cli.views.accounts import account_view, logout_view
-    from lqmf.utils import huggingface_auth
+    from lqmf.hub import auth
 
     if decision.intent == "hf_logout":
-        done = await asyncio.to_thread(huggingface_auth.logout)
+        done = await asyncio.to_thread(auth.logout)
         return Outcome(done, logout_view(done))
     if decision.intent == "hf_status":
-        known, endpoint = huggingface_auth.status_as_known, app.hub.base_url()
+        known, endpoint = auth.status_as_known, app.hub.base_url()
         account = await asyncio.to_thread(known, endpoint=endpoint, said=app.tokens())
         return Outcome(account, account_view(account))
     return await _login(ask, app.hub.base_url())
@@ -67,12 +67,12 @@ async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
 
 async def _login(ask: Ask, endpoint: str) -> Outcome:
     from lqmf.cli.views.accounts import account_view
-    from lqmf.utils import huggingface_auth
+    from lqmf.hub import auth
 
     reply = await ask(_token())
     if reply.kind != "value" or not reply.value:
         return Outcome({"status": "cancelled", "logged_in": False}, "Not logged in.")
-    account: dict[str, Any] = await asyncio.to_thread(huggingface_auth.login, str(reply.value), endpoint=endpoint)
+    account: dict[str, Any] = await asyncio.to_thread(auth.login, str(reply.value), endpoint=endpoint)
     return Outcome(account, account_view(account))
 
 

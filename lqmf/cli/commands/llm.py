@@ -17,8 +17,8 @@ from lqmf.records import Decision, Outcome
 if TYPE_CHECKING:
     from lqmf.app import App
     from lqmf.providers.calls import Calls
+    from lqmf.providers.config import LlmSettings
     from lqmf.store.base import Row
-    from lqmf.utils.llm_config import LlmSettings
 
 COMMAND = Command(
     "llm",
@@ -115,9 +115,9 @@ def _status(app: App) -> Outcome:
 
 def _standing(app: App) -> dict[str, Any]:
     """The `--json` document: the provider in use, all of them, today's calls and the limits."""
+    from lqmf.providers.config import llm_settings
     from lqmf.providers.inspection import RECENT, describe
     from lqmf.store.calls import day_of, spent
-    from lqmf.utils.llm_config import llm_settings
 
     settings, now = llm_settings(app.settings), time.time()
     today = spent(app.memory.llm_calls(day=day_of(now)))
@@ -138,8 +138,8 @@ def _standing(app: App) -> dict[str, Any]:
 
 def _switch(app: App, slots: dict[str, Any]) -> Outcome:
     from lqmf.cli.views.llm import switched_view
+    from lqmf.providers.config import llm_settings
     from lqmf.settings import load, write_config
-    from lqmf.utils.llm_config import llm_settings
 
     name = _known(slots["provider"])
     changes = {"llm_provider": name, **_details(app, name, slots)}
@@ -202,9 +202,9 @@ def _readiness(name: str, settings: LlmSettings, app: App) -> dict[str, Any]:
 
 async def _test(app: App, wanted: str | None) -> Outcome:
     from lqmf.cli.views.llm import tested_view
+    from lqmf.providers.config import llm_settings
     from lqmf.providers.inspection import ask_small
-    from lqmf.utils.llm_config import llm_settings
-    from lqmf.utils.llm_prices import cost
+    from lqmf.providers.prices import cost
 
     settings = llm_settings(app.settings)
     name = _known(wanted or settings.provider)

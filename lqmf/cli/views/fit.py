@@ -19,7 +19,7 @@ from lqmf.units import GIB, file_size, memory_size
 
 if TYPE_CHECKING:
     from lqmf.fit.classes import SizeClass
-    from lqmf.utils.memory_optimizer import Solution
+    from lqmf.fit.solver import Solution
 
 MARK = "★"
 MOST = 5

@@ -1,0 +1,172 @@
+"""All settings of the LLM providers in one record, each with where it came from.
+
+Knows names, keys and limits, and what a missing key's remedy is; knows no SDK, and calls nobody. The values are those
+of `lqmf.settings`: config.json, .env, the environment and options, in rising order. Prices are in `llm_prices`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+
+from lqmf.errors import SettingsError
+
+if TYPE_CHECKING:
+    from lqmf.settings import Loaded, Settings
+
+NONE = "none"
+OFFLINE_WAY = (
+    "`lqmf llm switch none` plans by the rules alone, offline; `lqmf llm switch local` asks a model of your own"
+)
+# provider -> settings that may hold its key, the usual one first
+KEYS: Mapping[str, tuple[str, ...]] = {
+    "claude": ("anthropic_api_key",),
+    "openai": ("openai_api_key",),
+    "gemini": ("gemini_api_key", "google_api_key"),
+    "local": ("local_api_key",),
+}
+KEYLESS = ("local", "scripted")  # may be asked without a key
+_ADDRESSES = {"claude": "anthropic_base_url"}
+# https://ai.google.dev/gemini-api/docs/deprecations names the successor of each model
+_SUCCESSORS = (
+    (re.compile(r"gemini-(?:1\.[05]-|2\.[05]-)?pro(?:-(?:vision|latest|exp|preview|\d{3}))?"), "gemini-3.8-flash"),
+    (re.compile(r"gemini-(?:1\.5|2\.0)-flash(?:-(?:8b|lite|latest|exp|\d{3}))*"), "gemini-3.5-flash-lite"),
+)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a day may take, all providers together; None is no limit. Cost in US dollars."""
+
+    calls: int | None
+    tokens: int | None
+    cost: float | None
+
+
+@dataclass(frozen=True)
+class LlmSettings:
+    """Who is asked, in which order, and within what limits."""
+
+    provider: str  # "none": nobody
+    fallbacks: tuple[str, ...]
+    wait_s: float  # that the chat waits
+    timeout_s: float  # that one request may take
+    max_tokens: int  # of one answer
+    max_retries: int
+    budget: Budget
+    keep_prompts: bool
+    local_artifact: str | None  # name of an own GGUF artifact: "local" runs it in place of asking a server
+    scripted_file: str | None
+    models: Mapping[str, str | None]
+    base_urls: Mapping[str, str | None]  # None: the SDK's own
+    keys: Mapping[str, SecretStr | None]
+    origins: Mapping[str, str] = field(repr=False)
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """Those that are asked, the first first; empty where the rules plan alone."""
+        return () if self.provider == NONE else tuple(dict.fromkeys((self.provider, *self.fallbacks)))
+
+    def model(self, provider: str) -> str | None:
+        """The model that `provider` is asked for; None leaves it to the provider."""
+        if provider == "local" and self.local_artifact:
+            return self.local_artifact
+        return self.models.get(provider)
+
+    def base_url(self, provider: str) -> str | None:
+        """The address of `provider`; None is its SDK's own."""
+        return self.base_urls.get(provider)
+
+    def key(self, provider: str) -> SecretStr | None:
+        """The key of `provider`, still covered."""
+        return self.keys.get(provider)
+
+    def key_source(self, provider: str) -> str | None:
+        """The variable that holds the key and where it is set: "ANTHROPIC_API_KEY in .env"; None without a key."""
+        for name in KEYS.get(provider, ()):
+            if name in self.origins and self.keys.get(provider):
+                return f"{name.upper()} in {_place(self.origins[name])}"
+        return None
+
+    def origin(self, key: str) -> str:
+        """Where the setting called `key` came from: default, config.json, .env, environment or option."""
+        return self.origins.get(key, "default")
+
+    def required_key(self, provider: str) -> str:
+        """The key of `provider` in clear, for its SDK. Raises SettingsError that says how to give one."""
+        secret = self.key(provider)
+        if secret is None:
+            raise missing_key(provider)
+        return secret.get_secret_value()
+
+
+def missing_key(provider: str) -> SettingsError:
+    """That there is no key: the variable, the line for .env, and the way without one."""
+    variable = KEYS.get(provider, (f"{provider}_api_key",))[0].upper()
+    return SettingsError(
+        f"There is no key for {provider}: {variable} is not set.",
+        f"Put the line {variable}=<your key> into .env in the workspace, or set it in the environment. "
+        f"Without one: {OFFLINE_WAY}.",
+        provider=provider,
+        variable=variable,
+    )
+
+
+def llm_settings(loaded: Loaded) -> LlmSettings:
+    """The LLM part of `loaded`."""
+    values = loaded.values
+    return LlmSettings(
+        provider=values.llm_provider,
+        fallbacks=values.llm_fallbacks,
+        wait_s=values.llm_wait_s,
+        timeout_s=values.llm_timeout_s,
+        max_tokens=values.llm_max_tokens,
+        max_retries=values.max_retries,
+        budget=Budget(values.llm_daily_calls, values.llm_daily_tokens, values.llm_daily_cost),
+        keep_prompts=values.llm_keep_prompts,
+        local_artifact=values.local_artifact or None,
+        scripted_file=values.scripted_file or None,
+        models=_models(values),
+        base_urls={name: getattr(values, address_setting(name)) or None for name in KEYS},
+        keys={name: _key(values, names) for name, names in KEYS.items()},
+        origins={name: origin for name, origin in loaded.origins.items() if name in LLM_KEYS},
+    )
+
+
+def address_setting(provider: str) -> str:
+    """The setting that holds the address of `provider`, one of KEYS."""
+    return _ADDRESSES.get(provider, f"{provider}_base_url")
+
+
+def _models(values: Settings) -> dict[str, str | None]:
+    named = {name: getattr(values, f"{name}_model") or None for name in KEYS}
+    return {**named, "gemini": gemini_model(values.gemini_model)}
+
+
+def gemini_model(name: str) -> str:
+    """The model that google-genai is asked for, by a name as google-generativeai took it: "models/gemini-pro" and other
+    retired ones give their successor."""
+    bare = name.removeprefix("models/")
+    return next((successor for old, successor in _SUCCESSORS if old.fullmatch(bare)), bare)
+
+
+def _key(values: Settings, names: tuple[str, ...]) -> SecretStr | None:
+    found = (getattr(values, name) for name in names)
+    return next((secret for secret in found if secret and secret.get_secret_value().strip()), None)
+
+
+def _place(origin: str) -> str:
+    return "the environment" if origin == "environment" else origin
+
+
+LLM_KEYS = (
+    *("llm_provider", "llm_fallbacks", "llm_wait_s", "llm_timeout_s", "llm_max_tokens", "max_retries"),
+    *("llm_daily_calls", "llm_daily_tokens", "llm_daily_cost", "llm_keep_prompts", "local_artifact", "scripted_file"),
+    *(f"{name}_model" for name in KEYS),
+    *(address_setting(name) for name in KEYS),
+    *(key for names in KEYS.values() for key in names),
+)
