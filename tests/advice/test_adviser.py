@@ -17,8 +17,8 @@ from lqmf.hub.auth import redact
 from lqmf.providers.scripted import Scripted
 from lqmf.records import Advice, ModelInfo, ModelRef, Suggestion
 from tests.advice.script import answer, scripted
-from tests.advice.test_masking import KEYS
 from tests.advice.wishes import LAPTOP, model, planner, request
+from tests.providers.test_masking import KEYS
 
 HUB: dict[str, Any] = {
     "ada/good": {"parameters": 1_500_000_000, "license": "apache-2.0"},

@@ -14,7 +14,7 @@ import pytest
 from lqmf import workspace
 from lqmf.cli import shell
 from lqmf.records import ModelRef, QuantizationPlan, to_json
-from tests.inference.gguf_writer import SMALL
+from tests.model_files.gguf_writer import SMALL
 
 RECEIPT: dict[str, Any] = {
     "base": {"perplexity": 47.69, "engine": "llama.cpp 0.3.36"},

@@ -18,7 +18,7 @@ from lqmf.cli.commands import docs
 from lqmf.errors import UsageError
 from lqmf.quantization.registry import backends
 from lqmf.records import Decision
-from tests.cards.modelfile_parser import parse
+from tests.artifacts.modelfile_parser import parse
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 NAME = "m_gguf_4bit_Q4_K_M"

@@ -26,7 +26,7 @@ from lqmf.model_files.template_check import Template
 from lqmf.planning.preflight import Preflight, examine
 from lqmf.records import Decision, Loss, Question, Speed, to_json
 from tests.cli.test_views import drawn
-from tests.test_preflight import GOOD, UNABLE, candidate, solution
+from tests.planning.test_preflight import GOOD, UNABLE, candidate, solution
 
 GPU = solution(
     candidate(gpu_layers=33, speed=Speed(833.0, 44.04)),

@@ -12,8 +12,8 @@ from lqmf.engines.llama.engine import LlamaCppEngine
 from lqmf.engines.promise import Sampling
 from lqmf.engines.transformers.engine import TransformersEngine
 from lqmf.errors import UsageError
+from tests.engines.openai_server import serving
 from tests.fixtures_gguf import DEMO, demo_gguf
-from tests.inference.openai_server import serving
 
 PROMPT = "The PostgreSQL server"
 GREEDY = Sampling(max_tokens=24)

@@ -14,7 +14,7 @@ from lqmf.quality.benchmark.prompts import BUILT_IN
 from lqmf.quality.benchmark.scores import SCORES
 from lqmf.records import Task
 from tests.fixtures_gguf import DEMO, demo_gguf
-from tests.inference.gguf_writer import text as gguf_text
+from tests.model_files.gguf_writer import text as gguf_text
 
 PROMPTS = """{"passages": {"p": "%s"}, "prompts": [
  {"id": "a", "category": "facts", "messages": [{"role": "user", "content": "What is a list?"}]},

@@ -14,7 +14,7 @@ from lqmf.model_files.gguf_header import read_header
 from lqmf.quality.receipt import schedule
 from lqmf.records import Task
 from tests.fixtures_gguf import EVALUATION, demo_gguf
-from tests.inference.gguf_writer import text as gguf_text
+from tests.model_files.gguf_writer import text as gguf_text
 
 WINDOWS = 4
 

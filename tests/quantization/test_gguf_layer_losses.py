@@ -15,7 +15,7 @@ from lqmf.quantization.gguf.mix import layer_losses
 from lqmf.quantization.gguf.mix.allocate import Effort
 from lqmf.quantization.gguf.mix.layer_losses import Losses, measure
 from tests.fixtures_gguf import EVALUATION, demo_gguf
-from tests.inference.gguf_writer import SMALL
+from tests.model_files.gguf_writer import SMALL
 
 LITTLE = Effort(groups=400, windows=1, window_tokens=256, judged=1, variants=0)
 FEW = Effort(groups=9, windows=1, window_tokens=128, judged=1, variants=0)

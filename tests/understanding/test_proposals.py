@@ -21,7 +21,7 @@ from lqmf.understanding.proposals import (
     next_request,
     request_of,
 )
-from tests.agents.test_planner_methods import plan
+from tests.planning.test_methods import plan
 
 OPEN = Decision("unknown", {}, 0.0, "no rule reads this")
 LINE = "tinker the gizmo of foo/bar down until 6GB swallow it, gptq style, 4 wide"

@@ -7,7 +7,7 @@ import pytest
 from lqmf.errors import DoesNotFit, UsageError
 from lqmf.planning.planner import GIB
 from lqmf.records import Hardware
-from tests.agents.test_planner_agent import LAPTOP, planner, questions, request
+from tests.planning.test_planner import LAPTOP, planner, questions, request
 
 ROOMY = Hardware("cpu", 4, 64 * GIB, 60 * GIB)
 TINY = Hardware("cpu", 4, 8 * GIB, 6 * GIB)

@@ -29,7 +29,7 @@ from lqmf.errors import (
 )
 from lqmf.ggml import library
 from tests.fixtures_gguf import DEMO, EVALUATION, demo_gguf
-from tests.inference.gguf_writer import BOOL, STRING, gguf, text
+from tests.model_files.gguf_writer import BOOL, STRING, gguf, text
 from tests.quantization import models
 from tests.quantization.bases import make_base
 

@@ -16,7 +16,7 @@ from lqmf.errors import IncompleteModel, LqmfError, ModelError, NotFound
 from lqmf.model_files.gguf_header import LongArray, bits_per_weight, read_header, shards, token
 from lqmf.model_files.tensor_types import FILE_TYPES, TENSOR_TYPES, bits_of
 from tests.fixtures_gguf import demo_gguf
-from tests.inference.gguf_writer import ARRAY, SMALL, STRING, gguf, tensor, text
+from tests.model_files.gguf_writer import ARRAY, SMALL, STRING, gguf, tensor, text
 
 
 def write(folder: Path, data: bytes, name: str = "x.gguf") -> Path:

@@ -17,7 +17,7 @@ from lqmf.model_files.safetensors_header import TensorShape
 from lqmf.planning.compatibility import FALLBACKS, Row, compatibility, fallback, kind, traits
 from lqmf.quantization.registry import backends
 from lqmf.records import Hardware, ModelInfo, ModelRef, Verdict
-from tests.inference.gguf_writer import gguf, tensor
+from tests.model_files.gguf_writer import gguf, tensor
 from tests.quantization.test_gguf_metadata import dry_run
 
 HARDWARE = Hardware("cpu", 2, 24 << 30, 20 << 30)

@@ -16,7 +16,7 @@ from lqmf import workspace
 from lqmf.artifacts import shelf as artifacts
 from lqmf.errors import AmbiguousName, NotFound, UsageError
 from lqmf.records import Artifact
-from tests.inference.gguf_writer import SMALL
+from tests.model_files.gguf_writer import SMALL
 
 
 def make(shelf: Path, name: str, created_at: str = "2026-01-01T00:00:00+00:00", **changes) -> Path:

@@ -10,9 +10,9 @@ import pytest
 from lqmf.artifacts.card import modelfile
 from lqmf.errors import ModelError
 from lqmf.records import FileEntry, Manifest, ModelRef
-from tests.cards.modelfile_parser import parse
-from tests.cards.test_ollama import CHATML, COUNTING, HEADERS
-from tests.inference.gguf_writer import gguf
+from tests.artifacts.modelfile_parser import parse
+from tests.artifacts.test_ollama import CHATML, COUNTING, HEADERS
+from tests.model_files.gguf_writer import gguf
 
 TOKENS = ["<|begin|>", "<|end|>", *(f"word{number}" for number in range(100))]
 SPECIAL = {"tokenizer.ggml.bos_token_id": 0, "tokenizer.ggml.eos_token_id": 1, "tokenizer.ggml.tokens": TOKENS}

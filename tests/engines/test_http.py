@@ -22,7 +22,7 @@ from lqmf.errors import (
     Unauthorized,
     UsageError,
 )
-from tests.inference.openai_server import Server, serving
+from tests.engines.openai_server import Server, serving
 
 KEY = "sk-very-secret-0123456789"
 

@@ -15,7 +15,7 @@ from lqmf.artifacts.run_lines import modelfile
 from lqmf.errors import UsageError
 from lqmf.model_files import chat_template
 from lqmf.records import Run
-from tests.cards.modelfile_parser import parse
+from tests.artifacts.modelfile_parser import parse
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{m['role']}}\n{{m['content']}}<|im_end|>\n{% endfor %}"
