@@ -27,6 +27,7 @@ from pathlib import Path
 
 import psutil
 
+from lqmf import workspace
 from lqmf.ggml import library
 from lqmf.hardware import cpu_name
 from lqmf.jobs.runner import LocalRunner
@@ -81,7 +82,7 @@ class Row:
 
 def main() -> int:
     options = parse()
-    tool = toolchain.cache_dir() / "peers" / str(toolchain.installed_version()) / "llama-perplexity"
+    tool = workspace.cache_dir() / "peers" / str(toolchain.installed_version()) / "llama-perplexity"
     if not tool.is_file():
         raise SystemExit("llama-perplexity is not built yet: bench/peers.sh")
     with tempfile.TemporaryDirectory(dir=options.work) as place:

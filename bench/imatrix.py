@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lqmf import workspace
 from lqmf.engines.llama.engine import LlamaCppEngine
 from lqmf.ggml import library
 from lqmf.model_files import imatrix_file
@@ -168,7 +169,7 @@ def evaluation(model: LlamaCppEngine, count: int) -> Iterator[list[int]]:
 
 
 def peer(name: str) -> str:
-    path = toolchain.cache_dir() / "peers" / str(toolchain.installed_version()) / name
+    path = workspace.cache_dir() / "peers" / str(toolchain.installed_version()) / name
     if not path.is_file():
         raise SystemExit(f"{name} is not built yet: bench/peers.sh")
     return str(path)

@@ -33,6 +33,7 @@ from pathlib import Path
 
 import psutil
 
+from lqmf import workspace
 from lqmf.quantization.gguf.converter import toolchain
 from lqmf.quantization.gguf.stream import pipeline
 
@@ -186,7 +187,7 @@ def peer(source: Path, type: str, folder: Path) -> list[list[str]]:
 
 
 def llama_quantize() -> Path | None:
-    found = sorted((toolchain.cache_dir() / "peers").glob("*/llama-quantize"))
+    found = sorted((workspace.cache_dir() / "peers").glob("*/llama-quantize"))
     return found[-1] if found else None
 
 

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import lqmf
 from lqmf import hardware, workspace
 from lqmf.agents.planner_agent import Announce, Ask, Models, Planned, Planning, accepted
 from lqmf.artifacts import rebuild as rebuilding
@@ -61,6 +60,7 @@ from lqmf.records import (
     to_json,
 )
 from lqmf.understanding.proposals import next_request, request_of
+from lqmf.version import VERSION
 
 if TYPE_CHECKING:
     from lqmf.agents.benchmark_agent import BenchmarkAgent, Wish
@@ -547,7 +547,7 @@ def _manifest(artifact: Artifact) -> Manifest:
 
 def work_key(model: ModelRef, commit: str | None) -> str:
     """What names the work on exactly these files: a commit, or of a local folder its files as they are now."""
-    seen = [model.kind, model.id, commit, lqmf.__version__]
+    seen = [model.kind, model.id, commit, VERSION]
     if model.kind == "local":
         seen.append(model.path)
         for file in sorted(Path(model.path or "").iterdir()):

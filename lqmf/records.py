@@ -310,6 +310,19 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class QuantType:
+    """A type that a backend can write. `bits_per_weight` is the nominal size of its main tensors. One that is not
+    `general` is not offered unasked: it is for models trained for it, or its quality is not known as LQMF makes it."""
+
+    name: str
+    bits: int
+    bits_per_weight: float
+    needs_imatrix: bool = False
+    summary: str = ""
+    general: bool = True
+
+
+@dataclass(frozen=True)
 class QuantizationPlan:
     """A decision made complete: everything that an executor needs, each field with its reason in `choices`."""
 

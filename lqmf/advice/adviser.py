@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from lqmf.advice import checking, facts
 from lqmf.advice.answers import NamedModels, recommendation
 from lqmf.errors import GatedModel, ModelError, ProviderError, SettingsError, TransferError
-from lqmf.events import Emit, Notice
+from lqmf.events import Emit, Notice, stage
 from lqmf.providers import prompts
 from lqmf.providers.masking import Masks
-from lqmf.quality.stage import stage
 from lqmf.records import Advice, Hardware, ModelInfo, QuantizationPlan, Suggestion
 
 if TYPE_CHECKING:

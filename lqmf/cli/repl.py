@@ -59,10 +59,10 @@ async def chat(options: Mapping[str, Any]) -> int:
 
 
 def _greet(session: Session) -> None:
-    from lqmf import __version__
     from lqmf.cli.views.messages import banner_view
+    from lqmf.version import VERSION
 
-    session.screen.show(banner_view(BANNER.format(version=__version__)))
+    session.screen.show(banner_view(BANNER.format(version=VERSION)))
     interrupted.tell(session)
 
 

@@ -121,9 +121,9 @@ def _refuse_later(sentence: str | None) -> None:
 def _carry_out(invocation: Invocation, arguments: list[str]) -> int:
     options = invocation.options
     if options.get("version"):
-        from lqmf import __version__
+        from lqmf.version import VERSION
 
-        Screen().echo(f"lqmf {__version__}")
+        Screen().echo(f"lqmf {VERSION}")
         return 0
     text = options.get("command") or invocation.sentence
     if invocation.module is None and not text:

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from lqmf.errors import DoesNotFit, UsageError
 from lqmf.model_files import model_kind
 from lqmf.model_files.gguf_types import AUTO
-from lqmf.quantization.promise import QuantType
-from lqmf.records import Choice, ModelInfo, Source
+from lqmf.records import Choice, ModelInfo, QuantType, Source
 from lqmf.units import file_size, memory_size
 
 if TYPE_CHECKING:

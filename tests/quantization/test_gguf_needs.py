@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
+from lqmf import workspace
 from lqmf.engines.llama.engine import LlamaCppEngine
 from lqmf.engines.promise import Sampling
 from lqmf.errors import LqmfError, ModelError, UsageError, WorkerDied
@@ -56,7 +57,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A cache of this module's own."""
     with pytest.MonkeyPatch.context() as patch:
         place = tmp_path_factory.mktemp("cache")
-        patch.setenv(toolchain.CACHE_VARIABLE, str(place))
+        patch.setenv(workspace.CACHE_VARIABLE, str(place))
         yield place
 
 

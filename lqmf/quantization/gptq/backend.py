@@ -22,8 +22,8 @@ from lqmf.model_files.config import text_part
 from lqmf.quantization import transformers_models
 from lqmf.quantization.gguf.estimate import parameters as count
 from lqmf.quantization.parameters import Parameter, Value, settled
-from lqmf.quantization.promise import Built, QuantType, Source
-from lqmf.records import Estimate, Hardware, ModelInfo, QuantizationPlan, Verdict
+from lqmf.quantization.promise import Built, Source
+from lqmf.records import Estimate, Hardware, ModelInfo, QuantizationPlan, QuantType, Verdict
 from lqmf.texts import calibration
 
 PACKAGES: Mapping[str, str] = {"gptqmodel": "gptqmodel", "optimum": "optimum", "accelerate": "accelerate"}

@@ -13,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from lqmf import child_process
+from lqmf import child_process, workspace
 from lqmf.errors import LqmfError, OutOfMemory, WorkerDied
 from lqmf.events import Emit, Notice
 from lqmf.quantization.gguf.converter import toolchain as toolchains
@@ -81,7 +81,7 @@ def request(
         "outtype": outtype,
         "scratch": str(scratch.resolve()),
         "text": str(resources.files("lqmf").joinpath("assets/text/calibration.txt")),
-        "memory": str(toolchains.cache_dir() / "pretokenizers" / tools.version),
+        "memory": str(workspace.cache_dir() / "pretokenizers" / tools.version),
         "model_name": name,
         "has_tokenizer": has_tokenizer(source),
     }

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from lqmf import workspace
 from lqmf.errors import LqmfError, ResourceError
 from lqmf.model_files.gguf_header import GgufHeader, read_header
 from lqmf.quantization.gguf.converter import convert, toolchain
@@ -67,7 +68,7 @@ def place(source: Path, name: str, tools: Toolchain) -> Path:
     for path in sorted(file for file in source.iterdir() if file.is_file()):
         seen.update(f"{path.name}\0{path.stat().st_size}\0".encode())
         seen.update(_telling(path))
-    return toolchain.cache_dir() / "needs" / seen.hexdigest()[:32]
+    return workspace.cache_dir() / "needs" / seen.hexdigest()[:32]
 
 
 def make(source: Path, name: str, tools: Toolchain, folder: Path) -> Kept:

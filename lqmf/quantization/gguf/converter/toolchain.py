@@ -19,17 +19,15 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator
-from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
+from lqmf import workspace
 from lqmf.errors import FULL, DiskFull, LqmfError, ToolchainError
 
 PACKAGE = "llama-cpp-python"
 CHECKOUT_VARIABLE = "LQMF_LLAMA_CPP_DIR"
-CACHE_VARIABLE = "LQMF_CACHE_DIR"
 
-_measured: ContextVar[Path | None] = ContextVar("measured", default=None)
 _PREFIX = "vendor/llama.cpp/"
 _NEEDED = re.compile(r"(LICENSE|convert_(hf|lora)_to_gguf\.py|conversion/.+\.py|gguf-py/(LICENSE|gguf/.+))")
 _LANDMARKS = ("convert_hf_to_gguf.py", "conversion/__init__.py", "conversion/base.py", "gguf-py/gguf/__init__.py")
@@ -73,33 +71,6 @@ class Toolchain:
         """Names of the BPE pre-tokenizers that the converter can write, in its own order."""
         text = (self.root / "conversion" / "base.py").read_text(encoding="utf-8")
         return tuple(dict.fromkeys(re.findall(r'^\s+res = "([^"]+)"', text, re.MULTILINE)))
-
-
-def cache_dir() -> Path:
-    """LQMF's cache: `LQMF_CACHE_DIR`, else where the platform keeps caches."""
-    if chosen := os.environ.get(CACHE_VARIABLE):
-        return Path(chosen).expanduser()
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", str(Path.home() / "AppData/Local"))) / "lqmf" / "Cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "lqmf"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lqmf"
-
-
-@contextlib.contextmanager
-def measured_afresh(folder: Path) -> Iterator[None]:
-    """While the block runs, nothing that an earlier job measured of a model is known: what is measured goes into
-    `folder`."""
-    token = _measured.set(folder)
-    try:
-        yield
-    finally:
-        _measured.reset(token)
-
-
-def measured_dir() -> Path:
-    """Where what was measured of a model's weights is kept: importance matrices, sensitivities, errors."""
-    return _measured.get() or cache_dir()
 
 
 def installed_version() -> str | None:
@@ -157,7 +128,7 @@ def _checkout(root: Path) -> Toolchain:
 
 
 def _home(version: str) -> Path:
-    return cache_dir() / "toolchain" / f"{PACKAGE}-{version}"
+    return workspace.cache_dir() / "toolchain" / f"{PACKAGE}-{version}"
 
 
 def _complete(root: Path) -> bool:
@@ -230,7 +201,7 @@ def _storage_error(error: OSError, home: Path) -> LqmfError:
         return DiskFull(f"No room for the llama.cpp converter in {home.parent}.", "Free 100 MB and try again.")
     return ToolchainError(
         f"The llama.cpp converter cannot be kept in {home.parent}: {error.strerror or error}.",
-        f"Make that folder writable, or set {CACHE_VARIABLE} to one that is.",
+        f"Make that folder writable, or set {workspace.CACHE_VARIABLE} to one that is.",
     )
 
 

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from lqmf import workspace
 from lqmf.errors import UsageError, of_system
 from lqmf.events import Emit, Notice, Progress, StageFinished, StageStarted
 from lqmf.model_files import imatrix_file
@@ -183,7 +184,7 @@ def _given(path: Path, base: Path | None) -> tuple[Path, Imatrix, dict[str, Any]
 def _place(identity: str, text: CalibrationText, settings: Settings) -> Path:
     known = [_VERSION, toolchain.installed_version(), identity, text.name, text.sha256, asdict(settings)]
     key = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:32]
-    return toolchain.measured_dir() / "imatrix" / f"{key}.gguf"
+    return workspace.measured_dir() / "imatrix" / f"{key}.gguf"
 
 
 def _kept(path: Path) -> tuple[Imatrix, dict[str, Any]] | None:

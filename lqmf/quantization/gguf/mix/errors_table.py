@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lqmf import workspace
 from lqmf.errors import ModelError
 from lqmf.events import Emit, Progress
 from lqmf.ggml import codec, library
@@ -105,7 +106,7 @@ def _place(tensor: Tensor, sample: Sequence[NDArray[np.float32]], weigh: NDArray
     for array in (*sample, *(() if weigh is None else (weigh,))):
         seen.update(array.tobytes())
     name = seen.hexdigest()[:40]
-    return toolchain.measured_dir() / "errors" / name[:2] / f"{name}.json"
+    return workspace.measured_dir() / "errors" / name[:2] / f"{name}.json"
 
 
 def _recall(place: Path) -> dict[str, float]:
