@@ -11,6 +11,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 R = TypeVar("R")
@@ -494,6 +495,19 @@ class Check:
     name: str
     passed: bool
     detail: str = ""
+
+
+@dataclass(frozen=True)
+class Against:
+    """What an artifact is held against: `base` is what its engine can run of the source (a GGUF, or the source's own
+    folder; None: `reason` says why not), `source` the source's own folder where that is on this machine, `name` what a
+    person calls it. `said`: the user named it, so that a model of another kind is refused."""
+
+    base: Path | None = None
+    reason: str | None = None
+    source: Path | None = None
+    name: str = ""
+    said: bool = False
 
 
 @dataclass(frozen=True)

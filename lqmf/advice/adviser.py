@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from lqmf.fit.classes import SizeClass
     from lqmf.fit.solver import Solution
-    from lqmf.planning.planner import Request
+    from lqmf.planning.request import PlanRequest
     from lqmf.providers.base import Completion
     from lqmf.providers.calls import Calls
 
@@ -62,7 +62,7 @@ class Adviser:
     # ------------------------------------------------------------ a plan
 
     async def on_plan(
-        self, request: Request, plan: QuantizationPlan, solution: Solution, lines: Sequence[str]
+        self, request: PlanRequest, plan: QuantizationPlan, solution: Solution, lines: Sequence[str]
     ) -> Advice | None:
         """What a provider would choose in place of `plan`, checked; None where there is nothing to choose between, or
         nobody answered. `lines` are what the user typed."""

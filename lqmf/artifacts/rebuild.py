@@ -27,6 +27,7 @@ from lqmf.quantization.gguf.converter import adapter
 from lqmf.quantization.promise import Built
 from lqmf.records import Artifact, Manifest, ModelInfo, QuantizationPlan, Task, from_json
 from lqmf.texts import calibration as calibration_text
+from lqmf.texts.calibration_text import HUB
 from lqmf.texts.evaluation import EVALUATION, MAIN
 from lqmf.version import VERSION
 
@@ -132,7 +133,7 @@ def _is_adapter(folder: Path, digest: str) -> bool:
 def _refuse_changed_calibration(manifest: Manifest, said: str | None) -> None:
     """A file that was calibrated on; the built-in texts belong to a version of LQMF, and a dataset is fetched later."""
     told = manifest.imatrix or manifest.calibration
-    if said is None or said.startswith(calibration_text.HUB) or told is None:
+    if said is None or said.startswith(HUB) or told is None:
         return
     path, digest = Path(said).expanduser(), told.get("text_sha256")
     now = calibration_text.of_file(path).sha256 if digest else _digest(path)

@@ -83,7 +83,7 @@ async def _talk(session: Session, pasted: Feed) -> None:
 
 async def _turns(session: Session, pasted: Feed) -> None:
     """Every line that came at once, one turn each; Ctrl-C drops those that are left."""
-    from lqmf.cli.shell import interruptible
+    from lqmf.cli.interruptible import interruptible
 
     several = len(pasted) > 1
     while not session.finished and (line := pasted.take()) is not None:

@@ -25,7 +25,7 @@ from lqmf.quantization.gguf.converter import toolchain
 from lqmf.quantization.gguf.imatrix.activations import Watched
 from lqmf.quantization.gguf.imatrix.convergence import Halves
 from lqmf.texts import calibration as calibration_text
-from lqmf.texts.calibration import HUB, CalibrationText
+from lqmf.texts.calibration_text import HUB, WINDOW_TOKENS, CalibrationText
 
 __all__ = ["Collected", "Imatrix", "Settings", "collect", "importance_matrix", "shapes"]
 
@@ -42,7 +42,7 @@ class Settings:
     On the demo model the KL of Q4_K_M, Q3_K_M and IQ3_S shows no trend from 8 to 160 windows; the estimated error falls
     from 0.054 to 0.022 at 24. The defaults are on the safe side of that."""
 
-    tokens: int = calibration_text.WINDOW_TOKENS
+    tokens: int = WINDOW_TOKENS
     least: int = 24
     most: int = 160
     tolerance: float = 0.03
