@@ -108,7 +108,7 @@ class App:
             self.backends(),
             self.understanding,
             self.planner,
-            self.memory,
+            self.memory.remember_model,
             self._gatherer,
             self.adviser,
         )

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lqmf.errors import (
     DiskFull,
@@ -56,8 +56,6 @@ from lqmf.units import GB, parse_file_size
 
 if TYPE_CHECKING:
     from lqmf.advice.adviser import Adviser
-    from lqmf.agents.enhanced_decision_agent import EnhancedDecisionAgent
-    from lqmf.agents.memory_agent import MemoryAgent
     from lqmf.fit.classes import SizeClass
     from lqmf.fit.fitting import Fitting
     from lqmf.fit.solver import Solution
@@ -89,8 +87,19 @@ class _AnotherModel(Exception):
         self.slots = slots
 
 
+class Listener(Protocol):
+    """Who reads the user's lines: `lines` are those of the dialogue so far."""
+
+    @property
+    def lines(self) -> Sequence[str]: ...
+
+    def decide(self, utterance: Utterance) -> Decision:
+        """Return what a line means."""
+        ...
+
+
 class PlannerAgent:
-    """Plans and preflights of one workspace, whose artifacts lie in `place`."""
+    """Plans and preflights of one workspace, whose artifacts lie in `place`; `remember` keeps a model's metadata."""
 
     def __init__(
         self,
@@ -98,9 +107,9 @@ class PlannerAgent:
         models: Models,
         hardware: Callable[[], Hardware],
         backends: Mapping[str, Backend],
-        understanding: EnhancedDecisionAgent,
+        understanding: Listener,
         planner: Planner,
-        memory: MemoryAgent,
+        remember: Callable[[ModelInfo], None],
         fit: Gatherer,
         adviser: Adviser | None = None,
     ) -> None:
@@ -110,7 +119,7 @@ class PlannerAgent:
         self._backends = backends
         self._understanding = understanding
         self._planner = planner
-        self._memory = memory
+        self._remember = remember
         self._fit = fit
         self._adviser = adviser
         self.on_cpu = planner.on_cpu
@@ -125,7 +134,7 @@ class PlannerAgent:
         slots = await self._with_model(decision.slots, ask)
         while True:
             info = await self.inspect(self._models.resolve(str(slots["model"])), ask)
-            self._memory.remember_model(info)
+            self._remember(info)
             wishes = _each_type(slots)
             first = announce if len(wishes) == 1 else None  # who lists types has chosen
             try:
@@ -321,7 +330,7 @@ class PlannerAgent:
         planned: Planned | None = None
         error: LqmfError | None = None
         if info.access in READABLE:
-            self._memory.remember_model(info)
+            self._remember(info)
             try:
                 planned = self._planned(await self._request(_said(slots), info, "preflight"))
             except LqmfError as refused:
