@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lqmf.operations.asking import never_asking
 from lqmf.operations.result import Result
-from lqmf.records import Decision, Suggestion, to_json
+from lqmf.records import Decision, QuantizationPlan, Suggestion, to_json
 
 if TYPE_CHECKING:
     from lqmf.agents.planner_agent import Planned
@@ -27,6 +27,11 @@ class Plans(Result):
     model: str
     planned: tuple[Planned, ...]
     told: Planned | None = None
+
+    @property
+    def plan(self) -> QuantizationPlan:
+        """The plan, of several types the first's."""
+        return self.planned[0].plan
 
     @property
     def document(self) -> dict[str, Any]:

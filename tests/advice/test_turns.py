@@ -14,7 +14,6 @@ from lqmf.advice import checking
 from lqmf.advice.adviser import Adviser
 from lqmf.app import App
 from lqmf.cli.ask import Nobody
-from lqmf.cli.commands import plan as command
 from lqmf.cli.render import Screen
 from lqmf.errors import JobCancelled, NeedsInput, ProviderUnavailable
 from lqmf.operations import plan, quantize
@@ -39,22 +38,24 @@ class Watching:
         self.asked: list[Question] = []
         self.shown: list[Any] = []
 
-    def show(self, view: Any) -> None:
-        self.shown.append(view)
+    def show(self, record: Any) -> None:
+        self.shown.append(record)
 
     async def __call__(self, question: Question) -> Reply:
         self.asked.append(question)
         return read(question, self.lines.pop(0))
 
 
-def drawn(*views: Any) -> str:
+def drawn(*shown: Any) -> str:
     """What people read, on a screen of a hundred columns."""
     from rich.console import Console
 
+    from lqmf.cli.views.passing import view_of
+
     console = Console(width=100, color_system=None)
     with console.capture() as captured:
-        for view in views:
-            console.print(view)
+        for one in shown:
+            console.print(view_of(one))
     return captured.get()
 
 
@@ -99,7 +100,7 @@ def test_the_rules_plan_is_shown_at_once_and_the_improvement_comes_beside_it(tmp
     app, _ = advised(tmp_path, provider=Noting([line(chosen())]))
     outcome = planned(app, ask)
     assert shown_before == [1]
-    before, after = drawn(*ask.shown), drawn(command.view(outcome))
+    before, after = drawn(*ask.shown), drawn(outcome)
     assert "Q4_K_M" in before
     assert "advice" not in before
     assert "Novels are long." in after
@@ -138,7 +139,7 @@ def test_whatever_fails_the_plan_is_that_of_the_rules_and_the_reason_is_told_onc
     heard = notices(app)
     helped = planned(app, Watching())
     assert same(helped) == same(alone)
-    in_view = drawn(command.view(helped)).count("left out")
+    in_view = drawn(helped).count("left out")
     assert len(heard) + in_view == 1
 
 
@@ -217,7 +218,7 @@ def test_for_a_described_wish_the_sizes_come_at_once_and_named_models_beside_the
     assert len(ask.shown) == 1
     assert [one["id"] for one in outcome.document["suggestions"]] == ["ada/french", "ada/small"]
     assert outcome.document["suggestions"][0]["state"] == "verified"
-    view = drawn(command.view(outcome))
+    view = drawn(outcome)
     assert "ada/french: on the Hub, 1.5B parameters, apache-2.0. It speaks French." in " ".join(view.split())
     assert said in script.asked[0][1].content
 

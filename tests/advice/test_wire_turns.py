@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from lqmf.cli.commands import plan as command
 from lqmf.cli.render import Screen, clean
 from lqmf.cli.session import Session
 from lqmf.operations import plan
@@ -72,7 +71,7 @@ def planned(root: Path, settings: dict[str, Any]) -> tuple[Plans, str, list[str]
     heard, ask = notices(app), Watching()
     outcome = asyncio.run(plan.run(app, Decision("plan", {"model": "ada/seven", "context": 1024}), ask))
     app.close()
-    return outcome, drawn(*ask.shown, command.view(outcome)), heard
+    return outcome, drawn(*ask.shown, outcome), heard
 
 
 def bare(outcome: Plans) -> Any:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from lqmf.cli import options
 from lqmf.cli.command import Command
+from lqmf.operations.options import mixed_bits
 from lqmf.records import Decision
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def cli(
         "preflight",
         model=model,
         method=method,
-        **options.mixed_bits(bits, type),
+        **mixed_bits(bits, type),
         device=device,
         memory_gb=memory,
         ram_gb=ram,
