@@ -96,7 +96,7 @@ def load(
     from lqmf.operations import library
 
     with library.opened(workspace) as app:
-        path = Path(app.pipeline.find(name).path)
+        path = Path(app.shelf.find(name).path)
     return open_artifact(path, device=device)
 
 
@@ -108,7 +108,7 @@ class _Artifacts(ModuleType):
         from lqmf.operations import library
 
         with library.opened(workspace) as app:
-            return tuple(app.pipeline.artifacts())
+            return tuple(app.shelf.artifacts())
 
 
 if TYPE_CHECKING:

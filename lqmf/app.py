@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from lqmf.advice.reading import Reader
     from lqmf.agents.benchmark_agent import BenchmarkAgent
     from lqmf.agents.enhanced_decision_agent import EnhancedDecisionAgent
-    from lqmf.agents.executor_agent import Arrivals, ExecutorAgent
+    from lqmf.agents.executor_agent import ExecutorAgent, PartialDownload
     from lqmf.agents.feedback_agent import FeedbackAgent
     from lqmf.agents.memory_agent import MemoryAgent
     from lqmf.agents.planner_agent import PlannerAgent
+    from lqmf.artifacts.base_model import Sources
+    from lqmf.artifacts.shelf import Shelf
     from lqmf.hub.client import HubClient
     from lqmf.hub.models import Models
     from lqmf.jobs.runner import Runner
@@ -139,7 +141,7 @@ class App:
             wait_seconds=llm_settings(self.settings).wait_s,
             redact=self.redact,
             emit=self.bus.publish,
-            history=self._history,
+            history=self.history,
             look=look,
         )
 
@@ -148,7 +150,7 @@ class App:
         from lqmf.hardware import cpu_name
         from lqmf.planning.gather import Gatherer
 
-        return Gatherer(self._skeleton, self._history, cpu_name(), self.bus.publish)
+        return Gatherer(self._skeleton, self.history, cpu_name(), self.bus.publish)
 
     @cached_property
     def _skeleton(self) -> Callable[[ModelInfo], Awaitable[Path]]:
@@ -157,7 +159,7 @@ class App:
 
         return partial(skeleton, hub=self.hub, root=cache_dir() / "skeletons", models=self.workspace.models)
 
-    def _history(self) -> list[dict[str, Any]]:
+    def history(self) -> list[dict[str, Any]]:
         """What was predicted and measured before; nothing where the store cannot be read."""
         try:
             return self.memory.predictions()
@@ -192,14 +194,14 @@ class App:
             self.models.fetch,
             model_card,
             modelfile=modelfile.of_artifact,
-            arrivals=self._arrivals,
+            partial=self._partial_download,
             max_retries=values.max_retries,
             save_plans=values.auto_save_plans,
         )
 
     @cached_property
-    def _arrivals(self) -> Arrivals:
-        from lqmf.agents.executor_agent import Arrivals
+    def _partial_download(self) -> PartialDownload:
+        from lqmf.agents.executor_agent import PartialDownload
         from lqmf.hub import download
 
         place, options = self.workspace.models, download.TransferOptions(retry=self._retry)
@@ -207,7 +209,7 @@ class App:
         async def passing(info: ModelInfo, used: Path, emit: Emit, job: str) -> Path:
             return await download.fetch_passing(info, place, used, hub=self.hub, emit=emit, job=job, options=options)
 
-        return Arrivals(
+        return PartialDownload(
             self._skeleton,
             partial(download.arrivals, dest_root=place),
             passing,
@@ -230,6 +232,20 @@ class App:
         return BenchmarkAgent(self.runner.run)
 
     @cached_property
+    def shelf(self) -> Shelf:
+        """What lies in quantized-models/."""
+        from lqmf.artifacts.shelf import Shelf
+
+        return Shelf(self.workspace.artifacts, lambda text: self.bus.publish(Notice(text=text, level="warning")))
+
+    @cached_property
+    def sources(self) -> Sources:
+        """What artifacts are compared with."""
+        from lqmf.artifacts.base_model import Sources
+
+        return Sources(self.workspace, self.models, self.planning.inspect, self.runner.run)
+
+    @cached_property
     def pipeline(self) -> Pipeline:
         from lqmf.artifacts.card.model_card import model_card
         from lqmf.jobs.journal import EventLog
@@ -241,13 +257,12 @@ class App:
             self.workspace,
             self.bus,
             self.models,
-            self.runner,
             self.understanding,
             self.planning,
             self.executor,
             self.feedback,
-            self.benchmark,
             self.memory,
+            self.sources,
             model_card,
         )
 

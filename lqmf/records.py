@@ -498,16 +498,35 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Against:
-    """What an artifact is held against: `base` is what its engine can run of the source (a GGUF, or the source's own
-    folder; None: `reason` says why not), `source` the source's own folder where that is on this machine, `name` what a
-    person calls it. `said`: the user named it, so that a model of another kind is refused."""
+class Base:
+    """The model that an artifact is compared with: `path` is what the artifact's engine can run of it (a GGUF, or the
+    model's own folder; None: `reason` says why not), `source` the model's own folder where that is on this machine,
+    `name` what a person calls it. `said`: the user named it, so that a model of another kind is refused."""
 
-    base: Path | None = None
+    path: Path | None = None
     reason: str | None = None
     source: Path | None = None
     name: str = ""
     said: bool = False
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One measurement of an artifact against its base, and the job that it belongs to. `manifest` is the artifact's
+    (None: LQMF did not make it). `predicted` is what its plan expects of it on this machine, `making` what was measured
+    while it was made, both by the names of `lqmf.fit.predictions`; `job_seconds` is how long making it took."""
+
+    job: str
+    log: str  # path that takes the libraries' chatter
+    artifact: Artifact
+    base: Base
+    depth: str  # "quick" or "comprehensive"
+    manifest: Manifest | None = None
+    device: str = "auto"
+    job_seconds: float = 0.0
+    predicted: Mapping[str, float] = field(default_factory=dict)
+    making: Mapping[str, float] = field(default_factory=dict)
+    architecture: str | None = None
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from lqmf.app import App
 from lqmf.errors import JobCancelled, JobError, LqmfError, UsageError
 from lqmf.jobs.journal import hold
 from lqmf.model_files.refs import DEMO_FOLDER
+from lqmf.operations import resume, test
 from lqmf.records import Decision, Job, Utterance, to_json
 from lqmf.understanding.answers import answer
 
@@ -104,7 +105,7 @@ def test_a_job_that_runs_is_not_taken_up_a_second_time(app, tmp_path):
     [plan], _ = plans(app, "quantize demo to Q4_K_M")
     app.memory.start_job(Job("job-1", "quantize", "demo", "running", to_json(plan), started_at=time.time()))
     with pytest.raises(UsageError, match="is running"):
-        asyncio.run(app.pipeline.resume("job-1", Typed()))
+        asyncio.run(resume.run(app, Decision("resume", {"job": "job-1"}), Typed()))
 
 
 def test_two_that_resume_at_once_do_not_touch_one_anothers_work(app, tmp_path):
@@ -115,7 +116,7 @@ def test_two_that_resume_at_once_do_not_touch_one_anothers_work(app, tmp_path):
     place = tmp_path / "quantized-models" / ".building-job-1"
     place.mkdir(parents=True)
     with hold(tmp_path / "logs" / "job-1.job.lock"), pytest.raises(JobError, match="working on this job"):
-        asyncio.run(app.pipeline.resume("job-1", Typed()))
+        asyncio.run(resume.run(app, Decision("resume", {"job": "job-1"}), Typed()))
     assert place.is_dir()
 
 
@@ -148,5 +149,5 @@ def test_an_artifacts_manifest_gives_no_leave_to_run_a_models_python(app, tmp_pa
     }
     workspace.write_json(artifact / "manifest.json", manifest)
     with pytest.raises(LqmfError):
-        asyncio.run(app.pipeline.test(Decision("test", {"name": artifact.name, "test": "quick"}), Typed()))
+        asyncio.run(test.run(app, Decision("test", {"name": artifact.name, "test": "quick"}), Typed()))
     assert not proof.exists()

@@ -31,8 +31,9 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from lqmf.errors import JobCancelled, JobError, MeasurementError, ModelError, NotFound, ResourceError
-from lqmf.events import Emit, Notice
+from lqmf.events import Notice
 from lqmf.hardware import detect
+from lqmf.jobs.runner import JobContext
 from lqmf.quality.benchmark import scores
 from lqmf.quality.benchmark.prompts import BUILT_IN
 from lqmf.quality.compare import comparison
@@ -47,7 +48,7 @@ PARALLEL = 4  # chats at once, where nobody says
 
 
 @dataclasses.dataclass(frozen=True)
-class Wish:
+class BenchmarkRequest:
     """What is to be measured: `prompts` None asks the built-in ones; `tasks` are lm-evaluation-harness's;
     `embedding` is a GGUF embedding model."""
 
@@ -59,15 +60,6 @@ class Wish:
     device: str = "auto"
 
 
-@dataclasses.dataclass(frozen=True)
-class Errand:
-    """For which job a benchmark runs, where its workers' chatter goes, and who hears of its progress."""
-
-    job: str
-    log: str
-    emit: Emit
-
-
 class BenchmarkAgent:
     """`run_task` carries out a worker's task (a runner's `run`); `hardware` says where (None: this machine)."""
 
@@ -76,7 +68,13 @@ class BenchmarkAgent:
         self._hardware = hardware or detect
 
     async def benchmark(
-        self, artifact: Artifact, wish: Wish, errand: Errand, *, source: Path | None, source_reason: str | None
+        self,
+        artifact: Artifact,
+        request: BenchmarkRequest,
+        context: JobContext,
+        *,
+        source: Path | None,
+        source_reason: str | None,
     ) -> dict[str, Any]:
         """The `benchmark` part of the file; `source` is what the artifact was made from, in 16 bits (None:
         `source_reason` says why there is none). Named tasks come first: what they lack is then said at once.
@@ -84,41 +82,46 @@ class BenchmarkAgent:
         Raises LqmfError for an artifact that cannot be run, and for tasks that cannot; a source that cannot be asked
         leaves nulls with the reason.
         """
-        tasks = await self._tasks(artifact, wish, errand) if wish.tasks else _no_tasks()
-        timed = await self._run(self._timing(artifact, wish, errand), errand.emit)
-        compared = await self._agreement(timed["answers"], wish, errand, source, source_reason)
-        return self._document(wish, timed, compared, tasks)
+        tasks = await self._tasks(artifact, request, context) if request.tasks else _no_tasks()
+        timed = await self._run(self._timing(artifact, request, context), context.emit)
+        compared = await self._agreement(timed["answers"], request, context, source, source_reason)
+        return self._document(request, timed, compared, tasks)
 
-    def _timing(self, artifact: Artifact, wish: Wish, errand: Errand) -> Task:
-        params = {"artifact": artifact.path, **_how(wish), "parallel": wish.parallel}
-        return Task(errand.job, "benchmark", params, errand.log)
+    def _timing(self, artifact: Artifact, request: BenchmarkRequest, context: JobContext) -> Task:
+        params = {"artifact": artifact.path, **_how(request), "parallel": request.parallel}
+        return Task(context.job, "benchmark", params, context.log)
 
-    async def _tasks(self, artifact: Artifact, wish: Wish, errand: Errand) -> dict[str, Any]:
-        limit = TASK_LIMIT[wish.depth]
-        params = {"artifact": artifact.path, "tasks": list(wish.tasks), "limit": limit, "device": wish.device}
-        ran = await self._run(Task(errand.job, "harness", params, errand.log), errand.emit)
+    async def _tasks(self, artifact: Artifact, request: BenchmarkRequest, context: JobContext) -> dict[str, Any]:
+        limit = TASK_LIMIT[request.depth]
+        params = {"artifact": artifact.path, "tasks": list(request.tasks), "limit": limit, "device": request.device}
+        ran = await self._run(Task(context.job, "harness", params, context.log), context.emit)
         return {"tasks": ran["tasks"], "harness": {"version": ran["version"], "limit": ran["limit"]}, "reasons": {}}
 
     async def _agreement(
-        self, said: Sequence[Mapping[str, Any]], wish: Wish, errand: Errand, source: Path | None, reason: str | None
+        self,
+        said: Sequence[Mapping[str, Any]],
+        request: BenchmarkRequest,
+        context: JobContext,
+        source: Path | None,
+        reason: str | None,
     ) -> dict[str, Any]:
         """What the source's own answers say of the artifact's, or why nothing can be said."""
         if source is None:
             return _unasked(reason or "there is no source to compare with")
-        embedding = str(wish.embedding) if wish.embedding else None
+        embedding = str(request.embedding) if request.embedding else None
         kept = ("id", "prompt_tokens", "response", "tokens", "ended")
         rows = [{name: row[name] for name in kept} for row in said]
-        params = {"source": str(source), **_how(wish), "answers": rows, "embedding": embedding}
+        params = {"source": str(source), **_how(request), "answers": rows, "embedding": embedding}
         try:
-            return {**await self._run(Task(errand.job, "agreement", params, errand.log), errand.emit), "reasons": {}}
+            return {**await self._run(Task(context.job, "agreement", params, context.log), context.emit), "reasons": {}}
         except (ModelError, JobError, NotFound, ResourceError, MeasurementError) as error:
             if isinstance(error, JobCancelled):
                 raise
-            errand.emit(Notice(text=f"The source could not be asked: {error}", level="warning"))
+            context.emit(Notice(text=f"The source could not be asked: {error}", level="warning"))
             return _unasked(error.message)
 
     def _document(
-        self, wish: Wish, timed: Mapping[str, Any], compared: Mapping[str, Any], tasks: Mapping[str, Any]
+        self, request: BenchmarkRequest, timed: Mapping[str, Any], compared: Mapping[str, Any], tasks: Mapping[str, Any]
     ) -> dict[str, Any]:
         hardware = self._hardware()
         on_gpu = timed["device"] == "gpu" and hardware.gpus
@@ -126,8 +129,8 @@ class BenchmarkAgent:
         categories = dict.fromkeys(row["category"] for row in rows)
         measured = ("load_seconds", "memory_bytes", "energy_joules_per_token", "speed")
         return {
-            "depth": wish.depth,
-            "parallel": wish.parallel,
+            "depth": request.depth,
+            "parallel": request.parallel,
             "measured_on": {
                 "cpu": hardware.cpu,
                 "gpu": hardware.gpus[0].name if on_gpu else None,
@@ -144,7 +147,7 @@ class BenchmarkAgent:
             "reasons": {
                 **({} if on_gpu else {"measured_on.gpu": "it ran on the CPU"}),
                 **timed["reasons"],
-                **_no_embedding(wish),
+                **_no_embedding(request),
                 **compared["reasons"],
                 **tasks["reasons"],
             },
@@ -164,18 +167,18 @@ class BenchmarkAgent:
         return comparison.compare(artifacts, comparison.alike(made))
 
 
-def _how(wish: Wish) -> dict[str, Any]:
+def _how(request: BenchmarkRequest) -> dict[str, Any]:
     """What both workers must do alike, for the same prompts to be asked."""
-    return {"depth": wish.depth, "prompts": str(wish.prompts or BUILT_IN), "device": wish.device}
+    return {"depth": request.depth, "prompts": str(request.prompts or BUILT_IN), "device": request.device}
 
 
 def _no_tasks() -> dict[str, Any]:
     return {"tasks": None, "harness": None, "reasons": {"tasks": "none was named: --tasks hellaswag,arc_easy"}}
 
 
-def _no_embedding(wish: Wish) -> dict[str, str]:
+def _no_embedding(request: BenchmarkRequest) -> dict[str, str]:
     reason = "no embedding model is set: `lqmf config set embedding_model FILE.gguf`"
-    return {} if wish.embedding else {"overall.embedding_cosine": reason}
+    return {} if request.embedding else {"overall.embedding_cosine": reason}
 
 
 def _unasked(reason: str) -> dict[str, Any]:

@@ -14,9 +14,9 @@ import platform
 import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lqmf import hardware, workspace
 from lqmf.artifacts import manifest_schema, shelf
@@ -26,8 +26,10 @@ from lqmf.jobs.runner import Runner
 from lqmf.quantization.promise import Built, Source
 from lqmf.records import (
     Artifact,
+    Base,
     FileEntry,
     Manifest,
+    Measurement,
     ModelInfo,
     QuantizationPlan,
     Receipt,
@@ -43,15 +45,17 @@ from lqmf.workspace import Workspace
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, PATIENCE_SECONDS = 1.0, 60.0, 300.0
 MANIFEST_VERSION = manifest_schema.VERSION
 
+T = TypeVar("T")
+
 Fetch = Callable[[ModelInfo, Emit, str], Awaitable[Path]]
-Judge = Callable[[Path, Built], Awaitable[bool]]  # handed what was made before anybody sees it: whether it is kept
+Accept = Callable[[Path, Built], Awaitable[bool]]  # handed what was made before anybody sees it: whether it is kept
 
 
 @dataclass(frozen=True)
-class Arrivals:
+class PartialDownload:
     """How work begins before all files are there: `skeleton` gives a model's folder with its weights' headers alone,
     `folders` says where the weights appear, `passing` fetches file after file for a reader that removes each when done
-    (see `Source.used`), which takes `passing_bytes` of disk; `forget` removes what passing left."""
+    (see `Source.consumed_dir`), which takes `passing_bytes` of disk; `forget` removes what passing left."""
 
     skeleton: Callable[[ModelInfo], Awaitable[Path]]
     folders: Callable[[ModelInfo], tuple[Path, ...]]
@@ -61,55 +65,43 @@ class Arrivals:
 
 
 @dataclass(frozen=True)
-class ToTest:
-    """What a test needs to know. `base` is what its engine can run of the source (a GGUF of it, or its folder), or None
-    with the reason why not; `source` the model's own folder and `base_name` what it is called, where these are not the
-    manifest's; `said`: the user named it."""
-
-    job: str
-    log: str
-    artifact: Artifact
-    base: Path | None
-    base_reason: str | None
-    depth: str
-    job_seconds: float
-    device: str = "auto"
-    predicted: Mapping[str, float] = field(default_factory=dict)  # by the plan, of this artifact on this machine
-    making: Mapping[str, float] = field(default_factory=dict)  # what was measured when it was made
-    architecture: str | None = None
-    source: Path | None = None
-    base_name: str = ""
-    said: bool = False
-
-
-@dataclass(frozen=True)
 class Work:
     """One job to carry out. `name` is the artifact's wanted name; `folder` holds what is made on the way, for this job
-    and those of `ahead` that follow it; `replan` gives the CPU's plan for a GPU's. With a `judge` it is a rebuild:
-    everything is made afresh, and shown only if the judge says so."""
+    and those of `later_plans`; `replan` gives the CPU's plan for a GPU's. With `accept` it is a rebuild: everything is
+    made afresh, and shown only if `accept` says so."""
 
     job: str
     plan: QuantizationPlan
     info: ModelInfo
     name: str
     folder: Path
-    test: Callable[[ToTest, Emit], Awaitable[Receipt]]
+    test: Callable[[Measurement, Emit], Awaitable[Receipt]]
     published: Callable[[Artifact, Manifest], None]
     replan: Callable[[QuantizationPlan, str], QuantizationPlan]
     missing: Callable[[ModelInfo], int]  # bytes still to download
     streams: bool = False  # whether the plan's backend begins before all weights are there
-    ahead: tuple[QuantizationPlan, ...] = ()
+    later_plans: tuple[QuantizationPlan, ...] = ()
     first_attempt: int = 1
-    judge: Judge | None = None  # of a rebuild
+    accept: Accept | None = None  # of a rebuild
 
     @property
     def kind(self) -> str:
         """What the job is called in the records."""
-        return "rebuild" if self.judge else "quantize"
+        return "rebuild" if self.accept else "quantize"
 
     @property
     def title(self) -> str:
         return f"{self.plan.model.id} as {self.plan.type or self.plan.method}"
+
+
+@dataclass(frozen=True)
+class _Made:
+    """An artifact that was published, what it is compared with, and what was measured while it was made."""
+
+    artifact: Artifact
+    manifest: Manifest
+    base: Base
+    making: Mapping[str, float]
 
 
 @dataclass
@@ -131,7 +123,7 @@ class ExecutorAgent:
         card: Callable[[Artifact, Manifest, Mapping[str, Any]], str],
         *,
         modelfile: Callable[[Path, Manifest], str | None] = lambda folder, manifest: None,
-        arrivals: Arrivals | None = None,
+        partial: PartialDownload | None = None,
         max_retries: int,
         save_plans: bool = True,
     ) -> None:
@@ -141,12 +133,12 @@ class ExecutorAgent:
         self._fetch = fetch
         self._card = card
         self._modelfile = modelfile
-        self._arrivals = arrivals
+        self._partial = partial
         self._max_retries = max_retries
         self._save_plans = save_plans
 
     async def execute(self, work: Work) -> Artifact | None:
-        """Do the job and return its artifact; None where a judge let it go. Raises LqmfError; a cancelled job leaves
+        """Do the job and return its artifact; None where it was not accepted. Raises LqmfError; a cancelled job leaves
         only what can be resumed."""
         with self.recorded(work.job) as result:
 
@@ -231,57 +223,59 @@ class ExecutorAgent:
         started = time.monotonic()
         self._started(work, count)
         self.check_room(work)
-        artifact, base, making = await self._fetch_and_make(work)
-        if artifact is None:
+        made = await self._fetch_and_make(work)
+        if made is None:
             return None
-        base = self._keep(work.plan, base)
-        await self._measure(work, count, artifact, base, time.monotonic() - started, making)
-        return artifact
+        await self._measure(work, count, self._kept(work.plan, made), time.monotonic() - started)
+        return made.artifact
 
     def _started(self, work: Work, count: _Count) -> None:
         self._bus.publish(JobStarted(job=work.job, kind=work.kind, title=work.title, attempt=count.attempt))
 
     # ------------------------------------------------------------ stages
 
-    async def _fetch_and_make(self, work: Work) -> tuple[Artifact | None, Path | None, Mapping[str, float]]:
-        """The artifact (None: let go), what to measure it against, and how long making took where that was all."""
+    async def _fetch_and_make(self, work: Work) -> _Made | None:
+        """Return what was published; None if `work.accept` refused it. `making` is empty where download and quantizing
+        overlapped."""
         out = workspace.building(self._place.artifacts, work.job)
         try:
-            if self._arrivals and work.streams and work.missing(work.info):
-                folder, built = await self._as_it_arrives(work, self._arrivals, out)
+            if self._partial and work.streams and work.missing(work.info):
+                folder, built = await self._as_it_arrives(work, self._partial, out)
                 making: dict[str, float] = {}
+                source = None if _consumed(work) else folder
             else:
-                folder = await self._fetched(work, self._fetch(work.info, self._bus.publish, work.job))
+                folder = source = await self._fetched(work, self._fetch(work.info, self._bus.publish, work.job))
                 since = time.monotonic()
                 built = await self._make(work, Source(folder), out)
                 making = {"quantize_seconds": time.monotonic() - since}
-            artifact = None
-            if not work.judge or await work.judge(out, built):
+            made = None
+            if not work.accept or await work.accept(out, built):
                 async with self._stage(work.job, "publish"):
-                    artifact = await _to_its_end(asyncio.to_thread(self._publish, work, built, folder, out))
-            if self._arrivals and work.plan.discard_source:
-                self._arrivals.forget(work.info)
+                    published = asyncio.to_thread(self._publish, work, built, folder, out)
+                    made = _Made(*await _to_its_end(published), _base(work, built, source), making)
+            if self._partial and work.plan.discard_source:
+                self._partial.forget(work.info)
         finally:
             shutil.rmtree(out, ignore_errors=True)
-        return artifact, Path(built.base) if built.base and artifact else None, making
+        return made
 
-    async def _as_it_arrives(self, work: Work, arrivals: Arrivals, out: Path) -> tuple[Path, Built]:
+    async def _as_it_arrives(self, work: Work, partial: PartialDownload, out: Path) -> tuple[Path, Built]:
         """Fetch and make at once. What fails first ends the other, and is raised."""
-        emit, used = self._bus.publish, _used(work)
-        source = Source(await arrivals.skeleton(work.info), arrivals.folders(work.info), used)
+        emit, consumed = self._bus.publish, _consumed(work)
+        source = Source(await partial.skeleton(work.info), partial.folders(work.info), consumed)
         try:
             async with asyncio.TaskGroup() as group:
                 made = group.create_task(self._make(work, source, out))
-                if used:
-                    fetch = arrivals.passing(work.info, used, emit, work.job)
+                if consumed:
+                    fetch = partial.passing(work.info, consumed, emit, work.job)
                 else:
                     fetch = self._fetch(work.info, emit, work.job)
                 fetched = group.create_task(self._fetched(work, fetch))
-                if used:  # what is made needs no file any more
+                if consumed:  # what is made needs no file any more
                     made.add_done_callback(lambda _made: fetched.cancel())
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
-        return source.folder if used else fetched.result(), made.result()
+        return source.folder if consumed else fetched.result(), made.result()
 
     async def _fetched(self, work: Work, fetching: Awaitable[Path]) -> Path:
         async with self._stage(work.job, "download"):
@@ -290,18 +284,18 @@ class ExecutorAgent:
     async def _make(self, work: Work, source: Source, out: Path) -> Built:
         params = {
             "plan": to_json(work.plan),
-            "ahead": to_json(work.ahead),
+            "later_plans": to_json(work.later_plans),
             "source": str(source.folder),
             "weights": [str(folder) for folder in source.weights],
-            "used": str(source.used) if source.used else None,
+            "consumed_dir": str(source.consumed_dir) if source.consumed_dir else None,
             "out": str(out),
             "work": str(work.folder),
-            "afresh": work.judge is not None,
+            "afresh": work.accept is not None,
         }
         result = await self._runner.run(Task(work.job, "quantize", params, self.log(work.job)), self._bus.publish)
         return from_json(Built, result)
 
-    def _publish(self, work: Work, built: Built, source: Path, out: Path) -> Artifact:
+    def _publish(self, work: Work, built: Built, source: Path, out: Path) -> tuple[Artifact, Manifest]:
         """Write manifest, receipt and card, then make the folder visible. Raises JobError when weights are missing."""
         if absent := [name for name in built.files if not (out / name).is_file()]:
             raise JobError(f"The quantization left no {', '.join(absent)}.", "`lqmf resume` makes it again.")
@@ -322,7 +316,7 @@ class ExecutorAgent:
         if self._save_plans:
             workspace.write_json(self._place.configs / f"{path.name}.json", to_json(work.plan))
         work.published(artifact, finished["manifest"])
-        return artifact
+        return artifact, finished["manifest"]
 
     def _with_modelfile(self, draft: Manifest, out: Path) -> Manifest:
         """The manifest, with Ollama's Modelfile written beside what is of use to it."""
@@ -359,24 +353,23 @@ class ExecutorAgent:
             hardware=hardware.described(),
         )
 
-    async def _measure(
-        self,
-        work: Work,
-        count: _Count,
-        artifact: Artifact,
-        base: Path | None,
-        job_seconds: float,
-        making: Mapping[str, float],
-    ) -> None:
+    async def _measure(self, work: Work, count: _Count, made: _Made, job_seconds: float) -> None:
         """Test a published artifact; its receipt and card are rewritten. Raises LqmfError; the artifact stays."""
-        if work.plan.test == "none":
-            return
-        reason = None if base else "its source was not kept to compare with"
         plan = work.plan
-        log, told = self.log(work.job), plan.prediction
-        architecture = work.info.architecture
-        what = ToTest(
-            work.job, log, artifact, base, reason, plan.test, job_seconds, plan.device, told, making, architecture
+        if plan.test == "none":
+            return
+        what = Measurement(
+            work.job,
+            self.log(work.job),
+            made.artifact,
+            made.base,
+            plan.test,
+            made.manifest,
+            plan.device,
+            job_seconds,
+            plan.prediction,
+            made.making,
+            work.info.architecture,
         )
         async with self._stage(work.job, "test"):
             try:
@@ -389,16 +382,18 @@ class ExecutorAgent:
                 self._started(work, count)
                 await work.test(dataclasses.replace(what, device="cpu"), self._bus.publish)
 
-    def _keep(self, plan: QuantizationPlan, base: Path | None) -> Path | None:
-        """Where the 16-bit file is from now on: with the models too when it is to be kept, else where it was."""
-        if base is None or not plan.keep_16bit:
-            return base
-        name = f"{workspace.safe_name(plan.model.id)}-{plan.commit or 'local'}{base.suffix}"
+    def _kept(self, plan: QuantizationPlan, made: _Made) -> _Made:
+        """Return what was made with its 16-bit file where that is from now on: with the models when it is to be kept,
+        else where it was."""
+        path = made.base.path
+        if path is None or not plan.keep_16bit:
+            return made
+        name = f"{workspace.safe_name(plan.model.id)}-{plan.commit or 'local'}{path.suffix}"
         target = self._place.models / "16bit" / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        workspace.take(base, target)
+        workspace.take(path, target)
         self._bus.publish(Notice(text=f"The 16-bit file is kept: {target}"))
-        return target
+        return dataclasses.replace(made, base=dataclasses.replace(made.base, path=target))
 
     # ------------------------------------------------------------ room, logs
 
@@ -408,8 +403,8 @@ class ExecutorAgent:
 
         if work.plan.estimate is None:
             return
-        used = _used(work)
-        arriving = self._arrivals.passing_bytes(work.info, used) if self._arrivals and used else None
+        consumed = _consumed(work)
+        arriving = self._partial.passing_bytes(work.info, consumed) if self._partial and consumed else None
         estimate = work.plan.estimate.with_download(work.missing(work.info), arriving)
         self._place.artifacts.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(self._place.artifacts).free
@@ -438,16 +433,22 @@ class ExecutorAgent:
         self._bus.publish(StageFinished(job=job, stage=stage, seconds=time.monotonic() - started))
 
 
-def _used(work: Work) -> Path | None:
-    """Where files of weights are marked that are not to stay."""
+def _consumed(work: Work) -> Path | None:
+    """Return the folder where files of weights are marked that are not to stay."""
     return work.folder / "used" if work.plan.discard_source else None
+
+
+def _base(work: Work, built: Built, source: Path | None) -> Base:
+    """Return what an artifact is compared with that was just made from the files in `source`."""
+    path = Path(built.base) if built.base else None
+    return Base(path, None if path else "its source was not kept to compare with", source, work.info.ref.id)
 
 
 def _entries(folder: Path, *names: str) -> tuple[FileEntry, ...]:
     return tuple(from_json(FileEntry, entry) for entry in workspace.file_entries(folder, names or None))
 
 
-async def _to_its_end(work: Awaitable[Artifact]) -> Artifact:
+async def _to_its_end(work: Awaitable[T]) -> T:
     """What has begun to become visible is finished, even when the job is cancelled meanwhile."""
     task = asyncio.ensure_future(work)
     try:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -39,11 +38,11 @@ from lqmf.model_files import model_kind
 from lqmf.quality.compare.verdict import Case, Verdict, verdict
 from lqmf.quality.receipt import figures, gate
 from lqmf.quality.result_file import result
-from lqmf.records import Against, Artifact, Check, Hardware, QuantizationPlan, Receipt, Task, from_json, to_json
+from lqmf.records import Artifact, Check, Hardware, Measurement, QuantizationPlan, Receipt, Task, from_json, to_json
 from lqmf.texts import evaluation
 
 if TYPE_CHECKING:
-    from lqmf.jobs.runner import RunTask
+    from lqmf.jobs.runner import JobContext, RunTask
 
 EVALUATION_TEXT = evaluation.EVALUATION[evaluation.MAIN]
 LEAST_BUDGET_SECONDS = 120.0
@@ -54,35 +53,6 @@ WINDOW_TOKENS = 512
 
 OF_OTHERS = {"similarity": "only encoders have it", "sequence_loss": "only encoder-decoders have it"}
 OBSERVED = ("latency_seconds", "tokens_per_second", "peak_memory_bytes", "load_seconds", "utilization")
-
-
-@dataclasses.dataclass(frozen=True)
-class _Test:
-    """One test: what is asked for, and by whom."""
-
-    artifact: Artifact
-    depth: str
-    device: str
-    job: str
-    log: str
-    emit: Emit
-    limits: Mapping[str, float]  # the gate's, for this artifact
-
-    @property
-    def quick(self) -> bool:
-        return self.depth != "comprehensive"
-
-    @cached_property
-    def tasks(self) -> tuple[str, str]:
-        """The worker's tasks that run this kind of model, and that compare it with its source."""
-        try:
-            writes = model_kind.of_path(Path(self.artifact.path)) == "decoder"
-        except (ModelError, NotFound, UsageError):  # the task says what is wrong with it
-            writes = True
-        return ("probe", "divergence") if writes else ("read", "likeness")
-
-    def task(self, kind: str, **params: Any) -> Task:
-        return Task(self.job, kind, {"artifact": self.artifact.path, "device": self.device, **params}, self.log)
 
 
 class FeedbackAgent:
@@ -108,44 +78,29 @@ class FeedbackAgent:
         """How long a quick test may take after a job of `job_seconds`: two minutes or 20 %, whichever is more."""
         return max(LEAST_BUDGET_SECONDS, SHARE_OF_THE_JOB * job_seconds)
 
-    async def test(
-        self,
-        artifact: Artifact,
-        *,
-        against: Against,
-        depth: str,
-        budget_seconds: float,
-        job: str,
-        log: str,
-        emit: Emit,
-        device: str = "auto",
-        predicted: Mapping[str, float] | None = None,
-        making: Mapping[str, float | None] | None = None,
-    ) -> Receipt:
-        """Run `artifact`, check its files, compare it with its source, judge it, and give the receipt. `depth` quick
-        stays within `budget_seconds`; comprehensive reads the whole text.
-
-        `predicted` is what its plan expected, by the names of `lqmf.fit.predictions`; the receipt's `prediction` has it
-        beside what was measured here, and beside `making`: what was measured when it was made ("quantize_seconds").
+    async def test(self, what: Measurement, emit: Emit) -> Receipt:
+        """Run the artifact, check its files, compare it with its base, judge it, and give the receipt. The depth quick
+        stays within `budget`; comprehensive reads the whole text. The receipt's `prediction` has what was predicted
+        beside what was measured, here and while it was made.
 
         An artifact that kills its process, finds no room or is unknown to the engine gets a receipt that says so.
         Raises JobCancelled; ModelError or NotFound for damaged or missing files, which say nothing about the artifact
         that they once were; UsageError when there is nothing that could be tested; MeasurementError when the user named
-        a source that it was not made from.
+        a base that it was not made from.
         """
-        what = _Test(artifact, depth, device, job, log, emit, self._limits.of(artifact.bits))
-        started = time.monotonic()
-        probed = await self._probe(what, budget_seconds)
+        budget_seconds, started = self.budget(what.job_seconds), time.monotonic()
+        running, comparing = _kinds(what.artifact)
+        probed = await self._probe(what, running, budget_seconds, emit)
         checked: dict[str, Any] = {"checks": []}
         if any(check["name"] == "loads" and not check["passed"] for check in probed["checks"]):
             compared = _unmeasured("the artifact could not be run")
         else:
-            checked = await self._structure(what, against, budget_seconds)
+            checked = await self._structure(what, budget_seconds, emit)
             left = budget_seconds - (time.monotonic() - started)
-            compared = await self._compare(what, against, left)
-        receipt = self._receipt(probed, checked, compared, against.name)
-        beside = compare(predicted or {}, {**observed(receipt), **(making or {})})
-        return dataclasses.replace(self._judged(receipt, artifact), prediction=beside)
+            compared = await self._compare(what, comparing, left, emit)
+        receipt = self._receipt(probed, checked, compared, what.base.name)
+        beside = compare(what.predicted, {**observed(receipt), **what.making})
+        return dataclasses.replace(self._judged(receipt, what.artifact), prediction=beside)
 
     def _judged(self, receipt: Receipt, artifact: Artifact) -> Receipt:
         """The receipt with its gate; where that is open, with the reason among the others."""
@@ -153,60 +108,62 @@ class FeedbackAgent:
         why = {"gate": judged["reasons"][0]} if judged["passed"] is None else {}
         return dataclasses.replace(receipt, gate=judged, reasons={**receipt.reasons, **why})
 
-    async def _probe(self, what: _Test, budget_seconds: float) -> dict[str, Any]:
-        limit = budget_seconds * PROBE_SHARE if what.quick else None
+    async def _probe(self, what: Measurement, kind: str, budget_seconds: float, emit: Emit) -> dict[str, Any]:
+        limit = budget_seconds * PROBE_SHARE if _is_quick(what) else None
         try:
-            probed = await self._run(what.task(what.tasks[0], depth=what.depth, budget_seconds=limit), what.emit)
+            probed = await self._run(_task(what, kind, depth=what.depth, budget_seconds=limit), emit)
         except (ModelError, NotFound, NotBuilt, JobError, ResourceError) as error:
             if isinstance(error, JobCancelled | GpuOutOfMemory):  # the latter is worth another try, on the CPU
                 raise
             unknown = isinstance(error, UnsupportedModel | RemoteCodeRefused)
             if isinstance(error, ModelError | NotFound | NotBuilt) and not unknown:
                 raise _damaged(what.artifact, error) from error
-            what.emit(Notice(text=f"{what.artifact.name} does not run: {error}", level="warning"))
+            emit(Notice(text=f"{what.artifact.name} does not run: {error}", level="warning"))
             failed = to_json(Check("loads", False, error.message))
             return {"checks": [failed], "reasons": dict.fromkeys(OBSERVED, error.message)}
         return {**probed, "checks": [to_json(Check("loads", True)), *probed["checks"]]}
 
-    async def _structure(self, what: _Test, against: Against, budget_seconds: float) -> dict[str, Any]:
-        """What the files say, against the source's. Raises MeasurementError for a source that the user named, and that
+    async def _structure(self, what: Measurement, budget_seconds: float, emit: Emit) -> dict[str, Any]:
+        """What the files say, against the source's. Raises MeasurementError for a base that the user named, and that
         is another model."""
-        limit = budget_seconds * PROBE_SHARE if what.quick else None
-        source, base = (str(place) if place else None for place in (against.source, against.base))
-        task = what.task("structure", source=source, base=base, reason=against.reason, budget_seconds=limit)
+        limit = budget_seconds * PROBE_SHARE if _is_quick(what) else None
+        source, base = (str(place) if place else None for place in (what.base.source, what.base.path))
+        task = _task(what, "structure", source=source, base=base, reason=what.base.reason, budget_seconds=limit)
         try:
-            checked = await self._run(task, what.emit)
+            checked = await self._run(task, emit)
         except LqmfError as error:
             if isinstance(error, JobCancelled):
                 raise
-            what.emit(Notice(text=f"Its files could not be checked: {error}", level="warning"))
+            emit(Notice(text=f"Its files could not be checked: {error}", level="warning"))
             return {"checks": [], "reasons": {"checks": error.message}}
-        if against.said and checked["other_model"]:
+        if what.base.said and checked["other_model"]:
             raise MeasurementError(
-                f"{what.artifact.name} was not made from {against.name}: {checked['other_model']}.",
+                f"{what.artifact.name} was not made from {what.base.name}: {checked['other_model']}.",
                 "Name the model that it was made from: `lqmf test FILE --base MODEL`.",
             )
         return checked
 
-    async def _compare(self, what: _Test, against: Against, seconds: float) -> dict[str, Any]:
-        task = what.task(
-            what.tasks[1],
-            base=str(against.base) if against.base else None,
-            base_reason=against.reason,
+    async def _compare(self, what: Measurement, kind: str, seconds: float, emit: Emit) -> dict[str, Any]:
+        quick, base = _is_quick(what), what.base
+        task = _task(
+            what,
+            kind,
+            base=str(base.path) if base.path else None,
+            base_reason=base.reason,
             text=str(self._text),
             window_tokens=WINDOW_TOKENS,
-            max_windows=QUICK_WINDOWS if what.quick else None,
-            budget_seconds=seconds if what.quick else None,
-            stop_at=what.limits if what.quick else None,
+            max_windows=QUICK_WINDOWS if quick else None,
+            budget_seconds=seconds if quick else None,
+            stop_at=self._limits.of(what.artifact.bits) if quick else None,
             domains={name: str(path) for name, path in self._domains.items()},
-            reference=str(against.source) if against.source else None,
+            reference=str(base.source) if base.source else None,
         )
         try:
-            return await self._run(task, what.emit)
+            return await self._run(task, emit)
         except (ModelError, JobError, ResourceError, MeasurementError) as error:
             if isinstance(error, JobCancelled | GpuOutOfMemory):  # the latter is worth another try, on the CPU
                 raise
-            what.emit(Notice(text=f"Quality could not be measured: {error}", level="warning"))
+            emit(Notice(text=f"Quality could not be measured: {error}", level="warning"))
             return _unmeasured(error.message)
 
     def _receipt(
@@ -243,12 +200,14 @@ class FeedbackAgent:
         made = {one.type or f"{one.bits}bit": one.name for one in alike if not one.foreign}
         return verdict(Case(artifact, plan, lambda type: expected_loss(type, measured=measured), made))
 
-    async def layers(self, artifact: Artifact, *, base: Path, job: str, log: str, emit: Emit) -> dict[str, Any]:
+    async def layers(self, artifact: Artifact, base: Path, context: JobContext) -> dict[str, Any]:
         """What each tensor of a GGUF artifact loses against its source at `base`, for `benchmarks/`: {"format_version",
         "kind": "layers", "measured_at", "artifact", "layers": what the worker's task `layers` gives}. Raises as that
         does, and JobCancelled."""
         params = {"artifact": artifact.path, "base": str(base), "text": str(self._text)}
-        return result("layers", artifact, layers=await self._run(Task(job, "layers", params, log), emit))
+        return result(
+            "layers", artifact, layers=await self._run(Task(context.job, "layers", params, context.log), context.emit)
+        )
 
     @staticmethod
     def benchmark_document(
@@ -259,6 +218,23 @@ class FeedbackAgent:
         "longest"} of the sample answers or null, "receipt": {the receipt}}."""
         tokens = _lengths([int(sample["tokens"]) for sample in receipt.samples])
         return result("test", artifact, clock, response_tokens=tokens, receipt=to_json(receipt))
+
+
+def _is_quick(what: Measurement) -> bool:
+    return what.depth != "comprehensive"
+
+
+def _task(what: Measurement, kind: str, **params: Any) -> Task:
+    return Task(what.job, kind, {"artifact": what.artifact.path, "device": what.device, **params}, what.log)
+
+
+def _kinds(artifact: Artifact) -> tuple[str, str]:
+    """Return the worker's tasks that run this kind of model, and that compare it with its source."""
+    try:
+        writes = model_kind.of_path(Path(artifact.path)) == "decoder"
+    except (ModelError, NotFound, UsageError):  # the task says what is wrong with it
+        writes = True
+    return ("probe", "divergence") if writes else ("read", "likeness")
 
 
 def _damaged(artifact: Artifact, error: LqmfError) -> LqmfError:

@@ -300,6 +300,11 @@ class PlannerAgent:
         await self._log_in(closed, ask)
         return await self._models.inspect(ref)
 
+    async def pinned(self, plan: QuantizationPlan, ask: Ask) -> ModelInfo:
+        """Return what is known of a plan's model at the commit that the plan was made for. Raises LqmfError."""
+        pinned = dataclasses.replace(plan.model, revision=plan.commit or plan.model.revision)
+        return dataclasses.replace(await self.inspect(pinned, ask), ref=plan.model)
+
     async def _log_in(self, closed: LqmfError, ask: Ask) -> None:
         text = f"{closed.message} Paste a Hugging Face token to log in (nothing is shown):"
         try:

@@ -7,30 +7,30 @@ Knows models, manifests and workers' tasks; measures nothing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from lqmf import hardware, workspace
 from lqmf.errors import UsageError
-from lqmf.events import Emit
+from lqmf.jobs.journal import work_folder
 from lqmf.model_files.gguf_files import is_gguf
 from lqmf.model_files.gguf_header import read_header
 from lqmf.quality.receipt.exact_types import is_exact
-from lqmf.records import Against, Artifact, Manifest, ModelInfo, ModelRef, QuantizationPlan, Task, from_json, to_json
+from lqmf.records import Artifact, Base, Manifest, ModelInfo, ModelRef, QuantizationPlan, Task, from_json, to_json
 from lqmf.units import memory_size
+from lqmf.workspace import Workspace
 
 if TYPE_CHECKING:
     from lqmf.hub.models import Models
+    from lqmf.jobs.runner import JobContext, RunTask
     from lqmf.understanding.answers import Ask
 
 RAM_SHARE = 0.8  # of the free RAM that the source may take beside the artifact
 _Q8_0 = 34 / 64  # of the size in 16 bits: 32 weights and a half float in 34 bytes
-WorkFolder = Callable[[ModelRef, str | None], AbstractContextManager[Path]]
-Enter = Callable[[AbstractContextManager[Path]], Path]
 
 
 @dataclass(frozen=True)
@@ -43,22 +43,20 @@ class Given:
 
 
 class Sources:
-    """Of one workspace. `inspect` fetches a model's metadata, `run` carries out a worker's task, `work_folder` gives a
-    model's folder for what is made."""
+    """Finds and makes the bases of one workspace. `inspect` fetches a model's metadata, `run` carries out a worker's
+    task."""
 
     def __init__(
         self,
+        place: Workspace,
         models: Models,
         inspect: Callable[[ModelRef, Ask], Awaitable[ModelInfo]],
-        run: Callable[[Task, Emit], Awaitable[dict[str, Any]]],
-        emit: Emit,
-        work_folder: WorkFolder,
+        run: RunTask,
     ) -> None:
+        self._place = place
         self._models = models
         self._inspect = inspect
         self._run = run
-        self._emit = emit
-        self._work_folder = work_folder
 
     async def named(self, said: str, ask: Ask) -> Given:
         """What `said` means: a GGUF file by its path, or a model as it is named anywhere. Fetches no weights. Raises
@@ -76,48 +74,56 @@ class Sources:
         commit = f"@{info.commit}" if info.commit and info.ref.kind == "hub" else ""
         return Given(f"{info.ref.id}{commit}", info=info)
 
-    async def against(self, job: str, log: str, artifact: Artifact, given: Given | None, enter: Enter) -> Against:
-        """What `artifact` is held against; what is made for it lies there as long as what `enter` takes is open."""
+    @contextlib.asynccontextmanager
+    async def base(
+        self, context: JobContext, artifact: Artifact, manifest: Manifest | None, given: Given | None = None
+    ) -> AsyncIterator[Base]:
+        """Yield the base to compare `artifact` with: the one that was `given`, else its own source. Its files are
+        deleted when the context is closed."""
+        with contextlib.ExitStack() as stack:
+            if given is not None:
+                yield await self._given(context, artifact, given, stack)
+            elif manifest is not None:
+                yield await self._own(context, manifest, stack)
+            else:
+                yield Base(reason="its source is not known, as LQMF did not make it: `--base MODEL` names it")
 
-        if given is None:
-            return await self._own(job, log, artifact, enter)
+    async def _given(self, context: JobContext, artifact: Artifact, given: Given, stack: contextlib.ExitStack) -> Base:
         if given.file is not None:
             if artifact.method != "gguf":
                 raise UsageError(
                     f"{artifact.name} is no GGUF: {given.name} cannot be run beside it.",
                     "Name the model's folder or its Hub id as the base.",
                 )
-            return Against(given.file, name=given.name, said=True)
+            return Base(given.file, name=given.name, said=True)
         assert given.info is not None
-        folder = await self._models.fetch(given.info, self._emit, job)
+        folder = await self._models.fetch(given.info, context.emit, context.job)
         plan, reason = _plan(given.info, artifact.method)
-        found = Against(None, reason, folder, given.name, said=True)
+        found = Base(None, reason, folder, given.name, said=True)
         if plan is None:
             return found
-        base = await self._made(job, log, plan, folder, enter)
-        return dataclasses.replace(found, base=base, reason=None)
+        path = await self._made(context, plan, folder, stack)
+        return dataclasses.replace(found, path=path, reason=None)
 
-    async def _own(self, job: str, log: str, artifact: Artifact, enter: Enter) -> Against:
-
-        if artifact.foreign:
-            why = "its source is not known, as LQMF did not make it: `--base MODEL` names it"
-            return Against(reason=why)
-        manifest = from_json(Manifest, workspace.read_json(Path(artifact.path) / workspace.MANIFEST))
+    async def _own(self, context: JobContext, manifest: Manifest, stack: contextlib.ExitStack) -> Base:
         source, name = self._models.stored(manifest.model, manifest.commit), manifest.model.id
         if source is None:
-            return Against(reason=f"its source, {name}, is not on this machine", name=name)
+            return Base(reason=f"its source, {name}, is not on this machine", name=name)
         if changed := await asyncio.to_thread(_changed, manifest, source):
-            return Against(reason=f"its source has changed since: {changed} is another file now", name=name)
+            return Base(reason=f"its source has changed since: {changed} is another file now", name=name)
         # What a manifest says is no permission: a model's own Python is not run to measure an artifact.
         plan = from_json(QuantizationPlan, {**manifest.plan, "allow_remote_code": False})
         plan = dataclasses.replace(plan, model=manifest.model, commit=manifest.commit)
-        return Against(await self._made(job, log, plan, source, enter), None, source, name)
+        return Base(await self._made(context, plan, source, stack), None, source, name)
 
-    async def _made(self, job: str, log: str, plan: QuantizationPlan, source: Path, enter: Enter) -> Path:
-        """The source as the artifact's engine can run it: a GGUF made in the model's work folder, or its own folder."""
-        folder = enter(self._work_folder(plan.model, plan.commit))
+    async def _made(
+        self, context: JobContext, plan: QuantizationPlan, source: Path, stack: contextlib.ExitStack
+    ) -> Path:
+        """Return the source as the artifact's engine can run it: a GGUF made in the model's work folder, which lasts as
+        long as `stack` is open, or its own folder."""
+        folder = stack.enter_context(work_folder(self._place, plan.model, plan.commit))
         params = {"plan": to_json(plan), "source": str(source), "work": str(folder)}
-        result = await self._run(Task(job, "convert", params, log), self._emit)
+        result = await self._run(Task(context.job, "convert", params, context.log), context.emit)
         return Path(result["base"])
 
 

@@ -32,7 +32,7 @@ from lqmf.texts.evaluation import EVALUATION, MAIN
 from lqmf.version import VERSION
 
 if TYPE_CHECKING:
-    from lqmf.jobs.runner import RunTask
+    from lqmf.jobs.runner import JobContext, RunTask
 
 
 WINDOWS = 16  # of the evaluation text, to see how much a difference matters
@@ -192,7 +192,7 @@ def _version(one: Mapping[str, str | None]) -> str:
     return f"It was made by {one['name']} {one['then']}; {now}."
 
 
-# ---------------------------------------------------------------- judging
+# ---------------------------------------------------------------- the check
 
 
 @dataclass(frozen=True)
@@ -214,12 +214,11 @@ class Rebuilt:
         return all(file["same"] for file in self.files)
 
 
-class Judge:
-    """Looks at what was made, before it is shown or goes away; `result` is there afterwards."""
+class RebuildCheck:
+    """Compares what was made with the original, before it is shown or goes away; `result` is there afterwards."""
 
-    def __init__(self, wanted: Original, run: RunTask, job: str, log: str, emit: Emit, *, keep: bool) -> None:
-        self._wanted, self._run = wanted, run
-        self._job, self._log, self._emit, self._keep = job, log, emit, keep
+    def __init__(self, wanted: Original, run: RunTask, context: JobContext, *, keep: bool) -> None:
+        self._wanted, self._run, self._context, self._keep = wanted, run, context, keep
         self.result: Rebuilt | None = None
 
     async def __call__(self, out: Path, built: Built) -> bool:
@@ -236,7 +235,7 @@ class Judge:
             divergence, why = await self._divergence(out)
         self.result = Rebuilt(
             self._wanted.name,
-            self._job,
+            self._context.job,
             files,
             found,
             other_versions(self._wanted.manifest.versions, built.versions),
@@ -247,12 +246,12 @@ class Judge:
 
     async def _divergence(self, out: Path) -> tuple[Mapping[str, Any] | None, str | None]:
         """KL in nats a token from the original to what was made, on the evaluation text; or why there is none."""
-        folder = self._wanted.folder
+        folder, context = self._wanted.folder, self._context
         if folder is None:
             return None, "the original is not here to run"
         params = {"artifact": str(out), "base": str(folder), "text": str(EVALUATION[MAIN]), "max_windows": WINDOWS}
         try:
-            measured = await self._run(Task(self._job, "divergence", params, self._log), self._emit)
+            measured = await self._run(Task(context.job, "divergence", params, context.log), context.emit)
         except JobCancelled:
             raise
         except LqmfError as error:

@@ -31,6 +31,39 @@ Tell = Callable[[str], None]
 OnDisk = tuple[Artifact, Manifest]
 
 
+class Shelf:
+    """The artifacts in one folder. `tell` hears, once each, of a damaged one and of a foreign file that is left out."""
+
+    def __init__(self, folder: Path, tell: Tell) -> None:
+        self._folder = folder
+        self._tell = tell
+        self._told: set[str] = set()
+
+    def artifacts(self) -> list[Artifact]:
+        """Return every artifact, foreign GGUF files included, the newest first."""
+        return discover(self._folder, self._tell_once)
+
+    def find(self, name: str | None) -> Artifact:
+        """Return an artifact by name, part of a name, or path; without a name the newest. Raises NotFound,
+        AmbiguousName."""
+        everything = self.artifacts()
+        if name:
+            return find(name, everything)
+        if not everything:
+            raise NotFound("There is no artifact yet.", "`lqmf quantize demo` makes one.")
+        return everything[0]
+
+    def _tell_once(self, sentence: str) -> None:
+        if sentence not in self._told:
+            self._told.add(sentence)
+            self._tell(sentence)
+
+
+def manifest_of(artifact: Artifact) -> Manifest | None:
+    """Return an artifact's manifest; None of one that LQMF did not make."""
+    return None if artifact.foreign else from_json(Manifest, read_json(Path(artifact.path) / MANIFEST))
+
+
 def discover(folder: Path, on_broken: Tell | None = None) -> list[Artifact]:
     """Every artifact in `folder`, newest first, damaged ones last; hidden entries are not looked at. `on_broken` is
     told, as a sentence, of a manifest that cannot be read and of a foreign file that is left out."""

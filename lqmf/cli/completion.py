@@ -80,7 +80,7 @@ def _following(words: list[str]) -> list[str]:
 def _known(session: Session) -> list[str]:
     """Artifacts on disk and models seen before; nothing where the workspace cannot be read."""
     try:
-        artifacts = [artifact.name for artifact in session.app.pipeline.artifacts()]
+        artifacts = [artifact.name for artifact in session.app.shelf.artifacts()]
         return [*artifacts, *session.app.memory.model_ids()]
     except LqmfError:
         return []

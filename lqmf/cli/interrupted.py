@@ -25,28 +25,23 @@ USUAL = {"mcp_dir": "mcp", "storage_backend": "sqlite"}  # the settings that say
 def tell(session: Session) -> None:
     """Say which jobs were interrupted, and how to go on with them."""
     from lqmf.cli import faults
+    from lqmf.operations import resume
 
     root, _ = workspace.find_root(session.options.get("workspace"), Path.cwd(), os.environ)
     if not possible(root, session.options, os.environ):
         return
     try:
-        jobs = session.app.pipeline.interrupted()
+        jobs = resume.interrupted(session.app)
     except LqmfError as error:
         faults.failed(error, session.screen)
         return
     for job in jobs:
-        again = "" if job["kind"] == "quantize" else f" It is done anew: `{_anew(job)}`."
+        again = "" if job["kind"] == "quantize" else f" It is done anew: `{resume.anew(job)}`."
         session.screen.notice(
             f"Interrupted: {job['title']}, in the stage {job['stage'] or 'resolve'} ({job['id']}).{again}"
         )
     if any(job["kind"] == "quantize" for job in jobs):
         session.screen.notice("`resume` goes on with the latest of them.")
-
-
-def _anew(job: Mapping[str, Any]) -> str:
-    from lqmf.pipeline import anew
-
-    return anew(job)
 
 
 def possible(root: Path, options: Mapping[str, Any], environment: Mapping[str, str]) -> bool:

@@ -149,7 +149,7 @@ def artifact_names(incomplete: str) -> list[str]:
 
     app = App.create(None, {}, Path.cwd(), os.environ)
     try:
-        return [artifact.name for artifact in app.pipeline.artifacts() if artifact.name.startswith(incomplete)]
+        return [artifact.name for artifact in app.shelf.artifacts() if artifact.name.startswith(incomplete)]
     except LqmfError:
         return []
 

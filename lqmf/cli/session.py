@@ -280,7 +280,7 @@ def is_spoken(decision: Decision) -> bool:
 
 def known(names: list[str], session: Session) -> bool:
     """Whether every one of `names` is a path, or (part of) an artifact's name here."""
-    artifacts = [artifact.name.lower() for artifact in session.app.pipeline.artifacts()]
+    artifacts = [artifact.name.lower() for artifact in session.app.shelf.artifacts()]
     return all(is_path(name) or any(name.lower() in artifact for artifact in artifacts) for name in names)
 
 

@@ -6,6 +6,7 @@ Knows process ids and files; knows nothing about what a job does.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import time
@@ -13,9 +14,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from lqmf import workspace
 from lqmf.errors import JobError
 from lqmf.events import Event
+from lqmf.records import ModelRef
 from lqmf.store.owners import lives, this_process
+from lqmf.version import VERSION
+from lqmf.workspace import Workspace
 
 
 def new_id() -> str:
@@ -37,6 +42,30 @@ def hold(path: Path) -> Iterator[None]:
         yield
     finally:
         path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def work_folder(place: Workspace, model: ModelRef, commit: str | None, apart: str = "") -> Iterator[Path]:
+    """Yield the folder where jobs on a model keep what they make on the way (a rebuild `apart` from the rest); it is a
+    new one while another process has that."""
+    key = work_key(model, commit) + apart
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(hold(place.logs / f"{key}.work.lock"))
+        except JobError:
+            key = f"{key}-{new_id()}"
+        yield stack.enter_context(workspace.work(place.artifacts, key))
+
+
+def work_key(model: ModelRef, commit: str | None) -> str:
+    """Return what names the work on exactly these files: a commit, or of a local folder its files as they are now."""
+    seen = [model.kind, model.id, commit, VERSION]
+    if model.kind == "local":
+        seen.append(model.path)
+        for file in sorted(Path(model.path or "").iterdir()):
+            status = file.stat()
+            seen.append(f"{file.name} {status.st_size} {status.st_mtime_ns}")
+    return hashlib.sha256(repr(seen).encode()).hexdigest()[:16]
 
 
 def _claim(path: Path, temporary: Path) -> None:

@@ -34,6 +34,15 @@ if hasattr(signal, "SIGKILL"):
 RunTask = Callable[[Task, Emit], Awaitable[dict[str, Any]]]  # a runner's `run`
 
 
+@dataclasses.dataclass(frozen=True)
+class JobContext:
+    """The job that tasks belong to, the file that takes their workers' chatter, and who hears of their progress."""
+
+    job: str
+    log: str
+    emit: Emit
+
+
 class Runner(Protocol):
     """Carries out one task somewhere; cancelling the coroutine ends the work and everything it started."""
 

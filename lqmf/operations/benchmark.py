@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lqmf.artifacts import shelf
 from lqmf.errors import UsageError
 from lqmf.operations.result import Result
-from lqmf.records import Decision
+from lqmf.records import Artifact, Decision
+from lqmf.store.artifacts import known_as
 
 if TYPE_CHECKING:
-    from lqmf.agents.benchmark_agent import Wish
+    from lqmf.agents.benchmark_agent import BenchmarkRequest
     from lqmf.app import App
     from lqmf.understanding.answers import Ask
 
@@ -31,12 +33,28 @@ class Benchmarked(Result):
 
 async def run(app: App, request: Decision, ask: Ask) -> Benchmarked:
     """Benchmark what is named; what is wrong with prompts and tasks is said before anything runs. Raises LqmfError."""
-    artifact = app.pipeline.find(request.slots.get("name"))
-    return Benchmarked(await app.pipeline.benchmark(artifact, _wish(app, request)))
+    artifact = app.shelf.find(request.slots.get("name"))
+    return Benchmarked(await benchmark(app, artifact, _wanted(app, request)))
 
 
-def _wish(app: App, request: Decision) -> Wish:
-    from lqmf.agents.benchmark_agent import PARALLEL, Wish
+async def benchmark(app: App, artifact: Artifact, wanted: BenchmarkRequest) -> dict[str, Any]:
+    """Time an artifact and hold its answers against its source's; kept under benchmarks/ and in the store. Return the
+    file's document and its "path". Raises LqmfError for what cannot be run."""
+    manifest = shelf.manifest_of(artifact)
+    with app.pipeline.job("benchmark", artifact) as context:
+        async with app.sources.base(context, artifact, manifest) as base:
+            measured = await app.benchmark.benchmark(
+                artifact, wanted, context, source=base.path, source_reason=base.reason
+            )
+        document = app.benchmark.file(artifact, measured)
+        path = app.pipeline.keep(context.job, artifact, document)
+        app.memory.remember_benchmark(known_as(artifact), context.job, path, measured)
+        app.understanding.note_artifact(artifact.name)
+    return {**document, "path": str(path)}
+
+
+def _wanted(app: App, request: Decision) -> BenchmarkRequest:
+    from lqmf.agents.benchmark_agent import PARALLEL, BenchmarkRequest
     from lqmf.quality.benchmark import harness
     from lqmf.quality.benchmark.prompts import BUILT_IN, read
 
@@ -49,7 +67,7 @@ def _wish(app: App, request: Decision) -> Wish:
         tasks = tuple(harness.names(str(slots["tasks"])))
     depth = "comprehensive" if slots.get("test") == "comprehensive" else "quick"
     parallel = int(slots.get("parallel") or PARALLEL)
-    return Wish(depth, parallel, prompts, tasks, _embedding(app), str(slots.get("device") or "auto"))
+    return BenchmarkRequest(depth, parallel, prompts, tasks, _embedding(app), str(slots.get("device") or "auto"))
 
 
 def _embedding(app: App) -> Path | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lqmf.errors import UsageError
 from lqmf.operations.result import Result
 from lqmf.records import Decision
+from lqmf.store.artifacts import known_as
 
 if TYPE_CHECKING:
     from lqmf.app import App
@@ -32,7 +33,9 @@ async def run(app: App, request: Decision, ask: Ask) -> Compared:
     slots = request.slots
     names = list(slots.get("names") or ([slots["name"]] if slots.get("name") else []))
     if not names:
-        names = [artifact.name for artifact in app.pipeline.artifacts()[:2]]
+        names = [artifact.name for artifact in app.shelf.artifacts()[:2]]
     if len(names) < 2:
         raise UsageError("Two artifacts are needed to compare.", "`lqmf test list` shows what there is.")
-    return Compared(await app.pipeline.compare(names))
+    artifacts = [app.shelf.find(name) for name in names]
+    made = [[row["benchmark"] for row in app.memory.benchmarks(known_as(artifact))] for artifact in artifacts]
+    return Compared(app.benchmark.compare(artifacts, made))

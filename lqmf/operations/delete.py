@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lqmf.errors import UsageError
+from lqmf import workspace
+from lqmf.artifacts import shelf
+from lqmf.errors import NotFound, UsageError
 from lqmf.operations.result import Result
 from lqmf.records import Artifact, Decision, Option, Question
 from lqmf.units import file_size
@@ -41,18 +44,26 @@ async def run(app: App, request: Decision, ask: Ask) -> Deleted:
         if reply.kind != "value" or reply.value is not True:
             return Deleted(())
     for artifact in artifacts:
-        app.pipeline.delete(artifact)
+        _remove(app, artifact)
     return Deleted(tuple(artifacts))
 
 
 def _found(app: App, name: str) -> Artifact:
     """Return an artifact that lies in this workspace. Raises UsageError for one elsewhere: that is not ours to
     delete."""
-    artifact = app.pipeline.find(name)
+    artifact = app.shelf.find(name)
     home = app.workspace.artifacts.resolve()
     if home not in Path(artifact.path).resolve().parents:
         raise UsageError(f"{artifact.path} is not in {home}.", "Only what lies there is deleted; remove it yourself.")
     return artifact
+
+
+def _remove(app: App, artifact: Artifact) -> None:
+    """Hide an artifact in one step, then remove it; its record stays. Raises LqmfError."""
+    for path in shelf.paths(artifact):
+        workspace.remove(path)
+    with contextlib.suppress(NotFound):  # a file that someone dropped there was never recorded
+        app.memory.forget(artifact.name)
 
 
 def _sure(artifacts: list[Artifact]) -> Question:

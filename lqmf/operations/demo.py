@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lqmf.jobs.journal import new_id
 from lqmf.operations import quantize
 from lqmf.operations.quantize import Quantized
 from lqmf.operations.result import Result
-from lqmf.records import Decision, Proposal
+from lqmf.records import Artifact, Decision, Proposal, Task
 
 if TYPE_CHECKING:
     from lqmf.app import App
     from lqmf.understanding.answers import Ask
 
+TOKENS = 40
 PROMPT = "A list is a mutable sequence,"
 REQUEST = Decision("quantize", {"model": "demo", "method": "gguf", "bits": 4, "type": "Q4_K_M", "device": "cpu"})
 
@@ -45,5 +47,12 @@ class Shown(Result):
 async def run(app: App, request: Decision, ask: Ask) -> Shown:
     """Quantize the bundled model, then put one question to the result."""
     made = await quantize.run(app, REQUEST, ask)
-    text = await app.pipeline.complete(app.pipeline.find(made.artifacts[0].path), PROMPT)
-    return Shown(made, PROMPT, text)
+    return Shown(made, PROMPT, await _continued(app, made.artifacts[0], PROMPT))
+
+
+async def _continued(app: App, artifact: Artifact, prompt: str) -> str:
+    """Return what an artifact goes on to say, greedily, from a worker."""
+    context = app.pipeline.context(new_id())
+    params = {"artifact": artifact.path, "prompt": prompt, "sampling": {"max_tokens": TOKENS}}
+    result = await app.runner.run(Task(context.job, "generate", params, context.log), context.emit)
+    return str(result["text"])

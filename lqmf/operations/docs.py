@@ -38,7 +38,7 @@ async def run(app: App, request: Decision, ask: Ask) -> Written:
 
     slots = request.slots
     out = Path(slots["out"]).expanduser().absolute() if slots.get("out") else None
-    artifacts = [app.pipeline.find(name) for name in slots.get("names") or (slots.get("name") or slots.get("model"),)]
+    artifacts = [app.shelf.find(name) for name in slots.get("names") or (slots.get("name") or slots.get("model"),)]
     if out is not None and len(artifacts) > 1:
         raise UsageError(f"In {out} they would overwrite one another.", "Name one artifact for each `--out`.")
     words = await _worded(app, artifacts[0]) if slots.get("prose") else None

@@ -132,7 +132,7 @@ def _details(app: App, name: str, slots: Mapping[str, Any]) -> dict[str, str]:
     if artifact and name != "local":
         raise UsageError("--artifact goes with local.", "Type `lqmf llm switch local --artifact NAME`.")
     if artifact:
-        return {"local_artifact": app.pipeline.find(artifact).name}
+        return {"local_artifact": app.shelf.find(artifact).name}
     if not model:
         return {}
     return {f"{name}_model": model, **({"local_artifact": ""} if name == "local" else {})}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lqmf.operations import gating, next_step
+from lqmf.operations.closing import closing
 from lqmf.operations.result import Result
 from lqmf.records import Advice, Artifact, Choice, Decision, Feedback, Proposal, to_json
 
@@ -56,7 +58,9 @@ class Quantized(Result):
 async def run(app: App, request: Decision, ask: Ask) -> Quantized:
     """Plan, show the plan, carry it out. Raises LqmfError."""
     made = await app.pipeline.quantize(request, ask, Announcing(ask))
-    return Quantized(made.artifacts, made.jobs, joined(made.feedback), gate=bool(request.slots.get("gate")))
+    feedback = [closing(app, one.artifact, one.slots) for one in made]
+    artifacts, jobs = tuple(one.artifact for one in made), tuple(one.job for one in made)
+    return Quantized(artifacts, jobs, _joined(feedback), gate=bool(request.slots.get("gate")))
 
 
 class Announcing:
@@ -77,7 +81,7 @@ class Announcing:
         self._choices, self._advice = planned.plan.choices, advice
 
 
-def joined(feedback: tuple[Feedback, ...]) -> Feedback:
+def _joined(feedback: Sequence[Feedback]) -> Feedback:
     """Return what is said at the end of one job or of several."""
     if len(feedback) == 1:
         return feedback[0]

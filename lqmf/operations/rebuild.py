@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lqmf import hardware
+from lqmf.artifacts import rebuild
+from lqmf.errors import IncompleteModel, ModelNotFound, Unauthorized
+from lqmf.events import Notice
+from lqmf.jobs.journal import new_id, work_folder
 from lqmf.operations.result import Result
-from lqmf.records import Decision, to_json
+from lqmf.records import Decision, Manifest, ModelInfo, QuantizationPlan, to_json
 
 if TYPE_CHECKING:
     from lqmf.app import App
@@ -45,6 +52,31 @@ class Remade(Result):
 
 
 async def run(app: App, request: Decision, ask: Ask) -> Remade:
-    """Rebuild what is named; without a name, the newest. Raises LqmfError."""
-    keep = bool(request.slots.get("keep"))
-    return Remade(await app.pipeline.rebuild(request.slots.get("name"), ask, keep=keep))
+    """Make an artifact again from its manifest (the name may be a manifest's path; without one the newest), and
+    compare. What was made goes away unless it is to be kept, or there is no artifact of that manifest here. Raises
+    NotFound, AmbiguousName, ModelError where the source has changed or is gone, and what making it raises."""
+    wanted = rebuild.original(request.slots.get("name"), app.shelf.find)
+    plan = rebuild.plan_of(wanted.manifest, gpu=bool(hardware.gpus()))
+    info = await _source(app, wanted.manifest, plan, ask)
+    for sentence in rebuild.warnings(wanted.manifest, plan):
+        app.bus.publish(Notice(text=sentence, level="warning"))
+    keep = bool(request.slots.get("keep")) or not wanted.is_in(app.workspace.artifacts)
+    context = app.pipeline.context(new_id())
+    check = rebuild.RebuildCheck(wanted, app.runner.run, context, keep=keep)
+    with work_folder(app.workspace, info.ref, info.commit, f"-again-{wanted.key}") as folder:
+        work = app.pipeline.work(context.job, plan, info, folder, accept=check)
+        artifact = await app.pipeline.carry_out(work)
+    assert check.result is not None, "the executor asks before it ends"
+    return Remade(dataclasses.replace(check.result, artifact=artifact))
+
+
+async def _source(app: App, manifest: Manifest, plan: QuantizationPlan, ask: Ask) -> ModelInfo:
+    """Return what is known of the source, which is the one that the manifest tells of. Raises ModelError."""
+    stored = app.models.stored(plan.model, plan.commit)
+    rebuild.refuse_gone(manifest, stored)
+    try:
+        info = await app.planning.pinned(plan, ask)
+    except (ModelNotFound, IncompleteModel, Unauthorized) as error:  # the Hub says that of what it has not, too
+        raise rebuild.gone(manifest, error.message) from error
+    await asyncio.to_thread(rebuild.refuse_changed, manifest, info, stored, app.bus.publish)
+    return info

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lqmf import workspace
-from lqmf.errors import JobCancelled, LqmfError, NotFound, UsageError
+from lqmf.artifacts import shelf
+from lqmf.errors import JobCancelled, LqmfError, MeasurementError, NotFound, UsageError
 from lqmf.events import Notice
 from lqmf.operations.result import Result
 from lqmf.records import Artifact, Decision
@@ -57,7 +58,7 @@ async def run(app: App, request: Decision, ask: Ask) -> Reported:
 
 def _named(app: App, names: list[str]) -> list[Artifact]:
     """Return the artifacts that are meant, each once. Raises NotFound, AmbiguousName."""
-    found = [app.pipeline.find(name) for name in names] if names else app.pipeline.artifacts()
+    found = [app.shelf.find(name) for name in names] if names else app.shelf.artifacts()
     if not found:
         raise NotFound("There is no artifact yet to report on.", "`lqmf quantize demo` makes one.")
     return list({artifact.path: artifact for artifact in found}.values())
@@ -84,7 +85,7 @@ async def _layers(app: App, artifacts: list[Artifact]) -> list[str]:
         if subject.layers is not None:
             continue
         try:
-            await app.pipeline.measure_layers(subject.artifact)
+            await _measure(app, subject.artifact)
         except LqmfError as error:
             if isinstance(error, JobCancelled):
                 raise
@@ -92,3 +93,17 @@ async def _layers(app: App, artifacts: list[Artifact]) -> list[str]:
             continue
         names.append(subject.artifact.name)
     return names
+
+
+async def _measure(app: App, artifact: Artifact) -> None:
+    """Measure what each tensor of a GGUF artifact loses, and keep it under benchmarks/. Raises MeasurementError where
+    there is no source to compare with, and what measuring raises."""
+    manifest = shelf.manifest_of(artifact)
+    with app.pipeline.job("layers", artifact) as context:
+        async with app.sources.base(context, artifact, manifest) as base:
+            if base.path is None:
+                why = str(base.reason)
+                remedy = f"`lqmf show {artifact.name}` names what it was made from."
+                raise MeasurementError(f"{why[:1].upper()}{why[1:]}.", remedy)
+            told = await app.feedback.layers(artifact, base.path, context)
+        app.pipeline.keep(context.job, artifact, told)

@@ -31,7 +31,7 @@ class Known(Result):
 
 async def run(app: App, request: Decision, ask: Ask) -> Known:
     """Return the record of what is named; without a name, of the newest artifact. Raises NotFound, AmbiguousName."""
-    name = request.slots.get("name") or request.slots.get("model") or app.pipeline.find(None).name
+    name = request.slots.get("name") or request.slots.get("model") or app.shelf.find(None).name
     record = app.memory.show(name)
     if record["kind"] == "artifact" and not record.get("deleted_at"):
         record = {**record, "run": _run_lines(Path(record["path"]), record["name"])}

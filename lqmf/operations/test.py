@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lqmf.agents.planner_agent import accepted
 from lqmf.operations import gating, next_step
+from lqmf.operations.closing import closing
 from lqmf.operations.result import Cancelled, Result
 from lqmf.records import Artifact, Decision, Feedback, Option, Proposal, Question, Receipt, to_json
 from lqmf.units import file_size
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from lqmf.understanding.answers import Ask
 
 NONE = "none"
+SMALL_BYTES = 1_000_000_000  # of an artifact that is tested quickly without a question
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ async def run(app: App, request: Decision, ask: Ask) -> Tested | Listing | Cance
     action, name = request.slots.get("action"), request.slots.get("name")
     if name:
         return await _test(app, request, ask)
-    found = Listing(tuple(app.pipeline.artifacts()))
+    found = Listing(tuple(app.shelf.artifacts()))
     if not found.artifacts or not ask.interactive or action == "discover":
         return found
     if action:
@@ -71,8 +74,29 @@ async def run(app: App, request: Decision, ask: Ask) -> Tested | Listing | Cance
 
 
 async def _test(app: App, request: Decision, ask: Ask) -> Tested:
-    artifact, receipt = await app.pipeline.test(request, ask)
-    return Tested(artifact, receipt, app.pipeline.feedback(artifact), gate=bool(request.slots.get("gate")))
+    """Measure an artifact against its source, or against the base that was named. Raises MeasurementError for a base
+    that it was not made from."""
+    slots = request.slots
+    artifact = app.shelf.find(slots["name"])
+    given = await app.sources.named(str(slots["base"]), ask) if slots.get("base") else None
+    depth = slots.get("test") or await _depth(artifact, ask)
+    with app.pipeline.job("test", artifact) as context:
+        receipt = await app.pipeline.measure_against_base(context, artifact, depth, given)
+    artifact = app.shelf.find(artifact.path)  # with its receipt
+    return Tested(artifact, receipt, closing(app, artifact), gate=bool(slots.get("gate")))
+
+
+async def _depth(artifact: Artifact, ask: Ask) -> str:
+    if artifact.size_bytes < SMALL_BYTES:
+        return "quick"
+    question = Question(
+        id="test",
+        text="Quick (two minutes at most) or comprehensive (every window of the evaluation text)?",
+        options=(Option("quick", "quick"), Option("comprehensive", "comprehensive")),
+        default="quick",
+        reason="The figures are the same; the error bars shrink with the number of tokens.",
+    )
+    return str(accepted(await ask(question)))
 
 
 def _which(artifacts: tuple[Artifact, ...], *, looking: bool) -> Question:

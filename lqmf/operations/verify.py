@@ -53,7 +53,7 @@ class Verified(Result):
 async def run(app: App, request: Decision, ask: Ask) -> Verified:
     """Check the artifact that is named, without a name the newest; sign it where that is asked for and all is well."""
     slots = request.slots
-    artifact = app.pipeline.find(slots.get("name"))
+    artifact = app.shelf.find(slots.get("name"))
     folder, document = Path(artifact.path), verify.manifest_of(artifact)
     private = await asyncio.to_thread(_key, app, slots) if slots.get("sign") else None
     findings, files = [verify.form(document)], list[dict[str, Any]]()

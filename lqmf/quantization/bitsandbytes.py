@@ -147,7 +147,7 @@ class BitsAndBytesBackend:
         out: Path,
         work: Path,
         emit: Emit,
-        ahead: Sequence[QuantizationPlan] = (),
+        later_plans: Sequence[QuantizationPlan] = (),
     ) -> Built:
         """Leave weights, configuration and tokenizer in `out`.
 

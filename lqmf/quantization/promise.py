@@ -20,12 +20,12 @@ from lqmf.records import Estimate, Hardware, ModelInfo, QuantizationPlan, QuantT
 @dataclass(frozen=True)
 class Source:
     """A model's files. `folder` holds configuration, tokenizer and the headers of its weights; the weights themselves
-    lie in one of `weights` (empty: in `folder`), each file appearing there whole. With `used`, the reader removes each
-    file of weights when it is done with it, and leaves an empty file of the same name in `used` first."""
+    lie in one of `weights` (empty: in `folder`), each file appearing there whole. With `consumed_dir`, the reader
+    removes each file of weights when it is done with it, and leaves an empty file of the same name there first."""
 
     folder: Path
     weights: tuple[Path, ...] = ()
-    used: Path | None = None
+    consumed_dir: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -93,12 +93,12 @@ class Backend(Protocol):
         out: Path,
         work: Path,
         emit: Emit,
-        ahead: Sequence[QuantizationPlan] = (),
+        later_plans: Sequence[QuantizationPlan] = (),
     ) -> Built:
         """Write the artifact's weights, tokenizer and config into the empty folder `out` (worker only).
 
         `work` is for what is made on the way. It is this model's own, outlives a worker that dies, and is there again
-        when the same is asked once more: what it holds need not be redone. `ahead` are plans for the same model that
-        follow: what serves them too may be made now. Emits StageStarted, Progress and StageFinished. Raises LqmfError.
+        when the same is asked once more: what it holds need not be redone. `later_plans` are plans for the same model:
+        what serves them too may be made now. Emits StageStarted, Progress and StageFinished. Raises LqmfError.
         """
         ...

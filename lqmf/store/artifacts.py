@@ -14,6 +14,11 @@ from lqmf.records import Artifact, Manifest, ModelInfo, to_json
 from lqmf.store.base import Row
 
 
+def known_as(artifact: Artifact) -> str:
+    """Return what the store calls an artifact: two files of other people's may have one name."""
+    return artifact.path if artifact.foreign else artifact.name
+
+
 def artifact_row(artifact: Artifact, manifest: Manifest | None) -> Row:
     """A row of `artifacts`. `version` is the folder name's `_v<N>`, 1 without one."""
     version = re.search(r"_v(\d+)$", artifact.name)

@@ -48,7 +48,7 @@ def place(root: Path, options: Mapping[str, Any] | None = None, hardware: Hardwa
         missing=lambda info: info.weights_bytes,
         present=lambda info: None,
     )
-    app._gatherer = Shaped(skeleton, app._history, "a processor", app.bus.publish)
+    app._gatherer = Shaped(skeleton, app.history, "a processor", app.bus.publish)
     app._gatherer.shape = shape
     gguf = {"gguf": app.backends()["gguf"]}
     app.backends = lambda: gguf  # type: ignore[method-assign]

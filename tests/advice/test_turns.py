@@ -66,7 +66,7 @@ def advised(root: Path, *told: Any, provider: Scripted | None = None) -> tuple[A
     async def look(id: str) -> ModelInfo:
         return model(app.models.resolve(id), parameters=1_500_000_000, license="apache-2.0")
 
-    emit, history = app.bus.publish, app._history
+    emit, history = app.bus.publish, app.history
     app.adviser = Adviser(calls(asked), wait_seconds=5.0, redact=app.redact, emit=emit, history=history, look=look)
     return app, asked
 

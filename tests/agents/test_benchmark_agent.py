@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from lqmf.agents.benchmark_agent import BenchmarkAgent, Errand, Wish
+from lqmf.agents.benchmark_agent import BenchmarkAgent, BenchmarkRequest
 from lqmf.app import App
 from lqmf.errors import JobCancelled, OutOfMemory, UsageError
-from lqmf.jobs.runner import LocalRunner
-from lqmf.records import Artifact, Hardware, Task
+from lqmf.jobs.runner import JobContext, LocalRunner
+from lqmf.operations import compare
+from lqmf.operations.asking import never_asking
+from lqmf.operations.benchmark import benchmark
+from lqmf.records import Artifact, Decision, Hardware, Task
 from tests.fixtures_gguf import demo_gguf
 
 MACHINE = Hardware("A fast one", 2, 8 << 30, 4 << 30)
@@ -31,15 +34,17 @@ def artifact() -> Artifact:
     return Artifact("small", str(path), "gguf", 4, "Q4_K_M", path.stat().st_size, 15_000_000, 3.1, "demo")
 
 
-def errand(folder: Path, heard: list | None = None) -> Errand:
-    return Errand("j", str(folder / "worker.log"), (heard if heard is not None else []).append)
+def context(folder: Path, heard: list | None = None) -> JobContext:
+    return JobContext("j", str(folder / "worker.log"), (heard if heard is not None else []).append)
 
 
 def made(run_task, prompts: Path, folder: Path, heard=None, source: Path | None = None, **wishes) -> dict:
     agent = BenchmarkAgent(run_task, hardware=lambda: MACHINE)
-    wish = Wish(prompts=prompts, parallel=2, **wishes)
+    request = BenchmarkRequest(prompts=prompts, parallel=2, **wishes)
     reason = None if source else "its source is not on this machine"
-    return asyncio.run(agent.benchmark(artifact(), wish, errand(folder, heard), source=source, source_reason=reason))
+    return asyncio.run(
+        agent.benchmark(artifact(), request, context(folder, heard), source=source, source_reason=reason)
+    )
 
 
 class Remembered:
@@ -142,10 +147,11 @@ def test_a_benchmark_is_kept_in_a_file_and_the_store_and_compare_finds_it(tmp_pa
     for type in ("Q4_K_M", "Q8_0"):
         shutil.copy(demo_gguf(type), folder / f"demo-{type}.gguf")
     app = App.create(str(tmp_path), {}, tmp_path, {})
+    names = Decision("compare", {"names": ["demo-Q4_K_M", "demo-Q8_0"]})
     try:
         for name in ("demo-Q4_K_M", "demo-Q8_0"):
-            wish = Wish(prompts=prompts, parallel=1)
-            kept = asyncio.run(app.pipeline.benchmark(app.pipeline.find(name), wish))
+            request = BenchmarkRequest(prompts=prompts, parallel=1)
+            kept = asyncio.run(benchmark(app, app.shelf.find(name), request))
             on_disk = json.loads(Path(kept["path"]).read_text())
             assert Path(kept["path"]).parent == tmp_path / "benchmarks"
             assert (on_disk["kind"], on_disk["format_version"]) == ("benchmark", 1)
@@ -155,7 +161,7 @@ def test_a_benchmark_is_kept_in_a_file_and_the_store_and_compare_finds_it(tmp_pa
             assert row["benchmark"] == kept["benchmark"]
             assert row["generation_per_second"] == kept["benchmark"]["speed"][0]["generation"]["per_second"]
             assert app.memory.last_job()["kind"] == "benchmark"
-        compared = asyncio.run(app.pipeline.compare(["demo-Q4_K_M", "demo-Q8_0"]))
+        compared = asyncio.run(compare.run(app, names, never_asking())).document
     finally:
         app.close()
     assert all(column["benchmarked"] for column in compared["artifacts"])

@@ -75,7 +75,8 @@ class Scene:
         return DEMO
 
     async def test(self, what, emit):
-        self.tested.append(what.base if what.base and what.base.exists() else None)
+        path = what.base.path
+        self.tested.append(path if path and path.exists() else None)
         return Receipt()
 
     def publish(self, artifact, manifest):

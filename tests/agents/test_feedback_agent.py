@@ -29,7 +29,7 @@ from lqmf.errors import (
 from lqmf.events import Emit, Event, Notice, StageFinished
 from lqmf.fit.predictions import LABELS
 from lqmf.jobs.runner import LocalRunner
-from lqmf.records import Against, Artifact, Divergence, Gpu, Hardware, Receipt, Task, from_json, to_json
+from lqmf.records import Artifact, Base, Divergence, Gpu, Hardware, Measurement, Receipt, Task, from_json, to_json
 from tests.fixtures_gguf import DEMO, demo_gguf
 
 HARDWARE = Hardware("A Processor", 2, 8 << 30, 4 << 30, (Gpu("A Card", 8 << 30, 6 << 30),))
@@ -49,7 +49,7 @@ CHECKED = {
     "other_model": "",
 }
 COMPARED = {"perplexity": 9.0, "kl_divergence": DIVERGENCE, "tokens_evaluated": 510, "reasons": {"base": "why"}}
-SOURCE = Against(Path("/base.gguf"), source=Path("/models/source"), name="org/source")
+SOURCE = Base(Path("/base.gguf"), source=Path("/models/source"), name="org/source")
 
 Answer = dict[str, Any] | LqmfError
 
@@ -69,11 +69,10 @@ class Scripted:
 
 
 def run_test(run: Callable[[Task, Emit], Awaitable[dict[str, Any]]], heard: list[Event] | None = None, **changes):
-    options = {"against": SOURCE, "depth": "quick", "budget_seconds": 90.0}
     agent = FeedbackAgent(run, hardware=lambda: HARDWARE)
     emit = heard.append if heard is not None else lambda event: None
-    options = {"job": "j", "log": "/log", "emit": emit, **options, **changes}
-    return asyncio.run(agent.test(options.pop("artifact", ARTIFACT), **options))
+    what = {"job": "j", "log": "/log", "artifact": ARTIFACT, "base": SOURCE, "depth": "quick", **changes}
+    return asyncio.run(agent.test(Measurement(**what), emit))
 
 
 def test_all_reports_become_one_receipt():
@@ -123,8 +122,8 @@ def test_a_quick_test_shares_out_its_time_and_a_comprehensive_one_has_no_limit()
     run_test(full.run, depth="comprehensive")
     probe, structure, divergence = (task.params for task in quick.asked)
     assert (structure["source"], structure["base"]) == ("/models/source", "/base.gguf")
-    assert probe["budget_seconds"] == 30
-    assert 80 < divergence["budget_seconds"] <= 90
+    assert probe["budget_seconds"] == 40
+    assert 110 < divergence["budget_seconds"] <= 120
     assert divergence["max_windows"] == QUICK_WINDOWS
     probe, _, divergence = (task.params for task in full.asked)
     assert probe["budget_seconds"] is divergence["budget_seconds"] is divergence["max_windows"] is None
@@ -177,7 +176,7 @@ def test_what_could_not_be_compared_leaves_the_rest_of_the_receipt(error):
 def test_a_source_that_the_user_named_and_that_is_another_model_is_refused():
     script = Scripted(probe=PROBED, structure={**CHECKED, "other_model": "100 tokens; the source has 99"})
     with pytest.raises(MeasurementError, match="a was not made from org/source: 100 tokens"):
-        run_test(script.run, against=dataclasses.replace(SOURCE, said=True))
+        run_test(script.run, base=dataclasses.replace(SOURCE, said=True))
     assert [task.kind for task in script.asked] == ["probe", "structure"]
 
 
@@ -238,18 +237,15 @@ def test_the_real_demo_gets_a_whole_receipt_from_real_workers(tmp_path):
     text = tmp_path / "words.txt"
     text.write_text((DEMO.parent / "text" / "evaluation.txt").read_text(encoding="utf-8")[:10_000], encoding="utf-8")
     heard: list[Event] = []
-    receipt = asyncio.run(
-        FeedbackAgent(LocalRunner().run, text=text).test(
-            shelf.foreign(demo_gguf("Q4_K_M")),
-            against=Against(demo_gguf("F16"), source=DEMO, name="demo"),
-            depth="quick",
-            budget_seconds=120,
-            job="j",
-            log=str(tmp_path / "log"),
-            emit=heard.append,
-            predicted=dict.fromkeys(LABELS, 1.0),
-        )
+    what = Measurement(
+        job="j",
+        log=str(tmp_path / "log"),
+        artifact=shelf.foreign(demo_gguf("Q4_K_M")),
+        base=Base(demo_gguf("F16"), source=DEMO, name="demo"),
+        depth="quick",
+        predicted=dict.fromkeys(LABELS, 1.0),
     )
+    receipt = asyncio.run(FeedbackAgent(LocalRunner().run, text=text).test(what, heard.append))
     assert receipt.prediction.keys() == {
         "size_bytes", "peak_rss_bytes", "prompt_tokens_per_second", "generation_tokens_per_second", "kl_nats",
     }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import subprocess
@@ -60,6 +61,16 @@ def test_every_intent_has_one_command_or_is_said_to_be_missing() -> None:
     assert all(count == 1 for count in owners.values())
     for intent in INTENTS.split():
         assert (registry.for_intent(intent) is not None) != (intent in spoken.NOT_BUILT), intent
+
+
+@pytest.mark.parametrize("name", registry.builtin_names())
+def test_a_command_has_an_operation_that_knows_no_terminal_and_a_view_of_its_record(name: str) -> None:
+    module = registry.load(name)
+    run = registry.operation(module)
+    assert list(inspect.signature(run).parameters) == ["app", "request", "ask"]
+    assert len(inspect.signature(module.view).parameters) == 1
+    at_the_terminal = {"completion", "docs", "exit", "help", "parse"}  # what a server has no use for, or no stdin
+    assert (run.__module__ == f"lqmf.operations.{name}") != (name in at_the_terminal)
 
 
 def test_a_missing_part_is_not_offered_in_the_help() -> None:

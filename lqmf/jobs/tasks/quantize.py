@@ -14,15 +14,15 @@ from lqmf.workspace import measured_afresh
 
 
 def run(task: Task, emit: Emit) -> dict[str, Any]:
-    """`params`: {"plan", "source", "out", "work"}, and where they are needed "weights" and "used" (see `Source`),
-    "ahead" (plans) and "afresh" (nothing that an earlier job measured of the model is used); gives `Built` as JSON.
-    Raises LqmfError."""
+    """Quantize, and give `Built` as JSON. `params`: {"plan", "source", "out", "work"}, and where they are needed
+    "weights" and "consumed_dir" (see `Source`), "later_plans", and "afresh" (nothing that an earlier job measured of
+    the model is used). Raises LqmfError."""
     params = task.params
     plan = from_json(QuantizationPlan, params["plan"])
-    ahead = [from_json(QuantizationPlan, one) for one in params.get("ahead", ())]
-    used = Path(params["used"]) if params.get("used") else None
-    source = Source(Path(params["source"]), tuple(map(Path, params.get("weights", ()))), used)
+    later = [from_json(QuantizationPlan, one) for one in params.get("later_plans", ())]
+    consumed = Path(params["consumed_dir"]) if params.get("consumed_dir") else None
+    source = Source(Path(params["source"]), tuple(map(Path, params.get("weights", ()))), consumed)
     work = Path(params["work"])
     with measured_afresh(work / "measured") if params.get("afresh") else contextlib.nullcontext():
-        built = backend(plan.method).quantize(plan, source, Path(params["out"]), work, emit, ahead)
+        built = backend(plan.method).quantize(plan, source, Path(params["out"]), work, emit, later)
     return dict(to_json(built))

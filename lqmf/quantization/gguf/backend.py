@@ -96,7 +96,7 @@ class GgufBackend:
         out: Path,
         work: Path,
         emit: Emit,
-        ahead: Sequence[QuantizationPlan] = (),
+        later_plans: Sequence[QuantizationPlan] = (),
     ) -> Built:
         """Leave `<model>-<TYPE>.gguf` in `out`, and of a mix its tensors' types, as llama-quantize reads them. See
         `make` for errors."""
@@ -106,7 +106,7 @@ class GgufBackend:
         settled(self.parameters, plan.parameters, title=self.title)
         tools = convert.ready(emit, self._checkout)
         name = model_name(plan.model)
-        made = Shop(name, source, work, tools, emit).make(plan, ahead)
+        made = Shop(name, source, work, tools, emit).make(plan, later_plans)
         file = f"{name}-{plan.type}.gguf"
         workspace.take(made.file, out / file)
         if made.mix:

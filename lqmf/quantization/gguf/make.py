@@ -65,9 +65,9 @@ class Shop:
     notes: tuple[str, ...] = ()
     _matrices: dict[str | None, _Matrix] = field(default_factory=dict)  # by calibration
 
-    def make(self, plan: QuantizationPlan, ahead: Sequence[QuantizationPlan]) -> Made:
-        """The file of `plan`; those of `ahead` come out of the same pass over the source. Raises LqmfError."""
-        plans = (plan, *ahead)
+    def make(self, plan: QuantizationPlan, later_plans: Sequence[QuantizationPlan]) -> Made:
+        """The file of `plan`; those of `later_plans` come out of the same pass over the source. Raises LqmfError."""
+        plans = (plan, *later_plans)
         base = next((self.base(each) for each in plans if each.base), None)
         matrices = [self._matrix(each, base) for each in plans]
         outputs = [self._output(each, base, matrix) for each, matrix in zip(plans, matrices, strict=True)]
@@ -139,7 +139,7 @@ class Shop:
         missing = [output for output in outputs if not output.path.exists()]
         if not missing:
             return
-        used = self.source.used
+        used = self.source.consumed_dir
         if used is not None:
             used.mkdir(exist_ok=True)
         made = pipeline.stream(

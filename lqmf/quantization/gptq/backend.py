@@ -146,7 +146,7 @@ class GptqBackend:
         out: Path,
         work: Path,
         emit: Emit,
-        ahead: Sequence[QuantizationPlan] = (),
+        later_plans: Sequence[QuantizationPlan] = (),
     ) -> Built:
         """Leave weights, configuration and tokenizer in `out`. See `make` for errors."""
         settings = self.settings(plan)
