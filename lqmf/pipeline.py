@@ -54,6 +54,7 @@ from lqmf.records import (
     QuantizationPlan,
     Question,
     Receipt,
+    Request,
     Suggestion,
     Task,
     Utterance,
@@ -155,7 +156,7 @@ class Pipeline:
 
     async def suggestions(self, decision: Decision) -> tuple[Suggestion, ...]:
         """Models that a provider names for what was described; none where no provider is set, or none answers."""
-        return await self._planning.suggestions(decision.slots)
+        return await self._planning.suggestions(Request.of(decision.slots))
 
     async def classes(self, decision: Decision) -> dict[SizeClass, Solution]:
         """What size of model fits, when none was named. Raises LqmfError."""
@@ -184,7 +185,9 @@ class Pipeline:
                 job, ahead = new_id(), tuple(later.plan for later in planned[place + 1 :])
                 jobs.append(job)
                 made.append(await self._carry_out(self._work(job, one.plan, one.info, folder, ahead=ahead)))
-        closing = (self.feedback(artifact, one.request.slots) for artifact, one in zip(made, planned, strict=True))
+        closing = (
+            self.feedback(artifact, one.request.said.slots()) for artifact, one in zip(made, planned, strict=True)
+        )
         return Quantized(tuple(jobs), tuple(made), tuple(closing))
 
     @contextlib.contextmanager

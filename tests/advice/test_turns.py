@@ -18,7 +18,7 @@ from lqmf.cli.commands import plan, quantize
 from lqmf.cli.render import Screen
 from lqmf.errors import JobCancelled, NeedsInput, ProviderUnavailable
 from lqmf.providers.scripted import Scripted
-from lqmf.records import Candidate, Decision, ModelInfo, Outcome, Question, to_json
+from lqmf.records import Candidate, Decision, ModelInfo, Outcome, Question, Request, to_json
 from lqmf.understanding.answers import Reply
 from lqmf.understanding.answers import answer as read
 from tests.advice.places import notices, place
@@ -70,7 +70,7 @@ def advised(root: Path, *told: Any, provider: Scripted | None = None) -> tuple[A
 @cache
 def pick() -> Candidate:
     """A candidate of another type than the rules would choose."""
-    own, *others = checking.offered(planner().solution(request(CARD)), {})
+    own, *others = checking.offered(planner().solution(request(CARD)), Request())
     assert own.type == "Q4_K_M"
     return next(one for one in others if one.type != own.type)
 
