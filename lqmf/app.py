@@ -338,6 +338,12 @@ class App:
         """A sentence for people."""
         self.bus.publish(Notice(text=text))
 
+    def __enter__(self) -> App:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """Give back what was opened."""
         if "memory" in self.__dict__:

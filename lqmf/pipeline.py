@@ -12,13 +12,13 @@ import dataclasses
 import hashlib
 import shlex
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lqmf import hardware, workspace
-from lqmf.agents.planner_agent import Announce, Planned, PlannerAgent, accepted
+from lqmf.agents.planner_agent import Announce, PlannerAgent, accepted
 from lqmf.artifacts import rebuild as rebuilding
 from lqmf.artifacts import shelf
 from lqmf.artifacts.base_model import Given, Sources
@@ -26,7 +26,6 @@ from lqmf.errors import (
     GpuOutOfMemory,
     IncompleteModel,
     JobError,
-    LqmfError,
     MeasurementError,
     ModelNotFound,
     NotFound,
@@ -39,7 +38,6 @@ from lqmf.fit import predictions
 from lqmf.hub.models import Models
 from lqmf.jobs.journal import hold, new_id
 from lqmf.planning.planner import artifact_name
-from lqmf.planning.preflight import Preflight
 from lqmf.records import (
     Artifact,
     Decision,
@@ -49,13 +47,10 @@ from lqmf.records import (
     ModelInfo,
     ModelRef,
     Option,
-    Outcome,
     Proposal,
     QuantizationPlan,
     Question,
     Receipt,
-    Request,
-    Suggestion,
     Task,
     Utterance,
     from_json,
@@ -72,15 +67,8 @@ if TYPE_CHECKING:
     from lqmf.agents.feedback_agent import FeedbackAgent
     from lqmf.agents.memory_agent import MemoryAgent
     from lqmf.artifacts.rebuild import Rebuilt
-    from lqmf.fit.classes import SizeClass
-    from lqmf.fit.solver import Solution
     from lqmf.jobs.runner import Runner
     from lqmf.records import Against
-
-Act = Callable[[Decision], Awaitable[Outcome]]
-HelpOut = Callable[[Decision], Awaitable[Decision]]
-DEMO_PROMPT = "A list is a mutable sequence,"
-DEMO_DECISION = Decision("quantize", {"model": "demo", "method": "gguf", "bits": 4, "type": "Q4_K_M", "device": "cpu"})
 
 
 @dataclass(frozen=True)
@@ -125,46 +113,11 @@ class Pipeline:
 
     # ------------------------------------------------------------ a turn
 
-    async def turn(
-        self, utterance: Utterance, act: Act, typed: Decision | None = None, help_out: HelpOut | None = None
-    ) -> Outcome:
-        """Decide what the line means, do it, remember it. Raises what `act` raises, remembered as failed.
-
-        `typed` is what a command line said exactly; the dialogue hears of it all the same. `help_out` may read what the
-        rules left open, and gives back the decision to carry out.
-        """
+    def turn(self, utterance: Utterance, typed: Decision | None = None) -> Decision:
+        """Return what the line means, in the light of the dialogue so far: the decision to carry out. `typed` is what a
+        command line said exactly; the dialogue hears of it all the same."""
         understood = self._understanding.decide(utterance)
-        decision = typed or (await help_out(understood) if help_out else understood)
-        if decision is not understood and typed is None:
-            self._understanding.note_decision(decision)
-        try:
-            outcome = await act(decision)
-        except LqmfError as error:
-            self._memory.remember_turn(utterance.session, utterance.text, decision, error.code)
-            raise
-        self._memory.remember_turn(utterance.session, utterance.text, decision, "failed" if outcome.failed else "done")
-        return outcome
-
-    # ------------------------------------------------------------ plan
-
-    async def plan(self, decision: Decision, ask: Ask, announce: Announce | None = None) -> list[Planned]:
-        """The plans for what was said, every open question answered. Raises LqmfError.
-
-        Where a provider is asked for advice, `announce` is handed the rules' own plan before.
-        """
-        return await self._planning.plan(decision, ask, announce)
-
-    async def suggestions(self, decision: Decision) -> tuple[Suggestion, ...]:
-        """Models that a provider names for what was described; none where no provider is set, or none answers."""
-        return await self._planning.suggestions(Request.of(decision.slots))
-
-    async def classes(self, decision: Decision) -> dict[SizeClass, Solution]:
-        """What size of model fits, when none was named. Raises LqmfError."""
-        return await asyncio.to_thread(self._planning.classes, decision)
-
-    async def preflight(self, decision: Decision, ask: Ask) -> Preflight:
-        """What can be said before a byte of weights is fetched. Raises LqmfError for a model that cannot be found."""
-        return await self._planning.preflight(decision, ask)
+        return typed or understood
 
     # ------------------------------------------------------------ quantize
 
@@ -174,7 +127,7 @@ class Pipeline:
         What the plans have in common is made once, by the first job. `announce` is handed each plan before it is
         carried out, and the rules' own where a provider is asked about it.
         """
-        planned = await self.plan(decision, ask, announce)
+        planned = await self._planning.plan(decision, ask, announce)
         for one in planned:
             announce(one)
             await self._planning.refuse_doomed(one, ask)

@@ -605,7 +605,7 @@ class Receipt:
     reasons: Mapping[str, str] = field(default_factory=dict)
 
 
-# ---------------------------------------------------------------- one turn's outcome
+# ---------------------------------------------------------------- what is said at the end
 
 
 @dataclass(frozen=True)
@@ -622,18 +622,3 @@ class Feedback:
 
     sentences: tuple[str, ...] = ()
     proposal: Proposal | None = None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a command or a turn gives back: `data` is the `--json` document; `view` is a rich renderable,
-    or a string, for people. `failed` marks a turn that makes a replay exit 1. `proposal` may be accepted next."""
-
-    data: Any
-    view: Any = None
-    exit_code: int = 0
-    proposal: Proposal | None = None
-
-    @property
-    def failed(self) -> bool:
-        return self.exit_code not in (0, 130)

@@ -22,6 +22,11 @@ class Typed:
         self.lines = list(lines)
         self.asked: list[str] = []
 
+    interactive = False
+
+    def show(self, record):
+        """Nobody looks."""
+
     async def __call__(self, question):
         self.asked.append(question.id)
         line = self.lines.pop(0)
@@ -40,7 +45,7 @@ def plans(app: App, said: str, *lines: str):
     """The plans for a sentence whose questions are answered with `lines`."""
     ask = Typed(*lines)
     decision = app.understanding.decide(Utterance(said))
-    planned = asyncio.run(app.pipeline.plan(decision, ask))
+    planned = asyncio.run(app.planning.plan(decision, ask))
     assert ask.lines == []
     return [one.plan for one in planned], ask.asked
 
@@ -91,7 +96,7 @@ def test_no_to_what_everything_hangs_on_changes_nothing(app, tmp_path):
 
 def test_a_list_of_types_is_a_plan_for_each(app):
     decision = Decision("quantize", {"model": "demo", "type": "Q4_K_M,Q8_0"})
-    planned = asyncio.run(app.pipeline.plan(decision, Typed()))
+    planned = asyncio.run(app.planning.plan(decision, Typed()))
     assert [one.plan.type for one in planned] == ["Q4_K_M", "Q8_0"]
 
 

@@ -1,4 +1,4 @@
-"""Who answers questions: a person at a terminal, the lines of a replay, the recommended answers, or nobody.
+"""Who answers questions: a person at a terminal, the lines of a replay, or nobody.
 
 Knows how to put a question and read its answer; knows nothing of what the answer is for.
 """
@@ -8,19 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lqmf.errors import NeedsInput
+from lqmf.operations.asking import needs_input
 from lqmf.records import Question
 
 if TYPE_CHECKING:
-    from lqmf.cli.command import Ask
     from lqmf.cli.render import Screen
     from lqmf.understanding.answers import Reply
-
-
-REMEDIES = {
-    "confirm": "Add --force, or type the command at a terminal. --yes is no answer to this.",
-    "secret": "Type the command at a terminal; what is secret is never read from a pipe.",
-}
 
 
 class Nobody:
@@ -38,50 +31,6 @@ class Nobody:
     async def __call__(self, question: Question) -> Reply:
         """Raises NeedsInput."""
         raise needs_input(question)
-
-
-class Recommended:
-    """`--yes`: a plan's questions take their recommended answer; all others go to `other`."""
-
-    interactive = False
-
-    def __init__(self, other: Ask) -> None:
-        self._other = other
-
-    def show(self, view: Any) -> None:
-        """Show something in passing."""
-        self._other.show(view)
-
-    async def __call__(self, question: Question) -> Reply:
-        """The recommended answer, where the question is one of a plan's and has one."""
-        from lqmf.understanding.answers import Reply
-
-        if question.kind == "plan" and question.default is not None:
-            return Reply("value", question.default)
-        return await self._other(question)
-
-
-def never_asking(other: Ask) -> Ask:
-    """For commands that never ask: recommended answers, and NeedsInput where there is none."""
-    return Recommended(_Silent(other))
-
-
-class _Silent:
-    interactive = False
-
-    def __init__(self, other: Ask) -> None:
-        self.show = other.show
-
-    async def __call__(self, question: Question) -> Reply:
-        raise needs_input(question)
-
-
-def needs_input(question: Question) -> NeedsInput:
-    """The error for a question that nobody can be asked, with what would have answered it."""
-    error = NeedsInput([question])
-    if question.kind != "plan":
-        error.remedy = REMEDIES[question.kind]
-    return error
 
 
 def read_answer(question: Question, line: str) -> Reply:

@@ -1,20 +1,15 @@
 """What a command file exports, and whom it may ask. Knows no command, no terminal and no library.
 
 A command file holds `COMMAND`, `cli` (a typer function, or a typer app for a group, that turns flags into a
-Decision and does nothing else) and `act` (which carries the Decision out). A sentence and a typed command meet
-in `act`, so both do the same.
+Decision and does nothing else) and `view` (which draws the operation's record). What the command does is its
+operation, `run(app, request, ask)` in the file of `lqmf/operations/` with its name: a sentence, a typed command and
+`import lqmf` meet there, so all do the same. A command that only a terminal has, or that a third party brings, holds
+its `run` itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
-
-if TYPE_CHECKING:
-    from lqmf.app import App
-    from lqmf.records import Decision, Outcome, Question
-    from lqmf.understanding.answers import Reply
 
 
 @dataclass(frozen=True)
@@ -37,23 +32,3 @@ class Command:
     needs_app: bool = True
     names_artifacts: bool = False
     heard: bool = True
-
-
-class Ask(Protocol):
-    """The person at the other end, whoever that is: a terminal, a replayed file, or nobody."""
-
-    @property
-    def interactive(self) -> bool:
-        """Whether somebody sits at a terminal and can pick from a list that nobody asked for."""
-        ...
-
-    def show(self, view: Any) -> None:
-        """Show something in passing, before the answer: a plan, a notice."""
-        ...
-
-    async def __call__(self, question: Question) -> Reply:
-        """The answer. Raises NeedsInput where nobody can be asked."""
-        ...
-
-
-Act = Callable[["App", "Decision", "Ask"], Awaitable["Outcome"]]

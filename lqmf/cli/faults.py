@@ -11,9 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lqmf.cli.outcome import Outcome
 from lqmf.cli.render import Screen
 from lqmf.errors import JobCancelled, LqmfError, NeedsInput, UsageError
-from lqmf.records import Outcome, Question
+from lqmf.records import Question
 
 if TYPE_CHECKING:
     from typer import TyperException

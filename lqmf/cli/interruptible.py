@@ -9,8 +9,8 @@ import sys
 from collections.abc import Coroutine, Iterator
 from typing import TYPE_CHECKING, Any
 
+from lqmf.cli.outcome import Outcome
 from lqmf.errors import JobCancelled
-from lqmf.records import Outcome
 
 if TYPE_CHECKING:
     from lqmf.cli.session import Session

@@ -95,15 +95,6 @@ def _spelled(part: str) -> str:
 _GGUF_TYPE = re.compile(r"(?:I?Q\d|TQ\d|B?F16|F32|MXFP)", re.IGNORECASE)
 
 
-def mixed_bits(bits: float | None, type: str | None) -> dict[str, Any]:
-    """Bits and type as slots: a fraction asks for a mix of types."""
-    if bits is None:
-        return {"type": type}
-    if bits == int(bits):
-        return {"type": type, "bits": int(bits)}
-    return {"type": type or "auto", "bits": bits}
-
-
 def method_name(text: str) -> str:
     """A quantization method by its name, those that others installed included. Raises UsageError."""
     from lqmf.quantization.registry import backends

@@ -1,4 +1,4 @@
-"""Finds commands: one file in `commands/` each, or an entry point in the group `lqmf.commands`.
+"""Finds commands and their operations: one file in `commands/` each, or an entry point in the group `lqmf.commands`.
 
 Imports a command's module only when it is used. Knows nothing of what commands do.
 """
@@ -8,14 +8,18 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
+from collections.abc import Awaitable, Callable
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lqmf.cli import commands
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
+    from lqmf.operations.result import Result
+
+Operation = Callable[..., Awaitable["Result"]]  # run(app, request, ask)
 GROUP = "lqmf.commands"
 
 
@@ -45,6 +49,22 @@ def load(name: str) -> ModuleType | None:
     point = _entry_points().get(name)
     module: ModuleType | None = point.load() if point else None
     return module
+
+
+def operation(module: ModuleType) -> Operation:
+    """What carries out a command: its module's own `run`, else that of the operation of its name."""
+    own: Operation | None = getattr(module, "run", None)
+    return own or importlib.import_module(f"lqmf.operations.{module.COMMAND.name}").run
+
+
+def view_of(record: Result) -> Any:
+    """What draws an operation's record: the view of the command that it comes from."""
+    home = type(record).__module__
+    name = home.rpartition(".")[2]
+    if home.startswith("lqmf.") and (module := load(name)):
+        return module.view
+    brought = (load(point) for point in _entry_points())
+    return next(module.view for module in brought if module and operation(module).__module__ == home)
 
 
 def names() -> list[str]:

@@ -18,9 +18,9 @@ from lqmf.terminal import clean
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
+    from lqmf.cli.outcome import Outcome
     from lqmf.cli.progress import ProgressView
     from lqmf.events import Event
-    from lqmf.records import Outcome
 
 MAX_WIDTH = 120
 
@@ -115,9 +115,13 @@ class Screen:
         else:
             self.show(outcome.view)
 
-    def show(self, view: Any) -> None:
-        """Print a view for people: a string as it is, anything else as rich draws it."""
-        self._draw(view, self.people)
+    def show(self, shown: Any) -> None:
+        """Print something for people: a record as its view draws it, a string as it is, a view as rich draws it."""
+        if not isinstance(shown, str | None):
+            from lqmf.cli.views.passing import view_of
+
+            shown = view_of(shown)
+        self._draw(shown, self.people)
 
     def document(self, data: Any) -> None:
         """Print the one JSON document (or the lines of a stream of them) on stdout."""

@@ -17,9 +17,10 @@ from prompt_toolkit.history import FileHistory, InMemoryHistory
 from prompt_toolkit.input.typeahead import clear_typeahead
 
 from lqmf.cli import interrupted
-from lqmf.cli.ask import Feed, Recommended, Terminal
+from lqmf.cli.ask import Feed, Terminal
 from lqmf.cli.render import Screen
 from lqmf.errors import LqmfError
+from lqmf.operations.asking import Recommended
 
 if TYPE_CHECKING:
     from prompt_toolkit.history import History

@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from lqmf.cli import interrupted
-from lqmf.cli.ask import Feed, Recommended, Replayed
+from lqmf.cli.ask import Feed, Replayed
 from lqmf.cli.interruptible import interruptible
 from lqmf.cli.render import Screen
 from lqmf.errors import JobCancelled
+from lqmf.operations.asking import Recommended
 
 PROMPT = "lqmf> "
 

@@ -7,21 +7,24 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from lqmf.cli import faults, registry
-from lqmf.cli.ask import Nobody, Recommended
-from lqmf.cli.render import Screen
+from lqmf.cli.ask import Nobody
+from lqmf.cli.outcome import Outcome
+from lqmf.cli.render import Lines, Screen
 from lqmf.errors import LqmfError, of_system
-from lqmf.records import Decision, Outcome, Utterance
+from lqmf.operations.asking import Recommended
+from lqmf.records import Decision, Utterance
 
 if TYPE_CHECKING:
+    from lqmf.advice.reading import Reader
     from lqmf.app import App
-    from lqmf.cli.command import Ask
     from lqmf.cli.invocation import Invocation
+    from lqmf.operations.result import Result
+    from lqmf.understanding.answers import Ask
 
 # Words that a sentence has where a command has a name: "test it", "compare this with that".
 SPOKEN_TEXT = """
@@ -112,30 +115,45 @@ class Session:
         return await self._typed(invocation.module, cast(Decision, invocation.decision), text, ask)
 
     async def _sentence(self, text: str, ask: Ask) -> Outcome:
-        from lqmf.cli.spoken import declines, to_nothing_asked, without_command
+        from lqmf.cli.spoken import to_nothing_asked
 
         if not self._proposed() and (notice := to_nothing_asked(text)) is not None:
             return notice
+        decision = self.app.pipeline.turn(Utterance(text))
+        if decision.intent == "unknown" and self.app.reader is not None:
+            decision = await self._helped(self.app.reader, text, ask, decision)
+        return await self._remembered(text, decision, self._said(text, decision, ask))
 
-        async def carry_out(decision: Decision) -> Outcome:
-            if declines(decision):
-                return Outcome({"status": "notice", "text": "Nothing is made."}, "Nothing is made.")
-            self._tell_left_out(text, decision)
-            module = registry.for_intent(decision.intent)
-            return await self._act(module, decision, ask) if module else without_command(decision)
+    async def _said(self, text: str, decision: Decision, ask: Ask) -> Outcome:
+        from lqmf.cli.spoken import declines, without_command
 
-        return await self.app.pipeline.turn(Utterance(text), carry_out, help_out=partial(self._helped, text, ask))
+        if declines(decision):
+            return Outcome({"status": "notice", "text": "Nothing is made."}, "Nothing is made.")
+        self._tell_left_out(text, decision)
+        module = registry.for_intent(decision.intent)
+        return await self._act(module, decision, ask) if module else without_command(decision)
 
-    async def _helped(self, text: str, ask: Ask, read: Decision) -> Decision:
+    async def _helped(self, reader: Reader, text: str, ask: Ask, read: Decision) -> Decision:
         """The decision for a line that the rules left open, where a provider reads it and, if it changes anything, the
         user agrees; the rules' own otherwise."""
-        reader = self.app.reader if read.intent == "unknown" else None
-        reading = await reader.helped(text, self.app.understanding.lines[:-1], read) if reader else None
-        if reading is None or reading.decision is None:
-            return read
         from lqmf.cli.spoken import agreed
 
-        return reading.decision if await agreed(reading.decision, ask) else DECLINED
+        reading = await reader.helped(text, self.app.understanding.lines[:-1], read)
+        if reading is None or reading.decision is None:
+            return read
+        decision = reading.decision if await agreed(reading.decision, ask) else DECLINED
+        self.app.understanding.note_decision(decision)
+        return decision
+
+    async def _remembered(self, text: str, decision: Decision, work: Awaitable[Outcome]) -> Outcome:
+        """The outcome of a turn, which is recorded however it ends."""
+        try:
+            outcome = await work
+        except LqmfError as error:
+            self.app.memory.remember_turn("", text, decision, error.code)
+            raise
+        self.app.memory.remember_turn("", text, decision, "failed" if outcome.failed else "done")
+        return outcome
 
     def _tell_left_out(self, text: str, decision: Decision) -> None:
         from lqmf.understanding.lexicon import REQUESTS
@@ -149,14 +167,16 @@ class Session:
             if module.COMMAND.needs_app and module.COMMAND.heard:  # "set it to debug" may follow
                 self.app.understanding.decide(Utterance(text))
             return await self._act(module, decision, ask)
-        return await self.app.pipeline.turn(Utterance(text), lambda d: self._act(module, d, ask), decision)
+        self.app.pipeline.turn(Utterance(text), decision)
+        return await self._remembered(text, decision, self._act(module, decision, ask))
 
     async def _act(self, module: ModuleType, decision: Decision, ask: Ask) -> Outcome:
         self.finished = self.finished or decision.intent == "exit"
-        outcome: Outcome = await module.act(self.app if module.COMMAND.needs_app else None, decision, ask)
+        run = registry.operation(module)
+        result = await run(self.app if module.COMMAND.needs_app else None, decision, ask)
         if decision.intent == "llm_switch" or (decision.intent == "config" and "value" in decision.slots):
             self._renew()
-        return self._closed(outcome)
+        return self._closed(_told(module, result))
 
     def _closed(self, outcome: Outcome) -> Outcome:
         """The outcome with what it proposes, which a yes in the next line accepts."""
@@ -178,6 +198,12 @@ class Session:
         self.app.understanding.state = before.understanding.state
         self.app.understanding.lines = before.understanding.lines
         before.close()
+
+
+def _told(module: ModuleType, result: Result) -> Outcome:
+    """What an operation gave back, as its command shows it."""
+    data = Lines(result.document) if result.streamed else result.document
+    return Outcome(data, module.view(result), 0 if result.ok else 1, result.proposal)
 
 
 def make_app(options: Mapping[str, Any], screen: Screen) -> App:

@@ -18,8 +18,8 @@ from lqmf.cli.render import Screen, lead_nowhere
 from lqmf.errors import JobCancelled, LqmfError, NotBuilt, UsageError
 
 if TYPE_CHECKING:
-    from lqmf.cli.command import Ask
     from lqmf.cli.invocation import Invocation
+    from lqmf.understanding.answers import Ask
 
 COMPLETE = "_LQMF_COMPLETE"
 LATER = {"mcp": "be a server of the Model Context Protocol", "api": "serve its own work over an API"}

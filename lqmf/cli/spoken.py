@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lqmf.cli.outcome import Outcome
 from lqmf.errors import NotBuilt
-from lqmf.records import Decision, Outcome
+from lqmf.events import Notice
+from lqmf.records import Decision
 
 if TYPE_CHECKING:
-    from lqmf.cli.command import Ask
+    from lqmf.understanding.answers import Ask
 
 # intent -> what this version cannot do yet. A row goes when its command file comes.
 NOT_BUILT = {
@@ -49,12 +51,11 @@ def declines(decision: Decision) -> bool:
 async def agreed(decision: Decision, ask: Ask) -> bool:
     """Whether a reading that a provider proposed may be carried out: what changes nothing is told, all else is asked.
     Raises NeedsInput where nobody can be asked."""
-    from lqmf.cli.views.messages import notice_view
     from lqmf.understanding.proposals import confirmation
 
     question = confirmation(decision)
     if question is None:
-        ask.show(notice_view(f"Taken for `{decision.intent}`: {decision.reason}, for no rule reads it."))
+        ask.show(Notice(text=f"Taken for `{decision.intent}`: {decision.reason}, for no rule reads it."))
         return True
     reply = await ask(question)
     return reply.kind == "value" and reply.value is True

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from lqmf.records import Option, Question
 from lqmf.understanding.intents import classify
@@ -22,7 +21,21 @@ class Reply:
     value: Any = None
 
 
-Ask = Callable[[Question], Awaitable[Reply]]  # puts a question to whoever is there
+class Ask(Protocol):
+    """The person at the other end, whoever that is: a terminal, a replayed file, a program, or nobody."""
+
+    @property
+    def interactive(self) -> bool:
+        """Whether somebody sits at a terminal and can pick from a list that nobody asked for."""
+        ...
+
+    def show(self, record: Any) -> None:
+        """Show a record in passing, before the answer: a plan, a notice."""
+        ...
+
+    async def __call__(self, question: Question) -> Reply:
+        """Return the answer. Raises NeedsInput where nobody can be asked."""
+        ...
 
 
 _WHY = Pattern(r"^(?:why|how come|what for|reason)\b.{0,40}$|^\?$")

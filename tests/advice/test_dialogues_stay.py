@@ -15,7 +15,7 @@ import pytest
 
 from lqmf.app import App
 from lqmf.errors import LqmfError
-from lqmf.records import Decision, Outcome, Question, Utterance, to_json
+from lqmf.records import Decision, Question, Utterance, to_json
 from lqmf.understanding.answers import Reply
 from tests.advice import wishes
 from tests.advice.places import notices, place
@@ -39,16 +39,15 @@ def told(app: App, dialogue: Mapping[str, Any]) -> list[Any]:
         value = MODEL_OF_NOBODY if question.id == "model" else question.default
         return Reply("cancel") if value is None else Reply("value", value)
 
-    async def act(decision: Decision) -> Outcome:
+    async def carry_out(decision: Decision) -> None:
         record.append(to_json(decision))
         if decision.intent in ("quantize", "plan"):
-            for one in await app.pipeline.plan(decision, ask, lambda planned: None):
+            for one in await app.planning.plan(decision, ask, lambda planned: None):
                 record.append(to_json(dataclasses.replace(one.plan, id="")))
-        return Outcome(None)
 
     for turn in dialogue["turns"]:
         try:
-            asyncio.run(app.pipeline.turn(Utterance(turn["say"]), act))
+            asyncio.run(carry_out(app.pipeline.turn(Utterance(turn["say"]))))
         except LqmfError as error:
             record.append(error.to_json())
     return record

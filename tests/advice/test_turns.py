@@ -13,12 +13,14 @@ import pytest
 from lqmf.advice import checking
 from lqmf.advice.adviser import Adviser
 from lqmf.app import App
-from lqmf.cli.ask import Nobody, Recommended
-from lqmf.cli.commands import plan, quantize
+from lqmf.cli.ask import Nobody
 from lqmf.cli.render import Screen
 from lqmf.errors import JobCancelled, NeedsInput, ProviderUnavailable
+from lqmf.operations import plan, quantize
+from lqmf.operations.asking import Recommended
+from lqmf.operations.plan import Plans
 from lqmf.providers.scripted import Scripted
-from lqmf.records import Candidate, Decision, ModelInfo, Outcome, Question, Request, to_json
+from lqmf.records import Candidate, Decision, ModelInfo, Question, Request, to_json
 from lqmf.understanding.answers import Reply
 from lqmf.understanding.answers import answer as read
 from tests.advice.places import notices, place
@@ -36,22 +38,24 @@ class Watching:
         self.asked: list[Question] = []
         self.shown: list[Any] = []
 
-    def show(self, view: Any) -> None:
-        self.shown.append(view)
+    def show(self, record: Any) -> None:
+        self.shown.append(record)
 
     async def __call__(self, question: Question) -> Reply:
         self.asked.append(question)
         return read(question, self.lines.pop(0))
 
 
-def drawn(*views: Any) -> str:
+def drawn(*shown: Any) -> str:
     """What people read, on a screen of a hundred columns."""
     from rich.console import Console
 
+    from lqmf.cli.views.passing import view_of
+
     console = Console(width=100, color_system=None)
     with console.capture() as captured:
-        for view in views:
-            console.print(view)
+        for one in shown:
+            console.print(view_of(one))
     return captured.get()
 
 
@@ -80,8 +84,8 @@ def chosen() -> dict[str, Any]:
     return answer(candidate=pick().id, notes=["It keeps names apart."])
 
 
-def planned(app: App, ask: Any, **slots: Any) -> Outcome:
-    return asyncio.run(plan.act(app, Decision("plan", {"model": "ada/seven", **slots}), ask))
+def planned(app: App, ask: Any, **slots: Any) -> Plans:
+    return asyncio.run(plan.run(app, Decision("plan", {"model": "ada/seven", **slots}), ask))
 
 
 def test_the_rules_plan_is_shown_at_once_and_the_improvement_comes_beside_it(tmp_path):
@@ -96,13 +100,13 @@ def test_the_rules_plan_is_shown_at_once_and_the_improvement_comes_beside_it(tmp
     app, _ = advised(tmp_path, provider=Noting([line(chosen())]))
     outcome = planned(app, ask)
     assert shown_before == [1]
-    before, after = drawn(*ask.shown), drawn(outcome.view)
+    before, after = drawn(*ask.shown), drawn(outcome)
     assert "Q4_K_M" in before
     assert "advice" not in before
     assert "Novels are long." in after
     assert "It keeps names apart." in after
     assert after.count("advice") >= 2
-    own = next(c for c in outcome.data["plan"]["choices"] if c["name"] == "type")
+    own = next(c for c in outcome.document["plan"]["choices"] if c["name"] == "type")
     assert (own["value"], own["source"]) == (pick().type, "provider")
 
 
@@ -126,8 +130,8 @@ def test_advice_that_agrees_is_said_in_a_line_and_the_plan_is_not_shown_twice(tm
     [ProviderUnavailable("claude is overloaded (529)."), "nonsense", answer(candidate="gguf:Q9_Z:1:f16/f16:0:1")],
 )
 def test_whatever_fails_the_plan_is_that_of_the_rules_and_the_reason_is_told_once(failure, tmp_path):
-    def same(outcome: Outcome) -> Any:
-        plan = {**outcome.data["plan"], "id": ""}
+    def same(outcome: Plans) -> Any:
+        plan = {**outcome.document["plan"], "id": ""}
         return to_json(plan)
 
     alone = planned(place(tmp_path / "alone"), Watching())
@@ -135,7 +139,7 @@ def test_whatever_fails_the_plan_is_that_of_the_rules_and_the_reason_is_told_onc
     heard = notices(app)
     helped = planned(app, Watching())
     assert same(helped) == same(alone)
-    in_view = drawn(helped.view).count("left out")
+    in_view = drawn(helped).count("left out")
     assert len(heard) + in_view == 1
 
 
@@ -143,12 +147,12 @@ def test_without_a_provider_a_plan_has_no_word_of_advice(tmp_path):
     ask = Watching()
     outcome = planned(place(tmp_path), ask)
     assert ask.shown == []
-    assert "advice" not in outcome.data
+    assert "advice" not in outcome.document
 
 
 def test_types_that_were_listed_are_a_choice_already(tmp_path):
     app, script = advised(tmp_path)
-    assert len(planned(app, Watching(), type="Q4_K_M,Q8_0").data["plans"]) == 2
+    assert len(planned(app, Watching(), type="Q4_K_M,Q8_0").document["plans"]) == 2
     assert script.asked == []
 
 
@@ -158,7 +162,7 @@ def test_types_that_were_listed_are_a_choice_already(tmp_path):
 def job(app: App, ask: Any, **slots: Any) -> list[Question]:
     """What a job asks before it starts; it is called off at the last question."""
     with pytest.raises(JobCancelled):
-        asyncio.run(quantize.act(app, Decision("quantize", {"model": "ada/seven", **slots}), ask))
+        asyncio.run(quantize.run(app, Decision("quantize", {"model": "ada/seven", **slots}), ask))
     return ask.asked
 
 
@@ -178,7 +182,7 @@ def test_a_correction_takes_the_advice_back(tmp_path):
     decision = app.understanding.decide(to_utterance("quantize ada/seven"))
     seen: list[Any] = []
     ask = Correcting("no, 8 bits", "yes")
-    [made] = asyncio.run(app.pipeline.plan(decision, ask, seen.append))
+    [made] = asyncio.run(app.planning.plan(decision, ask, seen.append))
     assert [one.plan.type for one in seen] == ["Q4_K_M", pick().type]
     assert made.plan.type == "Q8_0"
     assert {c.source for c in made.plan.choices} == {"user", "rules"}
@@ -210,11 +214,11 @@ def test_for_a_described_wish_the_sizes_come_at_once_and_named_models_beside_the
     decision = app.understanding.decide(to_utterance(said))
     assert (decision.intent, "model" in decision.slots) == ("plan", False)
     ask = Watching()
-    outcome = asyncio.run(plan.act(app, decision, ask))
+    outcome = asyncio.run(plan.run(app, decision, ask))
     assert len(ask.shown) == 1
-    assert [one["id"] for one in outcome.data["suggestions"]] == ["ada/french", "ada/small"]
-    assert outcome.data["suggestions"][0]["state"] == "verified"
-    view = drawn(outcome.view)
+    assert [one["id"] for one in outcome.document["suggestions"]] == ["ada/french", "ada/small"]
+    assert outcome.document["suggestions"][0]["state"] == "verified"
+    view = drawn(outcome)
     assert "ada/french: on the Hub, 1.5B parameters, apache-2.0. It speaks French." in " ".join(view.split())
     assert said in script.asked[0][1].content
 
@@ -224,7 +228,7 @@ def test_named_models_are_answers_to_choose_from_and_any_other_may_be_typed(line
     app, _ = advised(tmp_path, NAMED, answer())
     ask = Watching(line, "1", "no")
     with pytest.raises(JobCancelled):
-        asyncio.run(quantize.act(app, Decision("quantize", {}), ask))
+        asyncio.run(quantize.run(app, Decision("quantize", {}), ask))
     assert [q.id for q in ask.asked] == ["model", "type", "start"]
     assert f"Plan for {model_said}" in drawn(*ask.shown)
 
@@ -232,7 +236,7 @@ def test_named_models_are_answers_to_choose_from_and_any_other_may_be_typed(line
 def test_no_named_model_is_taken_unasked_not_even_with_yes(tmp_path):
     app, _ = advised(tmp_path, NAMED)
     with pytest.raises(NeedsInput) as caught:
-        asyncio.run(quantize.act(app, Decision("quantize", {}), Recommended(Nobody(Screen(json=True)))))
+        asyncio.run(quantize.run(app, Decision("quantize", {}), Recommended(Nobody(Screen(json=True)))))
     [question] = caught.value.questions
     assert question.default is None
     assert [option.value for option in question.options] == ["ada/french", "ada/small"]
@@ -241,7 +245,7 @@ def test_no_named_model_is_taken_unasked_not_even_with_yes(tmp_path):
 def test_the_question_is_the_plain_one_where_nobody_answers(tmp_path):
     def asked(app: App) -> Any:
         with pytest.raises(NeedsInput) as caught:
-            asyncio.run(quantize.act(app, Decision("quantize", {}), Nobody(Screen(json=True))))
+            asyncio.run(quantize.run(app, Decision("quantize", {}), Nobody(Screen(json=True))))
         return to_json(caught.value.questions)
 
     helped, _ = advised(tmp_path / "helped", ProviderUnavailable("Down."))

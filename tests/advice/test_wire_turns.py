@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 
-from lqmf.cli.commands import plan
 from lqmf.cli.render import Screen, clean
 from lqmf.cli.session import Session
-from lqmf.records import Decision, Outcome, to_json
+from lqmf.operations import plan
+from lqmf.operations.plan import Plans
+from lqmf.records import Decision, to_json
 from lqmf.workspace import write_json
 from tests.advice import wishes
 from tests.advice.places import notices, place
@@ -64,17 +65,17 @@ def server() -> Iterator[Server]:
         yield running
 
 
-def planned(root: Path, settings: dict[str, Any]) -> tuple[Outcome, str, list[str]]:
+def planned(root: Path, settings: dict[str, Any]) -> tuple[Plans, str, list[str]]:
     """The outcome, all that is read on the screen, and what was told in passing."""
     app = place(root, settings, wishes.LAPTOP, SHAPE)
     heard, ask = notices(app), Watching()
-    outcome = asyncio.run(plan.act(app, Decision("plan", {"model": "ada/seven", "context": 1024}), ask))
+    outcome = asyncio.run(plan.run(app, Decision("plan", {"model": "ada/seven", "context": 1024}), ask))
     app.close()
-    return outcome, drawn(*ask.shown, outcome.view), heard
+    return outcome, drawn(*ask.shown, outcome), heard
 
 
-def bare(outcome: Outcome) -> Any:
-    return to_json({**outcome.data["plan"], "id": ""})
+def bare(outcome: Plans) -> Any:
+    return to_json({**outcome.document["plan"], "id": ""})
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +100,7 @@ def test_a_fault_ends_in_time_with_the_rules_plan_and_one_short_reason(name, fau
     left_out = " ".join(screen.split()).count("answer was left out")
     assert len(reasons) + left_out == 1, (heard, screen)
     assert all(len(text) < 200 for text in heard)
-    assert KEYS[name] not in screen + " ".join(heard) + json.dumps(outcome.data)
+    assert KEYS[name] not in screen + " ".join(heard) + json.dumps(outcome.document)
 
 
 @pytest.mark.parametrize("name", WIRED)
@@ -107,8 +108,8 @@ def test_escape_codes_reach_neither_the_screen_nor_the_plan(name, server, tmp_pa
     server.script = [says(answer(reason="Fine \x1b[2J\x1b]0;owned\x07 indeed.", notes=["\x9b31m red"]))]
     outcome, screen, _ = planned(tmp_path, settings(server, name))
     assert clean(screen) == screen
-    assert "\\u001b" not in json.dumps(outcome.data)
-    assert outcome.data["plan"]["type"] == "Q4_K_M"
+    assert "\\u001b" not in json.dumps(outcome.document)
+    assert outcome.document["plan"]["type"] == "Q4_K_M"
 
 
 @pytest.mark.parametrize("name", WIRED)
@@ -116,8 +117,8 @@ def test_advice_that_stands_is_in_the_plan_and_in_the_prompt_is_no_key(name, ser
     server.script = [says(answer(priority="quality"))]
     outcome, screen, heard = planned(tmp_path, {**settings(server, name), "llm_wait_s": 20})
     assert heard == []
-    assert outcome.data["advice"]["slots"] == {"priority": "quality"}
-    assert outcome.data["plan"]["type"] == "Q8_0"
+    assert outcome.document["advice"]["slots"] == {"priority": "quality"}
+    assert outcome.document["plan"]["type"] == "Q8_0"
     assert f"{name} advises priority quality: Novels are long." in " ".join(screen.split())
     [asked] = server.asked
     assert KEYS[name] not in json.dumps(asked["body"])

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from lqmf.cli.ask import Feed, Nobody, Recommended, Replayed, Terminal, never_asking
+from lqmf.cli.ask import Feed, Nobody, Replayed, Terminal
 from lqmf.cli.render import Screen
 from lqmf.errors import NeedsInput
+from lqmf.operations.asking import Recommended, never_asking
 from lqmf.records import Option, Question
 from lqmf.understanding.answers import Reply
 from tests.commands import lqmf

@@ -74,17 +74,25 @@ def test_using_one_command_imports_no_other() -> None:
 
 
 def test_a_third_party_adds_a_command_through_an_entry_point(tmp_path: Path) -> None:
-    """One installed file with COMMAND, cli and act: it is found, listed, and reached by its own intent."""
+    """One installed file with COMMAND, cli, run and view: it is found, listed, and reached by its own intent."""
     (tmp_path / "greet.py").write_text(
         "from lqmf.cli.command import Command\n"
-        "from lqmf.records import Decision, Outcome\n"
+        "from dataclasses import dataclass\n"
+        "from lqmf.operations.result import Result\n"
+        "from lqmf.records import Decision\n"
         "COMMAND = Command('greet', 'greet somebody', intents=('greet',), examples=('lqmf greet',), order=900,\n"
         "                  remembered=False, needs_app=False)\n"
         "def cli(name: str) -> Decision:\n"
         '    """Greet."""\n'
         "    return Decision('greet', {'name': name})\n"
-        "async def act(app, decision, ask):\n"
-        "    return Outcome({'greeted': decision.slots['name']}, 'Hello!')\n"
+        "@dataclass(frozen=True)\n"
+        "class Greeted(Result):\n"
+        "    greeted: str\n"
+        "async def run(app, request, ask):\n"
+        "    ask.show(Greeted('somebody'))\n"
+        "    return Greeted(request.slots['name'])\n"
+        "def view(found):\n"
+        "    return f'Hello, {found.greeted}!'\n"
     )
     info = tmp_path / "greet-1.0.dist-info"
     info.mkdir()
@@ -96,6 +104,7 @@ def test_a_third_party_adds_a_command_through_an_entry_point(tmp_path: Path) -> 
         run, capture_output=True, text=True, check=True, env={"PYTHONPATH": path, "HOME": str(tmp_path)}
     )
     assert json.loads(told.stdout) == {"greeted": "Ada"}
+    assert told.stderr == "Hello, somebody!\n"
     listed = subprocess.run([*run[:3], "--help"], capture_output=True, text=True, check=True, env={"PYTHONPATH": path})
     assert "greet somebody" in listed.stdout
 

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import pytest
 
-from lqmf.cli import gating
+from lqmf.operations.quantize import Quantized
+from lqmf.records import Artifact, Feedback
 from tests.commands import lqmf
 
 
 @pytest.mark.parametrize(
-    ("passed", "asked", "code"),
-    [(True, True, 0), (False, True, 1), (None, True, 1), (False, False, 0), (None, False, 0)],
+    ("passed", "asked", "ok"),
+    [(True, True, True), (False, True, False), (None, True, False), (False, False, True), (None, False, True)],
 )
-def test_only_a_gate_that_was_asked_for_and_not_passed_is_a_failure(passed, asked, code):
-    assert gating.exit_code([{"gate": {"passed": True}}, {"gate": {"passed": passed}}], asked=asked) == code
+def test_only_a_gate_that_was_asked_for_and_not_passed_is_a_failure(passed, asked, ok):
+    assert made({"gate": {"passed": True}}, {"gate": {"passed": passed}}, gate=asked).ok == ok
 
 
 def test_no_receipt_passes_nothing():
-    assert gating.exit_code([None], asked=True) == 1
+    assert not made(None, gate=True).ok
+
+
+def made(*receipts, gate):
+    """What `quantize` gives back, an artifact for each receipt."""
+    artifacts = tuple(Artifact("a", "/a", "gguf", 4, "Q4_K_M", 1, 1, 1.0, receipt=receipt) for receipt in receipts)
+    return Quantized(artifacts, ("job",), Feedback(), gate=gate)
 
 
 def test_a_gate_without_a_measurement_is_wrong_usage(run):

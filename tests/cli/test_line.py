@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from lqmf.cli import options, session
 from lqmf.cli.render import Screen
 from lqmf.errors import LqmfError, UsageError
+from lqmf.operations.options import mixed_bits
 
 COMMANDS = [
     ("stats", "stats", {}),
@@ -175,9 +176,9 @@ def test_any_line_is_read_without_a_fault(talk: session.Session, line: str) -> N
 
 
 def test_bits_with_a_fraction_ask_for_a_mix() -> None:
-    assert options.mixed_bits(4.0, None) == {"type": None, "bits": 4}
-    assert options.mixed_bits(4.25, None) == {"type": "auto", "bits": 4.25}
-    assert options.mixed_bits(None, "Q4_K_M") == {"type": "Q4_K_M"}
+    assert mixed_bits(4.0, None) == {"type": None, "bits": 4}
+    assert mixed_bits(4.25, None) == {"type": "auto", "bits": 4.25}
+    assert mixed_bits(None, "Q4_K_M") == {"type": "Q4_K_M"}
 
 
 @pytest.mark.parametrize(

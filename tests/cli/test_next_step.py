@@ -9,8 +9,11 @@ import pytest
 from rich.console import Console
 
 from lqmf.agents.enhanced_decision_agent import EnhancedDecisionAgent
-from lqmf.cli import next_step, tree
-from lqmf.records import Decision, Feedback, ModelRef, Outcome, Proposal, QuantizationPlan, Run, Utterance
+from lqmf.cli import tree
+from lqmf.cli.next_step import closed
+from lqmf.cli.outcome import Outcome
+from lqmf.operations import next_step
+from lqmf.records import Decision, Feedback, ModelRef, Proposal, QuantizationPlan, Run, Utterance
 from lqmf.understanding.proposals import DECLINED, next_request, request_of
 from tests.commands import lqmf
 
@@ -57,11 +60,11 @@ def shown(outcome: Outcome) -> str:
 
 def test_the_chat_asks_and_the_shell_gets_a_line_to_type() -> None:
     outcome = Outcome({}, "made", 0, PROPOSAL)
-    asked = shown(next_step.closed(outcome, talking=True))
+    asked = shown(closed(outcome, talking=True))
     assert asked.startswith("made")
     assert "? Q5_K_M would halve the loss for 0.7 GB more: try it? (yes or no)" in asked
-    assert "`lqmf quantize org/name@main --method gguf --type Q5_K_M" in shown(next_step.closed(outcome, talking=False))
-    assert next_step.closed(Outcome({}, "made"), talking=True).view == "made"
+    assert "`lqmf quantize org/name@main --method gguf --type Q5_K_M" in shown(closed(outcome, talking=False))
+    assert closed(Outcome({}, "made"), talking=True).view == "made"
 
 
 def test_the_document_has_the_sentences_and_the_proposal_or_null() -> None:

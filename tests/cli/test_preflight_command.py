@@ -23,6 +23,7 @@ from lqmf.cli.views.tables import small
 from lqmf.errors import NeedsInput
 from lqmf.fit.solver import Solution
 from lqmf.model_files.template_check import Template
+from lqmf.operations import preflight as operation
 from lqmf.planning.preflight import Preflight, examine
 from lqmf.records import Decision, Loss, Question, Speed, to_json
 from tests.cli.test_views import drawn
@@ -227,21 +228,21 @@ def test_chats_are_a_whole_number_from_one(many: str) -> None:
 
 
 def carried_out(found: Preflight) -> Any:
-    """The command's outcome, where the pipeline finds `found` after trying to ask something."""
+    """The operation's record, where the planner finds `found` after trying to ask something."""
 
     async def look(decision: Decision, ask: Any) -> Preflight:
         with pytest.raises(NeedsInput):
             await ask(Question("hf_token", "A token?", kind="secret"))
         return found
 
-    app: Any = SimpleNamespace(pipeline=SimpleNamespace(preflight=look))
-    return asyncio.run(command.act(app, Decision("preflight", {"model": "org/m"}), Nobody(Screen())))
+    app: Any = SimpleNamespace(planning=SimpleNamespace(preflight=look))
+    return asyncio.run(operation.run(app, Decision("preflight", {"model": "org/m"}), Nobody(Screen())))
 
 
 def test_what_is_possible_ends_with_0_and_says_everything_in_one_document() -> None:
     outcome = carried_out(examine(GOOD))
-    assert outcome.exit_code == 0
-    document = json.loads(json.dumps(to_json(outcome.data)))
+    assert outcome.ok
+    document = json.loads(json.dumps(to_json(outcome.document)))
     assert document["status"] == "possible"
     assert document["model"] == "org/Model-7B"
     assert document["findings"][0] == {"name": "access", "answer": "yes", "detail": "open to everybody", "remedy": ""}
@@ -256,6 +257,6 @@ def test_what_is_possible_ends_with_0_and_says_everything_in_one_document() -> N
 def test_what_is_impossible_ends_with_1_and_the_screen_names_the_way_out(case: str) -> None:
     facts, _, _, remedy = UNABLE[case]
     outcome = carried_out(examine(facts))
-    assert outcome.exit_code == 1
-    assert outcome.data["status"] == "impossible"
-    assert remedy in " ".join(screen(outcome.view, 200).split())
+    assert not outcome.ok
+    assert outcome.document["status"] == "impossible"
+    assert remedy in " ".join(screen(command.view(outcome), 200).split())

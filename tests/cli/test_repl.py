@@ -22,10 +22,11 @@ from lqmf import events
 from lqmf.cli import repl
 from lqmf.cli.ask import Feed
 from lqmf.cli.completion import ChatCompleter, candidates
+from lqmf.cli.outcome import Outcome
 from lqmf.cli.render import Screen
 from lqmf.cli.session import Session
 from lqmf.cli.toolbar import Toolbar
-from lqmf.records import Outcome, Question
+from lqmf.records import Question
 
 CTRL_C, CTRL_D, ENTER = "\x03", "\x04", "\r"
 PASTE = "\x1b[200~{}\x1b[201~"

@@ -13,7 +13,6 @@ from rich.console import Console
 
 from lqmf.artifacts.rebuild import Rebuilt
 from lqmf.artifacts.verify import Finding
-from lqmf.cli.checkup import Check
 from lqmf.cli.render import Screen, clean
 from lqmf.cli.views import (
     accounts,
@@ -33,6 +32,7 @@ from lqmf.cli.views import (
     statistics,
     verified,
 )
+from lqmf.operations.doctor import Check
 from lqmf.quality.checks.differences import Difference
 from lqmf.quality.compare.comparison import compare
 from lqmf.records import Artifact, Choice, Decision, Estimate, Feedback, ModelRef, Option, QuantizationPlan, Question

@@ -11,9 +11,9 @@ import pytest
 from lqmf.advice.answers import Recommendation
 from lqmf.app import App
 from lqmf.cli.ask import Nobody
-from lqmf.cli.commands import plan
 from lqmf.cli.render import Screen
 from lqmf.errors import ProviderNotReady, ProviderUnavailable
+from lqmf.operations import plan
 from lqmf.providers.base import Message, Usage
 from lqmf.providers.config import llm_settings
 from lqmf.providers.registry import build
@@ -40,7 +40,7 @@ def own(artifacts: Path, name: str = "mine"):
 
 
 def planned(app: App) -> dict:
-    return asyncio.run(plan.act(app, WISH, Nobody(Screen(json=True)))).data
+    return asyncio.run(plan.run(app, WISH, Nobody(Screen(json=True)))).document
 
 
 def test_the_answer_has_the_form_whatever_the_model_and_a_long_prompt_is_no_hindrance(artifacts):

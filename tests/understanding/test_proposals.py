@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from lqmf.cli import next_step, tree
+from lqmf.cli import tree
+from lqmf.operations import next_step
 from lqmf.quantization.registry import backends
 from lqmf.records import Decision
 from lqmf.understanding.dialogue import Dialogue, parse_dialogue, step, with_artifact

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lqmf.cli import options
-from lqmf.cli.command import Ask, Command
+from lqmf.cli.command import Command
 from lqmf.errors import UsageError
-from lqmf.records import Decision, Outcome
+from lqmf.records import Decision
 
 if TYPE_CHECKING:
-    from lqmf.agents.benchmark_agent import Wish
-    from lqmf.app import App
+    from rich.console import RenderableType
+
+    from lqmf.operations.benchmark import Benchmarked
 
 COMMAND = Command(
     "benchmark",
@@ -61,38 +62,8 @@ def cli(
     )
 
 
-async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
-    """The benchmark of what is named; what is wrong with prompts and tasks is said before anything runs."""
+def view(found: Benchmarked) -> RenderableType:
+    """Speed, answers and tasks."""
     from lqmf.cli.views.benchmarks import benchmark_view
 
-    artifact = app.pipeline.find(decision.slots.get("name"))
-    document = await app.pipeline.benchmark(artifact, _wish(app, decision))
-    return Outcome({"status": "done", **document}, benchmark_view(document))
-
-
-def _wish(app: App, decision: Decision) -> Wish:
-    from lqmf.agents.benchmark_agent import PARALLEL, Wish
-    from lqmf.quality.benchmark import harness
-    from lqmf.quality.benchmark.prompts import BUILT_IN, read
-
-    slots = decision.slots
-    prompts = Path(slots["prompts"]) if slots.get("prompts") else BUILT_IN
-    read(prompts)
-    tasks: tuple[str, ...] = ()
-    if slots.get("tasks"):
-        harness.require()
-        tasks = tuple(harness.names(str(slots["tasks"])))
-    depth = "comprehensive" if slots.get("test") == "comprehensive" else "quick"
-    parallel = int(slots.get("parallel") or PARALLEL)
-    return Wish(depth, parallel, prompts, tasks, _embedding(app), str(slots.get("device") or "auto"))
-
-
-def _embedding(app: App) -> Path | None:
-    named = app.settings.values.embedding_model
-    if not named:
-        return None
-    path = app.root / Path(named).expanduser()
-    if not path.exists():
-        remedy = "`lqmf config set embedding_model FILE.gguf`, or set it to nothing."
-        raise UsageError(f"There is no embedding model at {path}.", remedy)
-    return path
+    return benchmark_view(found.file)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from typing import TYPE_CHECKING
 
 from lqmf.cli import options
-from lqmf.cli.command import Ask, Command
-from lqmf.records import Decision, Outcome
+from lqmf.cli.command import Command
+from lqmf.records import Decision
 
 if TYPE_CHECKING:
-    from lqmf.app import App
+    from lqmf.operations.cancel import Ended
 
 COMMAND = Command(
     "cancel",
@@ -28,11 +26,6 @@ def cli() -> Decision:
     return options.typed("cancel")
 
 
-async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
-    """Interrupt the processes that drive running jobs."""
-    jobs = [job for job in app.memory.running_jobs() if job["owner_pid"] != os.getpid()]
-    for pid in {job["owner_pid"] for job in jobs}:
-        os.kill(pid, signal.SIGINT)
-    titles = [str(job["title"]) for job in jobs]
-    view = f"Cancelled: {', '.join(titles)}." if titles else "Nothing is running."
-    return Outcome({"status": "done", "cancelled": [job["id"] for job in jobs]}, view)
+def view(found: Ended) -> str:
+    """What was cancelled."""
+    return f"Cancelled: {', '.join(found.titles)}." if found.titles else "Nothing is running."

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lqmf.cli import options
-from lqmf.cli.command import Ask, Command
-from lqmf.errors import UsageError
-from lqmf.records import Decision, Outcome
+from lqmf.cli.command import Command
+from lqmf.records import Decision
 
 if TYPE_CHECKING:
-    from lqmf.app import App
+    from rich.console import RenderableType
+
+    from lqmf.operations.compare import Compared
 
 COMMAND = Command(
     "compare",
@@ -27,14 +28,8 @@ def cli(names: options.Names) -> Decision:
     return options.typed("compare", names=names)
 
 
-async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
-    """The comparison of what is named; without names, of the two newest."""
+def view(found: Compared) -> RenderableType:
+    """Figures side by side."""
     from lqmf.cli.views.comparisons import comparison_view
 
-    names = list(decision.slots.get("names") or ([decision.slots["name"]] if decision.slots.get("name") else []))
-    if not names:
-        names = [artifact.name for artifact in app.pipeline.artifacts()[:2]]
-    if len(names) < 2:
-        raise UsageError("Two artifacts are needed to compare.", "`lqmf test list` shows what there is.")
-    document = await app.pipeline.compare(names)
-    return Outcome(document, comparison_view(document))
+    return comparison_view(found.comparison)

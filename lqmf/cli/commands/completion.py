@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from lqmf.cli import options
-from lqmf.cli.command import Ask, Command
-from lqmf.records import Decision, Outcome
+from lqmf.cli.command import Command
+from lqmf.operations.result import Result
+from lqmf.records import Decision
 
 if TYPE_CHECKING:
-    from lqmf.app import App
+    from lqmf.understanding.answers import Ask
 
 COMMAND = Command(
     "completion",
@@ -35,12 +37,25 @@ def cli(
     return options.typed("completion", shell=shell)
 
 
-async def act(app: App | None, decision: Decision, ask: Ask) -> Outcome:
-    """The script, as typer makes it."""
+@dataclass(frozen=True)
+class Script(Result):
+    """The script for a shell."""
+
+    shell: str
+    script: str
+
+
+async def run(app: None, request: Decision, ask: Ask) -> Script:
+    """Return the script, as typer makes it."""
     from typer.completion import get_completion_script  # type: ignore[attr-defined]
 
     from lqmf.cli.shell import COMPLETE
     from lqmf.cli.tree import PROGRAM
 
-    script = get_completion_script(prog_name=PROGRAM, complete_var=COMPLETE, shell=decision.slots["shell"])
-    return Outcome({"shell": decision.slots["shell"], "script": script}, script)
+    shell = request.slots["shell"]
+    return Script(shell, get_completion_script(prog_name=PROGRAM, complete_var=COMPLETE, shell=shell))
+
+
+def view(made: Script) -> str:
+    """The script alone."""
+    return made.script

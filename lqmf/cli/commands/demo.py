@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 from lqmf.cli import options
-from lqmf.cli.command import Ask, Command
+from lqmf.cli.command import Command
 from lqmf.cli.commands import quantize
-from lqmf.records import Decision, Outcome
+from lqmf.records import Decision
 
 if TYPE_CHECKING:
-    from lqmf.app import App
+    from rich.console import RenderableType
+
+    from lqmf.operations.demo import Shown
 
 COMMAND = Command(
     "demo",
@@ -27,15 +28,10 @@ def cli() -> Decision:
     return options.typed("demo")
 
 
-async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
-    """The same pipeline as `quantize`, then one question to the result."""
+def view(shown: Shown) -> RenderableType:
+    """How the model went on with a sentence, and what was made."""
     from rich.console import Group
 
     from lqmf.cli.views.artifacts import continued_view
-    from lqmf.pipeline import DEMO_DECISION, DEMO_PROMPT
 
-    made = await quantize.act(app, DEMO_DECISION, ask)
-    artifact = app.pipeline.find(made.data["artifact"]["path"])
-    text = await app.pipeline.complete(artifact, DEMO_PROMPT)
-    data = {**made.data, "prompt": DEMO_PROMPT, "continuation": text}
-    return dataclasses.replace(made, data=data, view=Group(continued_view(DEMO_PROMPT, text), made.view))
+    return Group(continued_view(shown.prompt, shown.continuation), quantize.view(shown.made))

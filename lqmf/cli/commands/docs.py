@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lqmf.cli import options
-from lqmf.cli.command import Ask, Command
+from lqmf.cli.command import Command
 from lqmf.errors import UsageError
-from lqmf.records import Artifact, Decision, Outcome
+from lqmf.operations import docs
+from lqmf.operations.result import Result
+from lqmf.records import Decision
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from lqmf.app import App
-    from lqmf.artifacts.card.prose import Prose
+    from lqmf.understanding.answers import Ask
 
 COMMAND = Command(
     "docs",
@@ -30,6 +35,18 @@ COMMAND = Command(
     panel="Records",
 )
 REFERENCE = Path("docs") / "reference"
+
+
+@dataclass(frozen=True)
+class Referenced(Result):
+    """The files of LQMF's own reference."""
+
+    files: tuple[Path, ...]
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """`{"status": "done", "files"}`."""
+        return {"status": "done", "files": [str(path) for path in self.files]}
 
 
 def cli(
@@ -53,63 +70,24 @@ def cli(
     return options.typed("docs", name=name, out=out, **{option: True for option, on in given.items() if on})
 
 
-async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
-    """Write what is asked for, and say where it lies."""
-    from lqmf.artifacts.card import writing
+async def run(app: App, request: Decision, ask: Ask) -> docs.Written | Referenced:
+    """Write an artifact's documents; with --project those of the command line itself, which only it knows."""
+    if not request.slots.get("project"):
+        return await docs.run(app, request, ask)
+    from lqmf import workspace
+    from lqmf.cli import reference
 
-    slots = decision.slots
-    out = Path(slots["out"]).expanduser().absolute() if slots.get("out") else None
-    if slots.get("project"):
-        return _reference(app, out or Path.cwd() / REFERENCE)
-    artifacts = [app.pipeline.find(name) for name in slots.get("names") or (slots.get("name") or slots.get("model"),)]
-    if out is not None and len(artifacts) > 1:
-        raise UsageError(f"In {out} they would overwrite one another.", "Name one artifact for each `--out`.")
-    words = await _worded(app, artifacts[0]) if slots.get("prose") else None
-    force = bool(slots.get("force"))
-    written = [path for artifact in artifacts for path in writing.write(artifact, words, out, force=force)]
-    data = {"artifact": artifacts[0].name, "files": [str(path) for path in written], "prose": _who(words)}
-    return Outcome({"status": "done", **data}, _written(written))
+    folder = Path(request.slots.get("out") or REFERENCE).expanduser().absolute()
+    pages = reference.pages(app.backends())
+    for name, text in pages.items():
+        workspace.write_text(folder / name, text)
+    return Referenced(tuple(folder / name for name in pages))
 
 
-def _written(files: list[Path]) -> Any:
+def view(written: docs.Written | Referenced) -> RenderableType:
+    """The files, a line each."""
     from rich.console import Group
 
     from lqmf.cli.views.messages import Unfolded, done_view
 
-    return Unfolded(Group(*(done_view(f"Wrote {path}") for path in files)))
-
-
-def _who(words: Prose | None) -> str:
-    return "records" if words is None else "provider"
-
-
-def _reference(app: App, folder: Path) -> Outcome:
-    from lqmf import workspace
-    from lqmf.cli import reference
-
-    pages = reference.pages(app.backends())
-    for name, text in pages.items():
-        workspace.write_text(folder / name, text)
-    files = [folder / name for name in pages]
-    return Outcome({"status": "done", "files": [str(path) for path in files]}, _written(files))
-
-
-async def _worded(app: App, artifact: Artifact) -> Prose | None:
-    """The card's sentences in a provider's words; None, and why is told, where its words may not stand or none
-    answers. Raises UsageError without a provider."""
-    from lqmf.agents import rewording
-    from lqmf.artifacts.card import writing
-    from lqmf.errors import ProviderError
-    from lqmf.events import Notice
-
-    if app.llm is None:
-        raise UsageError(
-            "--prose needs an LLM provider, and none is set.", "`lqmf llm switch claude`, or leave it out."
-        )
-    own = writing.own_prose(artifact)
-    try:
-        return await rewording.reworded(app.llm, own)
-    except (ProviderError, ValueError) as error:
-        why = error.message if isinstance(error, ProviderError) else f"The provider's wording was left out: {error}."
-        app.bus.publish(Notice(text=app.redact(f"{why} The records' own sentences stand."), level="warning"))
-        return None
+    return Unfolded(Group(*(done_view(f"Wrote {path}") for path in written.files)))

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lqmf.cli import options
-from lqmf.cli.command import Ask, Command
-from lqmf.records import Decision, Outcome
+from lqmf.cli.command import Command
+from lqmf.records import Decision
 
 if TYPE_CHECKING:
-    from lqmf.app import App
+    from rich.console import RenderableType
+
+    from lqmf.operations.doctor import Examined
 
 COMMAND = Command(
     "doctor",
@@ -36,18 +37,8 @@ def cli(
     return options.typed("doctor", fix=fix or None, online=online or None, calibrate=calibrate or None)
 
 
-async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
+def view(found: Examined) -> RenderableType:
     """Every check, one after the other."""
-    from lqmf.cli import checkup
     from lqmf.cli.views.checkup import checkup_view
-    from lqmf.records import to_json
 
-    measured = await checkup.calibrate(app) if decision.slots.get("calibrate") else None
-    if decision.slots.get("fix"):
-        await asyncio.to_thread(checkup.fix, app)
-    checks = await asyncio.to_thread(checkup.examine, app, online=bool(decision.slots.get("online")))
-    healthy = all(check.state != "missing" for check in checks)
-    data: dict[str, Any] = {"healthy": healthy, "checks": [check.to_json() for check in checks]}
-    if measured:
-        data["calibration"] = to_json(measured)
-    return Outcome(data, checkup_view(checks, measured), exit_code=0 if healthy else 1)
+    return checkup_view(found.checks, found.calibration)

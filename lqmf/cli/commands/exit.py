@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lqmf.cli import options
-from lqmf.cli.command import Ask, Command
-from lqmf.records import Decision, Outcome
+from lqmf.cli.command import Command
+from lqmf.operations.result import Result
+from lqmf.records import Decision
 
 if TYPE_CHECKING:
-    from lqmf.app import App
+    from lqmf.understanding.answers import Ask
 
 COMMAND = Command(
     "exit",
@@ -28,6 +30,17 @@ def cli() -> Decision:
     return options.typed("exit")
 
 
-async def act(app: App | None, decision: Decision, ask: Ask) -> Outcome:
-    """Nothing to do: whoever reads the lines stops after this one."""
-    return Outcome({"status": "bye"})
+@dataclass(frozen=True)
+class Left(Result):
+    """The end of a dialogue."""
+
+    status: str = "bye"
+
+
+async def run(app: None, request: Decision, ask: Ask) -> Left:
+    """Do nothing: whoever reads the lines stops after this one."""
+    return Left()
+
+
+def view(left: Left) -> None:
+    """Nothing."""

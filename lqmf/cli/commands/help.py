@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lqmf.cli import options
-from lqmf.cli.command import Ask, Command
+from lqmf.cli.command import Command
 from lqmf.errors import UsageError
-from lqmf.records import Decision, Outcome
+from lqmf.operations.result import Result
+from lqmf.records import Decision
 
 if TYPE_CHECKING:
-    from lqmf.app import App
+    from rich.console import RenderableType
+
+    from lqmf.understanding.answers import Ask
 
 COMMAND = Command(
     "help",
@@ -31,15 +35,39 @@ def cli(topic: Annotated[str | None, typer.Argument(metavar="COMMAND", help="A c
     return options.typed("help", topic=topic)
 
 
-async def act(app: App | None, decision: Decision, ask: Ask) -> Outcome:
-    """The list of commands, or one command's own help."""
-    from lqmf.cli import registry, tree
-    from lqmf.cli.views.help import help_view
+@dataclass(frozen=True)
+class Helped(Result):
+    """The help of the command `topic`; or, with none, of all `commands`."""
 
-    topic = decision.slots.get("topic")
+    commands: tuple[Command, ...]
+    topic: str | None = None
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """`{"help"}`, or `{"commands": [{"name", "summary"}]}`."""
+        if self.topic:
+            return {"help": _text(self.topic)}
+        return {"commands": [{"name": one.name, "summary": one.summary} for one in self.commands]}
+
+
+async def run(app: None, request: Decision, ask: Ask) -> Helped:
+    """Find the commands, or the one that is named. Raises UsageError."""
+    from lqmf.cli import registry, tree
+
+    topic = request.slots.get("topic")
     if topic and not registry.exists(topic):
         raise UsageError(f"There is no command '{topic}'.", "`help` lists them.")
-    if topic:
-        return Outcome({"help": tree.help_text(topic)}, tree.help_text(topic))
-    everything = tree.commands()
-    return Outcome({"commands": [{"name": c.name, "summary": c.summary} for c in everything]}, help_view(everything))
+    return Helped((), topic) if topic else Helped(tuple(tree.commands()))
+
+
+def view(found: Helped) -> RenderableType | str:
+    """The list of commands, or one command's own help."""
+    from lqmf.cli.views.help import help_view
+
+    return _text(found.topic) if found.topic else help_view(found.commands)
+
+
+def _text(topic: str) -> str:
+    from lqmf.cli import tree
+
+    return tree.help_text(topic)

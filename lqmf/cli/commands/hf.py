@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from lqmf.cli import options
-from lqmf.cli.command import Ask, Command
-from lqmf.records import Decision, Outcome, Question
+from lqmf.cli.command import Command
+from lqmf.records import Decision
 
 if TYPE_CHECKING:
-    from lqmf.app import App
+    from rich.console import RenderableType
+
+    from lqmf.operations.hf import Account, LoggedOut, NotLoggedIn
 
 COMMAND = Command(
     "hf",
@@ -50,36 +51,11 @@ def logout() -> Decision:
     return options.typed("hf_logout")
 
 
-async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
-    """Log in, say who is, or log out."""
+def view(found: Account | LoggedOut | NotLoggedIn) -> RenderableType | str:
+    """Who is logged in, or what is left after logging out."""
     from lqmf.cli.views.accounts import account_view, logout_view
-    from lqmf.hub import auth
+    from lqmf.operations.hf import LoggedOut, NotLoggedIn
 
-    if decision.intent == "hf_logout":
-        done = await asyncio.to_thread(auth.logout)
-        return Outcome(done, logout_view(done))
-    if decision.intent == "hf_status":
-        known, endpoint = auth.status_as_known, app.hub.base_url()
-        account = await asyncio.to_thread(known, endpoint=endpoint, said=app.tokens())
-        return Outcome(account, account_view(account))
-    return await _login(ask, app.hub.base_url())
-
-
-async def _login(ask: Ask, endpoint: str) -> Outcome:
-    from lqmf.cli.views.accounts import account_view
-    from lqmf.hub import auth
-
-    reply = await ask(_token())
-    if reply.kind != "value" or not reply.value:
-        return Outcome({"status": "cancelled", "logged_in": False}, "Not logged in.")
-    account: dict[str, Any] = await asyncio.to_thread(auth.login, str(reply.value), endpoint=endpoint)
-    return Outcome(account, account_view(account))
-
-
-def _token() -> Question:
-    return Question(
-        id="hf_token",
-        text="Paste your Hugging Face token (nothing is shown):",
-        reason="A token with read access is enough: https://huggingface.co/settings/tokens makes one.",
-        kind="secret",
-    )
+    if isinstance(found, NotLoggedIn):
+        return "Not logged in."
+    return logout_view(found.removed) if isinstance(found, LoggedOut) else account_view(found.account)

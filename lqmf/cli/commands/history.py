@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lqmf.cli import options
-from lqmf.cli.command import Ask, Command
-from lqmf.records import Decision, Outcome
+from lqmf.cli.command import Command
+from lqmf.operations.history import LIMIT
+from lqmf.records import Decision
 
 if TYPE_CHECKING:
-    from lqmf.app import App
+    from rich.console import RenderableType
+
+    from lqmf.operations.history import Remembered
 
 COMMAND = Command(
     "history",
@@ -21,7 +24,6 @@ COMMAND = Command(
     order=90,
     panel="Records",
 )
-LIMIT = 20
 
 
 def cli(limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = LIMIT) -> Decision:
@@ -29,9 +31,8 @@ def cli(limit: Annotated[int, typer.Option("--limit", min=1, help="At most so ma
     return options.typed("history", limit=limit)
 
 
-async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
-    """What the MemoryAgent has."""
+def view(found: Remembered) -> RenderableType:
+    """A line for each turn and job."""
     from lqmf.cli.views.records import history_view
 
-    entries = app.memory.history(decision.slots.get("limit") or LIMIT)
-    return Outcome({"history": entries}, history_view(entries))
+    return history_view(found.history)

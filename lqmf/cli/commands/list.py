@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from lqmf.cli import options
-from lqmf.cli.command import Ask, Command
-from lqmf.records import Decision, Outcome
+from lqmf.cli.command import Command
+from lqmf.records import Decision
 
 if TYPE_CHECKING:
-    from lqmf.app import App
+    from rich.console import RenderableType
+
+    from lqmf.operations.list import Listed
 
 COMMAND = Command(
     "list",
@@ -36,12 +38,8 @@ def cli(
     return options.typed("list", status=status, method=method, model=model, limit=limit, deleted=deleted or None)
 
 
-async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
-    """What the MemoryAgent has."""
+def view(found: Listed) -> RenderableType:
+    """A line for each record."""
     from lqmf.cli.views.records import list_view
 
-    slots = decision.slots
-    found = app.memory.list_records(
-        slots.get("status"), slots.get("method"), slots.get("model"), slots.get("limit"), bool(slots.get("deleted"))
-    )
-    return Outcome({"records": found}, list_view(found, slots.get("status")))
+    return list_view(found.records, found.status)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lqmf.cli import options
-from lqmf.cli.command import Ask, Command
-from lqmf.cli.render import Lines
-from lqmf.errors import UsageError
-from lqmf.records import Decision, Outcome, Utterance
+from lqmf.cli.command import Command
+from lqmf.records import Decision
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from lqmf.app import App
+    from lqmf.operations.parse import Dialogue, Parsed
+    from lqmf.understanding.answers import Ask
 
 COMMAND = Command(
     "parse",
@@ -45,40 +48,22 @@ def cli(
     return options.typed("parse", text=" ".join(sentence), llm=llm or None)
 
 
-async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
-    """The decision as JSON and as a small table; a dialogue as a line of JSON for each sentence."""
-    from lqmf.agents.enhanced_decision_agent import EnhancedDecisionAgent
-    from lqmf.cli.views.decisions import decision_view
+async def run(app: App, request: Decision, ask: Ask) -> Parsed | Dialogue:
+    """Read the sentence, or the dialogue that comes from stdin, which only a command line has."""
+    from lqmf.operations import parse
 
-    text, agent = decision.slots["text"], EnhancedDecisionAgent()
-    if text == "-":
-        lines = [as_document(agent.decide(Utterance(line))) for line in sys.stdin.read().splitlines()]
-        return Outcome(Lines(lines), "\n".join(json.dumps(line) for line in lines))
-    understood = agent.decide(Utterance(text))
-    if decision.slots.get("llm"):
-        return await _with_help(app, text, understood)
-    return Outcome(as_document(understood), decision_view(understood))
+    if request.slots["text"] == "-":
+        request = dataclasses.replace(request, slots={"lines": sys.stdin.read().splitlines()})
+    return await parse.run(app, request, ask)
 
 
-def as_document(decision: Decision) -> dict[str, Any]:
-    """The `--json` document of one sentence."""
-    document = {"intent": decision.intent, "slots": dict(decision.slots), "confidence": decision.confidence}
-    conflicts = {"conflicts": list(decision.conflicts)} if decision.conflicts else {}
-    return {**document, "reason": decision.reason, **conflicts}
+def view(found: Parsed | Dialogue) -> RenderableType | str:
+    """A sentence as a small table, beside a provider's reading of it; a dialogue as lines of JSON."""
+    from lqmf.cli.views.decisions import both_view, decision_view
+    from lqmf.operations.parse import Dialogue, proposed
 
-
-async def _with_help(app: App, text: str, understood: Decision) -> Outcome:
-    """Both readings, whether or not the rules left anything open. Raises UsageError, ProviderError."""
-    from lqmf.cli.views.decisions import both_view
-
-    if app.reader is None:
-        raise UsageError("No provider is in use, so nobody else reads this.", "`lqmf llm switch PROVIDER` chooses one.")
-    reading = await app.reader.read(text, (), understood)
-    document = {
-        "provider": reading.provider,
-        "model": reading.model,
-        "proposal": reading.proposal,
-        "decision": as_document(reading.decision) if reading.decision else None,
-        "dropped": list(reading.dropped),
-    }
-    return Outcome({**as_document(understood), "llm": document}, both_view(understood, document))
+    if isinstance(found, Dialogue):
+        return "\n".join(json.dumps(one) for one in found.document)
+    if found.reading is not None:
+        return both_view(found.decision, proposed(found.reading))
+    return decision_view(found.decision)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lqmf.cli import options
-from lqmf.cli.command import Ask, Command
-from lqmf.records import Decision, Outcome, to_json
+from lqmf.cli.command import Command
+from lqmf.operations.options import mixed_bits
+from lqmf.records import Decision
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from lqmf.agents.planner_agent import Planned
-    from lqmf.app import App
+    from lqmf.operations.plan import Plans, Sizes
 
 COMMAND = Command(
     "plan",
@@ -52,7 +53,7 @@ def cli(
         "plan",
         model=model,
         method=method,
-        **options.mixed_bits(bits, type),
+        **mixed_bits(bits, type),
         device=device,
         memory_gb=memory,
         ram_gb=ram,
@@ -72,68 +73,32 @@ def cli(
     )
 
 
-async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
-    """The plan, with everything open at its recommended value, and what else there is to choose; where no model was
-    named, what size of model fits."""
-    if not decision.slots.get("model"):
-        return await _sizes(app, decision, ask)
+def view(found: Plans | Sizes) -> RenderableType | None:
+    """The plans and what else there is to choose; or what size of model fits. Of what was told already only what is
+    new."""
     from rich.console import Group
 
-    from lqmf.cli.ask import never_asking
+    from lqmf.cli.views.advice import suggestions_view
+    from lqmf.cli.views.fit import sizes_view
+    from lqmf.operations.plan import Sizes
 
-    model = str(decision.slots["model"])
-    by_rules: list[Planned] = []
-
-    def announce(one: Planned) -> None:
-        """The rules' plan is shown at once; what is advised then comes with the outcome."""
-        if one.request.advice is None:
-            by_rules.append(one)
-            ask.show(Group(*_views(model, one)))
-
-    planned = await app.pipeline.plan(decision, never_asking(ask), announce)
-    plans = [to_json(one.plan) for one in planned]
-    solution = planned[0].solution
-    data = {"status": "planned", "plan": plans[0], "plans": plans, "fits": solution.recommended is not None}
-    data["ways_out"] = list(solution.ways_out)
-    if (advice := planned[0].request.advice) is not None:
-        data["advice"] = to_json(advice)
-    shown = by_rules[0] if by_rules else None
-    return Outcome(data, Group(*(view for one in planned for view in _views(model, one, shown))))
+    if not isinstance(found, Sizes):
+        return Group(*(part for one in found.planned for part in _parts(found.model, one, found.told)))
+    if not found.told:
+        return sizes_view(found.sizes)
+    return suggestions_view(found.suggestions) if found.suggestions else None
 
 
-def _views(model: str, one: Planned, shown: Planned | None = None) -> list[RenderableType]:
-    """The plan and what else there is to choose; of what is `shown` already only what was advised."""
+def _parts(model: str, one: Planned, told: Planned | None) -> list[RenderableType]:
+    """The plan and what else there is to choose; of what was `told` already only what was advised."""
     from lqmf.cli.views.advice import advice_view
     from lqmf.cli.views.fit import answer_view, fit_view
     from lqmf.cli.views.plans import plan_view
 
-    views = [] if shown else [answer_view(model, one.solution)]
+    views = [] if told else [answer_view(model, one.solution)]
     if one.request.advice is not None:
         views.append(advice_view(one.request.advice))
-    if shown is None or shown.plan.choices != one.plan.choices:
+    if told is None or told.plan.choices != one.plan.choices:
         views += [plan_view(one.plan)] if one.solution.recommended is not None else []
         views.append(fit_view(one.solution, beside_plan=True))
     return views
-
-
-async def _sizes(app: App, decision: Decision, ask: Ask) -> Outcome:
-    from lqmf.cli.views.advice import suggestions_view
-    from lqmf.cli.views.fit import sizes_view
-
-    found = await app.pipeline.classes(decision)
-    sizes = [
-        {
-            "size": size.name,
-            "like": size.like,
-            "fits": solution.recommended is not None,
-            "recommended": to_json(solution.recommended),
-            "ways_out": list(solution.ways_out),
-        }
-        for size, solution in found.items()
-    ]
-    data, view = {"status": "sizes", "sizes": sizes}, sizes_view(found)
-    if app.adviser is None:
-        return Outcome(data, view)
-    ask.show(view)
-    named = await app.pipeline.suggestions(decision)
-    return Outcome({**data, "suggestions": to_json(named)}, suggestions_view(named) if named else None)

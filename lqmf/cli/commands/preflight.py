@@ -1,22 +1,18 @@
-"""`lqmf preflight`: can it be done here, what will it cost, and what will fit? No weights are fetched, nothing asked.
-
-The JSON document: `{"status": "possible"/"impossible", "model", "findings": [{"name", "answer", "detail", "remedy"}],
-"methods": {method: {"answer", "reason", "remedy"}}, "published", "estimate", "fit"}`. `answer` is yes, no, but or
-unknown; a no makes it impossible, exit 1. `published` lists GGUFs on the Hub, null where it was not asked; `estimate`
-is what quantizing costs; `fit` has `recommended` (a candidate), `why`, `best` (five at most), `least` and `ways_out`.
-"""
+"""`lqmf preflight`: can it be done here, what will it cost, and what will fit? No weights are fetched."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lqmf.cli import options
-from lqmf.cli.command import Ask, Command
-from lqmf.records import Decision, Outcome, to_json
+from lqmf.cli.command import Command
+from lqmf.operations.options import mixed_bits
+from lqmf.records import Decision
 
 if TYPE_CHECKING:
-    from lqmf.app import App
-    from lqmf.planning.preflight import Preflight
+    from rich.console import RenderableType
+
+    from lqmf.operations.preflight import Examined
 
 COMMAND = Command(
     "preflight",
@@ -29,7 +25,6 @@ COMMAND = Command(
     ),
     order=15,
 )
-FIT = ("recommended", "why", "best", "least", "ways_out")
 
 
 def cli(
@@ -52,7 +47,7 @@ def cli(
         "preflight",
         model=model,
         method=method,
-        **options.mixed_bits(bits, type),
+        **mixed_bits(bits, type),
         device=device,
         memory_gb=memory,
         ram_gb=ram,
@@ -64,26 +59,8 @@ def cli(
     )
 
 
-async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
-    """Look at everything, and say it on one screen."""
-    from lqmf.cli.ask import never_asking
+def view(found: Examined) -> RenderableType:
+    """Everything that was found, on one screen."""
     from lqmf.cli.views.preflight import preflight_view
 
-    found = await app.pipeline.preflight(decision, never_asking(ask))
-    return Outcome(
-        document(found), preflight_view(found, options=len(decision.slots) > 1), exit_code=0 if found.possible else 1
-    )
-
-
-def document(found: Preflight) -> dict[str, Any]:
-    """The preflight as JSON has it: of all that could be run, only what is worth choosing between."""
-    solution = found.solution
-    return {
-        "status": "possible" if found.possible else "impossible",
-        "model": found.model,
-        "findings": to_json(found.findings),
-        "methods": to_json(found.methods),
-        "published": to_json(found.published),
-        "estimate": to_json(found.estimate),
-        "fit": {name: to_json(getattr(solution, name)) for name in FIT} if solution else None,
-    }
+    return preflight_view(found.found, options=found.narrowed)

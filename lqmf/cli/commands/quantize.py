@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lqmf.cli import gating, options
-from lqmf.cli.command import Ask, Command
-from lqmf.records import Decision, Feedback, Outcome, to_json
+from lqmf.cli.command import Command
+from lqmf.operations.options import mixed_bits
+from lqmf.records import Decision
 
 if TYPE_CHECKING:
-    from lqmf.agents.planner_agent import Planned
-    from lqmf.app import App
-    from lqmf.pipeline import Quantized
-    from lqmf.records import Advice, Artifact, Choice
+    from rich.console import RenderableType
+
+    from lqmf.operations.quantize import Quantized
 
 COMMAND = Command(
     "quantize",
@@ -28,7 +27,6 @@ COMMAND = Command(
     ),
     order=10,
 )
-FIELDS = ("name", "path", "method", "bits", "type", "size_bytes", "source_size_bytes", "compression_ratio", "receipt")
 
 
 def cli(
@@ -64,7 +62,7 @@ def cli(
         "quantize",
         model=model,
         method=method,
-        **options.mixed_bits(bits, type),
+        **mixed_bits(bits, type),
         device=device,
         memory_gb=memory,
         ram_gb=ram,
@@ -87,60 +85,8 @@ def cli(
     )
 
 
-async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
-    """Plan, show the plan, carry it out, show what came of it."""
-    made = await app.pipeline.quantize(decision, ask, Announcing(ask))
-    code = gating.exit_code((artifact.receipt for artifact in made.artifacts), asked=bool(decision.slots.get("gate")))
-    return dataclasses.replace(outcome(made), exit_code=code)
-
-
-class Announcing:
-    """Shows a plan, and what was advised of it, each when it is new."""
-
-    def __init__(self, ask: Ask) -> None:
-        self._ask = ask
-        self._choices: tuple[Choice, ...] = ()
-        self._advice: Advice | None = None
-
-    def __call__(self, planned: Planned) -> None:
-        """Show what of `planned` was not shown before."""
-        from lqmf.cli.views.advice import advice_view
-        from lqmf.cli.views.plans import plan_view
-
-        advice = planned.request.advice
-        if advice is not None and advice != self._advice:
-            self._ask.show(advice_view(advice))
-        if planned.plan.choices != self._choices:
-            self._ask.show(plan_view(planned.plan))
-        self._choices, self._advice = planned.plan.choices, advice
-
-
-def outcome(made: Quantized) -> Outcome:
-    """The document and the view of what was made. Of several nothing is proposed: there is enough to choose from."""
-    from lqmf.cli import next_step
+def view(made: Quantized) -> RenderableType:
+    """What was made, and what can be done next."""
     from lqmf.cli.views.artifacts import made_view
 
-    artifacts, feedback = [document(artifact) for artifact in made.artifacts], closing(made)
-    data = {
-        "status": "done",
-        "artifacts": artifacts,
-        "job": made.jobs[0],
-        "jobs": list(made.jobs),
-        "artifact": artifacts[0],
-        "receipt": artifacts[0]["receipt"],
-        "feedback": next_step.document(feedback),
-    }
-    return Outcome(data, made_view(made.artifacts, feedback), proposal=feedback.proposal)
-
-
-def closing(made: Quantized) -> Feedback:
-    """What is said at the end."""
-    if len(made.feedback) == 1:
-        return made.feedback[0]
-    return Feedback(tuple(sentence for each in made.feedback for sentence in each.sentences))
-
-
-def document(artifact: Artifact) -> dict[str, Any]:
-    """An artifact as the design's JSON has it."""
-    record = to_json(artifact)
-    return {name: record[name] for name in FIELDS}
+    return made_view(made.artifacts, made.feedback)

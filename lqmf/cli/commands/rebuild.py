@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lqmf.cli import options
-from lqmf.cli.command import Ask, Command
-from lqmf.records import Decision, Outcome, to_json
+from lqmf.cli.command import Command
+from lqmf.records import Decision
 
 if TYPE_CHECKING:
-    from lqmf.app import App
-    from lqmf.artifacts.rebuild import Rebuilt
+    from rich.console import RenderableType
+
+    from lqmf.operations.rebuild import Remade
 
 COMMAND = Command(
     "rebuild",
@@ -45,26 +46,8 @@ def cli(
     return options.typed("rebuild", name=name, keep=keep or None)
 
 
-async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
-    """Rebuild what is named; without a name, the newest."""
+def view(found: Remade) -> RenderableType:
+    """Whether the same bytes came out; where not, what differs."""
     from lqmf.cli.views.verified import rebuilt_view
 
-    made = await app.pipeline.rebuild(decision.slots.get("name"), ask, keep=bool(decision.slots.get("keep")))
-    return Outcome(document(made), rebuilt_view(made), exit_code=0 if made.same else 1)
-
-
-def document(made: Rebuilt) -> dict[str, Any]:
-    """`{"status": "same"/"differs", "artifact", "job", "kept": the new artifact or null, "files": [{"path", "same"}],
-    "differences": [{"file", "tensor", "detail"}], "versions": [{"name", "then", "now"}], "kl_divergence": or null,
-    "reason": why null}`."""
-    return {
-        "status": "same" if made.same else "differs",
-        "artifact": made.name,
-        "job": made.job,
-        "kept": to_json(made.artifact),
-        "files": to_json(made.files),
-        "differences": to_json(made.differences),
-        "versions": to_json(made.versions),
-        "kl_divergence": to_json(made.divergence),
-        "reason": made.why_none,
-    }
+    return rebuilt_view(found.made)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from lqmf.cli import options
-from lqmf.cli.command import Ask, Command
+from lqmf.cli.command import Command
 from lqmf.cli.commands import quantize
-from lqmf.records import Decision, Outcome
-
-if TYPE_CHECKING:
-    from lqmf.app import App
+from lqmf.records import Decision
 
 COMMAND = Command(
     "resume",
@@ -31,6 +28,4 @@ def cli(
     return options.typed("resume", job=job)
 
 
-async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
-    """The pipeline goes on; the answer is that of `quantize`."""
-    return quantize.outcome(await app.pipeline.resume(decision.slots.get("job"), ask))
+view = quantize.view

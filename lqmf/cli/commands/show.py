@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import shlex
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lqmf.cli import options
-from lqmf.cli.command import Ask, Command
-from lqmf.records import Decision, Manifest, Outcome, from_json
+from lqmf.cli.command import Command
+from lqmf.records import Decision
 
 if TYPE_CHECKING:
-    from lqmf.app import App
+    from rich.console import RenderableType
+
+    from lqmf.operations.show import Known
 
 COMMAND = Command(
     "show",
@@ -39,29 +39,8 @@ def cli(
     return options.typed("show", name=name)
 
 
-async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
-    """The record of what is named; without a name, of the newest artifact."""
+def view(found: Known) -> RenderableType:
+    """The record of one thing."""
     from lqmf.cli.views.records import show_view
 
-    name = decision.slots.get("name") or decision.slots.get("model") or app.pipeline.find(None).name
-    record = app.memory.show(name)
-    if record["kind"] == "artifact" and not record.get("deleted_at"):
-        record = {**record, "run": _ready(Path(record["path"]), record["name"])}
-    return Outcome(record, show_view(record))
-
-
-def _ready(folder: Path, name: str) -> dict[str, str] | None:
-    """The lines that run an artifact elsewhere as it was planned for; None for a file that came without a manifest."""
-    from lqmf import workspace
-    from lqmf.artifacts import run_lines
-
-    path = folder / workspace.MANIFEST
-    if not path.is_file():
-        return None
-    found = run_lines.of_manifest(from_json(Manifest, workspace.read_json(path)))
-    if found is None:
-        return None
-    modelfile = folder / workspace.MODELFILE
-    lines = run_lines.ready(name, found[0], str(folder / found[1]), str(modelfile))
-    write = "" if modelfile.is_file() else f"{shlex.join(['lqmf', 'docs', name])}\n"  # it was made before there was one
-    return {**lines, "ollama": write + lines["ollama"]}
+    return show_view(found.record)

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lqmf.cli import options
-from lqmf.cli.command import Ask, Command
-from lqmf.records import Decision, Outcome
+from lqmf.cli.command import Command
+from lqmf.records import Decision
 
 if TYPE_CHECKING:
-    from lqmf.app import App
+    from rich.console import RenderableType
+
+    from lqmf.operations.stats import Learnt, Statistics
 
 COMMAND = Command(
     "stats",
@@ -32,14 +34,9 @@ def cli(
     return options.typed("stats", predictions=predictions or None)
 
 
-async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
-    """What the MemoryAgent makes of all its records, or what its predictions came to."""
+def view(found: Statistics | Learnt) -> RenderableType:
+    """The sums, or how far off predictions were."""
     from lqmf.cli.views.statistics import predictions_view, stats_view
+    from lqmf.operations.stats import Learnt
 
-    if decision.slots.get("predictions"):
-        from lqmf.fit import corrections
-
-        learnt = [each.to_json() for each in corrections.fit(app.memory.predictions()).by_key.values()]
-        return Outcome({"predictions": learnt}, predictions_view(learnt))
-    stats = app.memory.stats()
-    return Outcome(stats, stats_view(stats))
+    return predictions_view(found.predictions) if isinstance(found, Learnt) else stats_view(found.summary)

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lqmf.cli import gating, options
-from lqmf.cli.command import Ask, Command
+from lqmf.cli.command import Command
 from lqmf.errors import UsageError
-from lqmf.records import Artifact, Decision, Option, Outcome, Question, to_json
+from lqmf.records import Decision
 
 if TYPE_CHECKING:
-    from lqmf.app import App
+    from rich.console import RenderableType
+
+    from lqmf.operations.result import Cancelled
+    from lqmf.operations.test import Listing, Tested
 
 COMMAND = Command(
     "test",
@@ -29,7 +32,6 @@ COMMAND = Command(
     names_artifacts=True,
 )
 LISTING = ("list", "discover")
-NONE = "none"
 
 
 def cli(
@@ -58,52 +60,17 @@ def cli(
     return options.typed("test", name=name, test=depth, base=base, gate=gate or None)
 
 
-async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
-    """Test what is named; without a name, show what there is and let one be picked."""
-    if decision.slots.get("name"):
-        return await _test(app, decision, ask)
-    artifacts = app.pipeline.artifacts()
-    if not artifacts or not ask.interactive or decision.slots.get("action") == "discover":
-        return _listing(artifacts)
-    if decision.slots.get("action"):
-        ask.show(_listing(artifacts).view)
-    picked = await ask(_which(artifacts, looking=bool(decision.slots.get("action"))))
-    if picked.kind != "value" or picked.value == NONE:
-        return Outcome({"status": "cancelled"}, "Nothing was tested.")
-    return await _test(app, Decision("test", {**decision.slots, "name": picked.value}), ask)
-
-
-async def _test(app: App, decision: Decision, ask: Ask) -> Outcome:
+def view(found: Tested | Listing | Cancelled) -> RenderableType | str:
+    """The receipt, or what can be tested."""
     from rich.console import Group
 
-    from lqmf.cli import next_step
-    from lqmf.cli.views.artifacts import feedback_lines
+    from lqmf.cli.views.artifacts import artifacts_view, feedback_lines
     from lqmf.cli.views.receipts import receipt_view
+    from lqmf.operations.test import Listing, Tested
+    from lqmf.records import to_json
 
-    artifact, receipt = await app.pipeline.test(decision, ask)
-    document, feedback = to_json(receipt), app.pipeline.feedback(artifact)
-    data = {
-        "status": "done",
-        "artifact": to_json(artifact),
-        "receipt": document,
-        "feedback": next_step.document(feedback),
-    }
-    view = Group(receipt_view(artifact, document), *feedback_lines(feedback))
-    code = gating.exit_code([document], asked=bool(decision.slots.get("gate")))
-    return Outcome(data, view, code, feedback.proposal)
-
-
-def _listing(artifacts: list[Artifact]) -> Outcome:
-    from lqmf.cli.views.artifacts import artifacts_view
-
-    return Outcome({"artifacts": [to_json(artifact) for artifact in artifacts]}, artifacts_view(artifacts))
-
-
-def _which(artifacts: list[Artifact], *, looking: bool) -> Question:
-    """The question; who only came to look has none as the answer that Enter gives."""
-    from lqmf.units import file_size
-
-    options_ = tuple(Option(a.name, f"{a.name}  {file_size(a.size_bytes)}") for a in artifacts)
-    if looking:
-        return Question("name", "Test one of them? Enter: none.", options_, NONE, "A test takes a minute or more.")
-    return Question("name", "Which one shall be tested?", options_, artifacts[0].name, "It is the newest.")
+    if isinstance(found, Listing):
+        return artifacts_view(found.artifacts)
+    if isinstance(found, Tested):
+        return Group(receipt_view(found.artifact, to_json(found.receipt)), *feedback_lines(found.feedback))
+    return found.text

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lqmf.artifacts import signing, verify
-from lqmf.artifacts.verify import Finding
 from lqmf.cli import options
-from lqmf.cli.command import Ask, Command
-from lqmf.errors import JobCancelled, UsageError
-from lqmf.records import Artifact, Decision, Outcome, Question, to_json
+from lqmf.cli.command import Command
+from lqmf.errors import UsageError
+from lqmf.records import Decision
 
 if TYPE_CHECKING:
-    from lqmf.app import App
+    from rich.console import RenderableType
+
+    from lqmf.operations.verify import Verified
 
 COMMAND = Command(
     "verify",
@@ -52,68 +50,11 @@ def cli(
     return options.typed("verify", name=name, quick=quick or None, key=key, sign=sign, new_key=new_key or None)
 
 
-async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
-    """Check what is named; without a name, the newest."""
+def view(found: Verified) -> RenderableType:
+    """Each finding, and what it comes to."""
     from lqmf.cli.views.verified import verified_view
 
-    slots = decision.slots
-    artifact = app.pipeline.find(slots.get("name"))
-    folder, document = Path(artifact.path), verify.manifest_of(artifact)
-    private = await asyncio.to_thread(_key, app, slots) if slots.get("sign") else None
-    findings, files = [verify.form(document)], list[dict[str, Any]]()
-    if findings[0].passed:
-        files = await asyncio.to_thread(verify.hashed, folder, document["files"], app.bus.publish)
-        findings.append(verify.intact(files))
-    findings += await _signature(folder, slots.get("key"))
-    if not slots.get("quick") and all(one.passed for one in findings if one.name in ("manifest", "files")):
-        findings += await _run(app, artifact)
-    extra = verify.unlisted(folder, files)
-    if extra and (slots.get("key") or private):  # a file that nobody signed may be read before one that was
-        findings.append(Finding("unlisted", False, f"not in the manifest: {', '.join(extra)}"))
-    sound = all(one.passed is not False for one in findings)
-    signed = await _signed(folder, private, ask) if private and sound else None
-    data = {"status": "ok" if sound else "failed", "artifact": artifact.name, "checks": to_json(findings)}
-    data |= {"files": files, "unlisted": extra, "signed_with": signed}
-    view = verified_view(artifact.name, findings, files, extra, signed, refused=bool(private) and not sound)
-    return Outcome(data, view, exit_code=0 if sound else 1)
-
-
-async def _run(app: App, artifact: Artifact) -> list[Finding]:
-    from lqmf.jobs.journal import new_id
-
-    job = new_id()
-    return await verify.running(artifact, app.runner.run, job, app.executor.log(job), app.bus.publish)
-
-
-async def _signature(folder: Path, key: str | None) -> list[Finding]:
-    """What the signature comes to with the user's key; without one, only that there is one."""
-    if key:
-        return [Finding(**to_json(await asyncio.to_thread(signing.check, folder, Path(key).expanduser())))]
-    if name := signing.signer(folder):
-        return [Finding("signature", None, f"signed with {name}, it says: `--key PUBLIC.pem` checks it")]
-    return []
-
-
-def _key(app: App, slots: Any) -> Path:
-    """The private key to sign with, made now where that is wished. Raises UsageError for one in the workspace."""
-    private = Path(slots["sign"]).expanduser().absolute()
-    if private.resolve().is_relative_to(app.root.resolve()):
-        raise UsageError(
-            f"{private} lies in the workspace, which is there to be shared and copied.",
-            f"Keep the key elsewhere: `--sign {Path.home() / private.name}`.",
-        )
-    if slots.get("new_key"):
-        signing.new_key(private)
-    return private
-
-
-async def _signed(folder: Path, private: Path, ask: Ask) -> str:
-    """Sign; a passphrase is asked for where the key has one. Gives the key's fingerprint."""
-    passphrase = None
-    if signing.is_locked(private):
-        text = f"The passphrase of {private.name} (nothing is shown):"
-        reply = await ask(Question("passphrase", text, kind="secret"))
-        if reply.kind != "value":
-            raise JobCancelled("Nothing was signed.", "`lqmf verify NAME --sign PRIVATE.pem`")
-        passphrase = str(reply.value)
-    return await asyncio.to_thread(signing.sign, folder, private, passphrase)
+    refused = found.to_sign and not found.ok
+    return verified_view(
+        found.artifact, found.findings, found.files, found.unlisted, found.signed_with, refused=refused
+    )

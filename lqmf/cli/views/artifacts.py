@@ -8,10 +8,10 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from lqmf.cli import gating
 from lqmf.cli.views.messages import Unfolded, done_view, notice_view
 from lqmf.cli.views.receipts import receipt_view
 from lqmf.cli.views.tables import facts, small, table, when
+from lqmf.operations import gating
 from lqmf.records import Artifact, Feedback
 from lqmf.terminal import clean
 from lqmf.units import file_size

@@ -8,10 +8,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lqmf.cli.checkup import Check
 from lqmf.cli.views.messages import done_view, error_view
 from lqmf.cli.views.tables import table
 from lqmf.fit.calibration import Calibration, Rates
+from lqmf.operations.doctor import Check
 from lqmf.terminal import clean
 
 MARKS = {"ok": ("✓", "green"), "note": ("·", "dim"), "warning": ("!", "yellow"), "missing": ("✗", "bold red")}

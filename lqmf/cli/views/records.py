@@ -8,10 +8,10 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from lqmf.cli import gating
 from lqmf.cli.views.messages import Copied, notice_view
 from lqmf.cli.views.receipts import receipt_view
 from lqmf.cli.views.tables import Narrowing, cell, facts, small, table, when
+from lqmf.operations import gating
 from lqmf.records import Artifact, from_json
 from lqmf.terminal import clean
 from lqmf.units import duration, file_size

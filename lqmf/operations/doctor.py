@@ -1,4 +1,4 @@
-"""Is everything here that LQMF needs? One function a check; each says what it found and what to do about it.
+"""doctor: is everything here that LQMF needs? One function a check; each says what it found and what to do about it.
 
 Imports no torch and no llama_cpp into this process: versions come from the installed packages' metadata, and whether
 the native library loads is found out by a child process. Draws nothing.
@@ -6,6 +6,7 @@ the native library loads is found out by a child process. Draws nothing.
 
 from __future__ import annotations
 
+import asyncio
 import importlib.metadata
 import platform
 import shutil
@@ -13,15 +14,20 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from lqmf.errors import LqmfError, of_system
+from lqmf.jobs.journal import new_id
+from lqmf.operations.disk import existing
+from lqmf.operations.result import Result
+from lqmf.records import Decision, Task, from_json, to_json
 from lqmf.units import file_size, memory_size
 
 if TYPE_CHECKING:
     from lqmf.app import App
     from lqmf.fit.calibration import Calibration
+    from lqmf.understanding.answers import Ask
 
 State = Literal["ok", "note", "warning", "missing"]
 PACKAGES = ("torch", "transformers", "huggingface_hub", "safetensors")
@@ -39,9 +45,34 @@ class Check:
     detail: str
     remedy: str = ""
 
-    def to_json(self) -> dict[str, Any]:
-        """The check as plain values."""
-        return asdict(self)
+
+@dataclass(frozen=True)
+class Examined(Result):
+    """Every finding, in the order in which they are shown; `calibration` is how fast this machine was found to be."""
+
+    checks: tuple[Check, ...]
+    calibration: Calibration | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing needed is missing."""
+        return all(check.state != "missing" for check in self.checks)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """`{"healthy", "checks": [{"name", "state", "detail", "remedy"}]}`, and "calibration" where it was measured."""
+        told = {"healthy": self.ok, "checks": to_json(self.checks)}
+        return {**told, "calibration": to_json(self.calibration)} if self.calibration else told
+
+
+async def run(app: App, request: Decision, ask: Ask) -> Examined:
+    """Examine everything, after calibrating and fixing where that is asked for. Raises LqmfError."""
+    slots = request.slots
+    measured = await calibrate(app) if slots.get("calibrate") else None
+    if slots.get("fix"):
+        await asyncio.to_thread(fix, app)
+    checks = await asyncio.to_thread(examine, app, online=bool(slots.get("online")))
+    return Examined(tuple(checks), measured)
 
 
 def examine(app: App, *, online: bool = False) -> list[Check]:
@@ -60,8 +91,6 @@ def fix(app: App) -> None:
 async def calibrate(app: App) -> Calibration:
     """Measure this machine in a worker, and keep what was found. Raises LqmfError."""
     from lqmf.fit import calibration
-    from lqmf.jobs.journal import new_id
-    from lqmf.records import Task, from_json
 
     job = new_id()
     result = await app.runner.run(Task(job, "calibrate", {}, app.executor.log(job)), app.bus.publish)
@@ -169,8 +198,6 @@ def _workspace(app: App) -> Iterator[Check]:
     yield _told("settings", lambda: _settings(app))
     yield _told("workspace", lambda: _writable(app))
     yield _told("records", lambda: _store(app))
-    from lqmf.cli.commands.disk import existing
-
     free = shutil.disk_usage(existing(app.root)).free
     little = free < LITTLE_DISK_BYTES
     remedy = "`lqmf disk` shows what can go." if little else ""

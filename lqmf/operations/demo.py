@@ -1,0 +1,49 @@
+"""demo: the bundled model, quantized, measured, and asked to go on with a sentence. Fully offline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lqmf.operations import quantize
+from lqmf.operations.quantize import Quantized
+from lqmf.operations.result import Result
+from lqmf.records import Decision, Proposal
+
+if TYPE_CHECKING:
+    from lqmf.app import App
+    from lqmf.understanding.answers import Ask
+
+PROMPT = "A list is a mutable sequence,"
+REQUEST = Decision("quantize", {"model": "demo", "method": "gguf", "bits": 4, "type": "Q4_K_M", "device": "cpu"})
+
+
+@dataclass(frozen=True)
+class Shown(Result):
+    """What was made, and how it went on with a sentence."""
+
+    made: Quantized
+    prompt: str
+    continuation: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether it was made."""
+        return self.made.ok
+
+    @property
+    def proposal(self) -> Proposal | None:
+        """What may be made next."""
+        return self.made.proposal
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The document of `quantize`, with "prompt" and "continuation"."""
+        return {**self.made.document, "prompt": self.prompt, "continuation": self.continuation}
+
+
+async def run(app: App, request: Decision, ask: Ask) -> Shown:
+    """Quantize the bundled model, then put one question to the result."""
+    made = await quantize.run(app, REQUEST, ask)
+    text = await app.pipeline.complete(app.pipeline.find(made.artifacts[0].path), PROMPT)
+    return Shown(made, PROMPT, text)

@@ -1,0 +1,17 @@
+"""`gate`: whether receipts passed their gates, for operations that fail where one did not. Knows a receipt's `gate`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+def passed(receipt: Mapping[str, Any] | None) -> bool | None:
+    """Return whether a receipt passed; None where it is not known."""
+    found: bool | None = ((receipt or {}).get("gate") or {}).get("passed")
+    return found
+
+
+def all_passed(receipts: Iterable[Mapping[str, Any] | None]) -> bool:
+    """Return whether every receipt is known to have passed."""
+    return all(passed(receipt) for receipt in receipts)

@@ -1,0 +1,36 @@
+"""list: what was made, and what came to nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lqmf.operations.result import Result
+from lqmf.records import Decision
+
+if TYPE_CHECKING:
+    from lqmf.app import App
+    from lqmf.understanding.answers import Ask
+
+
+@dataclass(frozen=True)
+class Listed(Result):
+    """Artifacts and failed jobs, the newest first; `status` says which of them were asked for (None: both)."""
+
+    records: tuple[Mapping[str, Any], ...]
+    status: str | None = None
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """`{"records": [..]}`."""
+        return {"records": [dict(record) for record in self.records]}
+
+
+async def run(app: App, request: Decision, ask: Ask) -> Listed:
+    """List what the MemoryAgent has."""
+    slots = request.slots
+    found = app.memory.list_records(
+        slots.get("status"), slots.get("method"), slots.get("model"), slots.get("limit"), bool(slots.get("deleted"))
+    )
+    return Listed(tuple(found), slots.get("status"))

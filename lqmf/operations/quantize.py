@@ -1,0 +1,90 @@
+"""quantize: the main job, from a model to a measured artifact."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lqmf.operations import gating, next_step
+from lqmf.operations.result import Result
+from lqmf.records import Advice, Artifact, Choice, Decision, Feedback, Proposal, to_json
+
+if TYPE_CHECKING:
+    from lqmf.agents.planner_agent import Planned
+    from lqmf.app import App
+    from lqmf.understanding.answers import Ask
+
+FIELDS = ("name", "path", "method", "bits", "type", "size_bytes", "source_size_bytes", "compression_ratio", "receipt")
+
+
+@dataclass(frozen=True)
+class Quantized(Result):
+    """What was made. `jobs` are in the order of the artifacts; `gate` says whether a failed gate is a failure. Of
+    several artifacts nothing is proposed: there is enough to choose from."""
+
+    artifacts: tuple[Artifact, ...]
+    jobs: tuple[str, ...]
+    feedback: Feedback
+    gate: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether every gate passed, where that was asked for."""
+        return not self.gate or gating.all_passed(artifact.receipt for artifact in self.artifacts)
+
+    @property
+    def proposal(self) -> Proposal | None:
+        """What may be made next."""
+        return self.feedback.proposal
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """`{"status": "done", "artifacts", "job", "jobs", "artifact", "receipt", "feedback"}`; job, artifact and
+        receipt are the first's."""
+        artifacts = [_document(artifact) for artifact in self.artifacts]
+        return {
+            "status": "done",
+            "artifacts": artifacts,
+            "job": self.jobs[0],
+            "jobs": list(self.jobs),
+            "artifact": artifacts[0],
+            "receipt": artifacts[0]["receipt"],
+            "feedback": next_step.document(self.feedback),
+        }
+
+
+async def run(app: App, request: Decision, ask: Ask) -> Quantized:
+    """Plan, show the plan, carry it out. Raises LqmfError."""
+    made = await app.pipeline.quantize(request, ask, Announcing(ask))
+    return Quantized(made.artifacts, made.jobs, joined(made.feedback), gate=bool(request.slots.get("gate")))
+
+
+class Announcing:
+    """Shows a plan, and what was advised of it, each when it is new."""
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+        self._choices: tuple[Choice, ...] = ()
+        self._advice: Advice | None = None
+
+    def __call__(self, planned: Planned) -> None:
+        """Show what of `planned` was not shown before."""
+        advice = planned.request.advice
+        if advice is not None and advice != self._advice:
+            self._ask.show(advice)
+        if planned.plan.choices != self._choices:
+            self._ask.show(planned.plan)
+        self._choices, self._advice = planned.plan.choices, advice
+
+
+def joined(feedback: tuple[Feedback, ...]) -> Feedback:
+    """Return what is said at the end of one job or of several."""
+    if len(feedback) == 1:
+        return feedback[0]
+    return Feedback(tuple(sentence for each in feedback for sentence in each.sentences))
+
+
+def _document(artifact: Artifact) -> dict[str, Any]:
+    """Return an artifact as the design's JSON has it."""
+    record = to_json(artifact)
+    return {name: record[name] for name in FIELDS}

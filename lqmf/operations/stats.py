@@ -1,0 +1,43 @@
+"""stats: success rates, times, space saved, methods compared; or how far off estimates were."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lqmf.operations.result import Result
+from lqmf.records import Decision
+
+if TYPE_CHECKING:
+    from lqmf.app import App
+    from lqmf.understanding.answers import Ask
+
+
+@dataclass(frozen=True)
+class Statistics(Result):
+    """Everything that was done in this workspace, summed up as `lqmf.store.statistics` does."""
+
+    summary: Mapping[str, Any]
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The summary itself."""
+        return dict(self.summary)
+
+
+@dataclass(frozen=True)
+class Learnt(Result):
+    """What was predicted against what was measured, and the corrections that this taught."""
+
+    predictions: tuple[Mapping[str, Any], ...]
+
+
+async def run(app: App, request: Decision, ask: Ask) -> Statistics | Learnt:
+    """Sum up the MemoryAgent's records, or what its predictions came to."""
+    if request.slots.get("predictions"):
+        from lqmf.fit import corrections
+
+        learnt = corrections.fit(app.memory.predictions()).by_key.values()
+        return Learnt(tuple(each.to_json() for each in learnt))
+    return Statistics(app.memory.stats())
