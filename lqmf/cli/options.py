@@ -208,6 +208,10 @@ Type = Annotated[
     ),
 ]
 Bits = Annotated[float | None, typer.Option("--bits", metavar="N", help="Bits a weight; 4.25 gives a mix of types.")]
+ServedModel = Annotated[
+    str | None,
+    typer.Option("--model", metavar="NAME", help="Of an address: the model's name there."),
+]
 Device = Annotated[Literal["cpu", "gpu"] | None, typer.Option("--device", help="Where it will run.")]
 Memory = Annotated[
     float | None,
@@ -280,3 +284,8 @@ Purpose = Annotated[
 Test = Annotated[
     Literal["none", "quick", "comprehensive"] | None, typer.Option("--test", help="How well to measure it.")
 ]
+
+
+def address(name: str | None) -> bool:
+    """Whether what is to be measured is an address (http:// or https://), and no artifact."""
+    return (name or "").lower().startswith(("http://", "https://"))

@@ -93,7 +93,7 @@ def document(artifact: Artifact, receipt: Mapping[str, Any] | None) -> Document:
     unknown = {} if artifact.compression_ratio else {"compression_ratio": "its source's size is not known"}
     return {
         **told,
-        "size_bytes": artifact.size_bytes,
+        "size_bytes": artifact.size_bytes or None,
         "source_size_bytes": artifact.source_size_bytes,
         "compression_ratio": artifact.compression_ratio,
         "reasons": {**as_mapping(told.get("reasons")), **unknown},

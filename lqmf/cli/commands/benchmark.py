@@ -24,6 +24,7 @@ COMMAND = Command(
         "lqmf benchmark demo_gguf_4bit_Q4_K_M",
         "lqmf benchmark demo --comprehensive --parallel 8 --json",
         "lqmf benchmark demo --tasks hellaswag,arc_easy",
+        "lqmf benchmark http://127.0.0.1:8080/v1 --model NAME --parallel 4",
     ),
     order=55,
     names_artifacts=True,
@@ -45,11 +46,17 @@ def cli(
         typer.Option("--tasks", metavar="LIST", help="Tasks of lm-evaluation-harness, or YAML files, with commas."),
     ] = None,
     device: options.Device = None,
+    model: options.ServedModel = None,
 ) -> Decision:
     """Time the artifact NAME at several depths of context, alone and with several chats at once, and hold its answers
-    to a fixed set of prompts against its source's. Without NAME the newest."""
+    to a fixed set of prompts against its source's. Without NAME the newest. NAME may be the address of any
+    OpenAI-compatible server; LOCAL_API_KEY is sent to it where that is set."""
     if quick and comprehensive:
         raise UsageError("--quick and --comprehensive exclude each other.", "Leave one of them out.")
+    if model and not options.address(name):
+        raise UsageError("--model is for an address.", "lqmf benchmark http://127.0.0.1:8080/v1 --model NAME")
+    if tasks and options.address(name):
+        raise UsageError("An address cannot be asked named tasks.", "Leave --tasks out, or name the model's file.")
     return options.typed(
         "benchmark",
         name=name,
@@ -58,15 +65,21 @@ def cli(
         prompts=str(prompts.expanduser().absolute()) if prompts else None,
         tasks=tasks,
         device=device,
+        model=model,
     )
 
 
 async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
     """The benchmark of what is named; what is wrong with prompts and tasks is said before anything runs."""
     from lqmf.cli.views.benchmarks import benchmark_view
+    from lqmf.settings import secret
 
-    artifact = app.pipeline.find(decision.slots.get("name"))
-    document = await app.pipeline.benchmark(artifact, _wish(app, decision))
+    name, wish = decision.slots.get("name"), _wish(app, decision)
+    if options.address(name):
+        key = secret(app.settings, "local_api_key")
+        document = await app.pipeline.benchmark_address(name, decision.slots.get("model"), key, wish)
+    else:
+        document = await app.pipeline.benchmark(app.pipeline.find(name), wish)
     return Outcome({"status": "done", **document}, benchmark_view(document))
 
 

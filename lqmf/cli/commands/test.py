@@ -24,6 +24,7 @@ COMMAND = Command(
         "lqmf test demo_gguf_4bit_Q4_K_M",
         "lqmf test demo --comprehensive --json",
         "lqmf test ./model-Q4_K_M.gguf --base org/model --gate",
+        "lqmf test http://127.0.0.1:8080/v1 --model NAME",
     ),
     order=40,
     names_artifacts=True,
@@ -42,12 +43,14 @@ def cli(
         str | None,
         typer.Option("--base", metavar="MODEL", help="What it was made from: a model, its folder, or a 16-bit GGUF."),
     ] = None,
+    model: options.ServedModel = None,
     gate: gating.Gate = None,
 ) -> Decision:
     """Test the artifact NAME and write its receipt. `list` shows what can be tested, `discover` looks on disk anew.
 
     A GGUF file or a folder of quantized safetensors that someone else made is measured against --base MODEL; its
-    receipt is kept beside it."""
+    receipt is kept beside it. NAME may be the address of any OpenAI-compatible server, like http://127.0.0.1:8080/v1;
+    LOCAL_API_KEY is sent to it where that is set."""
     if quick and comprehensive:
         raise UsageError("--quick and --comprehensive exclude each other.", "Leave one of them out.")
     if name in LISTING:
@@ -55,7 +58,11 @@ def cli(
             raise UsageError("--base is for one file or artifact.", "Name it: `lqmf test FILE --base MODEL`.")
         return options.typed("test", action=name)
     depth = "quick" if quick else "comprehensive" if comprehensive else None
-    return options.typed("test", name=name, test=depth, base=base, gate=gate or None)
+    if model and not options.address(name):
+        raise UsageError("--model is for an address.", "lqmf test http://127.0.0.1:8080/v1 --model NAME")
+    if base and options.address(name):
+        raise UsageError("An address cannot be held against --base.", "Leave --base out, or name the model's file.")
+    return options.typed("test", name=name, test=depth, base=base, model=model, gate=gate or None)
 
 
 async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
@@ -79,8 +86,14 @@ async def _test(app: App, decision: Decision, ask: Ask) -> Outcome:
     from lqmf.cli import next_step
     from lqmf.cli.views.artifacts import feedback_lines
     from lqmf.cli.views.receipts import receipt_view
+    from lqmf.settings import secret
 
-    artifact, receipt = await app.pipeline.test(decision, ask)
+    slots = decision.slots
+    if options.address(slots.get("name")):
+        key, depth = secret(app.settings, "local_api_key"), str(slots.get("test") or "quick")
+        artifact, receipt = await app.pipeline.test_address(slots["name"], slots.get("model"), key, depth)
+    else:
+        artifact, receipt = await app.pipeline.test(decision, ask)
     document, feedback = to_json(receipt), app.pipeline.feedback(artifact)
     data = {
         "status": "done",
