@@ -220,6 +220,45 @@ class Pipeline:
             receipt = await self._measure_against_source(job, artifact, depth, given)
         return self._fresh(artifact), receipt
 
+    async def test_address(
+        self, address: str, model: str | None, key: str | None, depth: str
+    ) -> tuple[Artifact, Receipt]:
+        """Measure a model behind an OpenAI-compatible address; kept under benchmarks/ and in the store. Raises
+        LqmfError where it cannot be asked."""
+        with self._address_job("test", address) as (job, result):
+            log = self._executor.log(job)
+            artifact, receipt = await self._feedback.test_address(
+                address, model, key, depth=depth, job=job, log=log, emit=self._bus.publish
+            )
+            result["artifact"] = artifact.name
+            path = self._place.benchmarks / f"{artifact.name}-{job}.json"
+            workspace.write_json(path, self._feedback.benchmark_document(artifact, receipt))
+            self._memory.remember_receipt(_known_as(artifact), receipt, str(path))
+        return artifact, receipt
+
+    async def benchmark_address(self, address: str, model: str | None, key: str | None, wish: Wish) -> dict[str, Any]:
+        """Time a model behind an address and ask it the prompts; kept as a benchmark is. Gives the file's document and
+        its "path". Raises LqmfError where it cannot be asked."""
+        from lqmf.agents.benchmark_agent import Errand
+
+        with self._address_job("benchmark", address) as (job, result):
+            errand = Errand(job, self._executor.log(job), self._bus.publish)
+            artifact, measured = await self._benchmark.benchmark_address(address, model, key, wish, errand)
+            result["artifact"] = artifact.name
+            document = self._benchmark.file(artifact, measured)
+            path = self._place.benchmarks / f"{artifact.name}-{job}.json"
+            workspace.write_json(path, document)
+            self._memory.remember_benchmark(_known_as(artifact), job, path, measured)
+        return {**document, "path": str(path)}
+
+    @contextlib.contextmanager
+    def _address_job(self, kind: str, address: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        job = new_id()
+        self._memory.start_job(Job(job, kind, address, "running", started_at=time.time()))
+        with self._executor.recorded(job) as result:
+            self._bus.publish(JobStarted(job=job, kind=kind, title=address))
+            yield job, result
+
     async def _depth(self, artifact: Artifact, ask: Ask) -> str:
         if artifact.size_bytes < 1_000_000_000:
             return "quick"

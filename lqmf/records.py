@@ -602,6 +602,7 @@ class Receipt:
     measured_on: Mapping[str, str | None] | None = None  # {"cpu", "gpu", "engine"}
     samples: tuple[Mapping[str, Any], ...] = ()  # {"prompt", "response", "tokens"}
     utilization: Mapping[str, float | None] | None = None  # {"cpu", "gpu"}, percent
+    figures: Mapping[str, float] = field(default_factory=dict)  # by id, of measures that have no field of their own
     reasons: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -36,6 +36,7 @@ from lqmf.fit.predictions import compare, observed
 from lqmf.fit.quality import expected_loss
 from lqmf.hardware import detect
 from lqmf.model_files.model_kind import kind_at
+from lqmf.quality.address import artifact as artifact_of
 from lqmf.quality.compare.verdict import Case, Verdict, verdict
 from lqmf.quality.receipt import figures, gate
 from lqmf.quality.result_file import result
@@ -146,6 +147,16 @@ class FeedbackAgent:
         receipt = self._receipt(probed, checked, compared, against.name)
         beside = compare(predicted or {}, {**observed(receipt), **(making or {})})
         return dataclasses.replace(self._judged(receipt, artifact), prediction=beside)
+
+    async def test_address(
+        self, address: str, model: str | None, key: str | None, *, depth: str, job: str, log: str, emit: Emit
+    ) -> tuple[Artifact, Receipt]:
+        """The receipt of a model behind an OpenAI-compatible address, with the record that names it; `model` None is
+        the only one there. Raises LqmfError where it cannot be asked, and JobCancelled."""
+        params = {"address": address, "model": model, "key": key, "depth": depth, "text": str(self._text)}
+        found = await self._run(Task(job, "address", params, log), emit)
+        artifact = artifact_of(address, found.pop("model"))
+        return artifact, self._judged(from_json(Receipt, found), artifact)
 
     def _judged(self, receipt: Receipt, artifact: Artifact) -> Receipt:
         """The receipt with its gate; where that is open, with the reason among the others."""

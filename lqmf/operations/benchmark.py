@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from lqmf.errors import UsageError
 from lqmf.operations.result import Result
+from lqmf.quality.address import is_address
 from lqmf.records import Decision
+from lqmf.settings import secret
 
 if TYPE_CHECKING:
     from lqmf.agents.benchmark_agent import Wish
@@ -31,8 +33,11 @@ class Benchmarked(Result):
 
 async def run(app: App, request: Decision, ask: Ask) -> Benchmarked:
     """Benchmark what is named; what is wrong with prompts and tasks is said before anything runs. Raises LqmfError."""
-    artifact = app.pipeline.find(request.slots.get("name"))
-    return Benchmarked(await app.pipeline.benchmark(artifact, _wish(app, request)))
+    name, wish = request.slots.get("name"), _wish(app, request)
+    if is_address(name):
+        key = secret(app.settings, "local_api_key")
+        return Benchmarked(await app.pipeline.benchmark_address(str(name), request.slots.get("model"), key, wish))
+    return Benchmarked(await app.pipeline.benchmark(app.pipeline.find(name), wish))
 
 
 def _wish(app: App, request: Decision) -> Wish:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from lqmf.operations import gating, next_step
 from lqmf.operations.result import Cancelled, Result
+from lqmf.quality.address import is_address
 from lqmf.records import Artifact, Decision, Feedback, Option, Proposal, Question, Receipt, to_json
+from lqmf.settings import secret
 from lqmf.units import file_size
 
 if TYPE_CHECKING:
@@ -71,7 +73,12 @@ async def run(app: App, request: Decision, ask: Ask) -> Tested | Listing | Cance
 
 
 async def _test(app: App, request: Decision, ask: Ask) -> Tested:
-    artifact, receipt = await app.pipeline.test(request, ask)
+    name = request.slots.get("name")
+    if is_address(name):
+        key, depth = secret(app.settings, "local_api_key"), str(request.slots.get("test") or "quick")
+        artifact, receipt = await app.pipeline.test_address(str(name), request.slots.get("model"), key, depth)
+    else:
+        artifact, receipt = await app.pipeline.test(request, ask)
     return Tested(artifact, receipt, app.pipeline.feedback(artifact), gate=bool(request.slots.get("gate")))
 
 
