@@ -31,7 +31,7 @@ from lqmf.ggml.base_file import BaseFile
 from lqmf.model_files.imatrix_file import Imatrix
 from lqmf.quality.receipt.divergence import DivergenceMeter
 from lqmf.quantization.gguf.converter import toolchain
-from lqmf.quantization.gguf.converter.toolchain import CACHE_VARIABLE, Toolchain
+from lqmf.quantization.gguf.converter.toolchain import Toolchain
 from lqmf.quantization.gguf.imatrix import collect
 from lqmf.quantization.gguf.mix import allocate, errors_table, sensitivity
 from lqmf.quantization.gguf.mix.mixes import Mixes
@@ -41,6 +41,7 @@ from lqmf.quantization.gguf.mix.trial import Trial
 from lqmf.quantization.gguf.stream import pipeline
 from lqmf.quantization.gguf.stream.pipeline import Output
 from lqmf.texts.windows import cut, first_scored
+from lqmf.workspace import CACHE_VARIABLE
 
 ASSETS = Path(__file__).resolve().parents[1] / "lqmf" / "assets"
 EVALUATION = ASSETS / "text" / "evaluation.txt"

@@ -29,8 +29,9 @@ from lqmf.hub.metadata import inspect
 from lqmf.hub.skeleton import skeleton
 from lqmf.model_files.refs import DEMO_FOLDER
 from lqmf.quantization.gguf.backend import GgufBackend
-from lqmf.quantization.gguf.converter.toolchain import CACHE_VARIABLE, cache_dir, find
+from lqmf.quantization.gguf.converter.toolchain import find
 from lqmf.records import Loss, ModelRef
+from lqmf.workspace import CACHE_VARIABLE, cache_dir
 from tests.hub.models import seven_b
 from tests.hub.server import LocalHub
 

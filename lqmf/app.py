@@ -152,7 +152,7 @@ class App:
     @cached_property
     def _skeleton(self) -> Callable[[ModelInfo], Awaitable[Path]]:
         from lqmf.hub.skeleton import skeleton
-        from lqmf.quantization.gguf.converter.toolchain import cache_dir
+        from lqmf.workspace import cache_dir
 
         return partial(skeleton, hub=self.hub, root=cache_dir() / "skeletons", models=self.workspace.models)
 

@@ -1,4 +1,5 @@
-"""The workspace: where a user's data lies, and how a folder of output comes into being whole or not at all.
+"""The workspace: where a user's data lies, and how a folder of output comes into being whole or not at all; and where
+LQMF's own cache lies.
 
 Knows paths and the file system; knows nothing about models, jobs or settings' meaning.
 """
@@ -27,6 +28,7 @@ MANIFEST, RECEIPT, CARD, MODELFILE = "manifest.json", "receipt.json", "README.md
 REWRITABLE = (RECEIPT, CARD, MODELFILE)
 SIGNATURE = "manifest.sig"  # over the manifest, where somebody signed it
 CHUNK = 1 << 20
+CACHE_VARIABLE = "LQMF_CACHE_DIR"
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,17 @@ def _is_ours(config: Path) -> bool:
     except ValueError:
         return not any(f'"{key}"' in config.read_text(encoding="utf-8", errors="replace") for key in FOREIGN_KEYS)
     return isinstance(document, dict) and not any(key in document for key in FOREIGN_KEYS)
+
+
+def cache_dir() -> Path:
+    """LQMF's cache: `LQMF_CACHE_DIR`, else where the platform keeps caches."""
+    if chosen := os.environ.get(CACHE_VARIABLE):
+        return Path(chosen).expanduser()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", str(Path.home() / "AppData/Local"))) / "lqmf" / "Cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "lqmf"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lqmf"
 
 
 # ---------------------------------------------------------------- artifacts' folders
@@ -260,3 +273,18 @@ def work(folder: Path, key: str) -> Iterator[Path]:
             place.rmdir()  # only when nothing was made
         raise
     shutil.rmtree(place, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold an advisory lock on `path`; a second process waits. The system drops it when the holder dies."""
+    with path.open("a+b") as handle:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(handle.fileno(), msvcrt.LK_LOCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield

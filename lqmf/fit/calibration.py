@@ -108,7 +108,7 @@ def save(calibration: Calibration) -> Path:
 
 
 def _file(machine: str) -> Path:
-    from lqmf.quantization.gguf.converter.toolchain import cache_dir
+    from lqmf.workspace import cache_dir
 
     name = hashlib.sha256(f"{_FORMAT} {machine}".encode()).hexdigest()[:16]
     return cache_dir() / "calibration" / f"{name}.json"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lqmf.quantization.gguf.converter.toolchain import CACHE_VARIABLE, cache_dir
+from lqmf.workspace import CACHE_VARIABLE, cache_dir
 from tests.commands import lqmf
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

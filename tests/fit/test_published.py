@@ -15,8 +15,8 @@ import pytest
 from lqmf.fit.needs import Needs
 from lqmf.model_files.config import cache_bytes
 from lqmf.quantization.gguf.backend import GgufBackend
-from lqmf.quantization.gguf.converter.toolchain import CACHE_VARIABLE, cache_dir
 from lqmf.records import ModelInfo, ModelRef
+from lqmf.workspace import CACHE_VARIABLE, cache_dir
 from tests.fit import published
 from tests.fit.published import Published
 

@@ -16,9 +16,10 @@ from typing import Any
 from lqmf import child_process
 from lqmf.errors import LqmfError, OutOfMemory, WorkerDied
 from lqmf.events import Emit, Notice
-from lqmf.quantization.gguf.converter import toolchain as toolchains
+from lqmf.quantization.gguf.converter import toolchain
 from lqmf.quantization.gguf.converter.source import has_tokenizer, inspect
 from lqmf.quantization.gguf.converter.toolchain import Toolchain
+from lqmf.workspace import cache_dir
 
 MATCHED = "The converter does not recognize this tokenizer; "  # how a note on one that was proven begins
 NO_TOKENIZER = "The tokenizer is unknown: "  # how a note on one left out begins
@@ -34,10 +35,10 @@ class Converted:
 
 def ready(emit: Emit, checkout: Path | None = None) -> Toolchain:
     """The converter, fetched now if this is the first time. Raises ToolchainError."""
-    found = toolchains.find(checkout)
+    found = toolchain.find(checkout)
     if found is None:
         emit(Notice(text="Fetching llama.cpp's converter (77 MB), once."))
-        found = toolchains.ensure(checkout)
+        found = toolchain.ensure(checkout)
     if found.warning:
         emit(Notice(text=found.warning, level="warning"))
     return found
@@ -81,7 +82,7 @@ def request(
         "outtype": outtype,
         "scratch": str(scratch.resolve()),
         "text": str(resources.files("lqmf").joinpath("assets/text/calibration.txt")),
-        "memory": str(toolchains.cache_dir() / "pretokenizers" / tools.version),
+        "memory": str(cache_dir() / "pretokenizers" / tools.version),
         "model_name": name,
         "has_tokenizer": has_tokenizer(source),
     }

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import importlib.metadata
 import importlib.util
 import os
 import re
@@ -24,10 +23,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lqmf.errors import FULL, DiskFull, LqmfError, ToolchainError
+from lqmf.ggml.library import PACKAGE, installed_version
+from lqmf.workspace import CACHE_VARIABLE, cache_dir, exclusive
 
-PACKAGE = "llama-cpp-python"
 CHECKOUT_VARIABLE = "LQMF_LLAMA_CPP_DIR"
-CACHE_VARIABLE = "LQMF_CACHE_DIR"
 
 _measured: ContextVar[Path | None] = ContextVar("measured", default=None)
 _PREFIX = "vendor/llama.cpp/"
@@ -75,17 +74,6 @@ class Toolchain:
         return tuple(dict.fromkeys(re.findall(r'^\s+res = "([^"]+)"', text, re.MULTILINE)))
 
 
-def cache_dir() -> Path:
-    """LQMF's cache: `LQMF_CACHE_DIR`, else where the platform keeps caches."""
-    if chosen := os.environ.get(CACHE_VARIABLE):
-        return Path(chosen).expanduser()
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", str(Path.home() / "AppData/Local"))) / "lqmf" / "Cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "lqmf"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lqmf"
-
-
 @contextlib.contextmanager
 def measured_afresh(folder: Path) -> Iterator[None]:
     """While the block runs, nothing that an earlier job measured of a model is known: what is measured goes into
@@ -100,14 +88,6 @@ def measured_afresh(folder: Path) -> Iterator[None]:
 def measured_dir() -> Path:
     """Where what was measured of a model's weights is kept: importance matrices, sensitivities, errors."""
     return _measured.get() or cache_dir()
-
-
-def installed_version() -> str | None:
-    """The version of the installed llama-cpp-python, without importing it; None when there is none."""
-    try:
-        return importlib.metadata.version(PACKAGE)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def find(explicit: Path | None = None) -> Toolchain | None:
@@ -169,7 +149,7 @@ def _fetch(version: str) -> Toolchain:
     home = _home(version)
     try:
         home.parent.mkdir(parents=True, exist_ok=True)
-        with _exclusive(home.parent / f"{home.name}.lock"):
+        with exclusive(home.parent / f"{home.name}.lock"):
             if not _complete(home):
                 _build(version, home)
     except OSError as error:
@@ -232,21 +212,6 @@ def _storage_error(error: OSError, home: Path) -> LqmfError:
         f"The llama.cpp converter cannot be kept in {home.parent}: {error.strerror or error}.",
         f"Make that folder writable, or set {CACHE_VARIABLE} to one that is.",
     )
-
-
-@contextlib.contextmanager
-def _exclusive(path: Path) -> Iterator[None]:
-    """Hold an advisory lock on `path`; a second process waits. The system drops it when the holder dies."""
-    with path.open("a+b") as handle:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(handle.fileno(), msvcrt.LK_LOCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def main() -> int:

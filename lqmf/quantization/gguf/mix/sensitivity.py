@@ -151,7 +151,7 @@ def place(groups: Sequence[Sequence[str]], errors: Errors, source: str, windows:
     """Where what is found is kept: by the errors (and so by the weights and the imatrix), by what the `source` model
     predicts, and by how it is measured."""
     probes = [[(name, _probe(errors[name]), errors[name][_probe(errors[name])]) for name in group] for group in groups]
-    seen = hashlib.sha256(repr((_FORMAT, toolchain.installed_version(), probes, source, windows)).encode()).hexdigest()
+    seen = hashlib.sha256(repr((_FORMAT, library.installed_version(), probes, source, windows)).encode()).hexdigest()
     return toolchain.measured_dir() / "sensitivities" / f"{seen[:40]}.json"
 
 
