@@ -123,4 +123,4 @@ def died(code: int, what: str) -> LqmfError:
             f"The {what} was killed, most likely by the system for lack of memory.",
             "Close other programs and try again; what is finished stays.",
         )
-    return WorkerDied(f"The {what} ended unexpectedly ({code}).", "The job's log has its last words.")
+    return WorkerDied(f"The {what} {child_process.ending(code)}.", "The job's log has its last words.")
