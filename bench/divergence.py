@@ -27,8 +27,8 @@ from pathlib import Path
 
 import psutil
 
+from lqmf import workspace
 from lqmf.ggml import library
-from lqmf.ggml.library import installed_version
 from lqmf.hardware import cpu_name
 from lqmf.jobs.runner import LocalRunner
 from lqmf.model_files.refs import DEMO_FOLDER
@@ -37,7 +37,6 @@ from lqmf.quantization.gguf.stream import pipeline
 from lqmf.quantization.gguf.stream.pipeline import Output
 from lqmf.records import Task
 from lqmf.texts.evaluation import EVALUATION, MAIN
-from lqmf.workspace import cache_dir
 
 TYPES = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "IQ4_XS", "Q3_K_M", "Q2_K")  # in the known order of divergences
 CLOSE, ERRORS = 0.02, 2.0
@@ -83,7 +82,7 @@ class Row:
 
 def main() -> int:
     options = parse()
-    tool = cache_dir() / "peers" / str(installed_version()) / "llama-perplexity"
+    tool = workspace.cache_dir() / "peers" / str(toolchain.installed_version()) / "llama-perplexity"
     if not tool.is_file():
         raise SystemExit("llama-perplexity is not built yet: bench/peers.sh")
     with tempfile.TemporaryDirectory(dir=options.work) as place:

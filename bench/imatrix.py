@@ -24,16 +24,16 @@ from pathlib import Path
 
 import numpy as np
 
+from lqmf import workspace
 from lqmf.engines.llama.engine import LlamaCppEngine
 from lqmf.ggml import library
-from lqmf.ggml.library import installed_version
 from lqmf.model_files import imatrix_file
 from lqmf.quality.receipt.divergence import DivergenceMeter
+from lqmf.quantization.gguf.converter import toolchain
 from lqmf.quantization.gguf.imatrix import collect as imatrix
 from lqmf.records import Divergence
 from lqmf.texts.calibration import of_file, windows
 from lqmf.texts.windows import cut, first_scored
-from lqmf.workspace import cache_dir
 from tests.quantization.bases import make_base
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -169,7 +169,7 @@ def evaluation(model: LlamaCppEngine, count: int) -> Iterator[list[int]]:
 
 
 def peer(name: str) -> str:
-    path = cache_dir() / "peers" / str(installed_version()) / name
+    path = workspace.cache_dir() / "peers" / str(toolchain.installed_version()) / name
     if not path.is_file():
         raise SystemExit(f"{name} is not built yet: bench/peers.sh")
     return str(path)

@@ -33,9 +33,9 @@ from pathlib import Path
 
 import psutil
 
+from lqmf import workspace
 from lqmf.quantization.gguf.converter import toolchain
 from lqmf.quantization.gguf.stream import pipeline
-from lqmf.workspace import cache_dir
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "lqmf" / "assets" / "demo"
@@ -187,7 +187,7 @@ def peer(source: Path, type: str, folder: Path) -> list[list[str]]:
 
 
 def llama_quantize() -> Path | None:
-    found = sorted((cache_dir() / "peers").glob("*/llama-quantize"))
+    found = sorted((workspace.cache_dir() / "peers").glob("*/llama-quantize"))
     return found[-1] if found else None
 
 

@@ -3,4 +3,8 @@
 Importing this package imports nothing heavy: no torch, transformers, llama_cpp or provider SDK.
 """
 
-__version__ = "0.1.0"
+from lqmf import version
+
+__version__ = version.VERSION
+
+__all__ = ["__version__"]

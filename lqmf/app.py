@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     from lqmf.agents.executor_agent import Arrivals, ExecutorAgent
     from lqmf.agents.feedback_agent import FeedbackAgent
     from lqmf.agents.memory_agent import MemoryAgent
-    from lqmf.agents.planner_agent import Models, Planning
+    from lqmf.agents.planner_agent import PlannerAgent
     from lqmf.hub.client import HubClient
+    from lqmf.hub.models import Models
     from lqmf.jobs.runner import Runner
     from lqmf.pipeline import Pipeline
     from lqmf.planning.gather import Gatherer
-    from lqmf.planning.planner import PlannerAgent
+    from lqmf.planning.planner import Planner
     from lqmf.providers.calls import Calls
     from lqmf.quantization.promise import Backend
     from lqmf.retry import RetryPolicy
@@ -85,11 +86,11 @@ class App:
         return EnhancedDecisionAgent()
 
     @cached_property
-    def planner(self) -> PlannerAgent:
-        from lqmf.planning.planner import PlannerAgent
+    def planner(self) -> Planner:
+        from lqmf.planning.planner import Planner
 
         values = self.settings.values
-        return PlannerAgent(
+        return Planner(
             self.backends(),
             gpu_memory_limit_gb=values.gpu_memory_limit,
             cpu_fallback=values.cpu_fallback,
@@ -97,17 +98,17 @@ class App:
         )
 
     @cached_property
-    def planning(self) -> Planning:
-        from lqmf.agents.planner_agent import Planning
+    def planning(self) -> PlannerAgent:
+        from lqmf.agents.planner_agent import PlannerAgent
 
-        return Planning(
+        return PlannerAgent(
             self.workspace.artifacts,
             self.models,
             self.hardware,
             self.backends(),
             self.understanding,
             self.planner,
-            self.memory,
+            self.memory.remember_model,
             self._gatherer,
             self.adviser,
         )
@@ -179,9 +180,9 @@ class App:
 
     @cached_property
     def executor(self) -> ExecutorAgent:
-        from lqmf.agents.documentation_agent import model_card
         from lqmf.agents.executor_agent import ExecutorAgent
         from lqmf.artifacts.card import modelfile
+        from lqmf.artifacts.card.model_card import model_card
 
         values = self.settings.values
         return ExecutorAgent(
@@ -230,7 +231,7 @@ class App:
 
     @cached_property
     def pipeline(self) -> Pipeline:
-        from lqmf.agents.documentation_agent import model_card
+        from lqmf.artifacts.card.model_card import model_card
         from lqmf.jobs.journal import EventLog
         from lqmf.pipeline import Pipeline
 
@@ -305,8 +306,8 @@ class App:
 
     @cached_property
     def models(self) -> Models:
-        from lqmf.agents.planner_agent import Models
         from lqmf.hub import auth, download, metadata, snapshots
+        from lqmf.hub.models import Models
         from lqmf.hub.published import published_ggufs
         from lqmf.model_files.refs import parse_ref
         from lqmf.understanding.models import canonical

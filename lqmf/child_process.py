@@ -19,7 +19,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-import lqmf
 from lqmf import errors
 
 MEANINGS = {  # of the signals that end a process
@@ -69,7 +68,7 @@ def _environment(folder: Path) -> dict[str, str]:
     """The child's environment: no network, no secrets, no foreign `gguf`, nothing importable from where it stands; an
     abort of libllama ends it at once, without a debugger."""
     kept = {key: value for key, value in os.environ.items() if not _SECRET.search(key) and key != "NO_LOCAL_GGUF"}
-    package = str(Path(next(iter(lqmf.__path__))).parent)
+    package = str(Path(__file__).resolve().parent.parent)
     return kept | {
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",

@@ -6,9 +6,10 @@ the events. Nobody here prints or stores. Events cross the worker boundary as JS
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -122,3 +123,22 @@ class Bus:
     def publish(self, event: Event) -> None:
         """Hand `event` to every subscriber."""
         self._signal.send(self, event=event)
+
+
+# ---------------------------------------------------------------- a stage
+
+
+Report = Callable[[float, float | None, str], None]
+
+
+@contextlib.contextmanager
+def stage(emit: Emit, name: str, title: str, unit: str) -> Iterator[Report]:
+    """Tell that a stage starts and, when it succeeds, how long it took; the value given reports (done, total, note)."""
+    emit(StageStarted(stage=name, title=title))
+    started = time.monotonic()
+
+    def report(done: float, total: float | None, note: str = "") -> None:
+        emit(Progress(stage=name, done=done, total=total, unit=unit, note=note))
+
+    yield report
+    emit(StageFinished(stage=name, seconds=time.monotonic() - started))

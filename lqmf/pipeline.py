@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import lqmf
 from lqmf import hardware, workspace
-from lqmf.agents.planner_agent import Announce, Ask, Models, Planned, Planning, accepted
+from lqmf.agents.planner_agent import Announce, Planned, PlannerAgent, accepted
 from lqmf.artifacts import rebuild as rebuilding
 from lqmf.artifacts import shelf
 from lqmf.artifacts.base_model import Given, Sources
@@ -37,6 +36,7 @@ from lqmf.errors import (
 )
 from lqmf.events import Bus, Emit, JobStarted, Notice
 from lqmf.fit import predictions
+from lqmf.hub.models import Models
 from lqmf.jobs.journal import hold, new_id
 from lqmf.planning.planner import artifact_name
 from lqmf.planning.preflight import Preflight
@@ -60,18 +60,21 @@ from lqmf.records import (
     from_json,
     to_json,
 )
+from lqmf.understanding.answers import Ask
 from lqmf.understanding.proposals import next_request, request_of
+from lqmf.version import VERSION
 
 if TYPE_CHECKING:
     from lqmf.agents.benchmark_agent import BenchmarkAgent, Wish
     from lqmf.agents.enhanced_decision_agent import EnhancedDecisionAgent
     from lqmf.agents.executor_agent import ExecutorAgent, ToTest, Work
-    from lqmf.agents.feedback_agent import Against, FeedbackAgent
+    from lqmf.agents.feedback_agent import FeedbackAgent
     from lqmf.agents.memory_agent import MemoryAgent
     from lqmf.artifacts.rebuild import Rebuilt
     from lqmf.fit.classes import SizeClass
     from lqmf.fit.solver import Solution
     from lqmf.jobs.runner import Runner
+    from lqmf.records import Against
 
 Act = Callable[[Decision], Awaitable[Outcome]]
 HelpOut = Callable[[Decision], Awaitable[Decision]]
@@ -98,7 +101,7 @@ class Pipeline:
         models: Models,
         runner: Runner,
         understanding: EnhancedDecisionAgent,
-        planning: Planning,
+        planning: PlannerAgent,
         executor: ExecutorAgent,
         feedback: FeedbackAgent,
         benchmark: BenchmarkAgent,
@@ -117,7 +120,7 @@ class Pipeline:
         self._memory = memory
         self._card = card
         self._told: set[str] = set()
-        self._sources = Sources(models, planning, runner.run, bus.publish, self._work_folder)
+        self._sources = Sources(models, planning.inspect, runner.run, bus.publish, self._work_folder)
 
     # ------------------------------------------------------------ a turn
 
@@ -328,7 +331,7 @@ class Pipeline:
 
     def _against(self, what: ToTest) -> Against:
         """What it is held against: of an artifact that was just made its manifest says what."""
-        from lqmf.agents.feedback_agent import Against
+        from lqmf.records import Against
 
         if what.artifact.foreign or what.base_name:
             return Against(what.base, what.base_reason, what.source, what.base_name, what.said)
@@ -547,7 +550,7 @@ def _manifest(artifact: Artifact) -> Manifest:
 
 def work_key(model: ModelRef, commit: str | None) -> str:
     """What names the work on exactly these files: a commit, or of a local folder its files as they are now."""
-    seen = [model.kind, model.id, commit, lqmf.__version__]
+    seen = [model.kind, model.id, commit, VERSION]
     if model.kind == "local":
         seen.append(model.path)
         for file in sorted(Path(model.path or "").iterdir()):

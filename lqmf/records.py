@@ -11,6 +11,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 R = TypeVar("R")
@@ -310,6 +311,19 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class QuantType:
+    """A type that a backend can write. `bits_per_weight` is the nominal size of its main tensors. One that is not
+    `general` is not offered unasked: it is for models trained for it, or its quality is not known as LQMF makes it."""
+
+    name: str
+    bits: int
+    bits_per_weight: float
+    needs_imatrix: bool = False
+    summary: str = ""
+    general: bool = True
+
+
+@dataclass(frozen=True)
 class QuantizationPlan:
     """A decision made complete: everything that an executor needs, each field with its reason in `choices`."""
 
@@ -481,6 +495,19 @@ class Check:
     name: str
     passed: bool
     detail: str = ""
+
+
+@dataclass(frozen=True)
+class Against:
+    """What an artifact is held against: `base` is what its engine can run of the source (a GGUF, or the source's own
+    folder; None: `reason` says why not), `source` the source's own folder where that is on this machine, `name` what a
+    person calls it. `said`: the user named it, so that a model of another kind is refused."""
+
+    base: Path | None = None
+    reason: str | None = None
+    source: Path | None = None
+    name: str = ""
+    said: bool = False
 
 
 @dataclass(frozen=True)

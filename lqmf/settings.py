@@ -7,6 +7,7 @@ others' variables. Nothing is read at import.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,10 +24,12 @@ from pydantic_settings import (
 )
 
 from lqmf.errors import SettingsError
-from lqmf.quality.receipt import gate
 from lqmf.workspace import Workspace, at, nearest, write_json
 
 CONFIG, DOTENV = "config.json", ".env"
+# Bounds of the quality gate; `lqmf.quality.receipt.gate` says where they come from.
+KL_NATS = "8:0.005,6:0.015,5:0.03,4:0.1,3:0.3,2:1,1:3"  # the greatest mean KL divergence, by bits
+TOP1 = "8:0.91,6:0.85,5:0.79,4:0.62,3:0.34,1:0"  # the least share of tokens with the same top choice, by bits
 COMMENT = "//"  # a key of config.json that begins so is the user's own note, and stays
 SECRETS = (
     *("anthropic_api_key", "openai_api_key", "gemini_api_key", "google_api_key", "local_api_key"),
@@ -74,8 +77,8 @@ class Settings(BaseSettings):
     cpu_fallback: bool = Field(False, description="plan again on the CPU when the GPU runs out of memory")
     embedding_model: str = Field("", description="GGUF embedding model that benchmarks compare answers by")
     keep_16bit: bool = Field(False, description="keep the 16-bit GGUF that a quantization makes on the way")
-    gate_kl: str = Field(gate.KL_NATS, description="greatest mean KL divergence that passes, by bits, nats a token")
-    gate_top1: str = Field(gate.TOP1, description="least share of tokens with the same top choice, by bits")
+    gate_kl: str = Field(KL_NATS, description="greatest mean KL divergence that passes, by bits, nats a token")
+    gate_top1: str = Field(TOP1, description="least share of tokens with the same top choice, by bits")
     api_host: str = Field("127.0.0.1", description="address that the API server listens on")
     api_port: int = Field(8000, ge=1, le=65535, description="port that the API server listens on")
     api_reload: bool = Field(False, description="restart the API server when its code changes")
@@ -115,7 +118,7 @@ class Settings(BaseSettings):
     @field_validator("gate_kl", "gate_top1")
     @classmethod
     def _bounds(cls, value: str) -> str:
-        gate.by_bits(value)
+        by_bits(value)
         return value
 
     def workspace(self, root: Path) -> Workspace:
@@ -265,3 +268,21 @@ def secret(loaded: Loaded, key: str) -> str | None:
     """The clear value of a secret, for handing to a client."""
     value: SecretStr | None = getattr(loaded.values, key)
     return value.get_secret_value() if value else None
+
+
+def by_bits(text: str) -> dict[int, float]:
+    """A table as a setting writes it: "8:0.005,4:0.1". Raises ValueError that says what is wrong with it."""
+    found: dict[int, float] = {}
+    for part in text.split(","):
+        bits, colon, bound = (piece.strip() for piece in part.partition(":"))
+        if not colon or not bits.isdecimal() or not _is_number(bound):
+            raise ValueError(f"'{part.strip()}' is no bound; write bits and bound, like 4:0.1")
+        found[int(bits)] = float(bound)
+    return found
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return 0 <= float(text) < math.inf
+    except ValueError:
+        return False

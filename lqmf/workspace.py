@@ -1,5 +1,4 @@
-"""The workspace: where a user's data lies, and how a folder of output comes into being whole or not at all; and where
-LQMF's own cache lies.
+"""The workspace: where a user's data lies, and how a folder of output comes into being whole or not at all.
 
 Knows paths and the file system; knows nothing about models, jobs or settings' meaning.
 """
@@ -16,6 +15,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ REWRITABLE = (RECEIPT, CARD, MODELFILE)
 SIGNATURE = "manifest.sig"  # over the manifest, where somebody signed it
 CHUNK = 1 << 20
 CACHE_VARIABLE = "LQMF_CACHE_DIR"
+
+_measured: ContextVar[Path | None] = ContextVar("measured", default=None)
 
 
 @dataclass(frozen=True)
@@ -84,17 +86,6 @@ def _is_ours(config: Path) -> bool:
     except ValueError:
         return not any(f'"{key}"' in config.read_text(encoding="utf-8", errors="replace") for key in FOREIGN_KEYS)
     return isinstance(document, dict) and not any(key in document for key in FOREIGN_KEYS)
-
-
-def cache_dir() -> Path:
-    """LQMF's cache: `LQMF_CACHE_DIR`, else where the platform keeps caches."""
-    if chosen := os.environ.get(CACHE_VARIABLE):
-        return Path(chosen).expanduser()
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", str(Path.home() / "AppData/Local"))) / "lqmf" / "Cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "lqmf"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lqmf"
 
 
 # ---------------------------------------------------------------- artifacts' folders
@@ -273,6 +264,36 @@ def work(folder: Path, key: str) -> Iterator[Path]:
             place.rmdir()  # only when nothing was made
         raise
     shutil.rmtree(place, ignore_errors=True)
+
+
+# ---------------------------------------------------------------- the cache, which no workspace owns
+
+
+def cache_dir() -> Path:
+    """LQMF's cache: `LQMF_CACHE_DIR`, else where the platform keeps caches."""
+    if chosen := os.environ.get(CACHE_VARIABLE):
+        return Path(chosen).expanduser()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", str(Path.home() / "AppData/Local"))) / "lqmf" / "Cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "lqmf"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lqmf"
+
+
+@contextlib.contextmanager
+def measured_afresh(folder: Path) -> Iterator[None]:
+    """While the block runs, nothing that an earlier job measured of a model is known: what is measured goes into
+    `folder`."""
+    token = _measured.set(folder)
+    try:
+        yield
+    finally:
+        _measured.reset(token)
+
+
+def measured_dir() -> Path:
+    """Where what was measured of a model's weights is kept: importance matrices, sensitivities, errors."""
+    return _measured.get() or cache_dir()
 
 
 @contextlib.contextmanager

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from lqmf.advice import checking, facts
 from lqmf.advice.answers import NamedModels, recommendation
 from lqmf.errors import GatedModel, ModelError, ProviderError, SettingsError, TransferError
-from lqmf.events import Emit, Notice
+from lqmf.events import Emit, Notice, stage
 from lqmf.providers import prompts
 from lqmf.providers.masking import Masks
-from lqmf.quality.stage import stage
 from lqmf.records import Advice, Hardware, ModelInfo, QuantizationPlan, Suggestion
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
     from lqmf.fit.classes import SizeClass
     from lqmf.fit.solver import Solution
-    from lqmf.planning.planner import Request
+    from lqmf.planning.request import PlanRequest
     from lqmf.providers.base import Completion
     from lqmf.providers.calls import Calls
 
@@ -63,7 +62,7 @@ class Adviser:
     # ------------------------------------------------------------ a plan
 
     async def on_plan(
-        self, request: Request, plan: QuantizationPlan, solution: Solution, lines: Sequence[str]
+        self, request: PlanRequest, plan: QuantizationPlan, solution: Solution, lines: Sequence[str]
     ) -> Advice | None:
         """What a provider would choose in place of `plan`, checked; None where there is nothing to choose between, or
         nobody answered. `lines` are what the user typed."""

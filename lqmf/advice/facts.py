@@ -19,7 +19,7 @@ from lqmf.units import file_size, memory_size
 if TYPE_CHECKING:
     from lqmf.fit.classes import SizeClass
     from lqmf.fit.solver import Solution
-    from lqmf.planning.planner import Request
+    from lqmf.planning.request import PlanRequest
 
 PATHS = ("calibration", "adapter")  # slots that hold one
 MOST_JOBS = 6
@@ -30,7 +30,7 @@ Row = Mapping[str, Any]
 
 
 def of_plan(
-    request: Request,
+    request: PlanRequest,
     plan: QuantizationPlan,
     solution: Solution,
     choices: Sequence[Candidate],
@@ -110,7 +110,7 @@ def machine(hardware: Hardware, plan: QuantizationPlan | None = None) -> dict[st
     return {**found, "plan_memory": reason} if reason else found
 
 
-def model(request: Request) -> dict[str, Any]:
+def model(request: PlanRequest) -> dict[str, Any]:
     """What the repository says, cut short and printable, and what was noted when its files were read."""
     info = request.info
     name = _LOCAL if info.ref.kind == "local" else info.ref.id

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lqmf import __version__, hardware, workspace
+from lqmf import hardware, workspace
 from lqmf.artifacts import manifest_schema, shelf
 from lqmf.errors import DiskFull, GpuOutOfMemory, JobCancelled, JobError, LqmfError, OutOfMemory, RateLimited, of_system
 from lqmf.events import AttemptFailed, Bus, Emit, JobFinished, JobStarted, Notice, StageFinished, StageStarted
@@ -37,6 +37,7 @@ from lqmf.records import (
     to_json,
 )
 from lqmf.units import file_size, memory_size
+from lqmf.version import VERSION
 from lqmf.workspace import Workspace
 
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, PATIENCE_SECONDS = 1.0, 60.0, 300.0
@@ -344,7 +345,7 @@ class ExecutorAgent:
             source_sha256={f.path: f.sha256 or workspace.sha256(source / f.path) for f in work.info.files},
             plan=to_json(work.plan),
             files=_entries(out),
-            versions={"lqmf": __version__, "python": platform.python_version(), **built.versions},
+            versions={"lqmf": VERSION, "python": platform.python_version(), **built.versions},
             created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             source_size_bytes=work.info.weights_bytes,
             license=work.info.license,

@@ -39,7 +39,7 @@ from lqmf.model_files import model_kind
 from lqmf.quality.compare.verdict import Case, Verdict, verdict
 from lqmf.quality.receipt import figures, gate
 from lqmf.quality.result_file import result
-from lqmf.records import Artifact, Check, Hardware, QuantizationPlan, Receipt, Task, from_json, to_json
+from lqmf.records import Against, Artifact, Check, Hardware, QuantizationPlan, Receipt, Task, from_json, to_json
 from lqmf.texts import evaluation
 
 if TYPE_CHECKING:
@@ -83,19 +83,6 @@ class _Test:
 
     def task(self, kind: str, **params: Any) -> Task:
         return Task(self.job, kind, {"artifact": self.artifact.path, "device": self.device, **params}, self.log)
-
-
-@dataclasses.dataclass(frozen=True)
-class Against:
-    """What an artifact is held against: `base` is what its engine can run of the source (a GGUF, or the source's own
-    folder; None: `reason` says why not), `source` the source's own folder where that is on this machine, `name` what a
-    person calls it. `said`: the user named it, so that a model of another kind is refused."""
-
-    base: Path | None = None
-    reason: str | None = None
-    source: Path | None = None
-    name: str = ""
-    said: bool = False
 
 
 class FeedbackAgent:

@@ -13,21 +13,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lqmf import events
+from lqmf.artifacts.shelf import OnDisk, manifests_in
 from lqmf.errors import StoreError
 from lqmf.records import Artifact, Decision, Job, Manifest, ModelInfo, QuantizationPlan, Receipt, to_json
 from lqmf.store import jobs as job_rows
 from lqmf.store import owners, queries
-from lqmf.store.artifacts import (
-    OnDisk,
-    artifact_row,
-    benchmark_row,
-    iso_time,
-    manifests_in,
-    measurement_row,
-    model_row,
-    plan_row,
-    unix_time,
-)
+from lqmf.store.artifacts import artifact_row, benchmark_row, iso_time, measurement_row, model_row, plan_row, unix_time
 from lqmf.store.base import Row, Store
 
 OpenStore = Callable[[Callable[[str], None]], Store]  # open_store with its backend and folder given
@@ -226,7 +217,7 @@ class MemoryAgent:
 
     def rebuild(self, found: Iterable[OnDisk]) -> int:
         """Record models, plans, artifacts and measurements that lie on disk and are not recorded yet; returns how many
-        artifacts. `found` is what `lqmf.store.artifacts.manifests_in` finds."""
+        artifacts. `found` is what `lqmf.artifacts.shelf.manifests_in` finds."""
         count = 0
         for artifact, manifest in found:
             known = self._store.get("artifacts", artifact.name)

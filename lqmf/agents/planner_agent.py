@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import shutil
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lqmf.errors import (
     DiskFull,
@@ -26,16 +26,17 @@ from lqmf.errors import (
     Unauthorized,
     UnsupportedModel,
 )
-from lqmf.events import Emit
 from lqmf.fit.needs import Needs
+from lqmf.hub.models import Models
 from lqmf.jobs.journal import new_id
 from lqmf.model_files import describe
 from lqmf.model_files.template_check import Template, template_verdict
 from lqmf.planning import preflight
 from lqmf.planning.compatibility import compatibility
 from lqmf.planning.methods import spelled
-from lqmf.planning.planner import PlannerAgent, Request
+from lqmf.planning.planner import Planner
 from lqmf.planning.preflight import Facts, Finding, Preflight, Tokenizer
+from lqmf.planning.request import PlanRequest
 from lqmf.planning.taking import keep_to, with_suggestions
 from lqmf.quantization.gguf.needs import tokenizer as header_tokenizer
 from lqmf.records import (
@@ -50,12 +51,11 @@ from lqmf.records import (
     Suggestion,
     Utterance,
 )
+from lqmf.understanding.answers import Ask, Reply
 from lqmf.units import GB, parse_file_size
 
 if TYPE_CHECKING:
     from lqmf.advice.adviser import Adviser
-    from lqmf.agents.enhanced_decision_agent import EnhancedDecisionAgent
-    from lqmf.agents.memory_agent import MemoryAgent
     from lqmf.fit.classes import SizeClass
     from lqmf.fit.fitting import Fitting
     from lqmf.fit.solver import Solution
@@ -63,9 +63,7 @@ if TYPE_CHECKING:
     from lqmf.planning.gather import Gatherer
     from lqmf.quantization.parameters import Parameter
     from lqmf.quantization.promise import Backend
-    from lqmf.understanding.answers import Reply
 
-Ask = Callable[[Question], Awaitable["Reply"]]
 Announce = Callable[["Planned"], None]
 READABLE = ("open", "granted")
 DOOMED = {"disk": DiskFull, "memory": OutOfMemory, "tokenizer": UnsupportedModel}  # by the finding that says so
@@ -77,27 +75,8 @@ class Planned:
 
     plan: QuantizationPlan
     info: ModelInfo
-    request: Request
+    request: PlanRequest
     solution: Solution
-
-
-@dataclass(frozen=True)
-class Models:
-    """Where models come from: `resolve` reads what was typed, `inspect` fetches metadata, `fetch` the files.
-
-    `missing` counts the bytes still to download; `stored` gives the folder of a model that is on this machine at that
-    commit, without a network, or None; `present` the same for what `inspect` found; `published` asks who has a GGUF of
-    it; `login` takes a token.
-    """
-
-    resolve: Callable[[str], ModelRef]
-    inspect: Callable[[ModelRef], Awaitable[ModelInfo]]
-    fetch: Callable[[ModelInfo, Emit, str], Awaitable[Path]]
-    missing: Callable[[ModelInfo], int]
-    stored: Callable[[ModelRef, str | None], Path | None]
-    present: Callable[[ModelInfo], Path | None]
-    published: Callable[[str], Awaitable[tuple[PublishedGguf, ...]]]
-    login: Callable[[str], Any]
 
 
 class _AnotherModel(Exception):
@@ -108,8 +87,19 @@ class _AnotherModel(Exception):
         self.slots = slots
 
 
-class Planning:
-    """Plans and preflights of one workspace, whose artifacts lie in `place`."""
+class Listener(Protocol):
+    """Who reads the user's lines: `lines` are those of the dialogue so far."""
+
+    @property
+    def lines(self) -> Sequence[str]: ...
+
+    def decide(self, utterance: Utterance) -> Decision:
+        """Return what a line means."""
+        ...
+
+
+class PlannerAgent:
+    """Plans and preflights of one workspace, whose artifacts lie in `place`; `remember` keeps a model's metadata."""
 
     def __init__(
         self,
@@ -117,9 +107,9 @@ class Planning:
         models: Models,
         hardware: Callable[[], Hardware],
         backends: Mapping[str, Backend],
-        understanding: EnhancedDecisionAgent,
-        planner: PlannerAgent,
-        memory: MemoryAgent,
+        understanding: Listener,
+        planner: Planner,
+        remember: Callable[[ModelInfo], None],
         fit: Gatherer,
         adviser: Adviser | None = None,
     ) -> None:
@@ -129,7 +119,7 @@ class Planning:
         self._backends = backends
         self._understanding = understanding
         self._planner = planner
-        self._memory = memory
+        self._remember = remember
         self._fit = fit
         self._adviser = adviser
         self.on_cpu = planner.on_cpu
@@ -144,7 +134,7 @@ class Planning:
         slots = await self._with_model(decision.slots, ask)
         while True:
             info = await self.inspect(self._models.resolve(str(slots["model"])), ask)
-            self._memory.remember_model(info)
+            self._remember(info)
             wishes = _each_type(slots)
             first = announce if len(wishes) == 1 else None  # who lists types has chosen
             try:
@@ -167,7 +157,7 @@ class Planning:
     async def _plan_one(
         self, slots: Mapping[str, Any], info: ModelInfo, intent: str, ask: Ask, announce: Announce | None
     ) -> Planned:
-        history: list[Request] = []
+        history: list[PlanRequest] = []
         request = await self._request(await self._with_method(_said(slots), ask), info, intent)
         if announce is not None and self._adviser is not None:
             request = await self._advised(request, self._adviser, announce)
@@ -188,7 +178,7 @@ class Planning:
         await asyncio.to_thread(backend.vet, planned.plan, request.info, request.fit.folder)
         return planned
 
-    async def _advised(self, request: Request, adviser: Adviser, announce: Announce) -> Request:
+    async def _advised(self, request: PlanRequest, adviser: Adviser, announce: Announce) -> PlanRequest:
         """The request with a provider's advice, as far as it leads to a plan that fits. The rules' plan is told of
         before; where the rules have none, nobody is asked."""
         try:
@@ -205,7 +195,7 @@ class Planning:
         announce(self._planned(advised))
         return advised
 
-    async def _following(self, request: Request, advice: Advice) -> Request:
+    async def _following(self, request: PlanRequest, advice: Advice) -> PlanRequest:
         """The request that `advice` was taken into, or only told in where it leads to no plan that fits."""
         if not advice.slots:
             return dataclasses.replace(request, advice=advice)
@@ -237,24 +227,24 @@ class Planning:
         except NeedsInput:
             return slots
 
-    def _planned(self, request: Request) -> Planned:
+    def _planned(self, request: PlanRequest) -> Planned:
         plan = self._planner.plan(request, new_id())
         return Planned(plan, request.info, request, self._planner.solution(request))
 
-    async def _request(self, slots: Mapping[str, Any], info: ModelInfo, intent: str) -> Request:
+    async def _request(self, slots: Mapping[str, Any], info: ModelInfo, intent: str) -> PlanRequest:
         """What the planner starts from. Only a job asks what to do when the wish does not fit; a plan just says so."""
         hardware = self._hardware()
         fit = await self._fitting(slots, info, hardware)
         asked = frozenset[str]() if intent == "quantize" else frozenset({"fit"})
         info = await asyncio.to_thread(describe.counted, info, fit.folder)
-        return Request(slots, info, hardware, fit, asked, download_bytes=self._models.missing(info))
+        return PlanRequest(slots, info, hardware, fit, asked, download_bytes=self._models.missing(info))
 
     async def _fitting(self, slots: Mapping[str, Any], info: ModelInfo, hardware: Hardware) -> Fitting:
         """What the model needs, for the context and the chats that were said. Raises LqmfError, for what cannot be."""
         backend = self._planner.refuse(slots, info, hardware)
         return await self._fit(info, backend, slots.get("context"), slots.get("parallel") or 1)
 
-    def _corrected(self, request: Request, line: str, intent: str) -> Request:
+    def _corrected(self, request: PlanRequest, line: str, intent: str) -> PlanRequest:
         """A line that is no answer may still change the wish: "no, 8 bits". Raises _AnotherModel."""
         decision = self._understanding.decide(Utterance(line))
         if decision.intent != intent:
@@ -340,7 +330,7 @@ class Planning:
         planned: Planned | None = None
         error: LqmfError | None = None
         if info.access in READABLE:
-            self._memory.remember_model(info)
+            self._remember(info)
             try:
                 planned = self._planned(await self._request(_said(slots), info, "preflight"))
             except LqmfError as refused:
@@ -398,7 +388,7 @@ def accepted(reply: Reply) -> Any:
     return reply.value
 
 
-def _answered(request: Request, question: Question, value: Any) -> Request:
+def _answered(request: PlanRequest, question: Question, value: Any) -> PlanRequest:
     """The request with an answer in it. Raises JobCancelled for a no to what everything hangs on."""
     if question.id in ("start", "cpu_fallback") and value is False:
         raise JobCancelled("Nothing was started.", "")

@@ -20,12 +20,12 @@ from lqmf.events import Emit
 from lqmf.model_files.gguf_files import is_gguf
 from lqmf.model_files.gguf_header import read_header
 from lqmf.quality.receipt.exact_types import is_exact
-from lqmf.records import Artifact, Manifest, ModelInfo, ModelRef, QuantizationPlan, Task, from_json, to_json
+from lqmf.records import Against, Artifact, Manifest, ModelInfo, ModelRef, QuantizationPlan, Task, from_json, to_json
 from lqmf.units import memory_size
 
 if TYPE_CHECKING:
-    from lqmf.agents.feedback_agent import Against
-    from lqmf.agents.planner_agent import Ask, Models, Planning
+    from lqmf.hub.models import Models
+    from lqmf.understanding.answers import Ask
 
 RAM_SHARE = 0.8  # of the free RAM that the source may take beside the artifact
 _Q8_0 = 34 / 64  # of the size in 16 bits: 32 weights and a half float in 34 bytes
@@ -43,18 +43,19 @@ class Given:
 
 
 class Sources:
-    """Of one workspace. `run` carries out a worker's task, `work_folder` gives a model's folder for what is made."""
+    """Of one workspace. `inspect` fetches a model's metadata, `run` carries out a worker's task, `work_folder` gives a
+    model's folder for what is made."""
 
     def __init__(
         self,
         models: Models,
-        planning: Planning,
+        inspect: Callable[[ModelRef, Ask], Awaitable[ModelInfo]],
         run: Callable[[Task, Emit], Awaitable[dict[str, Any]]],
         emit: Emit,
         work_folder: WorkFolder,
     ) -> None:
         self._models = models
-        self._planning = planning
+        self._inspect = inspect
         self._run = run
         self._emit = emit
         self._work_folder = work_folder
@@ -71,13 +72,12 @@ class Sources:
                     "Name the model in 16 bits: a folder, a Hub id, or an F16 or BF16 GGUF.",
                 )
             return Given(path.name, file=path)
-        info = await self._planning.inspect(self._models.resolve(said), ask)
+        info = await self._inspect(self._models.resolve(said), ask)
         commit = f"@{info.commit}" if info.commit and info.ref.kind == "hub" else ""
         return Given(f"{info.ref.id}{commit}", info=info)
 
     async def against(self, job: str, log: str, artifact: Artifact, given: Given | None, enter: Enter) -> Against:
         """What `artifact` is held against; what is made for it lies there as long as what `enter` takes is open."""
-        from lqmf.agents.feedback_agent import Against
 
         if given is None:
             return await self._own(job, log, artifact, enter)
@@ -98,7 +98,6 @@ class Sources:
         return dataclasses.replace(found, base=base, reason=None)
 
     async def _own(self, job: str, log: str, artifact: Artifact, enter: Enter) -> Against:
-        from lqmf.agents.feedback_agent import Against
 
         if artifact.foreign:
             why = "its source is not known, as LQMF did not make it: `--base MODEL` names it"

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lqmf import __version__, installed, workspace
+from lqmf import installed, workspace
 from lqmf.artifacts import manifest_schema, verify
 from lqmf.errors import JobCancelled, LqmfError, ModelError, ModelNotFound, NotFound, UsageError
 from lqmf.events import Emit, Progress, StageFinished, StageStarted
@@ -27,7 +27,9 @@ from lqmf.quantization.gguf.converter import adapter
 from lqmf.quantization.promise import Built
 from lqmf.records import Artifact, Manifest, ModelInfo, QuantizationPlan, Task, from_json
 from lqmf.texts import calibration as calibration_text
+from lqmf.texts.calibration_text import HUB
 from lqmf.texts.evaluation import EVALUATION, MAIN
+from lqmf.version import VERSION
 
 if TYPE_CHECKING:
     from lqmf.jobs.runner import RunTask
@@ -131,7 +133,7 @@ def _is_adapter(folder: Path, digest: str) -> bool:
 def _refuse_changed_calibration(manifest: Manifest, said: str | None) -> None:
     """A file that was calibrated on; the built-in texts belong to a version of LQMF, and a dataset is fetched later."""
     told = manifest.imatrix or manifest.calibration
-    if said is None or said.startswith(calibration_text.HUB) or told is None:
+    if said is None or said.startswith(HUB) or told is None:
         return
     path, digest = Path(said).expanduser(), told.get("text_sha256")
     now = calibration_text.of_file(path).sha256 if digest else _digest(path)
@@ -169,7 +171,7 @@ def gone(manifest: Manifest, why: str) -> ModelNotFound:
 def other_versions(then: Mapping[str, str], built: Mapping[str, str] | None = None) -> list[dict[str, str | None]]:
     """`[{"name", "then", "now"}]` of what made the artifact in another version than is here; `built` are the versions
     that a job tells. What cannot be told before the job is left out."""
-    now = {**installed.versions(then), "lqmf": __version__, "python": platform.python_version(), **(built or {})}
+    now = {**installed.versions(then), "lqmf": VERSION, "python": platform.python_version(), **(built or {})}
     known = [name for name in then if name in now or not name.startswith("llama.cpp")]
     return [{"name": name, "then": then[name], "now": now.get(name)} for name in known if now.get(name) != then[name]]
 

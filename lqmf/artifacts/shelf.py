@@ -28,6 +28,7 @@ from lqmf.workspace import MANIFEST, RECEIPT, read_json
 WEIGHTS = (".gguf", ".safetensors")
 METHODS = ("gptq", "bnb", "awq")  # whose folders are artifacts, whoever made them
 Tell = Callable[[str], None]
+OnDisk = tuple[Artifact, Manifest]
 
 
 def discover(folder: Path, on_broken: Tell | None = None) -> list[Artifact]:
@@ -174,6 +175,17 @@ def made(folder: Path) -> Artifact:
             f"{folder / MANIFEST} is not a manifest: {error!r}.", f"`lqmf delete {folder.name}` removes it."
         ) from error
     return dataclasses.replace(described, receipt=_receipt(receipt_path(folder)))
+
+
+def manifests_in(folder: Path, unreadable: Callable[[Path], None] = lambda path: None) -> Iterator[OnDisk]:
+    """Every artifact below `folder` that has a manifest, oldest first; `unreadable` hears of those that are not one."""
+    found: list[OnDisk] = []
+    for path in sorted(folder.glob(f"[!.]*/{MANIFEST}")):
+        try:
+            found.append((made(path.parent), from_json(Manifest, read_json(path))))
+        except (LqmfError, OSError, TypeError, ValueError, AttributeError):
+            unreadable(path)
+    return iter(sorted(found, key=lambda pair: pair[1].created_at))
 
 
 def describe(folder: Path, manifest: Manifest) -> Artifact:

@@ -97,9 +97,9 @@ def _machine(app: App) -> Iterator[Check]:
 
 def _version(package: str) -> str | None:
     if package == "lqmf":
-        from lqmf import __version__
+        from lqmf.version import VERSION
 
-        return __version__
+        return VERSION
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

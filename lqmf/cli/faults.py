@@ -7,26 +7,24 @@ from __future__ import annotations
 
 import datetime
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lqmf.cli.render import Screen
-from lqmf.errors import LqmfError, NeedsInput, UsageError
+from lqmf.errors import JobCancelled, LqmfError, NeedsInput, UsageError
 from lqmf.records import Outcome, Question
 
 if TYPE_CHECKING:
     from typer import TyperException
 
-    from lqmf.cli.session import Session
-
 LOG = "lqmf.log"
-CANCELLED = 130
 
 
 def failed(error: LqmfError, screen: Screen) -> Outcome:
     """Say what went wrong; the outcome carries its JSON and its exit code."""
     screen.pause_progress()
-    if error.exit_code == CANCELLED:
+    if error.exit_code == JobCancelled.exit_code:
         screen.notice(error.message)
     else:
         screen.error(error.message, error.remedy)
@@ -59,24 +57,25 @@ def is_of_an_option(error: TyperException) -> bool:
     return option or error.format_message().startswith("Option '-")
 
 
-def unexpected(error: BaseException, session: Session) -> Outcome:
-    """A fault of LQMF's own: one sentence on the screen, the traceback in the log (and on the screen if asked for)."""
+def unexpected(error: BaseException, screen: Screen, logs: Callable[[], Path], *, verbose: bool) -> Outcome:
+    """Tell a fault of LQMF's own: one sentence on the screen, the traceback in a file of the folder that `logs` gives,
+    and on the screen if `verbose`."""
     text = "".join(traceback.format_exception(error))
     message = f"LQMF made a mistake: {type(error).__name__}: {error}".rstrip(". ") + "."
-    path = _log(text, session)
+    path = _log(text, logs)
     remedy = f"The traceback is in {path}; please report it." if path else "`--verbose` shows the traceback."
-    session.screen.pause_progress()
-    if session.options.get("verbose"):
-        session.screen.error(text.rstrip())
-    session.screen.error(message, remedy)
+    screen.pause_progress()
+    if verbose:
+        screen.error(text.rstrip())
+    screen.error(message, remedy)
     return Outcome({"error": {"code": "internal", "message": message, "remedy": remedy}}, None, 1)
 
 
-def _log(text: str, session: Session) -> Path | None:
+def _log(text: str, logs: Callable[[], Path]) -> Path | None:
     from lqmf.hub.auth import redact
 
     try:
-        path = session.logs() / LOG
+        path = logs() / LOG
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as log:
             log.write(f"{datetime.datetime.now().isoformat(timespec='seconds')}\n{redact(text)}\n")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from lqmf import __version__
+from lqmf.version import VERSION
 
 
 def main() -> None:
     """Run `lqmf` with the arguments of this process, and end it with the exit code."""
     arguments = sys.argv[1:]
     if arguments in (["--version"], ["-V"]):
-        print(f"lqmf {__version__}")  # noqa: T201 - nothing is imported on this path, not even the printer
+        print(f"lqmf {VERSION}")  # noqa: T201 - nothing is imported on this path, not even the printer
         return
     from lqmf.cli.shell import run
 

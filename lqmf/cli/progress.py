@@ -5,16 +5,16 @@ Knows the events and rich's progress display; knows nothing of what the stages d
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from lqmf import events
 from lqmf.units import duration, file_size
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress as Bars
     from rich.progress import Task
-
-    from lqmf.cli.render import Screen
 
 TITLES = {
     "fit": "Working out what it needs",
@@ -34,12 +34,11 @@ SHORT = ("fit", "advice")  # stages that are worth a bar, but no line of their o
 class ProgressView:
     """A subscriber of the bus. Draws bars where people watch a terminal, plain lines elsewhere."""
 
-    def __init__(self, screen: Screen) -> None:
-        import sys
-
-        self._screen = screen
-        self._stream = screen.people if screen.transcript else sys.stderr
-        self._live = self._stream.isatty() and not screen.transcript
+    def __init__(self, console: Callable[[], Console], notice: Callable[[str], None], *, live: bool) -> None:
+        """Draw on `console` where it is `live`, a terminal that people watch; `notice` says a line elsewhere."""
+        self._console = console
+        self._notice = notice
+        self._live = live
         self._bars: Bars | None = None
         self._tasks: dict[str, Any] = {}
 
@@ -74,7 +73,7 @@ class ProgressView:
         if self._bars is not None:
             self._bars.console.print(notice_view(text))
         else:
-            self._screen.notice(text)
+            self._notice(text)
 
     def _start(self, stage: str, title: str) -> None:
         if not self._live:
@@ -82,7 +81,7 @@ class ProgressView:
                 self.say(title)
             return
         if self._bars is None:
-            self._bars = _bars(self._screen, self._stream)
+            self._bars = _bars(self._console())
             self._bars.start()
         self._tasks[stage] = self._bars.add_task(title, total=None, unit="", note="")
 
@@ -106,7 +105,7 @@ class ProgressView:
         console.print(stage_view(title, duration(seconds)))
 
 
-def _bars(screen: Screen, stream: Any) -> Bars:
+def _bars(console: Console) -> Bars:
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
     return Progress(
@@ -115,7 +114,7 @@ def _bars(screen: Screen, stream: Any) -> Bars:
         BarColumn(bar_width=None),
         _amount_column(),
         TimeRemainingColumn(compact=True),
-        console=screen.console(stream),
+        console=console,
         transient=True,
         refresh_per_second=8,
     )

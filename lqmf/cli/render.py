@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
 from lqmf.terminal import clean
@@ -94,7 +95,9 @@ class Screen:
         if self._progress is None:
             from lqmf.cli.progress import ProgressView
 
-            self._progress = ProgressView(self)
+            stream = self.people if self.transcript else sys.stderr
+            live = stream.isatty() and not self.transcript
+            self._progress = ProgressView(partial(self.console, stream), self.notice, live=live)
         self._progress(event)
 
     def pause_progress(self) -> None:

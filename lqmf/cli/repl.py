@@ -59,10 +59,10 @@ async def chat(options: Mapping[str, Any]) -> int:
 
 
 def _greet(session: Session) -> None:
-    from lqmf import __version__
     from lqmf.cli.views.messages import banner_view
+    from lqmf.version import VERSION
 
-    session.screen.show(banner_view(BANNER.format(version=__version__)))
+    session.screen.show(banner_view(BANNER.format(version=VERSION)))
     interrupted.tell(session)
 
 
@@ -83,7 +83,7 @@ async def _talk(session: Session, pasted: Feed) -> None:
 
 async def _turns(session: Session, pasted: Feed) -> None:
     """Every line that came at once, one turn each; Ctrl-C drops those that are left."""
-    from lqmf.cli.shell import interruptible
+    from lqmf.cli.interruptible import interruptible
 
     several = len(pasted) > 1
     while not session.finished and (line := pasted.take()) is not None:

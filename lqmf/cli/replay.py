@@ -12,10 +12,11 @@ from typing import Any
 
 from lqmf.cli import interrupted
 from lqmf.cli.ask import Feed, Recommended, Replayed
+from lqmf.cli.interruptible import interruptible
 from lqmf.cli.render import Screen
+from lqmf.errors import JobCancelled
 
 PROMPT = "lqmf> "
-CANCELLED = 130
 
 
 async def replay(options: Mapping[str, Any]) -> int:
@@ -32,8 +33,6 @@ async def replay(options: Mapping[str, Any]) -> int:
 
 
 async def _lines(session: Any, feed: Feed) -> int:
-    from lqmf.cli.shell import interruptible
-
     failed = False
     while not session.finished and (line := feed.take()) is not None:
         if not line.strip():
@@ -43,6 +42,6 @@ async def _lines(session: Any, feed: Feed) -> int:
             continue
         outcome = await interruptible(session.line(line), session)
         if session.interrupted:
-            return CANCELLED
+            return JobCancelled.exit_code
         failed = failed or outcome.failed
     return 1 if failed else 0

@@ -85,7 +85,7 @@ class Session:
         except OSError as error:
             outcome = faults.failed(of_system(error), screen)
         except Exception as error:  # noqa: BLE001 - the top of a turn: the chat outlives a fault in one of them
-            outcome = faults.unexpected(error, self)
+            outcome = faults.unexpected(error, self.screen, self.logs, verbose=bool(self.options.get("verbose")))
         screen.deliver(outcome)
         return outcome
 

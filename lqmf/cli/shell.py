@@ -10,20 +10,18 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from lqmf.cli.interruptible import interruptible
 from lqmf.cli.render import Screen, lead_nowhere
-from lqmf.errors import LqmfError, NotBuilt, UsageError
-from lqmf.records import Outcome
+from lqmf.errors import JobCancelled, LqmfError, NotBuilt, UsageError
 
 if TYPE_CHECKING:
     from lqmf.cli.command import Ask
     from lqmf.cli.invocation import Invocation
-    from lqmf.cli.session import Session
 
 COMPLETE = "_LQMF_COMPLETE"
-CANCELLED = 130
 LATER = {"mcp": "be a server of the Model Context Protocol", "api": "serve its own work over an API"}
 Options = dict[str, Any]
 
@@ -37,7 +35,7 @@ def run(arguments: Sequence[str]) -> int:
         lead_nowhere(sys.stdout)
         return 0
     except KeyboardInterrupt:
-        return CANCELLED
+        return JobCancelled.exit_code
 
 
 def _run(arguments: list[str]) -> int:
@@ -121,9 +119,9 @@ def _refuse_later(sentence: str | None) -> None:
 def _carry_out(invocation: Invocation, arguments: list[str]) -> int:
     options = invocation.options
     if options.get("version"):
-        from lqmf import __version__
+        from lqmf.version import VERSION
 
-        Screen().echo(f"lqmf {__version__}")
+        Screen().echo(f"lqmf {VERSION}")
         return 0
     text = options.get("command") or invocation.sentence
     if invocation.module is None and not text:
@@ -169,55 +167,6 @@ def _chat(options: Options) -> int:
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # between turns, Ctrl-C ends the replay
     return asyncio.run(replay(options))
-
-
-async def interruptible(work: Coroutine[Any, Any, Outcome], session: Session) -> Outcome:
-    """`work`, which Ctrl-C cancels and does not kill: what it started is ended in order, and the outcome says so."""
-    screen, session.interrupted = session.screen, False
-    task = asyncio.ensure_future(work)
-    with on_interrupt(task), silent_keys():
-        try:
-            return await task
-        except asyncio.CancelledError:
-            session.interrupted = True
-            screen.pause_progress()
-            screen.notice("Cancelled.")
-            error = {"code": "cancelled", "message": "Cancelled.", "remedy": "`lqmf resume` goes on with a job."}
-            outcome = Outcome({"error": error}, None, CANCELLED)
-            if screen.json:
-                screen.document(outcome.data)
-            return outcome
-
-
-@contextlib.contextmanager
-def silent_keys() -> Iterator[None]:
-    """While the block runs, keys pressed at a terminal are not echoed into the progress; they wait for the prompt."""
-    if not sys.stdin.isatty() or sys.platform == "win32":
-        yield
-        return
-    import termios
-
-    terminal = sys.stdin.fileno()
-    before = termios.tcgetattr(terminal)
-    silent = [*before]
-    silent[3] &= ~termios.ECHO
-    termios.tcsetattr(terminal, termios.TCSADRAIN, silent)
-    try:
-        yield
-    finally:
-        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
-
-
-@contextlib.contextmanager
-def on_interrupt(task: asyncio.Task[Any]) -> Iterator[None]:
-    """While the block runs, Ctrl-C cancels `task`."""
-    loop = asyncio.get_running_loop()
-    before = signal.getsignal(signal.SIGINT)
-    signal.signal(signal.SIGINT, lambda *_: loop.call_soon_threadsafe(task.cancel))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _complete() -> int:

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-FOLDER = Path(__file__).resolve().parent.parent / "assets" / "knowledge"
+from lqmf import assets
+
+FOLDER = assets.FOLDER / "knowledge"
 MOST = 3  # passages for one question
 TITLE, NAMED, SAID = 4.0, 3.0, 1.0  # what a word is worth: all of a passage's name, a part of one, a word of its text
 LEAST = 3.0  # worth below which a passage is not about the question

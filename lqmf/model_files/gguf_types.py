@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lqmf.errors import UsageError
-from lqmf.quantization.promise import QuantType
+from lqmf.records import QuantType
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,11 @@ import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
+from lqmf import assets
 from lqmf.errors import ModelNotFound, UsageError
 from lqmf.records import ModelRef
 
-DEMO_FOLDER = Path(__file__).resolve().parent.parent / "assets" / "demo"
+DEMO_FOLDER = assets.FOLDER / "demo"
 
 _PATH = re.compile(r"\.{1,2}$|\.{1,2}[/\\]|/|~|[A-Za-z]:[/\\]|\\\\")
 _PART = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?")

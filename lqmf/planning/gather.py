@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from lqmf.errors import UnsupportedModel
-from lqmf.events import Emit
+from lqmf.events import Emit, stage
 from lqmf.fit import calibration, classes, corrections, quality, speed
 from lqmf.fit.classes import SizeClass
 from lqmf.fit.fitting import PROGRAM_RAM_BYTES, TORCH_RAM_BYTES, Fitting
 from lqmf.fit.needs import Needs, Weights
-from lqmf.quality.stage import stage
 from lqmf.quantization.promise import Backend
 from lqmf.records import Loss, ModelInfo, Run, Speed, to_json
 

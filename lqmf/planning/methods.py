@@ -1,5 +1,5 @@
 """Which method a plan takes, and why: by what the user said, by what they want it for, and by what is here. Part of the
-PlannerAgent.
+Planner.
 
 Pure; asks backends what they can do with a model, from metadata.
 """

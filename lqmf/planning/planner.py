@@ -1,4 +1,4 @@
-"""The PlannerAgent: from what was said to a complete plan, asking only for what is missing and matters.
+"""The Planner: from what was said to a complete plan, asking only for what is missing and matters.
 
 Pure: knows the slots, the model's metadata and needs, the machine and the backends' promises; reads no file, asks
 nobody itself. `next_question` says what to ask; `plan` builds the plan, each field with its reason.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Literal, cast
 
@@ -21,10 +20,10 @@ from lqmf.model_files.gguf_types import AUTO
 from lqmf.planning import methods
 from lqmf.planning import reasons as why
 from lqmf.planning.recipe import Making, calibratable, largest_neighbours, making
+from lqmf.planning.request import PlanRequest
 from lqmf.quantization.parameters import settled
 from lqmf.quantization.promise import Backend
 from lqmf.records import (
-    Advice,
     Candidate,
     Choice,
     Estimate,
@@ -44,43 +43,7 @@ ELSEWHERE = "For a larger machine, say its memory: `--memory 24GB`."
 START_QUESTION_BYTES = 1_000_000_000  # downloads above this are worth a question
 
 
-@dataclass(frozen=True)
-class Request:
-    """All that a plan is made from. `slots` is what the user said; `asked` the ids already answered;
-    `advised` those of them whose answer was the recommended one; `download_bytes` what is not on this machine yet;
-    `advice` is what a provider said, if one was asked."""
-
-    slots: Mapping[str, Any]
-    info: ModelInfo
-    hardware: Hardware
-    fit: Fitting
-    asked: frozenset[str] = frozenset()
-    advised: frozenset[str] = frozenset()
-    download_bytes: int = 0
-    advice: Advice | None = None
-
-    @property
-    def provided(self) -> Mapping[str, Any]:
-        """What the advice fills in: only what the user left open, and nothing once they chose another type than it."""
-        told: Mapping[str, Any] = self.advice.slots if self.advice else {}
-        if "type" in told and self.slots.get("type") not in (None, told["type"]):
-            return {}
-        return {name: value for name, value in told.items() if self.slots.get(name) is None}
-
-    def takes(self, name: str) -> bool:
-        """Whether the slot has its value from the advice: left open, or a recommendation of it that was taken."""
-        if self.advice is None or name not in self.advice.slots:
-            return False
-        taken = name in self.advised and self.slots.get(name) == self.advice.slots[name]
-        return taken or name in self.provided
-
-    @property
-    def follows(self) -> bool:
-        """Whether anything comes from the advice."""
-        return self.advice is not None and any(self.takes(name) for name in self.advice.slots)
-
-
-class PlannerAgent:
+class Planner:
     """Makes plans. `backends` are those installed, `settings` the values that plans depend on."""
 
     def __init__(
@@ -111,7 +74,7 @@ class PlannerAgent:
             raise ModelError(f"{why.display(info.ref)} holds no weights.", "Name a repository with safetensors files.")
         return backend
 
-    def next_question(self, request: Request) -> Question | None:
+    def next_question(self, request: PlanRequest) -> Question | None:
         """The next thing that only the user can say, or None. Raises LqmfError for what cannot be done at all."""
         backend, request = self._ready(request)
         for ask in (self._contradiction, self._fit_question, self._type_question, self._no_gpu, self._start_question):
@@ -120,7 +83,7 @@ class PlannerAgent:
                 return question
         return None
 
-    def _contradiction(self, backend: Backend, request: Request) -> Question | None:
+    def _contradiction(self, backend: Backend, request: PlanRequest) -> Question | None:
         bits, name = request.slots.get("bits"), request.slots.get("type")
         if bits is None or name in (None, AUTO) or backend.types[name].bits == bits:
             return None
@@ -137,7 +100,7 @@ class PlannerAgent:
             reason=f"{name} is the more exact of the two.",
         )
 
-    def _type_question(self, backend: Backend, request: Request) -> Question | None:
+    def _type_question(self, backend: Backend, request: PlanRequest) -> Question | None:
         slots = request.slots
         if slots.get("type") or slots.get("target_size_gb") or len(backend.types) < 2:
             return None
@@ -158,7 +121,7 @@ class PlannerAgent:
             reason=why.of(request, solution),
         )
 
-    def _option(self, backend: Backend, request: Request, name: str, context: int) -> Option:
+    def _option(self, backend: Backend, request: PlanRequest, name: str, context: int) -> Option:
         named = dataclasses.replace(request, slots={**request.slots, "type": name})
         wish = dataclasses.replace(self._wish(backend, named), types=frozenset({name}), context=context)
         solution = request.fit.solve(self._machine(request), wish)
@@ -169,7 +132,7 @@ class PlannerAgent:
         label = f"{name}: {file_size(candidate.file_bytes)}, {need}. {backend.types[name].summary}"
         return Option(name, label.strip())
 
-    def _fit_question(self, backend: Backend, request: Request) -> Question | None:
+    def _fit_question(self, backend: Backend, request: PlanRequest) -> Question | None:
         """Asked when what is wished does not fit; what does is offered. Raises DoesNotFit when nothing would."""
         solution = self._solve(backend, request)
         if solution.recommended or "fit" in request.asked:
@@ -187,7 +150,7 @@ class PlannerAgent:
             reason=" ".join(solution.ways_out) or ELSEWHERE,
         )
 
-    def _alternatives(self, backend: Backend, request: Request) -> list[Option]:
+    def _alternatives(self, backend: Backend, request: PlanRequest) -> list[Option]:
         """What fits when one thing that was said is let go: the type, the cache, the length of the context."""
         slots, machine, wish = request.slots, self._machine(request), self._wish(backend, request)
         found = []
@@ -204,7 +167,7 @@ class PlannerAgent:
                 break
         return found
 
-    def _no_gpu(self, backend: Backend, request: Request) -> Question | None:
+    def _no_gpu(self, backend: Backend, request: PlanRequest) -> Question | None:
         wants_gpu = request.slots.get("device") == "gpu" and not request.hardware.gpus
         if not wants_gpu or request.slots.get("cpu_fallback") is not None or self._cpu_fallback:
             return None
@@ -216,7 +179,7 @@ class PlannerAgent:
             reason=f"A {backend.title} file runs on a GPU elsewhere all the same; only the measured speed differs.",
         )
 
-    def _start_question(self, backend: Backend, request: Request) -> Question | None:
+    def _start_question(self, backend: Backend, request: PlanRequest) -> Question | None:
         estimate = self.plan(request, "question").estimate
         if estimate is None or estimate.download_bytes < START_QUESTION_BYTES:
             return None
@@ -232,7 +195,7 @@ class PlannerAgent:
 
     # ------------------------------------------------------------ the plan
 
-    def plan(self, request: Request, identifier: str) -> QuantizationPlan:
+    def plan(self, request: PlanRequest, identifier: str) -> QuantizationPlan:
         """The complete plan; what is still open takes its recommended value. Raises LqmfError."""
         backend, request = self._ready(request)
         solution = self._solve(backend, request)
@@ -264,7 +227,7 @@ class PlannerAgent:
             uncorrected=expected,
         )
 
-    def _others(self, backend: Backend, request: Request, chosen: Candidate) -> tuple[Candidate, ...]:
+    def _others(self, backend: Backend, request: PlanRequest, chosen: Candidate) -> tuple[Candidate, ...]:
         """The usual types that fit too, at the same context, whatever type was said; the chosen one is not among
         them."""
         free = dataclasses.replace(request, slots={**request.slots, "type": None, "bits": None}, advice=None)
@@ -278,17 +241,17 @@ class PlannerAgent:
         )
         return tuple(one for one in found if one is not None)
 
-    def _estimate(self, backend: Backend, request: Request, plan: QuantizationPlan) -> Estimate:
+    def _estimate(self, backend: Backend, request: PlanRequest, plan: QuantizationPlan) -> Estimate:
         needs = request.fit.needs[backend.name]
         estimate = backend.estimate(request.info, plan, request.hardware, needs)
         kept = largest_neighbours(request.info) if plan.discard_source else None
         return estimate.with_download(request.download_bytes, kept)
 
-    def solution(self, request: Request) -> Solution:
+    def solution(self, request: PlanRequest) -> Solution:
         """All that there is to choose between, for what was said. Raises LqmfError."""
         return self._solve(*self._ready(request))
 
-    def _ready(self, request: Request) -> tuple[Backend, Request]:
+    def _ready(self, request: PlanRequest) -> tuple[Backend, PlanRequest]:
         """The backend, and the request with the mix that was asked for among what there is to choose. Raises
         LqmfError."""
         backend = self.refuse(request.slots, request.info, request.hardware)
@@ -297,7 +260,7 @@ class PlannerAgent:
         fit = mix.with_mix(request.fit, backend.name, self._mix_bytes(backend, request))
         return backend, dataclasses.replace(request, fit=fit)
 
-    def _mix_bytes(self, backend: Backend, request: Request) -> int:
+    def _mix_bytes(self, backend: Backend, request: PlanRequest) -> int:
         """The size that a mix is made for: what was said, or that of the preset that would be chosen without it."""
         slots, needs = request.slots, request.fit.needs[backend.name]
         if size := slots.get("target_size_gb"):
@@ -308,7 +271,7 @@ class PlannerAgent:
         free = {**slots, "type": preset, "bits": None}
         return _best(self._solve(backend, dataclasses.replace(request, slots=free))).file_bytes
 
-    def _making(self, backend: Backend, request: Request, chosen: Candidate) -> Making:
+    def _making(self, backend: Backend, request: PlanRequest, chosen: Candidate) -> Making:
         needs = request.fit.needs[backend.name] if backend.streams else None
         keep = bool(request.slots.get("keep_16bit", self._keep_16bit))
         test = request.slots.get("test", "quick")
@@ -321,7 +284,7 @@ class PlannerAgent:
         return fit.solve(self._there(slots, hardware, fit), budget.wish(slots, longest, types))
 
     def _choices(
-        self, backend: Backend, request: Request, plan: QuantizationPlan, solution: Solution, made: Making
+        self, backend: Backend, request: PlanRequest, plan: QuantizationPlan, solution: Solution, made: Making
     ) -> tuple[Choice, ...]:
         chosen = _best(solution)
         kind = backend.types[chosen.type]
@@ -345,7 +308,7 @@ class PlannerAgent:
             Choice("test", plan.test, why.test(plan.test), why.whose(request, "test")),
         )
 
-    def _where(self, request: Request, chosen: Candidate) -> list[Choice]:
+    def _where(self, request: PlanRequest, chosen: Candidate) -> list[Choice]:
         """The choices that only some plans have: layers on a GPU, several chats at once."""
         found = []
         if self._machine(request).gpu_bytes:
@@ -356,13 +319,13 @@ class PlannerAgent:
             found.append(Choice("parallel", chosen.run.parallel, "chats at once, as you said", "user"))
         return found
 
-    def _width(self, backend: Backend, request: Request, chosen: Candidate) -> float:
+    def _width(self, backend: Backend, request: PlanRequest, chosen: Candidate) -> float:
         """Bits per weight: a type's own, or of a mix what its size says."""
         if chosen.type == AUTO:
             return mix.bits_per_weight(request.fit.needs[backend.name], chosen.file_bytes)
         return backend.types[chosen.type].bits_per_weight
 
-    def _draft(self, backend: Backend, request: Request, chosen: Candidate, identifier: str) -> QuantizationPlan:
+    def _draft(self, backend: Backend, request: PlanRequest, chosen: Candidate, identifier: str) -> QuantizationPlan:
         slots, memory, mixed = request.slots, request.slots.get("memory_gb"), chosen.type == AUTO
         kind = backend.types[chosen.type]
         return QuantizationPlan(
@@ -408,14 +371,14 @@ class PlannerAgent:
         """What to ask before all else, where the method that was said is not installed."""
         return methods.question(slots, self._backends)
 
-    def _why_method(self, request: Request) -> tuple[str, Source]:
+    def _why_method(self, request: PlanRequest) -> tuple[str, Source]:
         if "method" in request.asked:
             return "your answer", "user"
         said = {name: value for name, value in request.slots.items() if name != "type" or "type" not in request.asked}
         chosen = methods.choose(said, request.info, request.hardware, self._backends)
         return chosen.reason, chosen.source
 
-    def _why_type(self, backend: Backend, request: Request, solution: Solution) -> tuple[str, Source]:
+    def _why_type(self, backend: Backend, request: PlanRequest, solution: Solution) -> tuple[str, Source]:
         if request.takes("type"):
             return why.type(request, solution)
         if self._is_usual(backend, request) and "type" not in request.slots:
@@ -424,7 +387,7 @@ class PlannerAgent:
             return f"{backend.title}'s type of {bits} bits", "rules"
         return why.type(request, solution)
 
-    def _is_usual(self, backend: Backend, request: Request) -> bool:
+    def _is_usual(self, backend: Backend, request: PlanRequest) -> bool:
         """Whether the method has one width that is taken where none was said, and nothing else decides."""
         open_ = ("type", "bits", "target_size_gb", "priority")
         return not backend.streams and all(request.slots.get(name) is None for name in open_)
@@ -436,7 +399,7 @@ class PlannerAgent:
             known = ", ".join(t.name for t in backend.types.values())
             raise UsageError(f"{backend.title} has no type {name}.", f"It has: {known}.")
 
-    def _types(self, backend: Backend, request: Request) -> frozenset[str]:
+    def _types(self, backend: Backend, request: PlanRequest) -> frozenset[str]:
         """What may be chosen: the one said, those of the bits said, else all that quantize any model; without those
         that fit this model only with a "but", where others are left."""
         slots = request.slots
@@ -459,28 +422,28 @@ class PlannerAgent:
         )
         return frozenset(next((chosen for chosen in choices if chosen), names))
 
-    def _answer(self, backend: Backend, request: Request, name: str) -> str:
+    def _answer(self, backend: Backend, request: PlanRequest, name: str) -> str:
         info, hardware = request.info, request.hardware
         return request.fit.verdict(backend.name, name, lambda: backend.check(info, hardware, name)).answer
 
-    def _wish(self, backend: Backend, request: Request) -> Wish:
+    def _wish(self, backend: Backend, request: PlanRequest) -> Wish:
         """What was said, and of the rest what was advised."""
         filled = dataclasses.replace(request, slots={**request.slots, **request.provided})
         return budget.wish(filled.slots, request.info.context_length, self._types(backend, filled))
 
-    def _machine(self, request: Request) -> Machine:
+    def _machine(self, request: PlanRequest) -> Machine:
         return self._there(request.slots, request.hardware, request.fit)
 
     def _there(self, slots: Mapping[str, Any], hardware: Hardware, fit: Fitting) -> Machine:
         limit = self._gpu_memory_limit_bytes
         return budget.machine(slots, hardware, gpu_limit_bytes=limit, program_ram=fit.program_ram)
 
-    def _solve(self, backend: Backend, request: Request) -> Solution:
+    def _solve(self, backend: Backend, request: PlanRequest) -> Solution:
         """Raises UsageError when no type makes a file as small as wished or the model has no such cache,
         UnsupportedModel when no type fits the model."""
         return self._advised(backend, request) if request.follows else self._ruled(backend, request)
 
-    def _advised(self, backend: Backend, request: Request) -> Solution:
+    def _advised(self, backend: Backend, request: PlanRequest) -> Solution:
         """What the advice leads to, the rules' own best beside it; the rules' alone where nothing of it fits."""
         kept = {name: value for name, value in request.slots.items() if not request.takes(name)}
         own = self._ruled(backend, dataclasses.replace(request, slots=kept, advised=frozenset(), advice=None))
@@ -492,7 +455,7 @@ class PlannerAgent:
         told = (request.advice.reason,) if request.takes("type") and request.advice.reason else advised.why
         return dataclasses.replace(own, recommended=chosen, why=told, best=best, ways_out=advised.ways_out)
 
-    def _ruled(self, backend: Backend, request: Request) -> Solution:
+    def _ruled(self, backend: Backend, request: PlanRequest) -> Solution:
         if "type" in request.advised:  # the rules' own advice, taken: then all the rest was to choose from too
             free = {name: value for name, value in request.slots.items() if name != "type"}
             solution = self._ruled(backend, dataclasses.replace(request, slots=free, advised=frozenset()))
@@ -509,7 +472,7 @@ class PlannerAgent:
             raise UnsupportedModel("No type of this method fits this model's tensors.", "Choose another type or model.")
         return solution
 
-    def _too_large(self, backend: Backend, request: Request, target_bytes: int) -> UsageError:
+    def _too_large(self, backend: Backend, request: PlanRequest, target_bytes: int) -> UsageError:
         weights = request.fit.needs[backend.name].weights
         sizes = {name: weights[name].file_bytes for name in self._types(backend, request) if name in weights}
         smallest = min(sizes, key=lambda name: sizes[name])
@@ -519,7 +482,7 @@ class PlannerAgent:
             f"Say `at most {sizes[smallest] / 1e6 + 1:.0f} MB`, or take a smaller model.",
         )
 
-    def _device(self, request: Request) -> tuple[Literal["cpu", "gpu"], str, Source]:
+    def _device(self, request: PlanRequest) -> tuple[Literal["cpu", "gpu"], str, Source]:
         """Where it is made and measured, why, and whose choice that is."""
         said = request.slots.get("device")
         if said == "gpu" and not request.hardware.gpus:
@@ -530,7 +493,7 @@ class PlannerAgent:
             return "gpu", f"{request.hardware.gpus[0].name} is there", "rules"
         return "cpu", "there is no GPU here", "rules"
 
-    def _why_memory(self, request: Request, solution: Solution) -> str:
+    def _why_memory(self, request: PlanRequest, solution: Solution) -> str:
         if solution.recommended is None:
             return why.misfit(_best(solution), self._machine(request))
         return solution.why[-1]

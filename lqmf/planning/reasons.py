@@ -1,4 +1,4 @@
-"""Why each field of a plan has its value, and whose choice it was: words for what the PlannerAgent decided.
+"""Why each field of a plan has its value, and whose choice it was: words for what the Planner decided.
 
 Pure; decides nothing.
 """
@@ -13,7 +13,7 @@ from lqmf.records import Candidate, Choice, ModelInfo, ModelRef, QuantizationPla
 from lqmf.units import memory_size
 
 if TYPE_CHECKING:
-    from lqmf.planning.planner import Request
+    from lqmf.planning.request import PlanRequest
 
 LET_GO = "what you said does not fit"
 
@@ -28,7 +28,7 @@ def misfit(least: Candidate, machine: Machine) -> str:
     return f"{least.type} with {least.run.context} tokens of context needs {there}."
 
 
-def type(request: Request, solution: Solution) -> tuple[str, Source]:
+def type(request: PlanRequest, solution: Solution) -> tuple[str, Source]:
     """Why this type."""
     if request.slots.get("fit") == "type":
         return LET_GO, whose(request, "type")
@@ -41,7 +41,7 @@ def type(request: Request, solution: Solution) -> tuple[str, Source]:
     return solution.why[0] if solution.recommended else "the one that needs least", "rules"
 
 
-def context(request: Request, chosen: Candidate) -> str:
+def context(request: PlanRequest, chosen: Candidate) -> str:
     """Why so much context."""
     limit, said = request.info.context_length, request.slots.get("context")
     if request.slots.get("fit") == "context":
@@ -56,7 +56,7 @@ def context(request: Request, chosen: Candidate) -> str:
     return trained if chosen.run.context == limit else f"costs little; {trained}"
 
 
-def cache(request: Request, chosen: Candidate) -> str:
+def cache(request: PlanRequest, chosen: Candidate) -> str:
     """Why the cache has this type."""
     if request.slots.get("fit") == "kv_type":
         return LET_GO
@@ -71,24 +71,24 @@ def cache(request: Request, chosen: Candidate) -> str:
     return "a smaller cache makes room for better weights or more context"
 
 
-def priority(request: Request) -> tuple[Choice, ...]:
+def priority(request: PlanRequest) -> tuple[Choice, ...]:
     """What matters most, where that was advised; what the user said of it shows in the type."""
     if not request.takes("priority"):
         return ()
     return (Choice("priority", request.provided["priority"], "as your words suggest", "provider"),)
 
 
-def of(request: Request, solution: Solution) -> str:
+def of(request: PlanRequest, solution: Solution) -> str:
     """Why the recommended answer is recommended, and by whom where that is not the rules."""
     told = " ".join(solution.why)
     return f"{request.advice.provider}: {told}" if request.advice and request.follows and told else told
 
 
-def _with_type(request: Request) -> str:
+def _with_type(request: PlanRequest) -> str:
     return "goes with the type" if request.takes("type") else "as your words suggest"
 
 
-def parameters_of(request: Request, backend: Backend, plan: QuantizationPlan) -> list[Choice]:
+def parameters_of(request: PlanRequest, backend: Backend, plan: QuantizationPlan) -> list[Choice]:
     """The method's own settings, each with what it is for."""
     said = request.slots.get("parameters") or {}
     return [
@@ -130,7 +130,7 @@ def parameters(info: ModelInfo) -> str:
     return f"{millions / 1000:.1f} billion parameters, " if millions >= 1000 else f"{millions:.1f} million parameters, "
 
 
-def whose(request: Request, name: str) -> Source:
+def whose(request: PlanRequest, name: str) -> Source:
     """Who chose the value of a slot: the user, a provider's advice, or the rules, whose recommendation was taken."""
     if request.takes(name):
         return "provider"

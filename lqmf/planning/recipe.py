@@ -1,5 +1,5 @@
 """How a plan is made, beside what is made: whether an importance matrix guides it, and what is made on the way to
-calibrate on and to measure against. Part of the PlannerAgent.
+calibrate on and to measure against. Part of the Planner.
 
 Pure; knows the slots, the model's sizes and the machine.
 """
@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Literal
 from lqmf.errors import DoesNotFit, UsageError
 from lqmf.model_files import model_kind
 from lqmf.model_files.gguf_types import AUTO
-from lqmf.quantization.promise import QuantType
-from lqmf.records import Choice, ModelInfo, Source
+from lqmf.records import Choice, ModelInfo, QuantType, Source
 from lqmf.units import file_size, memory_size
 
 if TYPE_CHECKING:
     from lqmf.fit.needs import Needs
-    from lqmf.planning.planner import Request
+    from lqmf.planning.request import PlanRequest
 
 HELPED_BITS = 4  # types of more bits lose too little for a matrix to show
 IMATRIX_SUFFIXES = (".gguf", ".dat")  # a calibration that is a finished matrix, not a text
@@ -45,7 +44,7 @@ class Making:
         return (self.imatrix, Choice("base", self.base, f"{file_size(self.base_bytes)} on the way; {self.base_reason}"))
 
 
-def making(request: Request, kind: QuantType, needs: Needs | None, *, test: str, keep_16bit: bool) -> Making:
+def making(request: PlanRequest, kind: QuantType, needs: Needs | None, *, test: str, keep_16bit: bool) -> Making:
     """How to make `kind`. `needs` is None for a method that has no such files. Raises UsageError for wishes that
     exclude each other, DoesNotFit for a mix where nothing can be calibrated on."""
     if needs is None or "F16" not in needs.weights:
@@ -73,7 +72,7 @@ def is_matrix(calibration: str | None) -> bool:
     return bool(calibration) and str(calibration).lower().endswith(IMATRIX_SUFFIXES)
 
 
-def calibratable(request: Request, needs: Needs | None) -> bool:
+def calibratable(request: PlanRequest, needs: Needs | None) -> bool:
     """Whether there can be an importance matrix, so that types which need one may be offered."""
     if request.slots.get("imatrix") is False or needs is None or _answers(request):
         return False
@@ -90,7 +89,7 @@ def largest_neighbours(info: ModelInfo) -> int:
     return sum(file.size_bytes for file in info.files) - sum(shards) + max((a + b for a, b in pairs), default=0)
 
 
-def _imatrix(request: Request, kind: QuantType) -> tuple[bool, str, Source]:
+def _imatrix(request: PlanRequest, kind: QuantType) -> tuple[bool, str, Source]:
     said, text = request.slots.get("imatrix"), request.slots.get("calibration")
     if said is False and kind.needs_imatrix:
         raise UsageError(f"{kind.name} cannot be made without an importance matrix.", "Leave out --no-imatrix.")
@@ -111,13 +110,13 @@ def _imatrix(request: Request, kind: QuantType) -> tuple[bool, str, Source]:
     return True, f"it lowers the loss of types up to {HELPED_BITS} bits; from the built-in text", "rules"
 
 
-def _answers(request: Request) -> bool:
+def _answers(request: PlanRequest) -> bool:
     """Whether the model answers a text with another: no importance matrix is collected from its two halves."""
     info = request.info
     return model_kind.of(info.architecture, info.model_type, info.config) == "encoder-decoder"
 
 
-def _unguided(request: Request, wanted: QuantType) -> tuple[bool, str, Source]:
+def _unguided(request: PlanRequest, wanted: QuantType) -> tuple[bool, str, Source]:
     """No matrix for an encoder-decoder. Raises UsageError where it was said, or cannot be done without."""
     why = "none is collected from an encoder-decoder"
     if wanted.needs_imatrix or request.slots.get("imatrix") or request.slots.get("calibration"):
@@ -126,7 +125,7 @@ def _unguided(request: Request, wanted: QuantType) -> tuple[bool, str, Source]:
     return False, why, "rules"
 
 
-def _discarding(request: Request, kind: QuantType, imatrix: Choice) -> Making:
+def _discarding(request: PlanRequest, kind: QuantType, imatrix: Choice) -> Making:
     """The source is gone once it was read: nothing can be calibrated on it, nor compared with it."""
     reason = "the source is discarded as it is read, so the receipt compares with nothing"
     given = is_matrix(request.slots.get("calibration"))
@@ -140,7 +139,7 @@ def _discarding(request: Request, kind: QuantType, imatrix: Choice) -> Making:
     return Making(imatrix, None, 0, reason)
 
 
-def _base(request: Request, needs: Needs, *, keep_16bit: bool) -> tuple[Base | None, str]:
+def _base(request: PlanRequest, needs: Needs, *, keep_16bit: bool) -> tuple[Base | None, str]:
     """The best that can be run beside what else is in memory, with what to add to the reason, or why there is none."""
     room = int(request.hardware.ram_available_bytes * RAM_SHARE)
     sizes = {name: needs.weights[name].file_bytes for name in ("F16", "Q8_0") if name in needs.weights}
@@ -152,7 +151,7 @@ def _base(request: Request, needs: Needs, *, keep_16bit: bool) -> tuple[Base | N
     return None, f"running the source needs {memory_size(least)} of memory, and {memory_size(room)} are free"
 
 
-def _without(request: Request, kind: QuantType, guided: bool, why_not: str) -> Making:
+def _without(request: PlanRequest, kind: QuantType, guided: bool, why_not: str) -> Making:
     given = is_matrix(request.slots.get("calibration"))
     if kind.name == AUTO or ((kind.needs_imatrix or request.slots.get("imatrix")) and not given):
         raise DoesNotFit(f"{kind.name} cannot be made here: {why_not}.", "Say a type like Q4_K_M, with --no-imatrix.")

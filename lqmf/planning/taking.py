@@ -10,10 +10,11 @@ from lqmf.errors import DoesNotFit
 from lqmf.records import Candidate, Option, Question, Suggestion
 
 if TYPE_CHECKING:
-    from lqmf.planning.planner import PlannerAgent, Request
+    from lqmf.planning.planner import Planner
+    from lqmf.planning.request import PlanRequest
 
 
-def keep_to(taken: Request, planner: PlannerAgent) -> None:
+def keep_to(taken: PlanRequest, planner: Planner) -> None:
     """Raises LqmfError where the advice that was taken gives no plan, none that fits, or another than was advised."""
     planner.plan(taken, "")
     chosen = planner.solution(taken).recommended

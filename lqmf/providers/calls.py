@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel
@@ -262,10 +262,10 @@ class Calls:
             outcome,
             at=at,
             seconds=seconds,
-            usage=entry.usage,
+            tokens=tokens,
             characters=entry.characters,
             cost=next((found for found in costs if found is not None), None),
-            prompt=sent if self._settings.keep_prompts else None,
+            prompt=[asdict(message) for message in sent] if self._settings.keep_prompts else None,
         )
         self._made.append({**row, "prompt": None})
         self._ledger.record(row)

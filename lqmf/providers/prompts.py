@@ -12,14 +12,15 @@ from __future__ import annotations
 import json
 import re
 from functools import cache
-from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
+
+from lqmf import assets
 
 if TYPE_CHECKING:
     from lqmf.providers.base import Message
 
-FOLDER = Path(__file__).resolve().parent.parent / "assets" / "prompts"
+FOLDER = assets.FOLDER / "prompts"
 _BREAK = "\n---\n"
 _OPENING = re.compile(r"<(?!path-\d+>)")
 

@@ -17,17 +17,16 @@ from typing import Any
 from lqmf import installed
 from lqmf.engines.transformers.loading import translated
 from lqmf.errors import UnsupportedModel, UsageError
-from lqmf.events import Emit
+from lqmf.events import Emit, stage
 from lqmf.fit import formula
 from lqmf.fit.needs import Needs
 from lqmf.model_files import safetensors_header, selection
-from lqmf.quality.stage import stage
 from lqmf.quantization import transformers_models
 from lqmf.quantization.gguf.check import is_mixture
 from lqmf.quantization.gguf.estimate import parameters as count
 from lqmf.quantization.parameters import Parameter, Value, settled
-from lqmf.quantization.promise import Built, QuantType, Source
-from lqmf.records import Estimate, Hardware, ModelInfo, QuantizationPlan, Verdict
+from lqmf.quantization.promise import Built, Source
+from lqmf.records import Estimate, Hardware, ModelInfo, QuantizationPlan, QuantType, Verdict
 
 PACKAGES: Mapping[str, str] = {"bitsandbytes": "bitsandbytes", "accelerate": "accelerate"}
 VERSIONS = ("bitsandbytes", "transformers", "torch", "accelerate", "safetensors")

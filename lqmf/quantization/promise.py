@@ -14,20 +14,7 @@ from typing import Any, Protocol
 from lqmf.events import Emit
 from lqmf.fit.needs import Needs
 from lqmf.quantization.parameters import Parameter
-from lqmf.records import Estimate, Hardware, ModelInfo, QuantizationPlan, Verdict
-
-
-@dataclass(frozen=True)
-class QuantType:
-    """A type that a backend can write. `bits_per_weight` is the nominal size of its main tensors. One that is not
-    `general` is not offered unasked: it is for models trained for it, or its quality is not known as LQMF makes it."""
-
-    name: str
-    bits: int
-    bits_per_weight: float
-    needs_imatrix: bool = False
-    summary: str = ""
-    general: bool = True
+from lqmf.records import Estimate, Hardware, ModelInfo, QuantizationPlan, QuantType, Verdict
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import lqmf
+from lqmf import assets
 from lqmf.errors import LqmfError
 from lqmf.report.parts import Section, Table
 
-ASSETS = Path(lqmf.__file__).parent / "assets" / "report"
+ASSETS = assets.FOLDER / "report"
 GENERATOR = "LQMF report"
 # style attributes and plotly's own rules; pictures that plotly makes of a heat map
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"

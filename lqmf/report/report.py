@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import lqmf
 from lqmf.records import Artifact, Hardware
 from lqmf.report import overview
 from lqmf.report.charts import answers, domains, history, layers, memory, predictions, size, speed
 from lqmf.report.page import Page, render
 from lqmf.report.parts import Section
 from lqmf.report.subjects import Data, subjects
+from lqmf.version import VERSION
 
 
 def report(
@@ -22,7 +22,7 @@ def report(
     """The page on `artifacts`; `earlier` are the store's records of artifacts, deleted ones included, `hardware` is
     this machine. Raises LqmfError where plotly is not installed."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    return render(page(Data(subjects(artifacts, benchmarks), earlier, hardware, now, lqmf.__version__)))
+    return render(page(Data(subjects(artifacts, benchmarks), earlier, hardware, now, VERSION)))
 
 
 def page(data: Data) -> Page:

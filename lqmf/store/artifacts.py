@@ -1,38 +1,17 @@
 """The rows of artifacts, models, plans and measurements, made from records and from manifests on disk.
 
-Knows what a manifest and a receipt hold; opens no store. `lqmf.artifacts.shelf` reads the folders.
+Knows what a manifest and a receipt hold; opens no store, and reads no folder.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from lqmf.errors import LqmfError
-from lqmf.records import Artifact, Manifest, ModelInfo, from_json, to_json
+from lqmf.records import Artifact, Manifest, ModelInfo, to_json
 from lqmf.store.base import Row
-from lqmf.workspace import MANIFEST, read_json
-
-OnDisk = tuple[Artifact, Manifest]
-
-
-def manifests_in(folder: Path, unreadable: Callable[[Path], None] = lambda path: None) -> Iterator[OnDisk]:
-    """Every artifact below `folder` that has a manifest, oldest first; `unreadable` hears of those that are not one."""
-    from lqmf.artifacts.shelf import made
-
-    found: list[OnDisk] = []
-    for path in sorted(folder.glob(f"[!.]*/{MANIFEST}")):
-        try:
-            pair = made(path.parent), from_json(Manifest, read_json(path))
-            artifact_row(*pair)
-        except (LqmfError, OSError, TypeError, ValueError, AttributeError):
-            unreadable(path)
-            continue
-        found.append(pair)
-    return iter(sorted(found, key=lambda pair: pair[1].created_at))
 
 
 def artifact_row(artifact: Artifact, manifest: Manifest | None) -> Row:

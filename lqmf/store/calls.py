@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from lqmf.store.base import Row
-
-if TYPE_CHECKING:
-    from lqmf.providers.base import Message, Usage
 
 CHARACTERS_PER_TOKEN = 4  # of English text, by https://help.openai.com/en/articles/4936856; only where nobody counted
 
@@ -38,13 +34,13 @@ def call_row(
     *,
     at: float,
     seconds: float,
-    usage: Usage,
+    tokens: tuple[int | None, int | None],
     characters: int,
     cost: float | None,
-    prompt: Sequence[Message] | None,
+    prompt: Sequence[Mapping[str, str]] | None,
 ) -> Row:
-    """A row of `llm_calls`. `outcome` is "ok", "cancelled", "failed" or an error's code; `characters` are those sent
-    and received; `prompt` is None unless the user wants it kept."""
+    """A row of `llm_calls`. `outcome` is "ok", "cancelled", "failed" or an error's code; `tokens` are those sent and
+    received, None where nobody counted; `characters` likewise; `prompt` is None unless the user wants it kept."""
     return {
         "at": at,
         "day": day_of(at),
@@ -53,11 +49,11 @@ def call_row(
         "purpose": purpose,
         "outcome": outcome,
         "seconds": seconds,
-        "input_tokens": usage.input_tokens,
-        "output_tokens": usage.output_tokens,
+        "input_tokens": tokens[0],
+        "output_tokens": tokens[1],
         "characters": characters,
         "cost": cost,
-        "prompt": None if prompt is None else [{"role": m.role, "content": m.content} for m in prompt],
+        "prompt": None if prompt is None else [dict(message) for message in prompt],
     }
 
 

@@ -11,12 +11,12 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import lqmf
+from lqmf import assets
 from lqmf.engines.promise import Engine
 from lqmf.errors import MeasurementError
 from lqmf.texts.windows import cut
 
-_FOLDER = Path(lqmf.__file__).parent / "assets" / "text"
+_FOLDER = assets.FOLDER / "text"
 MAIN = "documentation"  # the text of which a receipt's own figures speak
 EVALUATION = {
     MAIN: _FOLDER / "evaluation.txt",

@@ -17,7 +17,7 @@ from lqmf.errors import ModelNotFound, UsageError
 from lqmf.hub import translate
 from lqmf.hub.client import HubClient
 from lqmf.model_files.refs import is_repo_id
-from lqmf.texts.calibration import HUB, CalibrationText, of_bytes
+from lqmf.texts.calibration_text import HUB, CalibrationText, of_bytes
 
 _ENDINGS = (".jsonl", ".json", ".txt", ".parquet")
 _READ_BYTES = 16 << 20  # of the file: far more than any calibration reads

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,6 +20,9 @@ class Reply:
 
     kind: Literal["value", "why", "back", "cancel", "other"]
     value: Any = None
+
+
+Ask = Callable[[Question], Awaitable[Reply]]  # puts a question to whoever is there
 
 
 _WHY = Pattern(r"^(?:why|how come|what for|reason)\b.{0,40}$|^\?$")

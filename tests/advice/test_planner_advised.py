@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from lqmf.planning.planner import Request
+from lqmf.planning.request import PlanRequest
 from lqmf.planning.taking import keep_to
 from lqmf.records import Advice
 from tests.advice.wishes import planner, request
@@ -10,13 +10,13 @@ from tests.advice.wishes import planner, request
 ADVICE = Advice("claude", "m", {"type": "Q5_K_M", "context": 16384, "kv_type": "q8_0"}, "Long texts need room.")
 
 
-def advised(advice: Advice = ADVICE, **slots) -> Request:
+def advised(advice: Advice = ADVICE, **slots) -> PlanRequest:
     asked = dataclasses.replace(request(**slots), advice=advice)
     keep_to(asked, planner())
     return asked
 
 
-def choices(asked: Request) -> dict[str, tuple[object, str]]:
+def choices(asked: PlanRequest) -> dict[str, tuple[object, str]]:
     return {c.name: (c.value, c.source) for c in planner().plan(asked, "p").choices}
 
 
@@ -59,7 +59,7 @@ def test_the_type_is_asked_all_the_same_with_the_advised_one_recommended_and_why
 
 
 def test_the_recommendation_taken_is_the_helpers_and_any_other_answer_the_users():
-    def answered(value: str, *, taken: bool) -> Request:
+    def answered(value: str, *, taken: bool) -> PlanRequest:
         start = advised()
         marked = frozenset({"type"}) if taken else frozenset()
         slots = {**start.slots, "type": value}

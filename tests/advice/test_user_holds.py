@@ -16,7 +16,8 @@ from lqmf.advice.answers import Recommendation
 from lqmf.errors import LqmfError
 from lqmf.fit.solver import Solution
 from lqmf.model_files.gguf_types import TYPES
-from lqmf.planning.planner import PlannerAgent, Request
+from lqmf.planning.planner import Planner
+from lqmf.planning.request import PlanRequest
 from lqmf.planning.taking import keep_to
 from lqmf.records import Advice, QuantizationPlan
 from lqmf.units import GB
@@ -46,7 +47,7 @@ MACHINES = (LAPTOP, CARD)
 
 
 @cache
-def case(number: int) -> tuple[PlannerAgent, Request, QuantizationPlan, Solution]:
+def case(number: int) -> tuple[Planner, PlanRequest, QuantizationPlan, Solution]:
     """A wish on a machine, and what the rules make of it."""
     agent, wish = planner(), WISHES[number // 2]
     asked = request(MACHINES[number % 2], **wish)
@@ -107,7 +108,7 @@ def test_what_the_user_said_holds_in_every_plan(number: int, told: dict[str, Any
     assert not [c for c in told_user if unicodedata.category(c) in ("Cc", "Cs", "Cf") and c not in "\u200c\u200d"]
 
 
-def followed(agent: PlannerAgent, asked: Request, advice: Advice) -> Request:
+def followed(agent: Planner, asked: PlanRequest, advice: Advice) -> PlanRequest:
     """What planning makes of the advice: taken, or told only."""
     taken = dataclasses.replace(asked, advice=advice)
     try:
@@ -117,7 +118,7 @@ def followed(agent: PlannerAgent, asked: Request, advice: Advice) -> Request:
     return taken
 
 
-def said_holds(asked: Request, plan: QuantizationPlan, by_rules: QuantizationPlan) -> bool:
+def said_holds(asked: PlanRequest, plan: QuantizationPlan, by_rules: QuantizationPlan) -> bool:
     """Everything that was said, in the plan."""
     slots, run = asked.slots, plan.run
     assert run is not None

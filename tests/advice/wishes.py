@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from lqmf.planning.planner import PlannerAgent, Request
+from lqmf.planning.planner import Planner
+from lqmf.planning.request import PlanRequest
 from lqmf.quantization.registry import backends
 from lqmf.records import Gpu, Hardware, ModelInfo, ModelRef, RemoteFile
 from tests.fit.shapes import GIB, MODELS, fitting
@@ -43,11 +44,11 @@ def model(ref: ModelRef | None = None, **changes: Any) -> ModelInfo:
     return ModelInfo(ref or ModelRef("hub", "ada/seven"), **told)
 
 
-def planner(**settings: Any) -> PlannerAgent:
+def planner(**settings: Any) -> Planner:
     """A planner that makes GGUF files, whatever else is installed here."""
-    return PlannerAgent({"gguf": backends()["gguf"]}, gpu_memory_limit_gb=8, **settings)
+    return Planner({"gguf": backends()["gguf"]}, gpu_memory_limit_gb=8, **settings)
 
 
-def request(hardware: Hardware = LAPTOP, **slots: Any) -> Request:
+def request(hardware: Hardware = LAPTOP, **slots: Any) -> PlanRequest:
     """What a plan is made from, where the user said `slots`."""
-    return Request(slots, model(), hardware, fitting(SHAPE, parallel=slots.get("parallel", 1)))
+    return PlanRequest(slots, model(), hardware, fitting(SHAPE, parallel=slots.get("parallel", 1)))

@@ -23,13 +23,14 @@ from lqmf.errors import (
 from lqmf.hardware import detect
 from lqmf.jobs.runner import LocalRunner
 from lqmf.model_files.describe import describe_folder
-from lqmf.planning.planner import PlannerAgent, Request, artifact_name
+from lqmf.planning.planner import Planner, artifact_name
+from lqmf.planning.request import PlanRequest
 from lqmf.quantization.registry import backends
 from lqmf.records import Estimate, ModelRef, Receipt
 from tests.fit.shapes import fitting
 
 DEMO = Path(__file__).parents[2] / "lqmf" / "assets" / "demo"
-PLANNER = PlannerAgent(backends(), gpu_memory_limit_gb=8)
+PLANNER = Planner(backends(), gpu_memory_limit_gb=8)
 
 
 class ScriptedRunner:
@@ -61,7 +62,7 @@ class Scene:
         )
         info = describe_folder(ModelRef("demo", "demo"), DEMO)
         slots = {"type": "Q4_K_M", "cpu_fallback": True}
-        plan = PLANNER.plan(Request(slots, info, detect(), fitting()), "plan-1")
+        plan = PLANNER.plan(PlanRequest(slots, info, detect(), fitting()), "plan-1")
         folder = root / "work"
         folder.mkdir()
         self.work = Work(

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lqmf.agents.feedback_agent import QUICK_WINDOWS, Against, FeedbackAgent
+from lqmf.agents.feedback_agent import QUICK_WINDOWS, FeedbackAgent
 from lqmf.artifacts import shelf
 from lqmf.errors import (
     IncompleteModel,
@@ -29,7 +29,7 @@ from lqmf.errors import (
 from lqmf.events import Emit, Event, Notice, StageFinished
 from lqmf.fit.predictions import LABELS
 from lqmf.jobs.runner import LocalRunner
-from lqmf.records import Artifact, Divergence, Gpu, Hardware, Receipt, Task, from_json, to_json
+from lqmf.records import Against, Artifact, Divergence, Gpu, Hardware, Receipt, Task, from_json, to_json
 from tests.fixtures_gguf import DEMO, demo_gguf
 
 HARDWARE = Hardware("A Processor", 2, 8 << 30, 4 << 30, (Gpu("A Card", 8 << 30, 6 << 30),))

@@ -390,7 +390,7 @@ def test_a_new_store_is_filled_from_the_manifests_on_disk(agent: MemoryAgent, ba
 
 
 def test_rebuilding_twice_changes_nothing(agent: MemoryAgent, tmp_path: Path) -> None:
-    from lqmf.store.artifacts import manifests_in
+    from lqmf.artifacts.shelf import manifests_in
 
     on_disk(tmp_path, "a")
     before = agent.show("a")

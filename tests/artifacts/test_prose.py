@@ -12,7 +12,7 @@ from lqmf.artifacts.card.prose import Prose
 from lqmf.artifacts.card.writing import own_prose
 from lqmf.errors import UsageError
 from lqmf.records import Check, Receipt, to_json
-from tests.agents.test_documentation_agent import ARTIFACT, MANIFEST, RECEIPT
+from tests.artifacts.test_model_card import ARTIFACT, MANIFEST, RECEIPT
 
 OWN = prose.written(ARTIFACT, MANIFEST, to_json(RECEIPT))
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from huggingface_hub import HfApi, ModelCard, constants
 
-from lqmf.agents.documentation_agent import model_card
+from lqmf.artifacts.card.model_card import model_card
 from lqmf.records import ModelRef
-from tests.agents.test_documentation_agent import ARTIFACT, DOMAINS, HOSTILE, MANIFEST, RECEIPT
+from tests.artifacts.test_model_card import ARTIFACT, DOMAINS, HOSTILE, MANIFEST, RECEIPT
 from tests.hub.server import LocalHub
 
 

@@ -11,7 +11,8 @@ import pytest
 from lqmf.errors import NotBuilt, UsageError
 from lqmf.fit.fitting import Fitting
 from lqmf.planning.methods import choose, question, spelled
-from lqmf.planning.planner import PlannerAgent, Request, artifact_name
+from lqmf.planning.planner import Planner, artifact_name
+from lqmf.planning.request import PlanRequest
 from lqmf.quantization.registry import backends
 from lqmf.records import Gpu, Hardware, ModelInfo, QuantizationPlan, Verdict
 from tests.contracts.test_backends import DEMO, MODEL
@@ -108,7 +109,7 @@ def test_a_method_that_is_not_installed_is_asked_about_and_nothing_is_recommende
 # ---------------------------------------------------------------- plans
 
 
-def request(method: str, hardware: Hardware = LAPTOP, **slots: Any) -> Request:
+def request(method: str, hardware: Hardware = LAPTOP, **slots: Any) -> PlanRequest:
     backend = backends()[method]
     needs = backend.needs(MODEL, DEMO, (), 1)
     info: ModelInfo = dataclasses.replace(MODEL, context_length=2048, parameters=7_348_480)
@@ -120,11 +121,11 @@ def request(method: str, hardware: Hardware = LAPTOP, **slots: Any) -> Request:
         return expected_loss(type, k_type, v_type)
 
     fit = Fitting({method: needs}, Path(DEMO), loss, lambda *_: None, lambda *_: 0, offered=offered)
-    return Request({"method": method, **slots}, info, hardware, fit)
+    return PlanRequest({"method": method, **slots}, info, hardware, fit)
 
 
 def plan(method: str, hardware: Hardware = LAPTOP, **slots: Any) -> QuantizationPlan:
-    agent = PlannerAgent(backends(), gpu_memory_limit_gb=8)
+    agent = Planner(backends(), gpu_memory_limit_gb=8)
     asked = request(method, hardware, **slots)
     assert agent.next_question(asked) is None
     return agent.plan(asked, "p")
@@ -168,11 +169,11 @@ def test_a_plan_holds_every_setting_and_tells_whose_each_is() -> None:
 @pytest.mark.parametrize("method", ["gguf", "gptq", "bnb"])
 def test_a_setting_that_the_method_does_not_have_is_refused(method: str) -> None:
     with pytest.raises(UsageError, match="nonsense"):
-        PlannerAgent(backends(), gpu_memory_limit_gb=8).plan(request(method, parameters={"nonsense": "1"}), "p")
+        Planner(backends(), gpu_memory_limit_gb=8).plan(request(method, parameters={"nonsense": "1"}), "p")
 
 
 def test_a_missing_extra_is_an_error_that_names_the_exact_command() -> None:
-    agent = PlannerAgent(present("gguf"), gpu_memory_limit_gb=8)
+    agent = Planner(present("gguf"), gpu_memory_limit_gb=8)
     with pytest.raises(NotBuilt) as error:
         agent.refuse({"method": "gptq"}, MODEL, LAPTOP)
     assert "pip install 'lqmf[gptq]'" in error.value.remedy
@@ -181,7 +182,7 @@ def test_a_missing_extra_is_an_error_that_names_the_exact_command() -> None:
 def test_bitsandbytes_lies_on_a_card_as_a_whole_or_not_at_all() -> None:
     small = dataclasses.replace(LAPTOP, gpus=(Gpu("old", GIB, 0),))
     layers = {
-        hardware: {one.run.gpu_layers for one in PlannerAgent(backends(), gpu_memory_limit_gb=8).plan(
+        hardware: {one.run.gpu_layers for one in Planner(backends(), gpu_memory_limit_gb=8).plan(
             request("bnb", hardware), "p").candidates}
         for hardware in (CARD, small)
     }  # fmt: skip

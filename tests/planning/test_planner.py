@@ -6,7 +6,8 @@ import pytest
 
 from lqmf.errors import DoesNotFit, UsageError
 from lqmf.model_files.gguf_types import TYPES
-from lqmf.planning.planner import GIB, PlannerAgent, Request, artifact_name
+from lqmf.planning.planner import GIB, Planner, artifact_name
+from lqmf.planning.request import PlanRequest
 from lqmf.quantization.registry import backends
 from lqmf.records import Gpu, Hardware, ModelInfo, ModelRef, RemoteFile
 from tests.fit.shapes import Model, fitting
@@ -46,16 +47,16 @@ SHAPE = Model(32, 4096, 32, 32, 128, 11008, 32000, 4096)
 LARGE = Model(64, 5120, 40, 8, 128, 27648, 152064, 32768)
 
 
-def planner(**settings) -> PlannerAgent:
-    return PlannerAgent(backends(), gpu_memory_limit_gb=8, **settings)
+def planner(**settings) -> Planner:
+    return Planner(backends(), gpu_memory_limit_gb=8, **settings)
 
 
-def request(hardware: Hardware = LAPTOP, asked: frozenset[str] = frozenset(), **slots) -> Request:
+def request(hardware: Hardware = LAPTOP, asked: frozenset[str] = frozenset(), **slots) -> PlanRequest:
     fit = fitting(SHAPE, parallel=slots.get("parallel", 1))
-    return Request(slots, model(), hardware, fit, asked)
+    return PlanRequest(slots, model(), hardware, fit, asked)
 
 
-def questions(start: Request, agent: PlannerAgent | None = None) -> list[str]:
+def questions(start: PlanRequest, agent: Planner | None = None) -> list[str]:
     """Ids of everything asked when each answer is the recommended one."""
     agent, ids = agent or planner(), []
     while question := agent.next_question(start):

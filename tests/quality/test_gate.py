@@ -10,6 +10,7 @@ from lqmf.fit.quality import WEIGHTS
 from lqmf.model_files.tensor_types import bits_of
 from lqmf.quality.receipt import gate
 from lqmf.records import Check, Divergence, Receipt
+from lqmf.settings import by_bits
 
 BOUNDS = gate.limits("8:0.01,4:0.1", "8:0.9,4:0.7")
 
@@ -84,4 +85,4 @@ def test_by_default_a_type_that_loses_what_two_bits_fewer_would_fails(type):
 @pytest.mark.parametrize("text", ["", "4", "4:", "four:0.1", "4:-1", "4:nan", "4:0.1,", "4:x"])
 def test_a_bound_that_is_none_is_refused_by_name(text):
     with pytest.raises(ValueError, match="is no bound"):
-        gate.by_bits(text)
+        by_bits(text)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from lqmf import workspace
 from lqmf.ggml.library import installed_version
-from lqmf.workspace import cache_dir
 
 
 def peer(tool: str) -> str:
     """The path of `tool`, in step with the installed llama-cpp-python."""
-    found = cache_dir() / "peers" / str(installed_version()) / tool
+    found = workspace.cache_dir() / "peers" / str(installed_version()) / tool
     if not found.is_file():
         pytest.skip(f"{tool} is not built: bench/peers.sh")
     return str(found)

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lqmf import workspace
 from lqmf.errors import UsageError
 from lqmf.events import Event, Progress, StageFinished, StageStarted
 from lqmf.ggml import codec
@@ -28,7 +29,6 @@ from lqmf.quantization.gguf.mix.mixes import Mixes
 from lqmf.quantization.gguf.mix.patched_model import Divergences, PatchedModel
 from lqmf.quantization.gguf.mix.sensitivity import Spoiler
 from lqmf.quantization.gguf.mix.trial import Trial
-from lqmf.workspace import CACHE_VARIABLE, cache_dir
 from tests.fixtures_gguf import EVALUATION, demo_gguf
 
 LITTLE = Effort(groups=24, windows=1, window_tokens=192, judged=2, variants=1)
@@ -38,7 +38,7 @@ LITTLE = Effort(groups=24, windows=1, window_tokens=192, judged=2, variants=1)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     demo_gguf("F16"), demo_gguf("Q4_K_M")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
+        patch.setenv(workspace.CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
         yield
 
 
@@ -94,10 +94,10 @@ def test_a_sample_of_rows_tells_the_error_of_the_whole_tensor(mixes: Mixes) -> N
 def test_an_errors_table_comes_from_the_cache_and_a_spoilt_entry_is_made_again(
     mixes: Mixes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(workspace.CACHE_VARIABLE, str(tmp_path))
     wanted = {"blk.0.attn_k.weight": ("q4_K", "q8_0")}
     first = errors_table.make(mixes.base, matrix(), wanted, ignore)
-    (kept,) = (cache_dir() / "errors").rglob("*.json")
+    (kept,) = (workspace.cache_dir() / "errors").rglob("*.json")
     kept.write_text(json.dumps({"q4_K": 1.5}))
     assert errors_table.make(mixes.base, matrix(), wanted, ignore)["blk.0.attn_k.weight"]["q4_K"] == 1.5
     kept.write_text("torn")

@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
+from lqmf import workspace
 from lqmf.engines.llama.engine import LlamaCppEngine
 from lqmf.engines.promise import Sampling
 from lqmf.errors import LqmfError, ModelError, UsageError, WorkerDied
@@ -29,7 +30,6 @@ from lqmf.quantization.gguf.converter import header, toolchain
 from lqmf.quantization.gguf.mix import arithmetic
 from lqmf.quantization.gguf.mix.arithmetic import Answers, Cache, State, Step, Told
 from lqmf.records import Hardware, ModelInfo, ModelRef, QuantizationPlan
-from lqmf.workspace import CACHE_VARIABLE
 from tests.fixtures_gguf import demo_gguf
 from tests.quantization import models, official
 from tests.quantization.bases import make_base
@@ -57,7 +57,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A cache of this module's own."""
     with pytest.MonkeyPatch.context() as patch:
         place = tmp_path_factory.mktemp("cache")
-        patch.setenv(CACHE_VARIABLE, str(place))
+        patch.setenv(workspace.CACHE_VARIABLE, str(place))
         yield place
 
 

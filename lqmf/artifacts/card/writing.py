@@ -9,8 +9,8 @@ import re
 from pathlib import Path
 
 from lqmf import workspace
-from lqmf.agents.documentation_agent import model_card
 from lqmf.artifacts.card import modelfile, prose
+from lqmf.artifacts.card.model_card import model_card
 from lqmf.artifacts.card.prose import Prose
 from lqmf.errors import UsageError
 from lqmf.records import Artifact, Manifest, from_json

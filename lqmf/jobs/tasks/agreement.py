@@ -14,11 +14,10 @@ from lqmf.engines.llama.embedding import Embedder
 from lqmf.engines.local import LocalEngine
 from lqmf.engines.registry import open_engine
 from lqmf.errors import MeasurementError
-from lqmf.events import Emit
+from lqmf.events import Emit, stage
 from lqmf.jobs.tasks.benchmark import DEPTHS
 from lqmf.quality.benchmark import answering, prompts
 from lqmf.quality.benchmark.scores import scores
-from lqmf.quality.stage import stage
 from lqmf.records import Task
 
 

@@ -15,14 +15,13 @@ from lqmf.engines.local import LocalEngine
 from lqmf.engines.promise import Sampling
 from lqmf.engines.registry import open_artifact
 from lqmf.errors import MeasurementError
-from lqmf.events import Emit
+from lqmf.events import Emit, Report, stage
 from lqmf.quality.benchmark import answering, prompts, scaling
 from lqmf.quality.benchmark.energy import EnergyMeter
 from lqmf.quality.benchmark.scaling import Load
 from lqmf.quality.receipt import samples
 from lqmf.quality.receipt.memory import peak_rss_bytes
 from lqmf.quality.receipt.utilization import Watch
-from lqmf.quality.stage import Report, stage
 from lqmf.records import Task
 
 LOAD_AGAIN_SECONDS = 5.0  # a model that loads faster is loaded several times

@@ -30,12 +30,11 @@ from lqmf.engines.local import LocalEngine
 from lqmf.engines.promise import Sampling
 from lqmf.engines.registry import open_engine
 from lqmf.errors import GpuOutOfMemory, MeasurementError
-from lqmf.events import Emit, Notice
+from lqmf.events import Emit, Notice, Report, stage
 from lqmf.fit.calibration import Calibration, Rate, Rates, this_machine
 from lqmf.ggml import codec, library, synthetic_model
 from lqmf.ggml.synthetic_model import Shape
 from lqmf.quality.receipt.utilization import Watch
-from lqmf.quality.stage import Report, stage
 from lqmf.records import Task, to_json
 
 TYPES = (

@@ -16,9 +16,8 @@ from lqmf.engines.local import LocalEngine
 from lqmf.engines.promise import Message, Sampling
 from lqmf.engines.registry import open_artifact
 from lqmf.errors import MeasurementError, UsageError
-from lqmf.events import Emit
+from lqmf.events import Emit, stage
 from lqmf.ggml.json_grammar import BYTES, bounded, most_characters
-from lqmf.quality.stage import stage
 from lqmf.records import Task
 
 LONGEST_STRING = 400  # characters

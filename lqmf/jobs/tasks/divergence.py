@@ -18,14 +18,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from lqmf.engines.local import LocalEngine
 from lqmf.engines.registry import open_engine
 from lqmf.errors import DoesNotFit, MeasurementError, ModelError, ResourceError, UsageError
-from lqmf.events import Emit
+from lqmf.events import Emit, Report, stage
 from lqmf.quality.receipt import exact_types, figures
 from lqmf.quality.receipt.divergence import must_be_numbers
 from lqmf.quality.receipt.memory_plan import room, window_bytes
 from lqmf.quality.receipt.perplexity import Perplexity, blocks, log_softmax
 from lqmf.quality.receipt.schedule import Step, Window
 from lqmf.quality.receipt.session import Session
-from lqmf.quality.stage import Report, stage
 from lqmf.records import Task
 from lqmf.texts.evaluation import MAIN, Reading
 from lqmf.texts.windows import first_scored, targets

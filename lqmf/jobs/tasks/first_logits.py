@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from lqmf.engines.registry import open_artifact
-from lqmf.events import Emit
+from lqmf.events import Emit, stage
 from lqmf.quality.checks import checks, first_logits
-from lqmf.quality.stage import stage
 from lqmf.records import Task, to_json
 
 CONTEXT = 512  # tokens: the sentence is short, and a small cache is made at once

@@ -10,8 +10,7 @@ from typing import Any
 from lqmf.engines.promise import Engine, Piece, Sampling
 from lqmf.engines.registry import open_artifact
 from lqmf.errors import UsageError
-from lqmf.events import Emit
-from lqmf.quality.stage import stage
+from lqmf.events import Emit, stage
 from lqmf.records import Task, from_json
 
 

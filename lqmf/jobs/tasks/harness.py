@@ -6,8 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from lqmf.events import Emit
-from lqmf.quality.stage import stage
+from lqmf.events import Emit, stage
 from lqmf.records import Task
 
 OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_EVALUATE_OFFLINE")

@@ -16,11 +16,10 @@ from typing import Any
 
 from lqmf.engines.reader import Reader, open_reader
 from lqmf.errors import MeasurementError
-from lqmf.events import Emit
+from lqmf.events import Emit, Report, stage
 from lqmf.quality.receipt.divergence import DivergenceMeter
 from lqmf.quality.receipt.perplexity import Perplexity, log_softmax, standard_error
 from lqmf.quality.receipt.similarity import SimilarityMeter
-from lqmf.quality.stage import Report, stage
 from lqmf.records import Task, to_json
 from lqmf.texts.windows import cut
 

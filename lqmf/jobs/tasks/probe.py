@@ -16,7 +16,7 @@ from lqmf.engines.local import LocalEngine
 from lqmf.engines.promise import Engine, Sampling
 from lqmf.engines.registry import open_artifact
 from lqmf.errors import MeasurementError
-from lqmf.events import Emit
+from lqmf.events import Emit, Report, stage
 from lqmf.quality.checks import checks, first_logits
 from lqmf.quality.receipt import samples, throughput
 from lqmf.quality.receipt.memory import peak_rss_bytes
@@ -24,7 +24,6 @@ from lqmf.quality.receipt.samples import Sample
 from lqmf.quality.receipt.throughput import Throughput
 from lqmf.quality.receipt.utilization import Watch
 from lqmf.quality.receipt.weights import Weights, weights
-from lqmf.quality.stage import Report, stage
 from lqmf.records import Task, to_json
 
 

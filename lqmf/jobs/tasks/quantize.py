@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from lqmf.events import Emit
-from lqmf.quantization.gguf.converter.toolchain import measured_afresh
 from lqmf.quantization.promise import Source
 from lqmf.quantization.registry import backend
 from lqmf.records import QuantizationPlan, Task, from_json, to_json
+from lqmf.workspace import measured_afresh
 
 
 def run(task: Task, emit: Emit) -> dict[str, Any]:

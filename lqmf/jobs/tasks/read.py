@@ -13,13 +13,12 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from lqmf.engines.reader import Reader, open_reader
-from lqmf.events import Emit
+from lqmf.events import Emit, stage
 from lqmf.quality.checks import checks
 from lqmf.quality.receipt.memory import peak_rss_bytes
 from lqmf.quality.receipt.samples import BEGINNINGS, QUESTIONS
 from lqmf.quality.receipt.utilization import Watch
 from lqmf.quality.receipt.weights import weights
-from lqmf.quality.stage import stage
 from lqmf.records import Check, Task, to_json
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lqmf.errors import ModelError, UsageError
-from lqmf.events import Emit
+from lqmf.events import Emit, stage
 from lqmf.model_files.gguf_files import holds_gguf, model_file
 from lqmf.model_files.gguf_header import GgufHeader, LongArray, read_header
 from lqmf.quality.checks import checks, fingerprints, structure
@@ -20,7 +20,6 @@ from lqmf.quality.checks.fingerprints import Found
 from lqmf.quality.checks.finite import OutOfTime
 from lqmf.quality.checks.tensors import tensors
 from lqmf.quality.checks.traits import Traits, rope_of_gguf, traits
-from lqmf.quality.stage import stage
 from lqmf.records import Check, Task, to_json
 
 WEIGHTS = ("source_weights", "layer_order")

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import lqmf
+from lqmf import assets
 from lqmf.engines.promise import Engine
 from lqmf.errors import UsageError
 
-BUILT_IN = Path(lqmf.__file__).parent / "assets" / "benchmark" / "prompts.json"
+BUILT_IN = assets.FOLDER / "benchmark" / "prompts.json"
 ROLES = ("system", "user", "assistant")
 _FORM = "A file of prompts is text with a prompt a line, or JSON like lqmf/assets/benchmark/prompts.json."
 

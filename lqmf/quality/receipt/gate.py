@@ -10,15 +10,12 @@ nothing to ask of two bits. Settings may say otherwise. Pure.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from lqmf.records import Check, Receipt
-
-KL_NATS = "8:0.005,6:0.015,5:0.03,4:0.1,3:0.3,2:1,1:3"  # the greatest mean KL divergence, by bits
-TOP1 = "8:0.91,6:0.85,5:0.79,4:0.62,3:0.34,1:0"  # the least share of tokens with the same top choice, by bits
+from lqmf.settings import KL_NATS, TOP1, by_bits
 
 
 @dataclass(frozen=True)
@@ -36,24 +33,6 @@ class Limits:
 def limits(kl: str = KL_NATS, top1: str = TOP1) -> Limits:
     """The bounds that two settings write. Raises ValueError."""
     return Limits(by_bits(kl), by_bits(top1))
-
-
-def by_bits(text: str) -> dict[int, float]:
-    """A table as a setting writes it: "8:0.005,4:0.1". Raises ValueError that says what is wrong with it."""
-    found: dict[int, float] = {}
-    for part in text.split(","):
-        bits, colon, bound = (piece.strip() for piece in part.partition(":"))
-        if not colon or not bits.isdecimal() or not _is_number(bound):
-            raise ValueError(f"'{part.strip()}' is no bound; write bits and bound, like 4:0.1")
-        found[int(bits)] = float(bound)
-    return found
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return 0 <= float(text) < math.inf
-    except ValueError:
-        return False
 
 
 def _nearest(table: Mapping[int, float], bits: int) -> float:

@@ -12,8 +12,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from lqmf.events import Report
 from lqmf.quality.receipt.divergence import DivergenceMeter
-from lqmf.quality.stage import Report
 
 FEWEST_ROUNDS = 2  # are read whatever the time: four windows of the first text, two of each other
 FIRST_LOOK = 8  # windows of a text before it may be enough; then at 16, 32, ..: runs of one model stop alike

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lqmf.errors import MeasurementError
+from lqmf.events import Report
 from lqmf.quality.receipt import figures
 from lqmf.quality.receipt.divergence import DivergenceMeter
 from lqmf.quality.receipt.noise_floor import NoiseFloor
 from lqmf.quality.receipt.schedule import Course, Enough, Step
-from lqmf.quality.stage import Report
 from lqmf.texts import evaluation
 from lqmf.texts.evaluation import MAIN, Reading
 from lqmf.texts.windows import first_scored, targets

@@ -25,8 +25,8 @@ from lqmf.model_files import gguf_types
 from lqmf.quantization.gguf import check, estimate, needs
 from lqmf.quantization.gguf.converter import convert, toolchain
 from lqmf.quantization.parameters import Parameter, settled
-from lqmf.quantization.promise import Built, QuantType, Source
-from lqmf.records import Estimate, Hardware, ModelInfo, ModelRef, QuantizationPlan, Verdict
+from lqmf.quantization.promise import Built, Source
+from lqmf.records import Estimate, Hardware, ModelInfo, ModelRef, QuantizationPlan, QuantType, Verdict
 
 TENSOR_TYPES = "tensor-types.txt"  # for llama-quantize's --tensor-type-file
 

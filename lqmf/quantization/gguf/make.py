@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import lqmf
 from lqmf import workspace
 from lqmf.errors import UnsupportedModel
 from lqmf.events import Emit, Event, Notice
@@ -28,6 +27,7 @@ from lqmf.quantization.gguf.stream import pipeline
 from lqmf.quantization.gguf.stream.pipeline import Output
 from lqmf.quantization.promise import Source
 from lqmf.records import QuantizationPlan
+from lqmf.version import VERSION
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class Shop:
 
     def _path(self, plan: QuantizationPlan, type: str, told: Mapping[str, Any]) -> Path:
         """A name for everything that decides the file's bytes, so that a finished one is known again."""
-        decisive = json.dumps([type, _merged(plan), self.tools.version, lqmf.__version__, told], sort_keys=True)
+        decisive = json.dumps([type, _merged(plan), self.tools.version, VERSION, told], sort_keys=True)
         return self.work / f"{self.name}-{type}-{hashlib.sha256(decisive.encode()).hexdigest()[:12]}.gguf"
 
     def _stream(self, outputs: Sequence[Output], plan: QuantizationPlan, matrix: Path | None = None) -> None:

@@ -13,8 +13,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-import lqmf
 from lqmf.records import QuantizationPlan, to_json
+from lqmf.version import VERSION
 
 Keys = dict[str, str | int | float | bool]
 
@@ -27,7 +27,7 @@ def keys(
     source = plan.model.id if plan.model.kind == "hub" else name
     matrix = matrix or {}
     told: Mapping[str, str | None] = {
-        "version": lqmf.__version__,
+        "version": VERSION,
         "source.id": source,
         "source.commit": plan.commit,
         "plan.sha256": plan_sha256(plan, matrix, adapter),

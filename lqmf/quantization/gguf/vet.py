@@ -18,6 +18,7 @@ from lqmf.quantization.gguf.mix import tensor_types
 from lqmf.quantization.gguf.mix.mixes import Mixes
 from lqmf.records import QuantizationPlan
 from lqmf.texts import calibration
+from lqmf.texts.calibration_text import HUB
 
 
 def vet(plan: QuantizationPlan, skeleton: Path, name: str, tools: Toolchain) -> None:
@@ -42,7 +43,7 @@ def vet(plan: QuantizationPlan, skeleton: Path, name: str, tools: Toolchain) -> 
 def check_calibration(said: str) -> None:
     """Refuse, before any work and without a model, what cannot be calibrated on: UsageError, each with its reason."""
     path = Path(said).expanduser()
-    if not said.startswith(calibration.HUB) and imatrix_file.is_imatrix(path):
+    if not said.startswith(HUB) and imatrix_file.is_imatrix(path):
         imatrix_file.read(path)
     else:
         calibration.check(said)

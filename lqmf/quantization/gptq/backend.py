@@ -22,9 +22,10 @@ from lqmf.model_files.config import text_part
 from lqmf.quantization import transformers_models
 from lqmf.quantization.gguf.estimate import parameters as count
 from lqmf.quantization.parameters import Parameter, Value, settled
-from lqmf.quantization.promise import Built, QuantType, Source
-from lqmf.records import Estimate, Hardware, ModelInfo, QuantizationPlan, Verdict
+from lqmf.quantization.promise import Built, Source
+from lqmf.records import Estimate, Hardware, ModelInfo, QuantizationPlan, QuantType, Verdict
 from lqmf.texts import calibration
+from lqmf.texts.calibration_text import WINDOW_TOKENS
 
 PACKAGES: Mapping[str, str] = {"gptqmodel": "gptqmodel", "optimum": "optimum", "accelerate": "accelerate"}
 GROUPS = (-1, 16, 32, 64, 128, 256, 512, 1024)  # what its kernels take; -1: one group a matrix
@@ -60,7 +61,7 @@ PARAMETERS = (
     Parameter("desc_act", False, "act-order: columns with large activations first; less loss, slower to run"),
     Parameter("sym", True, "symmetric: no zero points"),
     Parameter("damp_percent", 0.05, "what is added to the Hessian's diagonal, of its mean", low=1e-4, high=0.99),
-    Parameter("windows", 128, f"of {calibration.WINDOW_TOKENS} tokens, to calibrate on", low=1, high=4096),
+    Parameter("windows", 128, f"of {WINDOW_TOKENS} tokens, to calibrate on", low=1, high=4096),
 )
 
 
@@ -112,7 +113,7 @@ class GptqBackend:
         group = int(str(settings["group_size"]))
         if group != GROUP and group > 0:  # the needs are those of the usual group
             size += int(shape.layers * shape.weights * (16 + kind.bits) * (1 / group - 1 / GROUP) / 8)
-        tokens = int(str(settings["windows"])) * calibration.WINDOW_TOKENS
+        tokens = int(str(settings["windows"])) * WINDOW_TOKENS
         flowing = 2 * 2 * tokens * shape.hidden  # into a layer and out of it, as half floats
         held = _LAYER_BYTES * shape.weights + _HESSIAN_BYTES * shape.widest**2 + 2 * shape.ends
         work = shape.layers * (_COLUMN_CORE_SECONDS * shape.columns + _WEIGHT_CORE_SECONDS * shape.weights)

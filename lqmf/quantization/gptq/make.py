@@ -19,9 +19,8 @@ from typing import Any
 from lqmf import installed, workspace
 from lqmf.engines.transformers.loading import translated
 from lqmf.engines.transformers.tokenizer import HfTokens
-from lqmf.events import Emit
+from lqmf.events import Emit, Report, stage
 from lqmf.model_files import selection
-from lqmf.quality.stage import Report, stage
 from lqmf.quantization import transformers_models
 from lqmf.quantization.parameters import Value
 from lqmf.quantization.promise import Built

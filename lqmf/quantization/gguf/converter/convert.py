@@ -13,13 +13,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from lqmf import child_process
+from lqmf import child_process, workspace
 from lqmf.errors import LqmfError, OutOfMemory, WorkerDied
 from lqmf.events import Emit, Notice
-from lqmf.quantization.gguf.converter import toolchain
+from lqmf.quantization.gguf.converter import toolchain as toolchains
 from lqmf.quantization.gguf.converter.source import has_tokenizer, inspect
 from lqmf.quantization.gguf.converter.toolchain import Toolchain
-from lqmf.workspace import cache_dir
 
 MATCHED = "The converter does not recognize this tokenizer; "  # how a note on one that was proven begins
 NO_TOKENIZER = "The tokenizer is unknown: "  # how a note on one left out begins
@@ -35,10 +34,10 @@ class Converted:
 
 def ready(emit: Emit, checkout: Path | None = None) -> Toolchain:
     """The converter, fetched now if this is the first time. Raises ToolchainError."""
-    found = toolchain.find(checkout)
+    found = toolchains.find(checkout)
     if found is None:
         emit(Notice(text="Fetching llama.cpp's converter (77 MB), once."))
-        found = toolchain.ensure(checkout)
+        found = toolchains.ensure(checkout)
     if found.warning:
         emit(Notice(text=found.warning, level="warning"))
     return found
@@ -82,7 +81,7 @@ def request(
         "outtype": outtype,
         "scratch": str(scratch.resolve()),
         "text": str(resources.files("lqmf").joinpath("assets/text/calibration.txt")),
-        "memory": str(cache_dir() / "pretokenizers" / tools.version),
+        "memory": str(workspace.cache_dir() / "pretokenizers" / tools.version),
         "model_name": name,
         "has_tokenizer": has_tokenizer(source),
     }
@@ -123,4 +122,4 @@ def died(code: int, what: str) -> LqmfError:
             f"The {what} was killed, most likely by the system for lack of memory.",
             "Close other programs and try again; what is finished stays.",
         )
-    return WorkerDied(f"The {what} {child_process.ending(code)}.", "The job's log has its last words.")
+    return WorkerDied(f"The {what} ended unexpectedly ({code}).", "The job's log has its last words.")

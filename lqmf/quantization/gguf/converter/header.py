@@ -17,12 +17,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from lqmf import workspace
 from lqmf.errors import LqmfError, ResourceError
 from lqmf.ggml import library
 from lqmf.model_files.gguf_header import GgufHeader, read_header
 from lqmf.quantization.gguf.converter import convert
 from lqmf.quantization.gguf.converter.toolchain import Toolchain
-from lqmf.workspace import cache_dir
 
 _FORMAT = 5  # of what is kept; a new one makes everything kept before it worthless
 _LARGEST_HASHED = 64 << 20  # bytes; larger files beside the weights count by name and size
@@ -69,7 +69,7 @@ def place(source: Path, name: str, tools: Toolchain) -> Path:
     for path in sorted(file for file in source.iterdir() if file.is_file()):
         seen.update(f"{path.name}\0{path.stat().st_size}\0".encode())
         seen.update(_telling(path))
-    return cache_dir() / "needs" / seen.hexdigest()[:32]
+    return workspace.cache_dir() / "needs" / seen.hexdigest()[:32]
 
 
 def make(source: Path, name: str, tools: Toolchain, folder: Path) -> Kept:

@@ -8,7 +8,6 @@ libllama built from the same archive; the cache folder bears that version. Knows
 from __future__ import annotations
 
 import ast
-import contextlib
 import importlib.util
 import os
 import re
@@ -17,18 +16,15 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator
-from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
+from lqmf import workspace
 from lqmf.errors import FULL, DiskFull, LqmfError, ToolchainError
 from lqmf.ggml.library import PACKAGE, installed_version
-from lqmf.workspace import CACHE_VARIABLE, cache_dir, exclusive
 
 CHECKOUT_VARIABLE = "LQMF_LLAMA_CPP_DIR"
 
-_measured: ContextVar[Path | None] = ContextVar("measured", default=None)
 _PREFIX = "vendor/llama.cpp/"
 _NEEDED = re.compile(r"(LICENSE|convert_(hf|lora)_to_gguf\.py|conversion/.+\.py|gguf-py/(LICENSE|gguf/.+))")
 _LANDMARKS = ("convert_hf_to_gguf.py", "conversion/__init__.py", "conversion/base.py", "gguf-py/gguf/__init__.py")
@@ -72,22 +68,6 @@ class Toolchain:
         """Names of the BPE pre-tokenizers that the converter can write, in its own order."""
         text = (self.root / "conversion" / "base.py").read_text(encoding="utf-8")
         return tuple(dict.fromkeys(re.findall(r'^\s+res = "([^"]+)"', text, re.MULTILINE)))
-
-
-@contextlib.contextmanager
-def measured_afresh(folder: Path) -> Iterator[None]:
-    """While the block runs, nothing that an earlier job measured of a model is known: what is measured goes into
-    `folder`."""
-    token = _measured.set(folder)
-    try:
-        yield
-    finally:
-        _measured.reset(token)
-
-
-def measured_dir() -> Path:
-    """Where what was measured of a model's weights is kept: importance matrices, sensitivities, errors."""
-    return _measured.get() or cache_dir()
 
 
 def find(explicit: Path | None = None) -> Toolchain | None:
@@ -137,7 +117,7 @@ def _checkout(root: Path) -> Toolchain:
 
 
 def _home(version: str) -> Path:
-    return cache_dir() / "toolchain" / f"{PACKAGE}-{version}"
+    return workspace.cache_dir() / "toolchain" / f"{PACKAGE}-{version}"
 
 
 def _complete(root: Path) -> bool:
@@ -149,7 +129,7 @@ def _fetch(version: str) -> Toolchain:
     home = _home(version)
     try:
         home.parent.mkdir(parents=True, exist_ok=True)
-        with exclusive(home.parent / f"{home.name}.lock"):
+        with workspace.exclusive(home.parent / f"{home.name}.lock"):
             if not _complete(home):
                 _build(version, home)
     except OSError as error:
@@ -210,7 +190,7 @@ def _storage_error(error: OSError, home: Path) -> LqmfError:
         return DiskFull(f"No room for the llama.cpp converter in {home.parent}.", "Free 100 MB and try again.")
     return ToolchainError(
         f"The llama.cpp converter cannot be kept in {home.parent}: {error.strerror or error}.",
-        f"Make that folder writable, or set {CACHE_VARIABLE} to one that is.",
+        f"Make that folder writable, or set {workspace.CACHE_VARIABLE} to one that is.",
     )
 
 

@@ -15,17 +15,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from lqmf import workspace
 from lqmf.errors import UsageError, of_system
 from lqmf.events import Emit, Notice, Progress, StageFinished, StageStarted
 from lqmf.ggml import library
 from lqmf.model_files import imatrix_file
 from lqmf.model_files.gguf_header import read_header, shards
 from lqmf.model_files.imatrix_file import Entry, Imatrix
-from lqmf.quantization.gguf.converter import toolchain
 from lqmf.quantization.gguf.imatrix.activations import Watched
 from lqmf.quantization.gguf.imatrix.convergence import Halves
 from lqmf.texts import calibration as calibration_text
-from lqmf.texts.calibration import HUB, CalibrationText
+from lqmf.texts.calibration_text import HUB, WINDOW_TOKENS, CalibrationText
 
 __all__ = ["Collected", "Imatrix", "Settings", "collect", "importance_matrix", "shapes"]
 
@@ -42,7 +42,7 @@ class Settings:
     On the demo model the KL of Q4_K_M, Q3_K_M and IQ3_S shows no trend from 8 to 160 windows; the estimated error falls
     from 0.054 to 0.022 at 24. The defaults are on the safe side of that."""
 
-    tokens: int = calibration_text.WINDOW_TOKENS
+    tokens: int = WINDOW_TOKENS
     least: int = 24
     most: int = 160
     tolerance: float = 0.03
@@ -184,7 +184,7 @@ def _given(path: Path, base: Path | None) -> tuple[Path, Imatrix, dict[str, Any]
 def _place(identity: str, text: CalibrationText, settings: Settings) -> Path:
     known = [_VERSION, library.installed_version(), identity, text.name, text.sha256, asdict(settings)]
     key = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:32]
-    return toolchain.measured_dir() / "imatrix" / f"{key}.gguf"
+    return workspace.measured_dir() / "imatrix" / f"{key}.gguf"
 
 
 def _kept(path: Path) -> tuple[Imatrix, dict[str, Any]] | None:

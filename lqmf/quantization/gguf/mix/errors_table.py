@@ -14,13 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lqmf import workspace
 from lqmf.errors import ModelError
 from lqmf.events import Emit, Progress
 from lqmf.ggml import codec, library
 from lqmf.ggml.base_file import BaseFile
 from lqmf.model_files.gguf_header import Tensor
 from lqmf.model_files.imatrix_file import Imatrix
-from lqmf.quantization.gguf.converter import toolchain
 from lqmf.quantization.gguf.converter.header import write_whole
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _place(tensor: Tensor, sample: Sequence[NDArray[np.float32]], weigh: NDArray
     for array in (*sample, *(() if weigh is None else (weigh,))):
         seen.update(array.tobytes())
     name = seen.hexdigest()[:40]
-    return toolchain.measured_dir() / "errors" / name[:2] / f"{name}.json"
+    return workspace.measured_dir() / "errors" / name[:2] / f"{name}.json"
 
 
 def _recall(place: Path) -> dict[str, float]:

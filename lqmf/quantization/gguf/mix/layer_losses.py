@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lqmf.errors import ModelError
-from lqmf.events import Emit
+from lqmf.events import Emit, stage
 from lqmf.ggml import codec
 from lqmf.ggml.base_file import BaseFile
-from lqmf.quality.stage import stage
 from lqmf.quantization.gguf.mix.allocate import SMALL_MODEL, Effort, cut_windows
 from lqmf.quantization.gguf.mix.patched_model import Divergences, PatchedModel
 from lqmf.quantization.gguf.mix.sensitivity import grouped

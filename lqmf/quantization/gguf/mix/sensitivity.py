@@ -18,11 +18,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lqmf import workspace
 from lqmf.events import Emit, Progress
 from lqmf.ggml import codec, library
 from lqmf.ggml.base_file import BaseFile
 from lqmf.model_files.imatrix_file import Imatrix
-from lqmf.quantization.gguf.converter import toolchain
 from lqmf.quantization.gguf.converter.header import write_whole
 from lqmf.quantization.gguf.mix.errors_table import Errors, importance
 from lqmf.quantization.gguf.mix.patched_model import Divergences, PatchedModel
@@ -152,7 +152,7 @@ def place(groups: Sequence[Sequence[str]], errors: Errors, source: str, windows:
     predicts, and by how it is measured."""
     probes = [[(name, _probe(errors[name]), errors[name][_probe(errors[name])]) for name in group] for group in groups]
     seen = hashlib.sha256(repr((_FORMAT, library.installed_version(), probes, source, windows)).encode()).hexdigest()
-    return toolchain.measured_dir() / "sensitivities" / f"{seen[:40]}.json"
+    return workspace.measured_dir() / "sensitivities" / f"{seen[:40]}.json"
 
 
 def recall(place: Path) -> dict[str, float] | None:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lqmf.agents.documentation_agent import model_card
 from lqmf.artifacts.card.markdown import bar, fence, plain, text
+from lqmf.artifacts.card.model_card import model_card
 from lqmf.artifacts.card.prose import Prose
 from lqmf.records import Artifact, Check, Divergence, FileEntry, Manifest, ModelRef, Receipt
 
