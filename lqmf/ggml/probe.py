@@ -79,7 +79,7 @@ def _checks() -> Iterator[tuple[str, float, float]]:
     """What was computed, its error, and how large that may be. Each is said before it is computed."""
     backend = _Backend()
     for kind in TYPES:
-        weights = _weights(kind, COLUMNS, ROWS)
+        weights = random_weights(kind, COLUMNS, ROWS)
         for place, buffer in backend.buffers.items():
             for batch in BATCHES:
                 what = f"{kind.upper()} weights times {batch} in {place} memory"
@@ -102,7 +102,7 @@ def _error(found: NDArray[np.float32], expected: Floats) -> float:
 
 
 @dataclass(frozen=True)
-class _Weights:
+class Weights:
     """Random rows: their bytes, and the numbers that these stand for, of shape (rows, columns)."""
 
     kind: str
@@ -111,16 +111,17 @@ class _Weights:
 
 
 @cache
-def _weights(kind: str, columns: int, rows: int) -> _Weights:
+def random_weights(kind: str, columns: int, rows: int) -> Weights:
+    """Rows that are the same at each call; of a type that is quantized by search, any bytes that are a block of it."""
     random = np.random.default_rng(rows)
-    if kind in BY_SEARCH:  # any bytes are a block of these, but for the scale
+    if kind in BY_SEARCH:
         blocks = random.integers(0, 256, (rows * columns // KINDS[kind].block, KINDS[kind].block_bytes), np.uint8)
         _scale(blocks, kind, np.float16(columns**-0.5))
         data: NDArray[np.uint8] = blocks.reshape(rows, -1)
     else:
         values = random.standard_normal((rows, columns)).astype(np.float32) / np.float32(columns**0.5)
         data = codec.encode(values, kind, np.ones(columns, np.float32))
-    return _Weights(kind, data, codec.decode(data, kind, columns).astype(np.float64))
+    return Weights(kind, data, codec.decode(data, kind, columns).astype(np.float64))
 
 
 def _scale(blocks: NDArray[np.uint8], kind: str, scale: np.float16) -> None:
@@ -172,7 +173,7 @@ class _Backend:
         name: bytes = self._base.ggml_backend_buft_name(kind)
         return name.decode()
 
-    def product(self, weights: _Weights, given: NDArray[np.float32], memory: int) -> NDArray[np.float32] | None:
+    def product(self, weights: Weights, given: NDArray[np.float32], memory: int) -> NDArray[np.float32] | None:
         """`given` (N, columns) times the transposed weights, (N, rows); None where this memory is not for this type."""
         base, (rows, _), (batch, columns) = self._base, weights.decoded.shape, given.shape
         room = _Room(1 << 20, None, True)
@@ -240,7 +241,9 @@ def _answers() -> Iterator[tuple[NDArray[np.float32], Floats]]:
     expected = _logits(tokens)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.gguf"
-        synthetic_model.write(file, MODEL, lambda kind, columns: _weights(kind, columns, MODEL.width).data.tobytes())
+        synthetic_model.write(
+            file, MODEL, lambda kind, columns: random_weights(kind, columns, MODEL.width).data.tobytes()
+        )
         for place, logits in zip((-2, -1), _run(file, [list(PROMPT), [NEXT]]), strict=True):
             yield logits, expected[place]
 
@@ -284,7 +287,7 @@ def _logits(tokens: Sequence[int]) -> Floats:
 
 def _matrix(rows: int, columns: int) -> Floats:
     """A matrix as the model's file has it: the rows that were given, over and over."""
-    return np.resize(_weights(MODEL.type, columns, MODEL.width).decoded, (rows, columns))
+    return np.resize(random_weights(MODEL.type, columns, MODEL.width).decoded, (rows, columns))
 
 
 def _normal(stream: Floats) -> Floats:
