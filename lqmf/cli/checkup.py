@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 State = Literal["ok", "note", "warning", "missing"]
 PACKAGES = ("torch", "transformers", "huggingface_hub", "safetensors")
 LITTLE_DISK_BYTES = 10 * 10**9
-BUILT_ANEW = "`lqmf doctor --fix` builds it for this processor: 5 to 8 minutes on 2 cores."
 
 
 @dataclass(frozen=True)
@@ -121,10 +120,10 @@ def _llama_cpp() -> Check:
 
     version = library.installed_version()
     if version is None:
-        return Check(library.PACKAGE, "missing", "is not installed", BUILT_ANEW)
+        return Check(library.PACKAGE, "missing", "is not installed", library.REMEDY)
     found = proof.prove()
     if found.fault:
-        return Check(library.PACKAGE, "missing", f"{version} does not run here: {found.fault}", BUILT_ANEW)
+        return Check(library.PACKAGE, "missing", f"{version} does not run here: {found.fault}", library.REMEDY)
     how = "with GPU support" if found.gpu else "for the CPU"
     way = {"native": ", for this very processor", "baseline": ", with the instruction sets that run here"}
     told = way.get(str(wheels.installed_build().get("name")), "")

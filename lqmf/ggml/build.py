@@ -45,7 +45,7 @@ def ensure(say: Say, constraints: Path | None = None) -> Proof:
     CMAKE_ARGS asks. `constraints` is pip's file of versions. Raises ToolchainError, DiskFull, LqmfError."""
     version = wanted_version(constraints)
     if library.installed_version() == version and _as_asked():
-        found = proof.prove()
+        found = _proof()
         if not found.fault:
             return found
         say(f"The installed llama.cpp does not run here: {found.fault}.")
@@ -133,8 +133,6 @@ def _proven(place: Kept, constraints: Path | None, say: Say) -> Proof:
         say(f"It does not run here: {found.fault}. It is built anew.")
         place.drop()
     found = _tried(_compiled(place, say), constraints)
-    if found.fault and not found.lasting:
-        raise ToolchainError(f"llama.cpp could not be proven here: {found.fault}.", "`lqmf doctor --fix` tries again.")
     if found.fault:
         place.drop(found.fault)
     return found
@@ -152,7 +150,15 @@ def _tried(wheel: Path, constraints: Path | None) -> Proof:
             raise ToolchainError(
                 f"llama.cpp could not be installed: {_complaint(done.stderr)}", "Try again while online: make setup"
             )
-    return proof.prove()
+    return _proof()
+
+
+def _proof() -> Proof:
+    """The proof of the installed llama.cpp. Raises ToolchainError where a fault is none of the build's."""
+    found = proof.prove()
+    if found.fault and not found.lasting:
+        raise ToolchainError(f"llama.cpp could not be tried: {found.fault}.", "`lqmf doctor --fix` tries again.")
+    return found
 
 
 def _compiled(place: Kept, say: Say) -> Path:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lqmf.errors import NotBuilt, ToolchainError
+from lqmf.ggml.library import REMEDY
 
 _FILES = {"darwin": "lib{}.dylib", "win32": "{}.dll"}
 _OBJECT_BYTES = 32  # what ggml_tensor_overhead adds to a tensor's own size
@@ -57,12 +58,12 @@ def opened(name: str) -> ctypes.CDLL:
     """One of the libraries that llama-cpp-python brings ("ggml-base"), untyped. Raises NotBuilt."""
     spec = importlib.util.find_spec("llama_cpp")
     if spec is None or spec.origin is None:
-        raise NotBuilt("llama-cpp-python is not installed.", "pip install llama-cpp-python")
+        raise NotBuilt("llama-cpp-python is not installed.", REMEDY)
     path = Path(spec.origin).parent / "lib" / _FILES.get(sys.platform, "lib{}.so").format(name)
     try:
         return ctypes.CDLL(str(path))
     except OSError as error:
-        raise NotBuilt(f"llama.cpp cannot be loaded: {error}", "`lqmf doctor --fix` builds it anew.") from error
+        raise NotBuilt(f"llama.cpp cannot be loaded: {error}", REMEDY) from error
 
 
 @lru_cache(maxsize=1)

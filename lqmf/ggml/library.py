@@ -17,6 +17,7 @@ from typing import Any
 from lqmf.errors import GpuOutOfMemory, LqmfError, ModelError, NotBuilt, OutOfMemory, UnsupportedModel
 
 PACKAGE = "llama-cpp-python"
+REMEDY = "`lqmf doctor --fix` builds it for this processor: 5 to 8 minutes on 2 cores."
 log = logging.getLogger("lqmf.llama.cpp")
 _LEVELS = {1: logging.DEBUG, 2: logging.INFO, 3: logging.WARNING}  # ggml's INFO, WARN, ERROR: one step quieter here
 _said: deque[str] = deque(maxlen=40)
@@ -41,7 +42,7 @@ def load() -> Any:
     try:
         from llama_cpp import llama_cpp
     except (ImportError, OSError, RuntimeError) as error:
-        raise NotBuilt(f"llama.cpp cannot be loaded: {error}", "pip install llama-cpp-python") from error
+        raise NotBuilt(f"llama.cpp cannot be loaded: {error}", REMEDY) from error
     llama_cpp.llama_log_set(_log_callback(), ctypes.c_void_p(0))
     _start()
     return llama_cpp

@@ -4,7 +4,8 @@ One matrix product of each common type, in every kind of buffer that the process
 arranged anew in some, with kernels of their own), then a small quantized Llama; all against plain numpy, on weights
 that libggml-base decodes: that library is compiled for any processor of the family. What is about to be computed is
 said before it is, so that the parent knows what a process died of. `python -m lqmf.ggml.probe` writes JSON lines;
-`proof.py` reads them. Knows no engine, and no file but the one it makes.
+`proof.py` reads them. Needs numpy and llama_cpp alone: the set-up runs it before the rest is installed. Knows no engine,
+and no file but the one it makes.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 
 from lqmf.errors import LqmfError, NotBuilt
 from lqmf.ggml import codec, ggml, library, synthetic_model
+from lqmf.ggml.library import REMEDY
 from lqmf.ggml.synthetic_model import HEAD, Shape
 from lqmf.model_files.tensor_types import KINDS
 
@@ -40,8 +42,8 @@ MOST_ERROR = 5e-4  # squared error of a product over its square: what llama.cpp'
 MODEL = Shape("q4_k", layers=2, width=256, inner=512, context=64)
 MODEL_MOST_ERROR = 5e-3  # the same of logits: the activations are rounded before each of its products
 PROMPT, NEXT = tuple(range(3, 40)), 200  # tokens
+THREADS = 2
 
-REMEDY = "`lqmf doctor --fix` builds it anew."
 _POINTER, _SIZE, _NUMBER = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
 _CPU = 0  # GGML_BACKEND_DEVICE_TYPE_CPU
 _WEIGHTS = 1  # GGML_BACKEND_BUFFER_USAGE_WEIGHTS
@@ -153,7 +155,7 @@ class _Backend:
         self._backend = self._base.ggml_backend_dev_init(device, None)
         self._registry = self._base.ggml_backend_dev_backend_reg(device)
         set_threads = self._found("ggml_backend_set_n_threads", ctypes.CFUNCTYPE(None, _POINTER, _NUMBER))
-        set_threads(self._backend, library.threads())
+        set_threads(self._backend, THREADS)
         self._own = self._base.ggml_backend_dev_buffer_type(device)
         self.buffers = {self._named(kind): kind for kind in (self._own, *self._extras(device))}
 
@@ -255,7 +257,7 @@ def _run(file: Path, parts: Sequence[list[int]]) -> Iterator[NDArray[np.float32]
     settings.n_gpu_layers = 0
     model = lib.llama_model_load_from_file(str(file).encode(), settings)
     sizes = lib.llama_context_default_params()
-    sizes.n_ctx, sizes.n_threads, sizes.n_threads_batch = MODEL.context, library.threads(), library.threads()
+    sizes.n_ctx, sizes.n_threads, sizes.n_threads_batch = MODEL.context, THREADS, THREADS
     context = lib.llama_init_from_model(model, sizes) if model else None
     if not context:
         raise NotBuilt("The installed llama.cpp does not load a small model.", REMEDY)

@@ -25,7 +25,8 @@ ILLEGAL = "it holds an instruction that this processor does not carry out"
 @dataclass(frozen=True)
 class Proof:
     """`fault` is a clause that says where llama.cpp died or differed, and how; empty: all `computed` was right.
-    `lasting` is False where trying again may end otherwise: a kill from outside, a machine that is too busy."""
+    `lasting` is False where another build would not help: a kill from outside, a machine that is too busy, a package
+    that is missing."""
 
     fault: str = ""
     lasting: bool = True
@@ -51,7 +52,8 @@ def prove(python: Sequence[str] = (sys.executable,), timeout_seconds: float = TI
     if wrong:
         more = f", and {len(wrong) - 1} more" if wrong[1:] else ""
         return Proof(f"its answers are wrong: {wrong[0]}{more}")
-    return Proof(f"{_end(done.returncode, done.stderr)} ({doing})", lasting=done.returncode != -signal.SIGKILL)
+    crashed = done.returncode < 0 and done.returncode != -signal.SIGKILL
+    return Proof(f"{_end(done.returncode, done.stderr)} ({doing})", lasting=crashed)
 
 
 def _environment() -> dict[str, str]:

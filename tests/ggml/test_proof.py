@@ -49,6 +49,14 @@ def test_what_is_killed_or_too_slow_may_end_otherwise_next_time() -> None:
     assert not killed.lasting
 
 
+def test_a_package_that_is_missing_is_no_fault_of_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "numpy.py").write_text("raise ModuleNotFoundError(\"No module named 'numpy'\")")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    found = proof.prove()
+    assert "No module named 'numpy'" in found.fault
+    assert not found.lasting
+
+
 def test_what_cannot_even_start_is_told_in_its_own_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = tmp_path / "llama_cpp"
     broken.mkdir()

@@ -11,7 +11,6 @@ import dataclasses
 import importlib.metadata
 import importlib.util
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -47,8 +46,7 @@ class GgufBackend:
     def available(self) -> Verdict:
         """Whether llama-cpp-python is installed, and the converter there."""
         if importlib.util.find_spec("llama_cpp") is None:
-            install = f"Run `{sys.executable} -m pip install {library.PACKAGE}`."
-            return Verdict("no", f"{library.PACKAGE} is not installed.", install)
+            return Verdict("no", f"{library.PACKAGE} is not installed.", library.REMEDY)
         try:
             found = toolchain.find(self._checkout)
         except LqmfError as error:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from lqmf import workspace
 from lqmf.errors import FULL, DiskFull, LqmfError, ToolchainError
-from lqmf.ggml.library import PACKAGE, installed_version
+from lqmf.ggml.library import PACKAGE, REMEDY, installed_version
 
 CHECKOUT_VARIABLE = "LQMF_LLAMA_CPP_DIR"
 
@@ -96,9 +96,7 @@ def ensure(explicit: Path | None = None) -> Toolchain:
 def _required_version() -> str:
     version = installed_version()
     if version is None:
-        raise ToolchainError(
-            f"GGUF files need {PACKAGE}, which is not installed.", f"Run `{sys.executable} -m pip install {PACKAGE}`."
-        )
+        raise ToolchainError(f"GGUF files need {PACKAGE}, which is not installed.", REMEDY)
     return version
 
 
