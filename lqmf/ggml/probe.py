@@ -4,8 +4,8 @@ One matrix product of each common type, in every kind of buffer that the process
 arranged anew in some, with kernels of their own), then a small quantized Llama; all against plain numpy, on weights
 that libggml-base decodes: that library is compiled for any processor of the family. What is about to be computed is
 said before it is, so that the parent knows what a process died of. `python -m lqmf.ggml.probe` writes JSON lines;
-`proof.py` reads them. Needs numpy and llama_cpp alone: the set-up runs it before the rest is installed. Knows no engine,
-and no file but the one it makes.
+`proof.py` reads them. Needs numpy and llama_cpp alone: the set-up runs it before the rest is installed. Knows no
+engine, and no file but the one it makes.
 """
 
 from __future__ import annotations
