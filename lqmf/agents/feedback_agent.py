@@ -35,7 +35,7 @@ from lqmf.fit.corrections import measured_losses
 from lqmf.fit.predictions import compare, observed
 from lqmf.fit.quality import expected_loss
 from lqmf.hardware import detect
-from lqmf.model_files import model_kind
+from lqmf.model_files.model_kind import kind_at
 from lqmf.quality.compare.verdict import Case, Verdict, verdict
 from lqmf.quality.receipt import figures, gate
 from lqmf.quality.result_file import result
@@ -76,7 +76,7 @@ class _Test:
     def tasks(self) -> tuple[str, str]:
         """The worker's tasks that run this kind of model, and that compare it with its source."""
         try:
-            writes = model_kind.of_path(Path(self.artifact.path)) == "decoder"
+            writes = kind_at(Path(self.artifact.path)) == "decoder"
         except (ModelError, NotFound, UsageError):  # the task says what is wrong with it
             writes = True
         return ("probe", "divergence") if writes else ("read", "likeness")

@@ -1,0 +1,1 @@
+"""The terminal: reading a line, asking, showing. Nothing that a server could not do too."""

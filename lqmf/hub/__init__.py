@@ -1,0 +1,1 @@
+"""Hugging Face: metadata without weights, downloads that resume, tokens."""

@@ -19,7 +19,7 @@ from lqmf.fit.solver import MOST, Machine, Solution, Wish
 from lqmf.model_files.gguf_types import AUTO
 from lqmf.planning import methods
 from lqmf.planning import reasons as why
-from lqmf.planning.recipe import Making, calibratable, largest_neighbours, making
+from lqmf.planning.recipe import Recipe, calibratable, choose_recipe, largest_neighbours
 from lqmf.planning.request import PlanRequest
 from lqmf.quantization.parameters import settled
 from lqmf.quantization.promise import Backend
@@ -201,7 +201,7 @@ class Planner:
         solution = self._solve(backend, request)
         chosen = _best(solution)
         device = self._device(request)[0]
-        made = self._making(backend, request, chosen)
+        made = self._recipe(backend, request, chosen)
         draft = dataclasses.replace(
             self._draft(backend, request, chosen, identifier),
             device=device,
@@ -271,11 +271,11 @@ class Planner:
         free = {**slots, "type": preset, "bits": None}
         return _best(self._solve(backend, dataclasses.replace(request, slots=free))).file_bytes
 
-    def _making(self, backend: Backend, request: PlanRequest, chosen: Candidate) -> Making:
+    def _recipe(self, backend: Backend, request: PlanRequest, chosen: Candidate) -> Recipe:
         needs = request.fit.needs[backend.name] if backend.streams else None
         keep = bool(request.slots.get("keep_16bit", self._keep_16bit))
         test = request.slots.get("test", "quick")
-        return making(request, backend.types[chosen.type], needs, test=test, keep_16bit=keep)
+        return choose_recipe(request, backend.types[chosen.type], needs, test=test, keep_16bit=keep)
 
     def general(self, slots: Mapping[str, Any], hardware: Hardware, fit: Fitting) -> Solution:
         """The same of a model that nobody named, whose `fit` stands for its size."""
@@ -284,7 +284,7 @@ class Planner:
         return fit.solve(self._there(slots, hardware, fit), budget.wish(slots, longest, types))
 
     def _choices(
-        self, backend: Backend, request: PlanRequest, plan: QuantizationPlan, solution: Solution, made: Making
+        self, backend: Backend, request: PlanRequest, plan: QuantizationPlan, solution: Solution, made: Recipe
     ) -> tuple[Choice, ...]:
         chosen = _best(solution)
         kind = backend.types[chosen.type]

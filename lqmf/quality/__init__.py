@@ -1,0 +1,1 @@
+"""How good an artifact is: receipts, checks, benchmarks, comparisons."""

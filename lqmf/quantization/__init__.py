@@ -1,0 +1,1 @@
+"""The methods that make artifacts, behind one promise: GGUF, GPTQ, bitsandbytes."""

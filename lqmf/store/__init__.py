@@ -1,0 +1,1 @@
+"""The records of a workspace, in SQLite or JSON: artifacts, jobs, turns, measurements."""

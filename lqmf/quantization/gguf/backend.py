@@ -99,13 +99,13 @@ class GgufBackend:
     ) -> Built:
         """Leave `<model>-<TYPE>.gguf` in `out`, and of a mix its tensors' types, as llama-quantize reads them. See
         `make` for errors."""
-        from lqmf.quantization.gguf.make import Shop
+        from lqmf.quantization.gguf.make import GgufBuild
         from lqmf.quantization.gguf.mix.tensor_types import write_tensor_types
 
         settled(self.parameters, plan.parameters, title=self.title)
         tools = convert.ready(emit, self._checkout)
         name = model_name(plan.model)
-        made = Shop(name, source, work, tools, emit).make(plan, ahead)
+        made = GgufBuild(name, source, work, tools, emit).make(plan, ahead)
         file = f"{name}-{plan.type}.gguf"
         workspace.take(made.file, out / file)
         if made.mix:
@@ -117,10 +117,10 @@ class GgufBackend:
 
     def base(self, plan: QuantizationPlan, source: Path, work: Path, emit: Emit) -> Path:
         """The model of `plan` as a GGUF to measure against, in `work`; found there if it was made before."""
-        from lqmf.quantization.gguf.make import Shop
+        from lqmf.quantization.gguf.make import GgufBuild
 
         wanted = dataclasses.replace(plan, base=plan.base or "F16")
-        return Shop(model_name(plan.model), Source(source), work, convert.ready(emit, self._checkout), emit).base(
+        return GgufBuild(model_name(plan.model), Source(source), work, convert.ready(emit, self._checkout), emit).base(
             wanted
         )
 

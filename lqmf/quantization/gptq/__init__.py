@@ -1,0 +1,1 @@
+"""GPTQ by gptqmodel, layer by layer."""
