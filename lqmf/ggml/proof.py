@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import lqmf
-
 TIMEOUT_SECONDS = 300  # it takes two or three; an emulated processor takes a minute
 ILLEGAL = "it holds an instruction that this processor does not carry out"
 
@@ -58,7 +56,7 @@ def prove(python: Sequence[str] = (sys.executable,), timeout_seconds: float = TI
 
 def _environment() -> dict[str, str]:
     """This package importable from anywhere, no debugger started by an abort of libggml, threads that wait in peace."""
-    package = str(Path(next(iter(lqmf.__path__))).parent)
+    package = str(Path(__file__).parents[2])
     known = os.environ.get("PYTHONPATH")
     return os.environ | {
         "GGML_NO_BACKTRACE": "1",
