@@ -87,7 +87,7 @@ class LlamaCppEngine:
         if gpu and not possible:
             raise UsageError(
                 "The installed llama-cpp-python is a CPU build and cannot use a GPU.",
-                "Use --device cpu, or: CMAKE_ARGS=-DGGML_CUDA=on pip install --force-reinstall llama-cpp-python",
+                "Use --device cpu, or build it for the GPU: CMAKE_ARGS=-DGGML_CUDA=on lqmf doctor --fix",
             )
         return ContextOptions(max(1, batch), threads or library.threads(), *cache, gpu)
 
