@@ -2,8 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
-# llama.cpp is compiled for this machine; its multimodal part is not used. Set CMAKE_ARGS for a GPU build (see README).
-export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF
+EXTRAS := dev,gptq,bnb,llm,sign,evaluate
+# Runs $(1), and says every 20 seconds how long it has taken.
+patiently = @start=$$(date +%s); (while sleep 20 >/dev/null 2>&1; do echo "  $$(( $$(date +%s) - start )) s"; done) & \
+	trap "kill $$!" EXIT; $(1) && echo "  done in $$(( $$(date +%s) - start )) s."
 
 .PHONY: help demo test check format setup requirements clean
 
@@ -35,16 +37,18 @@ clean: ## remove the environment; models and artifacts stay
 
 .venv/.core: pyproject.toml constraints.txt
 	@echo "LQMF set-up: a virtual environment in .venv, with torch, transformers and llama.cpp."
-	@echo "The first time, llama.cpp is compiled: 5 to 8 minutes on 2 cores. Later it comes from pip's cache."
+	@echo "The first time on a machine, llama.cpp is compiled: 5 to 8 minutes on 2 cores. Set CMAKE_ARGS for a GPU (see README)."
 	@command -v c++ >/dev/null || { echo "A C++ compiler is missing. On Debian or Ubuntu: sudo apt install g++"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv .venv
-	@start=$$(date +%s); echo "Installing ..."; $(PIP) -e . && echo "Installed in $$(( $$(date +%s) - start )) s."
+	$(BIN)/python -m lqmf.ggml.build -c constraints.txt
+	@echo "Installing torch, transformers and the rest ..."
+	$(call patiently,$(PIP) -e .)
 	@echo "Fetching the GGUF converter that belongs to this llama.cpp ..."
 	$(BIN)/python -m lqmf.quantization.gguf.converter.toolchain
 	@touch $@
 
 .venv/.dev: .venv/.core
 	@echo "Installing the test tools and every optional part ..."
-	$(PIP) -e '.[dev,gptq,bnb,llm,sign,evaluate]'
+	$(call patiently,$(PIP) -e '.[$(EXTRAS)]')
 	@touch $@

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -20,6 +21,12 @@ from typing import Any, TextIO
 
 from lqmf import errors
 
+MEANINGS = {  # of the signals that end a process
+    "SIGABRT": "a library gave up on a failed assertion",
+    "SIGSEGV": "a library crashed",
+    "SIGILL": "a library was built for another processor",
+    "SIGKILL": "killed from outside, as the system does when memory runs out",
+}
 Send = Callable[[dict[str, Any]], None]
 
 _SECRET = re.compile(r"TOKEN|API_KEY|SECRET|PASSWORD", re.IGNORECASE)
@@ -71,6 +78,19 @@ def _environment(folder: Path) -> dict[str, str]:
         "PYTHONSAFEPATH": "1",
         "PYTHONPATH": os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])]),
     }
+
+
+def ending(returncode: int) -> str:
+    """How a process ended, in words: "was ended by SIGSEGV: a library crashed"."""
+    name = signal_of(returncode)
+    if not name:
+        return f"ended with status {returncode}"
+    return f"was ended by {name}" + (f": {MEANINGS[name]}" if name in MEANINGS else "")
+
+
+def signal_of(returncode: int) -> str:
+    """The name of the signal that ended a process ("SIGILL"); empty where none did."""
+    return signal.Signals(-returncode).name if returncode < 0 else ""
 
 
 # ---------------------------------------------------------------- the child's end

@@ -29,7 +29,7 @@ LqmfError                      exit 1
 ├── JobError
 │   ├── JobCancelled           exit 130
 │   ├── WorkerDied             killed or aborted; the detail says by what
-│   └── ToolchainError         the llama.cpp converter is missing or out of step
+│   └── ToolchainError         llama.cpp or its converter is missing, out of step, or does not run here
 ├── ProviderError              an LLM provider gave no answer that can be used
 │   ├── ProviderNotReady       its key or its library is missing
 │   ├── KeyRefused             401, 403

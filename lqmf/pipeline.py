@@ -114,7 +114,7 @@ class Pipeline:
                 work = self.work(new_id(), one.plan, one.info, folder, later_plans=later)
                 artifact = await self.carry_out(work)
                 assert artifact is not None, "only a rebuild is refused"
-                made.append(Made(work.job, artifact, one.request.slots))
+                made.append(Made(work.job, artifact, one.request.said.slots()))
         return made
 
     def work(self, job: str, plan: QuantizationPlan, info: ModelInfo, folder: Path, **more: Any) -> Work:
@@ -158,14 +158,16 @@ class Pipeline:
     # ------------------------------------------------------------ measure
 
     @contextlib.contextmanager
-    def job(self, kind: str, artifact: Artifact) -> Iterator[JobContext]:
-        """Record a job on an artifact that is there, whatever way the block ends."""
+    def job(self, kind: str, title: str, artifact: str | None = None) -> Iterator[tuple[JobContext, dict[str, Any]]]:
+        """Record a job on something that is there already, whatever way the block ends; yield where its tasks tell of
+        themselves, and its result, which names the `artifact` where that is known."""
         context = self.context(new_id())
-        self._memory.start_job(Job(context.job, kind, artifact.name, "running", started_at=time.time()))
+        self._memory.start_job(Job(context.job, kind, title, "running", started_at=time.time()))
         with self._executor.recorded(context.job) as result:
-            self._bus.publish(JobStarted(job=context.job, kind=kind, title=artifact.name))
-            result["artifact"] = artifact.name
-            yield context
+            self._bus.publish(JobStarted(job=context.job, kind=kind, title=title))
+            if artifact:
+                result["artifact"] = artifact
+            yield context, result
 
     def context(self, job: str) -> JobContext:
         """Return where a job's tasks tell of themselves."""

@@ -64,6 +64,64 @@ class Utterance:
     session: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a user asks for, as far as it was said; None for what was left open. One field a slot of the design.
+
+    Memory is in GiB (`memory_gb`, `ram_gb`), a file's greatest size in GB (`target_size_gb`); `type` may name several
+    with commas between, and a mix's size ("auto@4.2GB"); `bits` may be a fraction, for a mix.
+    """
+
+    # what is made, and how
+    model: str | None = None
+    method: str | None = None
+    type: str | None = None
+    bits: float | None = None
+    target_size_gb: float | None = None
+    format: str | None = None
+    purpose: str | None = None
+    priority: Literal["quality", "speed", "size"] | None = None
+    imatrix: bool | None = None
+    calibration: str | None = None
+    keep: tuple[str, ...] | None = None
+    parameters: Mapping[str, str] | None = None
+    adapter: str | None = None
+    discard_source: bool | None = None
+    keep_16bit: bool | None = None
+    allow_remote_code: bool | None = None
+    # where and how it runs
+    device: Literal["cpu", "gpu"] | None = None
+    memory_gb: float | None = None
+    ram_gb: float | None = None
+    context: int | None = None
+    kv_type: str | None = None
+    parallel: int | None = None
+    cpu_fallback: bool | None = None
+    # how it is measured
+    test: Literal["none", "quick", "comprehensive"] | None = None
+    gate: bool | None = None
+    base: str | None = None
+    # answers to a plan's questions
+    fit: str | None = None
+    start: bool | None = None
+
+    @classmethod
+    def of(cls, slots: Mapping[str, Any]) -> Request:
+        """Return the request that `slots` spells; lists become tuples, names that are no field are passed over."""
+        known = {f.name for f in dataclasses.fields(cls)}
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in slots.items()
+        }
+        if isinstance(values.get("type"), tuple):
+            values["type"] = ",".join(values["type"])
+        return cls(**{name: value for name, value in values.items() if name in known})
+
+    def slots(self) -> dict[str, Any]:
+        """Return what was said, by name, without what was left open."""
+        values = ((f.name, getattr(self, f.name)) for f in dataclasses.fields(self))
+        return {name: value for name, value in values if value is not None}
+
+
 @dataclass(frozen=True)
 class Decision:
     """What a line was understood as. `slots` holds only what was said, now or earlier in the dialogue.
@@ -563,6 +621,7 @@ class Receipt:
     measured_on: Mapping[str, str | None] | None = None  # {"cpu", "gpu", "engine"}
     samples: tuple[Mapping[str, Any], ...] = ()  # {"prompt", "response", "tokens"}
     utilization: Mapping[str, float | None] | None = None  # {"cpu", "gpu"}, percent
+    figures: Mapping[str, float] = field(default_factory=dict)  # by id, of measures that have no field of their own
     reasons: Mapping[str, str] = field(default_factory=dict)
 
 

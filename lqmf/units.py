@@ -1,5 +1,5 @@
-"""Sizes as people write them. File sizes count KB, MB, GB in powers of 1000 and KiB, MiB, GiB in powers of 1024;
-memory sizes count both in powers of 1024, as cards are sold. Knows nothing else.
+"""Figures as people write them: sizes, times, shares, rates. File sizes count KB, MB, GB in powers of 1000 and KiB,
+MiB, GiB in powers of 1024; memory sizes count both in powers of 1024, as cards are sold. Knows nothing else.
 """
 
 from __future__ import annotations
@@ -73,3 +73,28 @@ def duration(seconds: float | None) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def small(value: float | None) -> str:
+    """A small figure with three significant digits, as KL divergence needs it."""
+    if value is None:
+        return "-"
+    if 0 < abs(value) < 1e-5:
+        return f"{value:.1e}"
+    digits = next((digits for limit, digits in ((0.001, 6), (0.01, 5), (1, 4)) if abs(value) < limit), 2)
+    return f"{value:.{digits}f}"
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """A share of 1 as percent."""
+    return "-" if share is None else f"{share * 100:.{digits}f} %"
+
+
+def milliseconds(seconds: float) -> str:
+    """A short time: "8 ms"."""
+    return f"{seconds * 1000:,.0f} ms"
+
+
+def rate(per_second: float | None) -> str:
+    """How many tokens a second, without the unit: "1,884", "9.4"."""
+    return "-" if per_second is None else f"{per_second:,.0f}" if per_second >= 10 else f"{per_second:.1f}"

@@ -294,3 +294,18 @@ def measured_afresh(folder: Path) -> Iterator[None]:
 def measured_dir() -> Path:
     """Where what was measured of a model's weights is kept: importance matrices, sensitivities, errors."""
     return _measured.get() or cache_dir()
+
+
+@contextlib.contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold an advisory lock on `path`; a second process waits. The system drops it when the holder dies."""
+    with path.open("a+b") as handle:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(handle.fileno(), msvcrt.LK_LOCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield

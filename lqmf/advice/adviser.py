@@ -17,7 +17,7 @@ from lqmf.errors import GatedModel, ModelError, ProviderError, SettingsError, Tr
 from lqmf.events import Emit, Notice, stage
 from lqmf.providers import prompts
 from lqmf.providers.masking import Masks
-from lqmf.records import Advice, Hardware, ModelInfo, QuantizationPlan, Suggestion
+from lqmf.records import Advice, Hardware, ModelInfo, QuantizationPlan, Request, Suggestion
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -66,10 +66,10 @@ class Adviser:
     ) -> Advice | None:
         """What a provider would choose in place of `plan`, checked; None where there is nothing to choose between, or
         nobody answered. `lines` are what the user typed."""
-        choices = checking.offered(solution, request.slots)
+        choices = checking.offered(solution, request.said)
         if len(choices) < 2:
             return None
-        masks = Masks(self._redact, facts.paths(request.slots, request.info))
+        masks = Masks(self._redact, facts.paths(request.said, request.info))
         values = facts.of_plan(request, plan, solution, choices, lines, self._history(), masks)
         done = await self._ask("plan", values, recommendation(choices))
         if done is None:
@@ -79,7 +79,7 @@ class Adviser:
             Advice(done.provider, done.model),
             choices,
             choices[0],
-            request.slots,
+            request.said,
             request.info.context_length,
         )
         return self._clean(advice)
@@ -93,13 +93,13 @@ class Adviser:
 
     async def on_models(
         self,
-        slots: Mapping[str, Any],
+        asked: Request,
         hardware: Hardware,
         sizes: Mapping[SizeClass, Solution],
         lines: Sequence[str],
     ) -> tuple[Suggestion, ...]:
         """Models of the Hub for what `lines` describe, looked up there; none where nobody answered."""
-        values = facts.of_models(slots, hardware, sizes, lines, Masks(self._redact, facts.paths(slots)))
+        values = facts.of_models(asked, hardware, sizes, lines, Masks(self._redact, facts.paths(asked)))
         done = await self._ask("models", values, NamedModels)
         named = checking.named_models(done.value) if done else []
         most = most_parameters(sizes)

@@ -16,7 +16,7 @@ from lqmf.advice.answers import MOST_MODELS, PRIORITIES, NamedModels, Recommenda
 from lqmf.fit.quality import CLEAR
 from lqmf.fit.solver import Solution
 from lqmf.model_files.refs import is_repo_id, printable
-from lqmf.records import Advice, Candidate
+from lqmf.records import Advice, Candidate, Request
 
 MOST_OFFERED = 16
 LEAST_CONTEXT, MOST_CONTEXT = 512, 10_000_000  # tokens; the most where nobody says what the model was trained for
@@ -31,7 +31,7 @@ class _Unfit(Exception):
 # ---------------------------------------------------------------- what may be chosen
 
 
-def offered(solution: Solution, slots: Mapping[str, Any]) -> tuple[Candidate, ...]:
+def offered(solution: Solution, asked: Request) -> tuple[Candidate, ...]:
     """What a provider may choose from: the planner's best, its own choice with other contexts, other types with its
     context that lose no more than clearly.
 
@@ -47,7 +47,7 @@ def offered(solution: Solution, slots: Mapping[str, Any]) -> tuple[Candidate, ..
     rest = (*_first(longer, lambda one: one.run.context), *_first(others, lambda one: one.type))
     known: dict[tuple[Any, ...], Candidate] = {}
     for one in (*solution.best, *rest):  # batch and layers on the GPU follow from the rest
-        if one.method == chosen.method and _keeps(one, chosen, slots.get("priority")):
+        if one.method == chosen.method and _keeps(one, chosen, asked.priority):
             known.setdefault((one.method, *pick_slots(one).values()), one)
     return tuple(known.values())[:MOST_OFFERED]
 
@@ -81,15 +81,15 @@ def checked(
     advice: Advice,
     choices: Sequence[Candidate],
     chosen: Candidate,
-    slots: Mapping[str, Any],
+    asked: Request,
     trained: int | None,
 ) -> Advice:
-    """`advice` with what of `answer` may stand. `slots` is what the user said, `chosen` the planner's own choice out of
+    """`advice` with what of `answer` may stand. `asked` is what the user said, `chosen` the planner's own choice out of
     `choices`, `trained` the model's longest context in tokens."""
     try:
         _refuse_control((answer.reason, *answer.notes, answer.candidate or "", answer.priority or ""))
-        _refuse_contradiction(answer, slots)
-        filled, dropped = _filled(answer, choices, chosen, slots, trained)
+        _refuse_contradiction(answer, asked)
+        filled, dropped = _filled(answer, choices, chosen, asked, trained)
     except _Unfit as why:
         return replace(advice, dropped=(f"Its answer was left out: {why}.",))
     notes = tuple(_line(note, NOTE_LENGTH) for note in answer.notes if note.strip())[:MOST_NOTES]
@@ -102,9 +102,9 @@ def _refuse_control(texts: Sequence[str]) -> None:
             raise _Unfit("it held control characters")
 
 
-def _refuse_contradiction(answer: Recommendation, slots: Mapping[str, Any]) -> None:
+def _refuse_contradiction(answer: Recommendation, asked: Request) -> None:
     for name in ("context", "priority"):
-        said, told = slots.get(name), getattr(answer, name)
+        said, told = getattr(asked, name), getattr(answer, name)
         if said is not None and told is not None and told != said:
             raise _Unfit(f"you said {name} {said}, and it said another")
 
@@ -113,15 +113,15 @@ def _filled(
     answer: Recommendation,
     choices: Sequence[Candidate],
     chosen: Candidate,
-    slots: Mapping[str, Any],
+    asked: Request,
     trained: int | None,
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     if answer.candidate is not None:
         picked = next((one for one in choices if one.id == answer.candidate), None)
         if picked is None:
             raise _Unfit(f"{printable(answer.candidate, 60)} was not offered")
-        return ({} if picked.id == chosen.id else _open(pick_slots(picked), slots)), ()
-    return _wished(answer, slots, trained)
+        return ({} if picked.id == chosen.id else _open(pick_slots(picked), asked)), ()
+    return _wished(answer, asked, trained)
 
 
 def pick_slots(candidate: Candidate) -> dict[str, Any]:
@@ -131,9 +131,7 @@ def pick_slots(candidate: Candidate) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value}
 
 
-def _wished(
-    answer: Recommendation, slots: Mapping[str, Any], trained: int | None
-) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _wished(answer: Recommendation, asked: Request, trained: int | None) -> tuple[dict[str, Any], tuple[str, ...]]:
     """A wish in place of a choice: what the planner then solves for itself."""
     wish: dict[str, Any] = {}
     dropped = []
@@ -142,17 +140,17 @@ def _wished(
             wish["context"] = answer.context
         else:
             dropped.append("Its context was left out: the model has none of that length.")
-    settled = any(slots.get(name) for name in ("type", "target_size_gb"))  # then there is nothing left to weigh
+    settled = any(getattr(asked, name) for name in ("type", "target_size_gb"))  # then there is nothing left to weigh
     if answer.priority is not None and not settled:
         if answer.priority in PRIORITIES:
             wish["priority"] = answer.priority
         else:
             dropped.append("Its priority was left out: there is none of that name.")
-    return _open(wish, slots), tuple(dropped)
+    return _open(wish, asked), tuple(dropped)
 
 
-def _open(wish: Mapping[str, Any], slots: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in wish.items() if slots.get(name) is None}
+def _open(wish: Mapping[str, Any], asked: Request) -> dict[str, Any]:
+    return {name: value for name, value in wish.items() if getattr(asked, name) is None}
 
 
 def _line(text: str, most: int) -> str:

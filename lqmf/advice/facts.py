@@ -13,7 +13,7 @@ from lqmf.fit.quality import CLEAR, LITTLE
 from lqmf.model_files.refs import printable
 from lqmf.providers.masking import Masks
 from lqmf.providers.prompts import fenced
-from lqmf.records import Candidate, Hardware, ModelInfo, QuantizationPlan
+from lqmf.records import Candidate, Hardware, ModelInfo, QuantizationPlan, Request
 from lqmf.units import file_size, memory_size
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def of_plan(
     return {
         **parts,
         "words": words(lines, masks),
-        "said": said(request.slots, masks),
+        "said": said(request.said, masks),
         "model": fenced("the model's repository", masks.data(model(request))),
         "little": f"{LITTLE:g}",
         "clear": f"{CLEAR:g}",
@@ -58,7 +58,7 @@ def of_plan(
 
 
 def of_models(
-    slots: Mapping[str, Any],
+    asked: Request,
     hardware: Hardware,
     sizes: Mapping[SizeClass, Solution],
     lines: Sequence[str],
@@ -68,15 +68,15 @@ def of_models(
     fitting = [_size(size, found.recommended) for size, found in sizes.items()]
     return {
         "words": words(lines, masks),
-        "said": said(slots, masks),
+        "said": said(asked, masks),
         "machine": fenced("the program", masks.data(machine(hardware))),
         "sizes": fenced("the program", masks.data(fitting)),
     }
 
 
-def paths(slots: Mapping[str, Any], info: ModelInfo | None = None) -> dict[str, str]:
+def paths(asked: Request, info: ModelInfo | None = None) -> dict[str, str]:
     """The paths that were said, by every way in which they may be spelled in what goes out."""
-    given = [str(slots[name]) for name in PATHS if slots.get(name)]
+    given = [str(getattr(asked, name)) for name in PATHS if getattr(asked, name)]
     if info is not None and info.ref.kind == "local" and info.ref.path:
         given.append(info.ref.path)
     near = {os.path.relpath(path): path for path in given if os.path.isabs(path)}
@@ -92,9 +92,9 @@ def words(lines: Sequence[str], masks: Masks) -> str:
     return fenced("the user", masks.text("\n".join(lines)[-MOST_WORDS:]))
 
 
-def said(slots: Mapping[str, Any], masks: Masks) -> str:
+def said(asked: Request, masks: Masks) -> str:
     """What the program holds to."""
-    return fenced("the user", masks.data({name: value for name, value in slots.items() if value is not None}))
+    return fenced("the user", masks.data(asked.slots()))
 
 
 def machine(hardware: Hardware, plan: QuantizationPlan | None = None) -> dict[str, Any]:

@@ -34,6 +34,8 @@ from lqmf.errors import JobCancelled, JobError, MeasurementError, ModelError, No
 from lqmf.events import Notice
 from lqmf.hardware import detect
 from lqmf.jobs.runner import JobContext
+from lqmf.quality.address import NO_SOURCE
+from lqmf.quality.address import artifact as artifact_of
 from lqmf.quality.benchmark import scores
 from lqmf.quality.benchmark.prompts import BUILT_IN
 from lqmf.quality.compare import comparison
@@ -86,6 +88,17 @@ class BenchmarkAgent:
         timed = await self._run(self._timing(artifact, request, context), context.emit)
         compared = await self._agreement(timed["answers"], request, context, source, source_reason)
         return self._document(request, timed, compared, tasks)
+
+    async def benchmark_address(
+        self, address: str, model: str | None, key: str | None, request: BenchmarkRequest, context: JobContext
+    ) -> tuple[Artifact, dict[str, Any]]:
+        """The same of a model behind an OpenAI-compatible address, with the record that names it; what an address does
+        not show is null. Raises LqmfError where it cannot be asked."""
+        params = {"address": address, "model": model, "key": key, **_how(request), "parallel": request.parallel}
+        timed = await self._run(Task(context.job, "address", params, context.log), context.emit)
+        document = self._document(request, {**timed, "device": ""}, _unasked(NO_SOURCE), _no_tasks())
+        where = {"cpu": None, "gpu": None, "engine": timed["engine"]}
+        return artifact_of(address, timed["model"]), {**document, "measured_on": where}
 
     def _timing(self, artifact: Artifact, request: BenchmarkRequest, context: JobContext) -> Task:
         params = {"artifact": artifact.path, **_how(request), "parallel": request.parallel}
@@ -189,14 +202,16 @@ def _unasked(reason: str) -> dict[str, Any]:
 
 
 def _rows(said: Iterable[Mapping[str, Any]], beside: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
-    """Each answer of the artifact with what the source says of it; tokens as their number."""
+    """Each answer of the artifact with what the source says of it; tokens as their number, which of an address is the
+    server's own count."""
     known = {row["id"]: row for row in beside}
     for row in said:
         other = known.get(row["id"]) or {}
-        kept = {key: value for key, value in row.items() if key not in ("prompt_tokens", "tokens")}
+        kept = {key: value for key, value in row.items() if key not in ("prompt_tokens", "tokens", "token_count")}
+        count = None if row["tokens"] is None else len(row["tokens"])
         yield {
             **kept,
-            "tokens": None if row["tokens"] is None else len(row["tokens"]),
+            "tokens": row.get("token_count", count),
             "repetition": None if row["tokens"] is None else scores.repetition(row["tokens"]),
             **{name: other.get(name) for name in ("source", "perplexity", "scores")},
             "reason": row["reason"] or other.get("reason"),

@@ -34,7 +34,8 @@ from lqmf.fit.corrections import measured_losses
 from lqmf.fit.predictions import compare, observed
 from lqmf.fit.quality import expected_loss
 from lqmf.hardware import detect
-from lqmf.model_files import model_kind
+from lqmf.model_files.model_kind import kind_at
+from lqmf.quality.address import artifact as artifact_of
 from lqmf.quality.compare.verdict import Case, Verdict, verdict
 from lqmf.quality.receipt import figures, gate
 from lqmf.quality.result_file import result
@@ -101,6 +102,16 @@ class FeedbackAgent:
         receipt = self._receipt(probed, checked, compared, what.base.name)
         beside = compare(what.predicted, {**observed(receipt), **what.making})
         return dataclasses.replace(self._judged(receipt, what.artifact), prediction=beside)
+
+    async def test_address(
+        self, address: str, model: str | None, key: str | None, *, depth: str, context: JobContext
+    ) -> tuple[Artifact, Receipt]:
+        """The receipt of a model behind an OpenAI-compatible address, with the record that names it; `model` None is
+        the only one there. Raises LqmfError where it cannot be asked, and JobCancelled."""
+        params = {"address": address, "model": model, "key": key, "depth": depth, "text": str(self._text)}
+        found = await self._run(Task(context.job, "address", params, context.log), context.emit)
+        artifact = artifact_of(address, found.pop("model"))
+        return artifact, self._judged(from_json(Receipt, found), artifact)
 
     def _judged(self, receipt: Receipt, artifact: Artifact) -> Receipt:
         """The receipt with its gate; where that is open, with the reason among the others."""
@@ -231,7 +242,7 @@ def _task(what: Measurement, kind: str, **params: Any) -> Task:
 def _kinds(artifact: Artifact) -> tuple[str, str]:
     """Return the worker's tasks that run this kind of model, and that compare it with its source."""
     try:
-        writes = model_kind.of_path(Path(artifact.path)) == "decoder"
+        writes = kind_at(Path(artifact.path)) == "decoder"
     except (ModelError, NotFound, UsageError):  # the task says what is wrong with it
         writes = True
     return ("probe", "divergence") if writes else ("read", "likeness")

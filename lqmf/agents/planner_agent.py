@@ -48,6 +48,7 @@ from lqmf.records import (
     Option,
     QuantizationPlan,
     Question,
+    Request,
     Suggestion,
     Utterance,
 )
@@ -82,9 +83,9 @@ class Planned:
 class _AnotherModel(Exception):
     """The user named another model while the plan was made: its metadata is needed first."""
 
-    def __init__(self, slots: Mapping[str, Any]) -> None:
+    def __init__(self, said: Request) -> None:
         super().__init__()
-        self.slots = slots
+        self.said = said
 
 
 class Listener(Protocol):
@@ -131,34 +132,34 @@ class PlannerAgent:
 
         Where a provider is asked for advice, `announce` is handed the rules' own plan before.
         """
-        slots = await self._with_model(decision.slots, ask)
+        said = await self._with_model(Request.of(decision.slots), ask)
         while True:
-            info = await self.inspect(self._models.resolve(str(slots["model"])), ask)
+            info = await self.inspect(self._models.resolve(str(said.model)), ask)
             self._remember(info)
-            wishes = _each_type(slots)
+            wishes = _each_type(said)
             first = announce if len(wishes) == 1 else None  # who lists types has chosen
             try:
                 return [await self._plan_one(one, info, decision.intent, ask, first) for one in wishes]
             except _AnotherModel as change:
-                slots = dict(change.slots)
+                said = change.said
 
-    async def _with_model(self, slots: Mapping[str, Any], ask: Ask) -> dict[str, Any]:
-        if slots.get("model"):
-            return dict(slots)
+    async def _with_model(self, said: Request, ask: Ask) -> Request:
+        if said.model:
+            return said
         question = Question(
             id="model",
             text="Which model? A Hub id (org/name), a folder (./model), a familiar name, or demo.",
             reason="Everything else depends on it.",
         )
         if self._adviser is not None:
-            question = with_suggestions(question, await self.suggestions(slots))
-        return {**slots, "model": accepted(await ask(question))}
+            question = with_suggestions(question, await self.suggestions(said))
+        return dataclasses.replace(said, model=accepted(await ask(question)))
 
     async def _plan_one(
-        self, slots: Mapping[str, Any], info: ModelInfo, intent: str, ask: Ask, announce: Announce | None
+        self, said: Request, info: ModelInfo, intent: str, ask: Ask, announce: Announce | None
     ) -> Planned:
         history: list[PlanRequest] = []
-        request = await self._request(await self._with_method(_said(slots), ask), info, intent)
+        request = await self._request(await self._with_method(_findable(said), ask), info, intent)
         if announce is not None and self._adviser is not None:
             request = await self._advised(request, self._adviser, announce)
         while question := self._planner.next_question(request):
@@ -171,7 +172,7 @@ class PlannerAgent:
                 request = self._corrected(request, str(reply.value), intent)
             else:
                 request = _answered(request, question, accepted(reply))
-            fit = await self._fitting(_with_context(request.slots, request.provided), info, request.hardware)
+            fit = await self._fitting(_with_context(request.said, request.provided), info, request.hardware)
             request = dataclasses.replace(request, fit=fit)
         planned = self._planned(request)
         backend = self._backends[planned.plan.method]
@@ -200,8 +201,8 @@ class PlannerAgent:
         if not advice.slots:
             return dataclasses.replace(request, advice=advice)
         try:
-            slots = _with_context(request.slots, advice.slots)
-            fit = await self._fitting(slots, request.info, request.hardware)
+            said = _with_context(request.said, advice.slots)
+            fit = await self._fitting(said, request.info, request.hardware)
             taken = dataclasses.replace(request, fit=fit, advice=advice)
             keep_to(taken, self._planner)
         except LqmfError as error:
@@ -209,70 +210,74 @@ class PlannerAgent:
             return dataclasses.replace(request, advice=left_out)
         return taken
 
-    async def suggestions(self, slots: Mapping[str, Any]) -> tuple[Suggestion, ...]:
+    async def suggestions(self, said: Request) -> tuple[Suggestion, ...]:
         """Models of the Hub that a provider names for what was described; none where no provider is set or answers."""
         if self._adviser is None:
             return ()
-        sizes = await asyncio.to_thread(self._classes, slots)
-        return await self._adviser.on_models(slots, self._hardware(), sizes, self._understanding.lines)
+        sizes = await asyncio.to_thread(self._classes, said)
+        return await self._adviser.on_models(said, self._hardware(), sizes, self._understanding.lines)
 
-    async def _with_method(self, slots: dict[str, Any], ask: Ask) -> dict[str, Any]:
-        """The slots with a method that is installed: where the one that was said is not, those that are there are
-        offered. Where nobody can be asked they stay as they are, and the planner says what to install."""
-        question = self._planner.method_question(slots)
+    async def _with_method(self, said: Request, ask: Ask) -> Request:
+        """Return the request with a method that is installed: where the one that was said is not, those that are there
+        are offered. Where nobody can be asked it stays as it is, and the planner says what to install."""
+        question = self._planner.method_question(said)
         if question is None:
-            return slots
+            return said
         try:
-            return {**slots, "method": accepted(await ask(question)), "type": None}
+            return dataclasses.replace(said, method=accepted(await ask(question)), type=None)
         except NeedsInput:
-            return slots
+            return said
 
     def _planned(self, request: PlanRequest) -> Planned:
         plan = self._planner.plan(request, new_id())
         return Planned(plan, request.info, request, self._planner.solution(request))
 
-    async def _request(self, slots: Mapping[str, Any], info: ModelInfo, intent: str) -> PlanRequest:
+    async def _request(self, said: Request, info: ModelInfo, intent: str) -> PlanRequest:
         """What the planner starts from. Only a job asks what to do when the wish does not fit; a plan just says so."""
         hardware = self._hardware()
-        fit = await self._fitting(slots, info, hardware)
+        fit = await self._fitting(said, info, hardware)
         asked = frozenset[str]() if intent == "quantize" else frozenset({"fit"})
         info = await asyncio.to_thread(describe.counted, info, fit.folder)
-        return PlanRequest(slots, info, hardware, fit, asked, download_bytes=self._models.missing(info))
+        return PlanRequest(said, info, hardware, fit, asked, download_bytes=self._models.missing(info))
 
-    async def _fitting(self, slots: Mapping[str, Any], info: ModelInfo, hardware: Hardware) -> Fitting:
+    async def _fitting(self, said: Request, info: ModelInfo, hardware: Hardware) -> Fitting:
         """What the model needs, for the context and the chats that were said. Raises LqmfError, for what cannot be."""
-        backend = self._planner.refuse(slots, info, hardware)
-        return await self._fit(info, backend, slots.get("context"), slots.get("parallel") or 1)
+        backend = self._planner.refuse(said, info, hardware)
+        return await self._fit(info, backend, said.context, said.parallel or 1)
 
     def _corrected(self, request: PlanRequest, line: str, intent: str) -> PlanRequest:
         """A line that is no answer may still change the wish: "no, 8 bits". Raises _AnotherModel."""
         decision = self._understanding.decide(Utterance(line))
         if decision.intent != intent:
             return request
-        changed = {name for name, value in decision.slots.items() if request.slots.get(name) != value}
-        slots = {**request.slots, **decision.slots}
-        if changed & {"bits", "method"} and "type" not in decision.slots:
+        new = Request.of(decision.slots).slots()
+        changed = {name for name, value in new.items() if getattr(request.said, name) != value}
+        said = dataclasses.replace(request.said, **new)
+        if changed & {"bits", "method"} and "type" not in new:
             changed.add("type")
-            slots.pop("type", None)
+            said = dataclasses.replace(said, type=None)
         if "model" in changed:
-            raise _AnotherModel(slots)
-        again = changed | {"fit"} if changed else changed
-        slots = {name: value for name, value in slots.items() if name != "fit" or not changed}
-        advice = None if changed else request.advice  # it was advice for another wish
+            raise _AnotherModel(said)
+        if not changed:
+            return dataclasses.replace(request, said=said)
+        again = changed | {"fit"}  # and the advice was for another wish
         return dataclasses.replace(
-            request, slots=slots, asked=request.asked - again, advised=request.advised - again, advice=advice
+            request,
+            said=dataclasses.replace(said, fit=None),
+            asked=request.asked - again,
+            advised=request.advised - again,
+            advice=None,
         )
 
     def classes(self, decision: Decision) -> dict[SizeClass, Solution]:
         """What size of model fits the machine that was told of, when no model was. Raises LqmfError."""
-        return self._classes(decision.slots)
+        return self._classes(Request.of(decision.slots))
 
-    def _classes(self, wished: Mapping[str, Any]) -> dict[SizeClass, Solution]:
-        slots = _said(wished)
-        backend = self._backends["gguf"]
-        fits = self._fit.general(backend, slots.get("context"), slots.get("parallel") or 1)
+    def _classes(self, wished: Request) -> dict[SizeClass, Solution]:
+        said = _findable(wished)
+        fits = self._fit.general(self._backends["gguf"], said.context, said.parallel or 1)
         hardware = self._hardware()
-        return {size: self._planner.general(slots, hardware, fit) for size, fit in fits.items()}
+        return {size: self._planner.general(said, hardware, fit) for size, fit in fits.items()}
 
     def streams(self, plan: QuantizationPlan) -> bool:
         """Whether work on `plan` begins before all weights are there."""
@@ -319,29 +324,28 @@ class PlannerAgent:
 
     async def preflight(self, decision: Decision, ask: Ask) -> Preflight:
         """What can be said before a byte of weights is fetched. Raises LqmfError for a model that cannot be found."""
-        slots = _said(await self._with_model(decision.slots, ask))
-        slots = _each_type(slots)[0]
-        info = await self._models.inspect(self._models.resolve(str(slots["model"])))
+        said = _each_type(await self._with_model(Request.of(decision.slots), ask))[0]
+        info = await self._models.inspect(self._models.resolve(str(said.model)))
         asked = asyncio.ensure_future(self._published(info.ref))
         try:
-            facts, error = await self._looked_at(info, slots)
+            facts, error = await self._looked_at(info, said)
             published = await asked
         finally:
             asked.cancel()
         return preflight.examine(dataclasses.replace(facts, published=published, fit_error=error))
 
-    async def _looked_at(self, info: ModelInfo, slots: Mapping[str, Any]) -> tuple[Facts, LqmfError | None]:
+    async def _looked_at(self, info: ModelInfo, said: Request) -> tuple[Facts, LqmfError | None]:
         """The facts, and what kept a plan from being made."""
         planned: Planned | None = None
         error: LqmfError | None = None
         if info.access in READABLE:
             self._remember(info)
             try:
-                planned = self._planned(await self._request(_said(slots), info, "preflight"))
+                planned = self._planned(await self._request(_findable(said), info, "preflight"))
             except LqmfError as refused:
                 error = refused
         counted = planned.info if planned else info
-        return await asyncio.to_thread(self._facts, counted, planned, slots.get("type")), error
+        return await asyncio.to_thread(self._facts, counted, planned, said.type), error
 
     async def refuse_doomed(self, planned: Planned, ask: Ask) -> None:
         """Ask before a job that cannot succeed. Raises the error that it would end with, where the answer is no."""
@@ -399,8 +403,8 @@ def _answered(request: PlanRequest, question: Question, value: Any) -> PlanReque
         raise JobCancelled("Nothing was started.", "")
     changes = value if isinstance(value, Mapping) else {question.id: value}
     advised = request.advised | {question.id} if value == question.default else request.advised
-    slots, asked = {**request.slots, **changes}, request.asked | {question.id}
-    return dataclasses.replace(request, slots=slots, asked=asked, advised=advised)
+    said, asked = dataclasses.replace(request.said, **changes), request.asked | {question.id}
+    return dataclasses.replace(request, said=said, asked=asked, advised=advised)
 
 
 def _doomed(finding: Finding) -> Question:
@@ -413,29 +417,34 @@ def _doomed(finding: Finding) -> Question:
     )
 
 
-def _said(slots: Mapping[str, Any]) -> dict[str, Any]:
-    """What was said; a folder or file that was named so that it is found again from anywhere."""
-    said = spelled({name: value for name, value in slots.items() if value is not None})
-    for name in ("calibration", "adapter"):
-        if name in said and not str(said[name]).startswith("hub:"):
-            said[name] = str(Path(said[name]).expanduser().absolute())
-    return said
+def _findable(said: Request) -> Request:
+    """Return the request with the method's own spelling of a type, and with a folder or file that was named so that it
+    is found again from anywhere."""
+    said = spelled(said)
+    paths = {"calibration": said.calibration, "adapter": said.adapter}
+    there: dict[str, Any] = {
+        name: str(Path(path).expanduser().absolute()) for name, path in paths.items() if path and not _is_hub(path)
+    }
+    return dataclasses.replace(said, **there)
 
 
-def _with_context(slots: Mapping[str, Any], advised: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The slots with the context that was advised, for which needs are then exact."""
-    return {**slots, "context": advised["context"]} if "context" in advised else slots
+def _is_hub(path: str) -> bool:
+    return path.startswith("hub:")
 
 
-def _each_type(slots: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The slots for each type asked for: none said, one, or a list ("Q4_K_M,Q8_0,auto@4.2GB"). Raises UsageError."""
-    said = slots.get("type")
-    names = [part.strip() for part in said.split(",")] if isinstance(said, str) and said else list(said or [None])
-    return [{**slots, **_type(name)} for name in names]
+def _with_context(said: Request, advised: Mapping[str, Any]) -> Request:
+    """Return the request with the context that was advised, for which needs are then exact."""
+    return dataclasses.replace(said, context=advised["context"]) if "context" in advised else said
+
+
+def _each_type(said: Request) -> list[Request]:
+    """Return a request for each type asked for: none, one, or a list ("Q4_K_M,Q8_0,auto@4.2GB"). Raises UsageError."""
+    names = [part.strip() for part in said.type.split(",")] if said.type else [None]
+    return [dataclasses.replace(said, **_type(name)) for name in names]
 
 
 def _type(name: str | None) -> dict[str, Any]:
-    """One type as slots; a mix may name its size."""
+    """Return one type as fields of a request; a mix may name its size."""
     if name is None or "@" not in name:
         return {"type": name}
     kind, _, size = name.partition("@")

@@ -31,6 +31,14 @@ def ready(name: str, run: Run, gguf: str, modelfile: str = "Modelfile") -> dict[
     return {"llama_server": llama_server(run, gguf), "ollama": ollama(name, run, modelfile)}
 
 
+def anywhere(name: str, context: int, gguf: str) -> dict[str, str]:
+    """The lines for `name` on a machine that nobody knows: the programs find out themselves what fits there."""
+    return {
+        "llama_server": shlex.join(["llama-server", "-m", gguf, "-c", str(context)]),
+        "ollama": _create_and_run(ollama_name(name), "Modelfile"),
+    }
+
+
 def llama_server(run: Run, gguf: str) -> str:
     """The line that serves `gguf`. `-c` counts the tokens of all chats together; a quantized cache wants flash
     attention; `-cram 0` leaves out the server's store of past prompts, for which it would take up to 8 GiB more RAM."""
@@ -76,14 +84,12 @@ def ollama(name: str, run: Run, modelfile: str = "Modelfile") -> str:
     environment = {"OLLAMA_NUM_PARALLEL": str(run.parallel)}
     if (cache := _ollama_cache(run)) != "f16":
         environment |= {"OLLAMA_FLASH_ATTENTION": "1", "OLLAMA_KV_CACHE_TYPE": cache}
-    called = ollama_name(name)
-    return "\n".join(
-        [
-            " ".join([*(f"{key}={value}" for key, value in environment.items()), "ollama serve &"]),
-            shlex.join(["ollama", "create", called, "-f", modelfile]),
-            shlex.join(["ollama", "run", called]),
-        ]
-    )
+    served = " ".join([*(f"{key}={value}" for key, value in environment.items()), "ollama serve &"])
+    return f"{served}\n{_create_and_run(ollama_name(name), modelfile)}"
+
+
+def _create_and_run(called: str, modelfile: str) -> str:
+    return f"{shlex.join(['ollama', 'create', called, '-f', modelfile])}\n{shlex.join(['ollama', 'run', called])}"
 
 
 def ollama_name(name: str) -> str:

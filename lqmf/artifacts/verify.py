@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from lqmf import events, workspace
 from lqmf.artifacts import manifest_schema
 from lqmf.errors import JobCancelled, LqmfError, NotBuilt, NotFound, RemoteCodeRefused, ResourceError, UnsupportedModel
-from lqmf.model_files import model_kind
+from lqmf.model_files.model_kind import kind_at
 from lqmf.records import Artifact, Task
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ async def running(artifact: Artifact, run: RunTask, job: str, log: str, emit: ev
     """Whether it loads, in a worker, and what it predicts. What this machine lacks is no fault of the artifact's."""
     before, params = (artifact.receipt or {}).get("first_logits"), {"artifact": artifact.path}
     try:
-        writes = model_kind.of_path(Path(artifact.path)) == "decoder"
+        writes = kind_at(Path(artifact.path)) == "decoder"
         kind, more = ("first_logits", {"before": before}) if writes else ("read", {"depth": "quick"})
         told = await run(Task(job, kind, {**params, **more}, log), emit)
     except JobCancelled:

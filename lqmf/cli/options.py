@@ -199,6 +199,10 @@ Type = Annotated[
     ),
 ]
 Bits = Annotated[float | None, typer.Option("--bits", metavar="N", help="Bits a weight; 4.25 gives a mix of types.")]
+ServedModel = Annotated[
+    str | None,
+    typer.Option("--model", metavar="NAME", help="Of an address: the model's name there."),
+]
 Device = Annotated[Literal["cpu", "gpu"] | None, typer.Option("--device", help="Where it will run.")]
 Memory = Annotated[
     float | None,

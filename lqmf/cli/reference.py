@@ -11,6 +11,7 @@ from lqmf import workspace
 from lqmf.artifacts import manifest_schema
 from lqmf.artifacts.card.markdown import table, text
 from lqmf.cli import registry, tree
+from lqmf.quality.measures import MEASURES
 from lqmf.settings import SECRETS, Settings
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def pages(backends: Mapping[str, Backend]) -> dict[str, str]:
     """The reference's files by name."""
     schema = workspace.json_text(manifest_schema.schema())
     made = {"commands.md": commands(), "settings.md": settings(), "methods.md": methods(backends)}
-    return {**made, "manifest.schema.json": schema}
+    return {**made, "measures.md": measures(), "manifest.schema.json": schema}
 
 
 def _page(title: str, parts: Iterator[str]) -> str:
@@ -173,3 +174,24 @@ def _parameter(one: Parameter) -> tuple[str, ...]:
         )
         allowed = " ".join(filter(None, bounds)) or KINDS[type(one.default)]
     return f"`{one.name}`", _default(one.name, one.default), allowed, ", ".join(one.types) or "all", text(one.summary)
+
+
+# ---------------------------------------------------------------- measures
+
+
+def measures() -> str:
+    """Return the page of a receipt's figures: what each is, where the JSON holds it, and which way is better."""
+    return _page("Measures", _measures())
+
+
+def _measures() -> Iterator[str]:
+    yield (
+        "`receipt.json`, and the `receipt` of every JSON answer, hold each figure at this path; one that was not "
+        "measured is null there, and `reasons` says why. A row of `lqmf compare --json` has the measure's name as its "
+        "`id`. The size of the files and the compression are fields of the artifact."
+    )
+    rows = [
+        (f"`{one.id}`", text(one.label), f"`{'.'.join(one.path)}`", one.unit, one.better or "", text(one.about))
+        for one in MEASURES
+    ]
+    yield table(("Measure", "Shown as", "Path", "Unit", "Better", "Is"), rows)

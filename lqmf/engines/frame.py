@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def framed(tokens: Sequence[int], bare: Sequence[int], whole: Sequence[int]) -> list[int]:
+def add_special_tokens(tokens: Sequence[int], bare: Sequence[int], whole: Sequence[int]) -> list[int]:
     """`tokens` with around them what stands in `whole` around `bare`: the same text tokenized with its frame and
     without."""
     size = len(bare)

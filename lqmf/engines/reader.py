@@ -35,7 +35,7 @@ class Reader(Protocol):
         """Token ids of `text`, without a frame."""
         ...
 
-    def framed(self, tokens: Sequence[int]) -> list[int]:
+    def add_special_tokens(self, tokens: Sequence[int]) -> list[int]:
         """`tokens` between what the model expects around a text."""
         ...
 

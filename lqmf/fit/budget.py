@@ -1,15 +1,12 @@
 """What was said, as the solver takes it: how much of a machine's memory a plan may use, and what is wished for.
 
-Memory is what the user said, else what is free, less what others need. Pure; knows slots and hardware, no model.
+Memory is what the user said, else what is free, less what others need. Pure; knows requests and hardware, no model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from lqmf.fit.solver import Machine, Wish
-from lqmf.records import Gpu, Hardware
+from lqmf.records import Gpu, Hardware, Request
 from lqmf.units import GB, GIB, memory_size
 
 RAM_SHARE = 0.7  # of the free memory: the rest is for everything else
@@ -19,33 +16,33 @@ GPU_PROGRAM_BYTES = 512 << 20  # a process's own context on a card, cuBLAS and i
 
 
 def machine(
-    slots: Mapping[str, Any], hardware: Hardware, *, gpu_limit_bytes: int, program_ram: int, share: float = RAM_SHARE
+    request: Request, hardware: Hardware, *, gpu_limit_bytes: int, program_ram: int, share: float = RAM_SHARE
 ) -> Machine:
     """The memory that a plan may use. A card's memory counts where one is wished for or is here."""
-    ram, ram_reason = _ram(slots, hardware, share)
-    if not wants_gpu(slots, hardware):
+    ram, ram_reason = _ram(request, hardware, share)
+    if not wants_gpu(request, hardware):
         return Machine(ram_bytes=ram, program_ram=program_ram, ram_reason=ram_reason)
-    gpu, gpu_reason = _gpu(slots, hardware.gpus, gpu_limit_bytes)
+    gpu, gpu_reason = _gpu(request, hardware.gpus, gpu_limit_bytes)
     return Machine(ram, max(0, gpu), program_ram, GPU_PROGRAM_BYTES, ram_reason, gpu_reason)
 
 
-def wants_gpu(slots: Mapping[str, Any], hardware: Hardware) -> bool:
+def wants_gpu(request: Request, hardware: Hardware) -> bool:
     """Whether a GPU is meant: said, here, or implied by memory said beside RAM."""
-    if device := slots.get("device"):
+    if device := request.device:
         return bool(device == "gpu")
-    return bool(hardware.gpus) or bool(slots.get("memory_gb") and slots.get("ram_gb"))
+    return bool(hardware.gpus) or bool(request.memory_gb and request.ram_gb)
 
 
-def _ram(slots: Mapping[str, Any], hardware: Hardware, share: float) -> tuple[int, str]:
-    said = slots.get("ram_gb") or (None if wants_gpu(slots, hardware) else slots.get("memory_gb"))
+def _ram(request: Request, hardware: Hardware, share: float) -> tuple[int, str]:
+    said = request.ram_gb or (None if wants_gpu(request, hardware) else request.memory_gb)
     if said:
         return int(said * GIB), f"{memory_size(said * GIB)} of memory, as you said"
     free = int(hardware.ram_available_bytes * share)
     return free, f"{memory_size(free)} of memory ({share:.0%} of what is free)"
 
 
-def _gpu(slots: Mapping[str, Any], gpus: tuple[Gpu, ...], limit_bytes: int) -> tuple[int, str]:
-    if said := slots.get("memory_gb"):
+def _gpu(request: Request, gpus: tuple[Gpu, ...], limit_bytes: int) -> tuple[int, str]:
+    if said := request.memory_gb:
         reserve = memory_size(GPU_RESERVE_BYTES)
         return int(said * GIB) - GPU_RESERVE_BYTES, f"{memory_size(said * GIB)} on the GPU, less {reserve} for others"
     if gpus:
@@ -56,18 +53,18 @@ def _gpu(slots: Mapping[str, Any], gpus: tuple[Gpu, ...], limit_bytes: int) -> t
     return limit_bytes - GPU_RESERVE_BYTES, f"{memory_size(limit_bytes)} on a GPU (gpu_memory_limit), less a reserve"
 
 
-def wish(slots: Mapping[str, Any], longest: int | None, types: frozenset[str] | None) -> Wish:
+def wish(request: Request, longest: int | None, types: frozenset[str] | None) -> Wish:
     """What is wished of a model that was trained for `longest` tokens; `types` are those to choose from (None: all).
 
     A file's greatest size without a priority means the best quality within it.
     """
-    context, target = slots.get("context"), slots.get("target_size_gb")
-    keys, _, values = str(slots.get("kv_type") or "").partition("/")
+    context, target = request.context, request.target_size_gb
+    keys, _, values = str(request.kv_type or "").partition("/")
     return Wish(
         context=min(context, longest) if context and longest else context,
-        parallel=slots.get("parallel") or 1,
-        priority=slots.get("priority") or ("quality" if target else None),
-        device=slots.get("device"),
+        parallel=request.parallel or 1,
+        priority=request.priority or ("quality" if target else None),
+        device=request.device,
         types=types,
         cache=(keys, values or keys) if keys else None,
         file_bytes=int(target * GB) if target else None,

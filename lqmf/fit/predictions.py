@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, TypedDict
 
 from lqmf.records import QuantizationPlan, Receipt
+from lqmf.units import duration, file_size, memory_size, rate, small
 
 LABELS: Mapping[str, str] = {
     "size_bytes": "size",  # of the file
@@ -95,6 +96,17 @@ def rows(
         | {"uncorrected": raw.get(name, each["predicted"])}
         for name, each in receipt.prediction.items()
     ]
+
+
+def amount(quantity: str, value: float) -> str:
+    """A quantity in the unit that its name ends in; the file is counted as files are, all else as memory is."""
+    if quantity == "size_bytes":
+        return file_size(value)
+    if quantity.endswith("tokens_per_second"):
+        return f"{rate(value)} tokens/s"
+    units = {"bytes": memory_size, "seconds": duration, "nats": small}
+    write = units.get(quantity.rsplit("_", 1)[-1])
+    return write(value) if write else f"{value:.6g}"
 
 
 def percent(error: float, sign: str = "") -> str:

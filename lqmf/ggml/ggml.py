@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from lqmf.errors import NotBuilt, ToolchainError
+from lqmf.ggml.library import REMEDY
 
-_FILES = {"darwin": "libggml-base.dylib", "win32": "ggml-base.dll"}
+_FILES = {"darwin": "lib{}.dylib", "win32": "{}.dll"}
 _OBJECT_BYTES = 32  # what ggml_tensor_overhead adds to a tensor's own size
 
 
@@ -53,17 +54,22 @@ class Tensor(ctypes.Structure):
     )
 
 
-@lru_cache(maxsize=1)
-def library() -> Any:
-    """The library. Raises NotBuilt when it is not installed."""
+def opened(name: str) -> ctypes.CDLL:
+    """One of the libraries that llama-cpp-python brings ("ggml-base"), untyped. Raises NotBuilt."""
     spec = importlib.util.find_spec("llama_cpp")
     if spec is None or spec.origin is None:
-        raise NotBuilt("llama-cpp-python is not installed.", "pip install llama-cpp-python")
-    path = Path(spec.origin).parent / "lib" / _FILES.get(sys.platform, "libggml-base.so")
+        raise NotBuilt("llama-cpp-python is not installed.", REMEDY)
+    path = Path(spec.origin).parent / "lib" / _FILES.get(sys.platform, "lib{}.so").format(name)
     try:
-        lib = ctypes.CDLL(str(path))
+        return ctypes.CDLL(str(path))
     except OSError as error:
-        raise NotBuilt(f"llama.cpp cannot be loaded: {error}", "pip install llama-cpp-python") from error
+        raise NotBuilt(f"llama.cpp cannot be loaded: {error}", REMEDY) from error
+
+
+@lru_cache(maxsize=1)
+def library() -> Any:
+    """libggml-base. Raises NotBuilt when it is not installed."""
+    lib = opened("ggml-base")
     address, count, size, kind = ctypes.c_void_p, ctypes.c_int64, ctypes.c_size_t, ctypes.c_int
     for name, result, arguments in (
         ("ggml_quantize_chunk", size, (kind, address, address, count, count, count, address)),

@@ -6,6 +6,7 @@ llama.cpp says why it refuses only in its log, so the last lines of that log are
 from __future__ import annotations
 
 import ctypes
+import importlib.metadata
 import logging
 import os
 from collections import deque
@@ -15,6 +16,8 @@ from typing import Any
 
 from lqmf.errors import GpuOutOfMemory, LqmfError, ModelError, NotBuilt, OutOfMemory, UnsupportedModel
 
+PACKAGE = "llama-cpp-python"
+REMEDY = "`lqmf doctor --fix` builds it for this processor: 5 to 8 minutes on 2 cores."
 log = logging.getLogger("lqmf.llama.cpp")
 _LEVELS = {1: logging.DEBUG, 2: logging.INFO, 3: logging.WARNING}  # ggml's INFO, WARN, ERROR: one step quieter here
 _said: deque[str] = deque(maxlen=40)
@@ -39,7 +42,7 @@ def load() -> Any:
     try:
         from llama_cpp import llama_cpp
     except (ImportError, OSError, RuntimeError) as error:
-        raise NotBuilt(f"llama.cpp cannot be loaded: {error}", "pip install llama-cpp-python") from error
+        raise NotBuilt(f"llama.cpp cannot be loaded: {error}", REMEDY) from error
     llama_cpp.llama_log_set(_log_callback(), ctypes.c_void_p(0))
     _start()
     return llama_cpp
@@ -65,11 +68,18 @@ def tokens(lib: Any, vocab: Any, text: str, *, frame: bool, special: bool) -> li
     return list(buffer[:count])
 
 
-def version() -> str:
-    """What a receipt calls this engine: "llama.cpp 0.3.36", by the version of the Python package."""
-    from importlib.metadata import version as installed
+def installed_version() -> str | None:
+    """The version of the installed llama-cpp-python, without importing it; None when there is none."""
+    try:
+        return importlib.metadata.version(PACKAGE)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
-    return f"llama.cpp {installed('llama-cpp-python')}"
+
+def version() -> str:
+    """What a receipt calls this engine: "llama.cpp 0.3.36", by the version of the Python package. Raises
+    PackageNotFoundError where it is not installed."""
+    return f"llama.cpp {importlib.metadata.version(PACKAGE)}"
 
 
 def threads() -> int:

@@ -18,7 +18,7 @@ from lqmf.events import Emit, Notice, Progress
 from lqmf.hub import metadata, snapshots, translate
 from lqmf.hub.client import HubClient
 from lqmf.hub.filling import Filling, check_formats, worst
-from lqmf.hub.rolling_download import AHEAD, Passage, forget_passing, passing_bytes
+from lqmf.hub.rolling_download import AHEAD, ShardWindow, forget_passing, passing_bytes
 from lqmf.hub.snapshots import arrivals, clean_orphans, find_local, missing_bytes
 from lqmf.hub.transfer import TransferOptions, disk_error
 from lqmf.model_files import selection
@@ -82,7 +82,7 @@ async def fetch_passing(
     async def passing() -> Path:
         _check_disk(info, dest_root, passing_bytes(info, dest_root, used, ahead))
         filling = Filling(info, dest_root, hub, emit, job, options or TransferOptions())
-        await filling.fill(Passage(filling.folder, used, ahead).turn)
+        await filling.fill(ShardWindow(filling.folder, used, ahead).admit)
         return filling.folder
 
     return await _unless_here(info, dest_root, passing, hub=hub, emit=emit, job=job)

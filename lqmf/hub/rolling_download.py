@@ -46,7 +46,7 @@ def forget_passing(info: ModelInfo, dest_root: Path) -> None:
 
 
 @dataclass
-class Passage:
+class ShardWindow:
     """When each shard may begin: `begun` are those that were let in, used since or not."""
 
     folder: Path
@@ -54,7 +54,7 @@ class Passage:
     ahead: int
     begun: list[str] = field(default_factory=list)
 
-    async def turn(self, shard: RemoteFile) -> bool:
+    async def admit(self, shard: RemoteFile) -> bool:
         """Wait for room. False for a shard that was used, and for one that an earlier call fetched and verified: its
         reader may have it open, or be done with it at any moment."""
         if self._is_used(shard.path):

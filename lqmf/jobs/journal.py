@@ -106,14 +106,3 @@ class EventLog:
             self._folder.mkdir(parents=True, exist_ok=True)
             with (self._folder / f"{event.job}.jsonl").open("a", encoding="utf-8") as file:
                 file.write(line)
-
-
-def tail(path: Path, lines: int = 5) -> str:
-    """The last lines of a log, for an error message; empty when there is none."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - 8192))
-            text = file.read().decode("utf-8", errors="replace")
-    except OSError:
-        return ""
-    return "\n".join([line for line in text.splitlines() if line.strip()][-lines:])

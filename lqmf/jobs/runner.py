@@ -17,19 +17,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lqmf import events
-from lqmf.errors import LqmfError, WorkerDied, from_json
+from lqmf.errors import from_json
 from lqmf.events import Emit
-from lqmf.jobs.journal import tail
+from lqmf.jobs import death
 from lqmf.records import Task, to_json
 
 LINE_LIMIT = 16 << 20  # bytes; a result line may hold samples and tables
-MEANINGS = {
-    signal.SIGABRT: "a library gave up on a failed assertion",
-    signal.SIGSEGV: "a library crashed",
-}
-if hasattr(signal, "SIGKILL"):
-    MEANINGS[signal.SIGKILL] = "killed from outside, as the system does when memory runs out"
-
 
 RunTask = Callable[[Task, Emit], Awaitable[dict[str, Any]]]  # a runner's `run`
 
@@ -78,6 +71,8 @@ class LocalRunner:
     async def _converse(self, process: asyncio.subprocess.Process, task: Task, emit: Emit) -> dict[str, Any]:
         assert process.stdin is not None
         assert process.stdout is not None
+        log = Path(task.log)
+        start = log.stat().st_size if log.exists() else 0
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # its death is told below
             process.stdin.write(json.dumps(to_json(task)).encode() + b"\n")
             await process.stdin.drain()
@@ -92,7 +87,7 @@ class LocalRunner:
             else:
                 result: dict[str, Any] = document["result"]
                 return result
-        raise death(await process.wait(), task.log)
+        raise death.died(await process.wait(), log, start)
 
 
 async def end(process: asyncio.subprocess.Process) -> None:
@@ -105,17 +100,3 @@ async def end(process: asyncio.subprocess.Process) -> None:
         else:
             process.kill()
     await asyncio.shield(process.wait())
-
-
-def death(returncode: int, log: str) -> LqmfError:
-    """What it means that a worker ended so; the log's last lines go with it."""
-    last = tail(Path(log), 3)
-    how = f"ended with status {returncode}"
-    if returncode < 0:
-        number = signal.Signals(-returncode)
-        how = f"was ended by {number.name}" + (f": {MEANINGS[number]}" if number in MEANINGS else "")
-    return WorkerDied(
-        f"The worker process {how}." + (f" It last said: {last}" if last else ""),
-        f"`lqmf resume` tries again; everything it said is in {log}.",
-        returncode=returncode,
-    )

@@ -7,6 +7,7 @@ to the job's log before any library is loaded. Knows no model, no store, no term
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import json
 import os
@@ -32,6 +33,7 @@ def main() -> int:
     task = records.from_json(records.Task, json.loads(sys.stdin.buffer.readline()))
     say = _speaker(os.dup(1))
     _quiet(Path(task.log))
+    faulthandler.enable()  # a signal that ends us leaves where we stood in the log: see `death`
     _die_with_parent()
     try:
         with hold(Path(task.log).with_suffix(".lock")):

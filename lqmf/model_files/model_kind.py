@@ -34,7 +34,7 @@ _GGUF: Mapping[str, Nature] = {
 }  # fmt: skip
 
 
-def of(architecture: str | None, model_type: str | None, config: Mapping[str, Any]) -> Nature:
+def model_kind(architecture: str | None, model_type: str | None, config: Mapping[str, Any]) -> Nature:
     """The kind of the model that calls itself `architecture` ("T5ForConditionalGeneration") and `model_type` ("t5")."""
     name = str(architecture or "")
     if name.endswith(ENCODERS) or (model_type in ENCODER_TYPES and not name.endswith(WRITERS)):
@@ -42,11 +42,11 @@ def of(architecture: str | None, model_type: str | None, config: Mapping[str, An
     return "encoder-decoder" if config.get("is_encoder_decoder") else "decoder"
 
 
-def of_path(path: Path) -> Nature:
+def kind_at(path: Path) -> Nature:
     """The kind of the model at `path`: a GGUF file, or a folder of GGUF or safetensors files. Raises ModelError,
     NotFound."""
     if holds_gguf(path):
         return _GGUF.get(str(read_header(model_file(path)).architecture), "decoder")
     config = safetensors_folder.config(path)
     names = config.get("architectures")
-    return of(str(names[0]) if isinstance(names, list) and names else None, config.get("model_type"), config)
+    return model_kind(str(names[0]) if isinstance(names, list) and names else None, config.get("model_type"), config)

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 from lqmf.artifacts import shelf
 from lqmf.errors import UsageError
 from lqmf.operations.result import Result
+from lqmf.quality.address import is_address
 from lqmf.records import Artifact, Decision
+from lqmf.settings import secret
 from lqmf.store.artifacts import known_as
 
 if TYPE_CHECKING:
     from lqmf.agents.benchmark_agent import BenchmarkRequest
     from lqmf.app import App
+    from lqmf.jobs.runner import JobContext
     from lqmf.understanding.answers import Ask
 
 
@@ -33,23 +36,41 @@ class Benchmarked(Result):
 
 async def run(app: App, request: Decision, ask: Ask) -> Benchmarked:
     """Benchmark what is named; what is wrong with prompts and tasks is said before anything runs. Raises LqmfError."""
-    artifact = app.shelf.find(request.slots.get("name"))
-    return Benchmarked(await benchmark(app, artifact, _wanted(app, request)))
+    name, wanted = request.slots.get("name"), _wanted(app, request)
+    if is_address(name):
+        return Benchmarked(await _benchmark_address(app, str(name), request.slots.get("model"), wanted))
+    return Benchmarked(await benchmark(app, app.shelf.find(name), wanted))
 
 
 async def benchmark(app: App, artifact: Artifact, wanted: BenchmarkRequest) -> dict[str, Any]:
     """Time an artifact and hold its answers against its source's; kept under benchmarks/ and in the store. Return the
     file's document and its "path". Raises LqmfError for what cannot be run."""
     manifest = shelf.manifest_of(artifact)
-    with app.pipeline.job("benchmark", artifact) as context:
+    with app.pipeline.job("benchmark", artifact.name, artifact.name) as (context, _):
         async with app.sources.base(context, artifact, manifest) as base:
             measured = await app.benchmark.benchmark(
                 artifact, wanted, context, source=base.path, source_reason=base.reason
             )
-        document = app.benchmark.file(artifact, measured)
-        path = app.pipeline.keep(context.job, artifact, document)
-        app.memory.remember_benchmark(known_as(artifact), context.job, path, measured)
+        kept = _kept(app, context, artifact, measured)
         app.understanding.note_artifact(artifact.name)
+    return kept
+
+
+async def _benchmark_address(app: App, address: str, model: str | None, wanted: BenchmarkRequest) -> dict[str, Any]:
+    """Time a model behind an address and ask it the prompts; kept and returned as a benchmark is. Raises LqmfError
+    where it cannot be asked."""
+    key = secret(app.settings, "local_api_key")
+    with app.pipeline.job("benchmark", address) as (context, result):
+        artifact, measured = await app.benchmark.benchmark_address(address, model, key, wanted, context)
+        result["artifact"] = artifact.name
+        return _kept(app, context, artifact, measured)
+
+
+def _kept(app: App, context: JobContext, artifact: Artifact, measured: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep what was measured, and return its file's document and "path"."""
+    document = app.benchmark.file(artifact, measured)
+    path = app.pipeline.keep(context.job, artifact, document)
+    app.memory.remember_benchmark(known_as(artifact), context.job, path, measured)
     return {**document, "path": str(path)}
 
 

@@ -1,7 +1,7 @@
 """doctor: is everything here that LQMF needs? One function a check; each says what it found and what to do about it.
 
 Imports no torch and no llama_cpp into this process: versions come from the installed packages' metadata, and whether
-the native library loads is found out by a child process. Draws nothing.
+the native library runs on this processor is found out by a child process. Draws nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import asyncio
 import importlib.metadata
 import platform
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
 State = Literal["ok", "note", "warning", "missing"]
 PACKAGES = ("torch", "transformers", "huggingface_hub", "safetensors")
 LITTLE_DISK_BYTES = 10 * 10**9
-LOAD_TIMEOUT_SECONDS = 60
-LOADS = "import llama_cpp.llama_cpp as l; print(int(l.llama_supports_gpu_offload()))"
 
 
 @dataclass(frozen=True)
@@ -82,9 +79,13 @@ def examine(app: App, *, online: bool = False) -> list[Check]:
 
 
 def fix(app: App) -> None:
-    """Fetch the llama.cpp converter, if it is absent. Raises LqmfError."""
+    """Build llama.cpp anew where it is absent or does not run; fetch its converter where that is absent. Raises
+    LqmfError."""
+    from lqmf.events import Notice
+    from lqmf.ggml import build
     from lqmf.quantization.gguf.converter import toolchain
 
+    build.ensure(lambda text: app.bus.publish(Notice(text=text)))
     toolchain.ensure()
 
 
@@ -144,19 +145,18 @@ def _versions() -> Iterator[Check]:
 
 
 def _llama_cpp() -> Check:
-    name, version = "llama-cpp-python", _version("llama-cpp-python")
+    from lqmf.ggml import library, proof, wheels
+
+    version = library.installed_version()
     if version is None:
-        return Check(name, "missing", "is not installed", f"{sys.executable} -m pip install llama-cpp-python")
-    command = [sys.executable, "-c", LOADS]
-    try:
-        tried = subprocess.run(command, capture_output=True, text=True, timeout=LOAD_TIMEOUT_SECONDS, check=False)
-    except subprocess.TimeoutExpired:
-        return Check(name, "missing", f"{version} does not load within {LOAD_TIMEOUT_SECONDS} s", _reinstall())
-    if tried.returncode != 0:
-        last = (tried.stderr.strip().splitlines() or [f"exit {tried.returncode}"])[-1]
-        return Check(name, "missing", f"{version} does not load: {last}", _reinstall())
-    gpu = "with GPU support" if tried.stdout.strip() == "1" else "for the CPU"
-    return Check(name, "ok", f"{version}, built {gpu}")
+        return Check(library.PACKAGE, "missing", "is not installed", library.REMEDY)
+    found = proof.prove()
+    if found.fault:
+        return Check(library.PACKAGE, "missing", f"{version} does not run here: {found.fault}", library.REMEDY)
+    how = "with GPU support" if found.gpu else "for the CPU"
+    way = {"native": ", for this very processor", "baseline": ", with the instruction sets that run here"}
+    told = way.get(str(wheels.installed_build().get("name")), "")
+    return Check(library.PACKAGE, "ok", f"{version}, built {how}{told}; {found.computed} results are right")
 
 
 def _calibration() -> Check:
@@ -167,10 +167,6 @@ def _calibration() -> Check:
         return Check("calibration", "note", "how fast models run here is not known", "`lqmf doctor --calibrate`")
     gpu = ", its GPU too" if known.gpu else ""
     return Check("calibration", "ok", f"{known.machine}{gpu}: reads {known.memory_bytes_per_second / 1e9:.0f} GB/s")
-
-
-def _reinstall() -> str:
-    return f"{sys.executable} -m pip install --force-reinstall --no-binary llama-cpp-python llama-cpp-python"
 
 
 # ---------------------------------------------------------------- toolchain and workspace

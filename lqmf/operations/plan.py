@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lqmf.operations.asking import never_asking
 from lqmf.operations.result import Result
-from lqmf.records import Decision, QuantizationPlan, Suggestion, to_json
+from lqmf.records import Decision, QuantizationPlan, Request, Suggestion, to_json
 
 if TYPE_CHECKING:
     from lqmf.agents.planner_agent import Planned
@@ -96,7 +96,7 @@ async def _sizes(app: App, request: Decision, ask: Ask) -> Sizes:
     if app.adviser is None:
         return found
     ask.show(found)
-    return Sizes(found.sizes, await app.planning.suggestions(request.slots), told=True)
+    return Sizes(found.sizes, await app.planning.suggestions(Request.of(request.slots)), told=True)
 
 
 def _lines(model: str, one: Planned) -> list[str]:

@@ -99,7 +99,7 @@ async def _measure(app: App, artifact: Artifact) -> None:
     """Measure what each tensor of a GGUF artifact loses, and keep it under benchmarks/. Raises MeasurementError where
     there is no source to compare with, and what measuring raises."""
     manifest = shelf.manifest_of(artifact)
-    with app.pipeline.job("layers", artifact) as context:
+    with app.pipeline.job("layers", artifact.name, artifact.name) as (context, _):
         async with app.sources.base(context, artifact, manifest) as base:
             if base.path is None:
                 why = str(base.reason)

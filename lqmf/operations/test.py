@@ -9,7 +9,10 @@ from lqmf.agents.planner_agent import accepted
 from lqmf.operations import gating, next_step
 from lqmf.operations.closing import closing
 from lqmf.operations.result import Cancelled, Result
+from lqmf.quality.address import is_address
 from lqmf.records import Artifact, Decision, Feedback, Option, Proposal, Question, Receipt, to_json
+from lqmf.settings import secret
+from lqmf.store.artifacts import known_as
 from lqmf.units import file_size
 
 if TYPE_CHECKING:
@@ -77,12 +80,29 @@ async def _test(app: App, request: Decision, ask: Ask) -> Tested:
     """Measure an artifact against its source, or against the base that was named. Raises MeasurementError for a base
     that it was not made from."""
     slots = request.slots
+    if is_address(slots["name"]):
+        return await _test_address(app, request)
     artifact = app.shelf.find(slots["name"])
     given = await app.sources.named(str(slots["base"]), ask) if slots.get("base") else None
     depth = slots.get("test") or await _depth(artifact, ask)
-    with app.pipeline.job("test", artifact) as context:
+    with app.pipeline.job("test", artifact.name, artifact.name) as (context, _):
         receipt = await app.pipeline.measure_against_base(context, artifact, depth, given)
     artifact = app.shelf.find(artifact.path)  # with its receipt
+    return Tested(artifact, receipt, closing(app, artifact), gate=bool(slots.get("gate")))
+
+
+async def _test_address(app: App, request: Decision) -> Tested:
+    """Measure a model behind an OpenAI-compatible address; kept under benchmarks/ and in the store. Raises LqmfError
+    where it cannot be asked."""
+    slots, key = request.slots, secret(app.settings, "local_api_key")
+    address, depth = str(slots["name"]), str(slots.get("test") or "quick")
+    with app.pipeline.job("test", address) as (context, result):
+        artifact, receipt = await app.feedback.test_address(
+            address, slots.get("model"), key, depth=depth, context=context
+        )
+        result["artifact"] = artifact.name
+        path = app.pipeline.keep(context.job, artifact, app.feedback.benchmark_document(artifact, receipt))
+        app.memory.remember_receipt(known_as(artifact), receipt, str(path))
     return Tested(artifact, receipt, closing(app, artifact), gate=bool(slots.get("gate")))
 
 

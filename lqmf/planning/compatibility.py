@@ -12,9 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lqmf.model_files import model_kind
 from lqmf.model_files.config import text_part
-from lqmf.model_files.model_kind import Nature
+from lqmf.model_files.model_kind import Nature, model_kind
 from lqmf.model_files.prequantized import quantized
 from lqmf.model_files.safetensors_header import TensorShape, tensors
 from lqmf.quantization.gguf.check import is_mixture
@@ -107,7 +106,7 @@ def traits(info: ModelInfo) -> tuple[str, ...]:
 
 def kind(info: ModelInfo) -> Nature:
     """A decoder continues text, an encoder reads it, an encoder-decoder answers one text with another."""
-    return model_kind.of(info.architecture, info.model_type, info.config)
+    return model_kind(info.architecture, info.model_type, info.config)
 
 
 def fallback(info: ModelInfo, type: str, shapes: Sequence[TensorShape]) -> str | None:

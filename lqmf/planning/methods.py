@@ -6,14 +6,14 @@ Pure; asks backends what they can do with a model, from metadata.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from lqmf.errors import UsageError
 from lqmf.fit import budget
 from lqmf.quantization.promise import Backend
-from lqmf.records import Hardware, ModelInfo, Option, Question, Source, Verdict
+from lqmf.records import Hardware, ModelInfo, Option, Question, Request, Source, Verdict
 
 FINETUNE = "finetune"  # a purpose
 USUAL_BITS = 4  # of methods that are hardly made with another width
@@ -29,21 +29,20 @@ class Chosen:
     source: Source
 
 
-def spelled(slots: Mapping[str, Any]) -> dict[str, Any]:
-    """The slots with GPTQ's types by their own names: its weights are integers, so "int4" is its 4 bits."""
-    type, method = str(slots.get("type")), slots.get("method")
-    if type in _WIDTHS and (method == "gptq" or (type == "int4" and method is None)):
-        return {**slots, "type": _WIDTHS[type]}
-    return dict(slots)
+def spelled(said: Request) -> Request:
+    """Return the request with GPTQ's types by their own names: its weights are integers, so "int4" is its 4 bits."""
+    if said.type and said.type in _WIDTHS and (said.method == "gptq" or (said.type == "int4" and said.method is None)):
+        return dataclasses.replace(said, type=_WIDTHS[said.type])
+    return said
 
 
 Ask = Callable[[str], Verdict]  # whether a method can be used here, for this model
 
 
-def choose(slots: Mapping[str, Any], info: ModelInfo, hardware: Hardware, backends: Mapping[str, Backend]) -> Chosen:
-    """The method for `slots`. Raises UsageError for GGUF in safetensors files."""
-    method, type = slots.get("method"), slots.get("type")
-    if method == "gguf" and slots.get("format") == "safetensors":
+def choose(said: Request, info: ModelInfo, hardware: Hardware, backends: Mapping[str, Backend]) -> Chosen:
+    """Return the method for what was said. Raises UsageError for GGUF in safetensors files."""
+    method, type = said.method, said.type
+    if method == "gguf" and said.format == "safetensors":
         raise UsageError("GGUF files are no safetensors.", "Say `--method gptq` or `--method bnb`.")
     if method:
         return Chosen(method, "as you said", "user")
@@ -53,13 +52,13 @@ def choose(slots: Mapping[str, Any], info: ModelInfo, hardware: Hardware, backen
     def ask(name: str) -> Verdict:
         return _able(backends.get(name), info, hardware)
 
-    return _by_purpose(slots, ask) or _by_format(slots, hardware, ask) or _by_speed(slots, hardware, ask)
+    return _by_purpose(said, ask) or _by_format(said, hardware, ask) or _by_speed(said, hardware, ask)
 
 
-def question(slots: Mapping[str, Any], backends: Mapping[str, Backend]) -> Question | None:
+def question(request: Request, backends: Mapping[str, Backend]) -> Question | None:
     """What to ask where the method that was said is not installed: which of those that are. Nothing is recommended,
     so that nobody gets another method unasked."""
-    said = backends.get(str(slots.get("method")))
+    said = backends.get(str(request.method))
     missing = said.available() if said else Verdict("yes", "")
     others = [one for one in backends.values() if one is not said and one.available().answer != "no"]
     if said is None or missing.answer != "no" or not others:
@@ -79,26 +78,26 @@ def _able(backend: Backend | None, info: ModelInfo, hardware: Hardware) -> Verdi
     return missing if missing.answer == "no" else backend.check(info, hardware)
 
 
-def _by_purpose(slots: Mapping[str, Any], ask: Ask) -> Chosen | None:
-    if slots.get("purpose") != FINETUNE:
+def _by_purpose(said: Request, ask: Ask) -> Chosen | None:
+    if said.purpose != FINETUNE:
         return None
     if (found := ask("bnb")).answer != "no":
         return Chosen("bnb", "adapters are trained on bitsandbytes nf4 (QLoRA)", "rules")
     return Chosen("gguf", f"to fine-tune on, bitsandbytes would be right, but: {found.reason}", "rules")
 
 
-def _by_format(slots: Mapping[str, Any], hardware: Hardware, ask: Ask) -> Chosen | None:
-    if slots.get("format") != "safetensors":
+def _by_format(said: Request, hardware: Hardware, ask: Ask) -> Chosen | None:
+    if said.format != "safetensors":
         return None
-    if budget.wants_gpu(slots, hardware) and ask("gptq").answer != "no":
+    if budget.wants_gpu(said, hardware) and ask("gptq").answer != "no":
         return Chosen("gptq", "of what writes safetensors, GPTQ is the fastest on a GPU", "rules")
     return Chosen("bnb", "it writes safetensors, and needs no calibration", "rules")
 
 
-def _by_speed(slots: Mapping[str, Any], hardware: Hardware, ask: Ask) -> Chosen:
-    if not budget.wants_gpu(slots, hardware):
+def _by_speed(said: Request, hardware: Hardware, ask: Ask) -> Chosen:
+    if not budget.wants_gpu(said, hardware):
         return Chosen("gguf", "GGUF is the fastest on a CPU, and runs on every machine", "rules")
-    if slots.get("priority") != "speed":
+    if said.priority != "speed":
         return Chosen("gguf", "GGUF runs on every machine, on a GPU as far as it fits", "rules")
     if not hardware.gpus:
         return Chosen(

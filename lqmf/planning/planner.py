@@ -1,6 +1,6 @@
 """The Planner: from what was said to a complete plan, asking only for what is missing and matters.
 
-Pure: knows the slots, the model's metadata and needs, the machine and the backends' promises; reads no file, asks
+Pure: knows what was said, the model's metadata and needs, the machine and the backends' promises; reads no file, asks
 nobody itself. `next_question` says what to ask; `plan` builds the plan, each field with its reason.
 """
 
@@ -19,7 +19,7 @@ from lqmf.fit.solver import MOST, Machine, Solution, Wish
 from lqmf.model_files.gguf_types import AUTO
 from lqmf.planning import methods
 from lqmf.planning import reasons as why
-from lqmf.planning.recipe import Making, calibratable, largest_neighbours, making
+from lqmf.planning.recipe import Recipe, calibratable, choose_recipe, largest_neighbours
 from lqmf.planning.request import PlanRequest
 from lqmf.quantization.parameters import settled
 from lqmf.quantization.promise import Backend
@@ -32,6 +32,7 @@ from lqmf.records import (
     Option,
     QuantizationPlan,
     Question,
+    Request,
     Source,
 )
 from lqmf.units import GB, GIB, file_size, memory_size
@@ -61,13 +62,13 @@ class Planner:
 
     # ------------------------------------------------------------ what to ask
 
-    def refuse(self, slots: Mapping[str, Any], info: ModelInfo, hardware: Hardware) -> Backend:
+    def refuse(self, said: Request, info: ModelInfo, hardware: Hardware) -> Backend:
         """The backend that will do it. Raises LqmfError for what cannot be done at all, whatever the memory."""
-        backend = self._backend(slots, info, hardware)
+        backend = self._backend(said, info, hardware)
         verdict = backend.available()
         if verdict.answer == "no":
             raise NotBuilt(verdict.reason, verdict.remedy)
-        verdict = backend.check(info, hardware, slots.get("type"))
+        verdict = backend.check(info, hardware, said.type)
         if verdict.answer == "no":
             raise UnsupportedModel(verdict.reason, verdict.remedy)
         if info.weights_format == "none":
@@ -84,13 +85,13 @@ class Planner:
         return None
 
     def _contradiction(self, backend: Backend, request: PlanRequest) -> Question | None:
-        bits, name = request.slots.get("bits"), request.slots.get("type")
+        bits, name = request.said.bits, request.said.type
         if bits is None or name in (None, AUTO) or backend.types[name].bits == bits:
             return None
         own = backend.types[name].bits
         options = [Option({"type": name, "bits": own}, f"{name}, which has {own} bits")]
         if bits in {t.bits for t in backend.types.values()}:
-            other = backend.default_type(bits)
+            other = backend.default_type(cast(int, bits))
             options.append(Option({"type": other, "bits": bits}, f"{bits} bits, as {other}"))
         return Question(
             id="bits",
@@ -101,12 +102,12 @@ class Planner:
         )
 
     def _type_question(self, backend: Backend, request: PlanRequest) -> Question | None:
-        slots = request.slots
-        if slots.get("type") or slots.get("target_size_gb") or len(backend.types) < 2:
+        said = request.said
+        if said.type or said.target_size_gb or len(backend.types) < 2:
             return None
         solution = self._solve(backend, request)
         advised, context = _best(solution).type, _best(solution).run.context
-        usual = [name for name in LADDER if slots.get("bits") is None] or sorted(self._types(backend, request))
+        usual = [name for name in LADDER if said.bits is None] or sorted(self._types(backend, request))
         makeable = request.fit.needs[backend.name].weights
         known = {name for name in self._types(backend, request) if name in makeable}
         names = dict.fromkeys([advised, *(c.type for c in solution.best), *usual])
@@ -122,7 +123,7 @@ class Planner:
         )
 
     def _option(self, backend: Backend, request: PlanRequest, name: str, context: int) -> Option:
-        named = dataclasses.replace(request, slots={**request.slots, "type": name})
+        named = dataclasses.replace(request, said=dataclasses.replace(request.said, type=name))
         wish = dataclasses.replace(self._wish(backend, named), types=frozenset({name}), context=context)
         solution = request.fit.solve(self._machine(request), wish)
         candidate = _best(solution)
@@ -152,11 +153,11 @@ class Planner:
 
     def _alternatives(self, backend: Backend, request: PlanRequest) -> list[Option]:
         """What fits when one thing that was said is let go: the type, the cache, the length of the context."""
-        slots, machine, wish = request.slots, self._machine(request), self._wish(backend, request)
+        said, machine, wish = request.said, self._machine(request), self._wish(backend, request)
         found = []
-        if slots.get("type") or slots.get("bits") or self._is_usual(backend, request):
-            free = {**slots, "type": None, "bits": None}
-            wider = self._types(backend, dataclasses.replace(request, slots=free))
+        if said.type or said.bits or self._is_usual(backend, request):
+            free = dataclasses.replace(said, type=None, bits=None)
+            wider = self._types(backend, dataclasses.replace(request, said=free))
             if other := request.fit.solve(machine, dataclasses.replace(wish, types=wider)).recommended:
                 found.append(_instead("type", other, other.type, type=other.type, bits=other.bits))
         if wish.cache and (other := request.fit.solve(machine, dataclasses.replace(wish, cache=None)).recommended):
@@ -168,8 +169,8 @@ class Planner:
         return found
 
     def _no_gpu(self, backend: Backend, request: PlanRequest) -> Question | None:
-        wants_gpu = request.slots.get("device") == "gpu" and not request.hardware.gpus
-        if not wants_gpu or request.slots.get("cpu_fallback") is not None or self._cpu_fallback:
+        wants_gpu = request.said.device == "gpu" and not request.hardware.gpus
+        if not wants_gpu or request.said.cpu_fallback is not None or self._cpu_fallback:
             return None
         return Question(
             id="cpu_fallback",
@@ -201,13 +202,13 @@ class Planner:
         solution = self._solve(backend, request)
         chosen = _best(solution)
         device = self._device(request)[0]
-        made = self._making(backend, request, chosen)
+        made = self._recipe(backend, request, chosen)
         draft = dataclasses.replace(
             self._draft(backend, request, chosen, identifier),
             device=device,
             context=chosen.run.context,
-            cpu_fallback=bool(request.slots.get("cpu_fallback", self._cpu_fallback)),
-            test=request.slots.get("test", "quick"),
+            cpu_fallback=_unless_said(request.said.cpu_fallback, self._cpu_fallback),
+            test=request.said.test or "quick",
             imatrix=made.imatrix.value,
             base=made.base,
             run=chosen.run,
@@ -230,7 +231,7 @@ class Planner:
     def _others(self, backend: Backend, request: PlanRequest, chosen: Candidate) -> tuple[Candidate, ...]:
         """The usual types that fit too, at the same context, whatever type was said; the chosen one is not among
         them."""
-        free = dataclasses.replace(request, slots={**request.slots, "type": None, "bits": None}, advice=None)
+        free = dataclasses.replace(request, said=dataclasses.replace(request.said, type=None, bits=None), advice=None)
         usual = LADDER if backend.streams else tuple(t.name for t in backend.types.values() if t.general)
         known = set(request.fit.needs[backend.name].weights) - {chosen.type}
         wish = dataclasses.replace(self._wish(backend, free), context=chosen.run.context)
@@ -254,37 +255,37 @@ class Planner:
     def _ready(self, request: PlanRequest) -> tuple[Backend, PlanRequest]:
         """The backend, and the request with the mix that was asked for among what there is to choose. Raises
         LqmfError."""
-        backend = self.refuse(request.slots, request.info, request.hardware)
-        if request.slots.get("type") != AUTO:
+        backend = self.refuse(request.said, request.info, request.hardware)
+        if request.said.type != AUTO:
             return backend, request
         fit = mix.with_mix(request.fit, backend.name, self._mix_bytes(backend, request))
         return backend, dataclasses.replace(request, fit=fit)
 
     def _mix_bytes(self, backend: Backend, request: PlanRequest) -> int:
         """The size that a mix is made for: what was said, or that of the preset that would be chosen without it."""
-        slots, needs = request.slots, request.fit.needs[backend.name]
-        if size := slots.get("target_size_gb"):
+        said, needs = request.said, request.fit.needs[backend.name]
+        if size := said.target_size_gb:
             return int(size * GB)
-        if (bits := slots.get("bits")) is not None and bits != int(bits):
+        if (bits := said.bits) is not None and bits != int(bits):
             return mix.target_bytes(needs, bits)
-        preset = backend.default_type(bits) if bits is not None else None
-        free = {**slots, "type": preset, "bits": None}
-        return _best(self._solve(backend, dataclasses.replace(request, slots=free))).file_bytes
+        preset = backend.default_type(cast(int, bits)) if bits is not None else None
+        free = dataclasses.replace(said, type=preset, bits=None)
+        return _best(self._solve(backend, dataclasses.replace(request, said=free))).file_bytes
 
-    def _making(self, backend: Backend, request: PlanRequest, chosen: Candidate) -> Making:
+    def _recipe(self, backend: Backend, request: PlanRequest, chosen: Candidate) -> Recipe:
         needs = request.fit.needs[backend.name] if backend.streams else None
-        keep = bool(request.slots.get("keep_16bit", self._keep_16bit))
-        test = request.slots.get("test", "quick")
-        return making(request, backend.types[chosen.type], needs, test=test, keep_16bit=keep)
+        keep = _unless_said(request.said.keep_16bit, self._keep_16bit)
+        test = request.said.test or "quick"
+        return choose_recipe(request, backend.types[chosen.type], needs, test=test, keep_16bit=keep)
 
-    def general(self, slots: Mapping[str, Any], hardware: Hardware, fit: Fitting) -> Solution:
+    def general(self, said: Request, hardware: Hardware, fit: Fitting) -> Solution:
         """The same of a model that nobody named, whose `fit` stands for its size."""
-        types = frozenset({slots["type"]}) if slots.get("type") else None
+        types = frozenset({said.type}) if said.type else None
         longest = next(iter(fit.needs.values())).trained_context
-        return fit.solve(self._there(slots, hardware, fit), budget.wish(slots, longest, types))
+        return fit.solve(self._there(said, hardware, fit), budget.wish(said, longest, types))
 
     def _choices(
-        self, backend: Backend, request: PlanRequest, plan: QuantizationPlan, solution: Solution, made: Making
+        self, backend: Backend, request: PlanRequest, plan: QuantizationPlan, solution: Solution, made: Recipe
     ) -> tuple[Choice, ...]:
         chosen = _best(solution)
         kind = backend.types[chosen.type]
@@ -326,27 +327,27 @@ class Planner:
         return backend.types[chosen.type].bits_per_weight
 
     def _draft(self, backend: Backend, request: PlanRequest, chosen: Candidate, identifier: str) -> QuantizationPlan:
-        slots, memory, mixed = request.slots, request.slots.get("memory_gb"), chosen.type == AUTO
+        said, memory, mixed = request.said, request.said.memory_gb, chosen.type == AUTO
         kind = backend.types[chosen.type]
         return QuantizationPlan(
             id=identifier,
             model=request.info.ref,
             commit=request.info.commit,
             method=backend.name,
-            bits=int(slots.get("bits") or self._width(backend, request, chosen)) if mixed else kind.bits,
+            bits=int(said.bits or self._width(backend, request, chosen)) if mixed else kind.bits,
             type="" if kind.name == f"{kind.bits}bit" else kind.name,
             target_bytes=chosen.file_bytes if mixed else None,
-            keep=tuple(slots.get("keep") or ()),
-            discard_source=bool(slots.get("discard_source", False)),
-            adapter=slots.get("adapter"),
+            keep=tuple(said.keep or ()),
+            discard_source=bool(said.discard_source),
+            adapter=said.adapter,
             format=cast(Literal["gguf", "safetensors"], backend.output_format),
             device="cpu",
             memory_bytes=int(memory * GIB) if memory else None,
-            priority=slots.get("priority") or request.provided.get("priority"),
-            calibration=slots.get("calibration"),
-            parameters=settled(backend.parameters, slots.get("parameters") or {}, kind.name, title=backend.title),
-            keep_16bit=backend.streams and bool(slots.get("keep_16bit", self._keep_16bit)),
-            allow_remote_code=bool(slots.get("allow_remote_code", False)),
+            priority=said.priority or request.provided.get("priority"),
+            calibration=said.calibration,
+            parameters=settled(backend.parameters, said.parameters or {}, kind.name, title=backend.title),
+            keep_16bit=backend.streams and _unless_said(said.keep_16bit, self._keep_16bit),
+            allow_remote_code=bool(said.allow_remote_code),
         )
 
     def on_cpu(self, plan: QuantizationPlan, why: str) -> QuantizationPlan:
@@ -358,39 +359,39 @@ class Planner:
 
     # ------------------------------------------------------------ single choices
 
-    def _backend(self, slots: Mapping[str, Any], info: ModelInfo, hardware: Hardware) -> Backend:
-        method = methods.choose(slots, info, hardware, self._backends).name
+    def _backend(self, said: Request, info: ModelInfo, hardware: Hardware) -> Backend:
+        method = methods.choose(said, info, hardware, self._backends).name
         if method not in self._backends:
             names = ", ".join(sorted(self._backends))
             raise NotBuilt(f"Nothing here quantizes with '{method}'; there are: {names}.", "Say `with gguf`.")
         backend = self._backends[method]
-        self._check_type(backend, slots.get("type"))
+        self._check_type(backend, said.type)
         return backend
 
-    def method_question(self, slots: Mapping[str, Any]) -> Question | None:
+    def method_question(self, said: Request) -> Question | None:
         """What to ask before all else, where the method that was said is not installed."""
-        return methods.question(slots, self._backends)
+        return methods.question(said, self._backends)
 
     def _why_method(self, request: PlanRequest) -> tuple[str, Source]:
         if "method" in request.asked:
             return "your answer", "user"
-        said = {name: value for name, value in request.slots.items() if name != "type" or "type" not in request.asked}
+        said = dataclasses.replace(request.said, type=None) if "type" in request.asked else request.said
         chosen = methods.choose(said, request.info, request.hardware, self._backends)
         return chosen.reason, chosen.source
 
     def _why_type(self, backend: Backend, request: PlanRequest, solution: Solution) -> tuple[str, Source]:
         if request.takes("type"):
             return why.type(request, solution)
-        if self._is_usual(backend, request) and "type" not in request.slots:
+        if self._is_usual(backend, request) and request.said.type is None:
             return f"what {backend.title} is mostly made with", "rules"
-        if not backend.streams and "type" not in request.slots and (bits := request.slots.get("bits")) is not None:
+        if not backend.streams and request.said.type is None and (bits := request.said.bits) is not None:
             return f"{backend.title}'s type of {bits} bits", "rules"
         return why.type(request, solution)
 
     def _is_usual(self, backend: Backend, request: PlanRequest) -> bool:
         """Whether the method has one width that is taken where none was said, and nothing else decides."""
         open_ = ("type", "bits", "target_size_gb", "priority")
-        return not backend.streams and all(request.slots.get(name) is None for name in open_)
+        return not backend.streams and all(getattr(request.said, name) is None for name in open_)
 
     def _check_type(self, backend: Backend, name: str | None) -> None:
         if name is None:
@@ -402,15 +403,15 @@ class Planner:
     def _types(self, backend: Backend, request: PlanRequest) -> frozenset[str]:
         """What may be chosen: the one said, those of the bits said, else all that quantize any model; without those
         that fit this model only with a "but", where others are left."""
-        slots = request.slots
-        if name := slots.get("type"):
+        said = request.said
+        if name := said.type:
             return frozenset({name})
         guided = calibratable(request, request.fit.needs[backend.name] if backend.streams else None)
         usable = {t.name for t in backend.types.values() if t.name != AUTO and (guided or not t.needs_imatrix)}
         if self._is_usual(backend, request):
             return frozenset({backend.default_type(methods.USUAL_BITS)})
-        if (bits := slots.get("bits")) is not None:
-            names = {n for n in usable if backend.types[n].bits == bits} | {backend.default_type(bits)}
+        if (bits := said.bits) is not None:
+            names = {n for n in usable if backend.types[n].bits == bits} | {backend.default_type(cast(int, bits))}
         else:
             names = {n for n in usable if backend.types[n].bits <= QUANTIZED_BITS}
         answers = {name: self._answer(backend, request, name) for name in names}
@@ -428,15 +429,15 @@ class Planner:
 
     def _wish(self, backend: Backend, request: PlanRequest) -> Wish:
         """What was said, and of the rest what was advised."""
-        filled = dataclasses.replace(request, slots={**request.slots, **request.provided})
-        return budget.wish(filled.slots, request.info.context_length, self._types(backend, filled))
+        filled = dataclasses.replace(request, said=dataclasses.replace(request.said, **request.provided))
+        return budget.wish(filled.said, request.info.context_length, self._types(backend, filled))
 
     def _machine(self, request: PlanRequest) -> Machine:
-        return self._there(request.slots, request.hardware, request.fit)
+        return self._there(request.said, request.hardware, request.fit)
 
-    def _there(self, slots: Mapping[str, Any], hardware: Hardware, fit: Fitting) -> Machine:
+    def _there(self, said: Request, hardware: Hardware, fit: Fitting) -> Machine:
         limit = self._gpu_memory_limit_bytes
-        return budget.machine(slots, hardware, gpu_limit_bytes=limit, program_ram=fit.program_ram)
+        return budget.machine(said, hardware, gpu_limit_bytes=limit, program_ram=fit.program_ram)
 
     def _solve(self, backend: Backend, request: PlanRequest) -> Solution:
         """Raises UsageError when no type makes a file as small as wished or the model has no such cache,
@@ -445,8 +446,9 @@ class Planner:
 
     def _advised(self, backend: Backend, request: PlanRequest) -> Solution:
         """What the advice leads to, the rules' own best beside it; the rules' alone where nothing of it fits."""
-        kept = {name: value for name, value in request.slots.items() if not request.takes(name)}
-        own = self._ruled(backend, dataclasses.replace(request, slots=kept, advised=frozenset(), advice=None))
+        taken: dict[str, Any] = {name: None for name in request.said.slots() if request.takes(name)}
+        kept = dataclasses.replace(request.said, **taken)
+        own = self._ruled(backend, dataclasses.replace(request, said=kept, advised=frozenset(), advice=None))
         advised = self._ruled(backend, request)
         chosen = advised.recommended
         if chosen is None or request.advice is None:
@@ -457,14 +459,14 @@ class Planner:
 
     def _ruled(self, backend: Backend, request: PlanRequest) -> Solution:
         if "type" in request.advised:  # the rules' own advice, taken: then all the rest was to choose from too
-            free = {name: value for name, value in request.slots.items() if name != "type"}
-            solution = self._ruled(backend, dataclasses.replace(request, slots=free, advised=frozenset()))
-            if _best(solution).type == request.slots["type"]:
+            free = dataclasses.replace(request.said, type=None)
+            solution = self._ruled(backend, dataclasses.replace(request, said=free, advised=frozenset()))
+            if _best(solution).type == request.said.type:
                 return solution
         wish = self._wish(backend, request)
         solution = request.fit.solve(self._machine(request), wish)
         if solution.least is None and wish.cache and not _keeps(request.fit.needs[backend.name], *wish.cache):
-            name = request.slots.get("kv_type")
+            name = request.said.kv_type
             raise UsageError(f"{backend.title} has no cache in {name} for this model.", "Say `--kv-type f16`.")
         if solution.least is None and wish.file_bytes:
             raise self._too_large(backend, request, wish.file_bytes)
@@ -484,7 +486,7 @@ class Planner:
 
     def _device(self, request: PlanRequest) -> tuple[Literal["cpu", "gpu"], str, Source]:
         """Where it is made and measured, why, and whose choice that is."""
-        said = request.slots.get("device")
+        said = request.said.device
         if said == "gpu" and not request.hardware.gpus:
             return "cpu", "made and measured here, where there is no GPU; planned for one", "rules"
         if said:
@@ -497,6 +499,10 @@ class Planner:
         if solution.recommended is None:
             return why.misfit(_best(solution), self._machine(request))
         return solution.why[-1]
+
+
+def _unless_said(said: bool | None, default: bool) -> bool:
+    return default if said is None else said
 
 
 def _best(solution: Solution) -> Candidate:

@@ -30,21 +30,21 @@ def misfit(least: Candidate, machine: Machine) -> str:
 
 def type(request: PlanRequest, solution: Solution) -> tuple[str, Source]:
     """Why this type."""
-    if request.slots.get("fit") == "type":
+    if request.said.fit == "type":
         return LET_GO, whose(request, "type")
     if "bits" in request.advised:
         return "you named bits and a type that disagree; the type is the more exact", "rules"
     if request.takes("type"):
         return solution.why[0] if solution.why else "advised", "provider"
-    if request.slots.get("type") and "type" not in request.advised:
+    if request.said.type and "type" not in request.advised:
         return "your answer" if request.asked & {"type", "bits"} else "as you said", "user"
     return solution.why[0] if solution.recommended else "the one that needs least", "rules"
 
 
 def context(request: PlanRequest, chosen: Candidate) -> str:
     """Why so much context."""
-    limit, said = request.info.context_length, request.slots.get("context")
-    if request.slots.get("fit") == "context":
+    limit, said = request.info.context_length, request.said.context
+    if request.said.fit == "context":
         return LET_GO
     if said and limit and said > limit:
         return f"you said {said:,}, but the model was trained for {limit:,} tokens"
@@ -58,15 +58,15 @@ def context(request: PlanRequest, chosen: Candidate) -> str:
 
 def cache(request: PlanRequest, chosen: Candidate) -> str:
     """Why the cache has this type."""
-    if request.slots.get("fit") == "kv_type":
+    if request.said.fit == "kv_type":
         return LET_GO
-    if request.slots.get("kv_type"):
+    if request.said.kv_type:
         return "as you said"
     if request.takes("kv_type"):
         return _with_type(request)
     if chosen.run.cache == "f16":
         return "no loss"
-    if request.slots.get("priority") == "size":
+    if request.said.priority == "size":
         return "a smaller cache takes less memory"
     return "a smaller cache makes room for better weights or more context"
 
@@ -90,7 +90,7 @@ def _with_type(request: PlanRequest) -> str:
 
 def parameters_of(request: PlanRequest, backend: Backend, plan: QuantizationPlan) -> list[Choice]:
     """The method's own settings, each with what it is for."""
-    said = request.slots.get("parameters") or {}
+    said = request.said.parameters or {}
     return [
         Choice(name, _shown(value), backend.parameters[name].summary, "user" if name in said else "rules")
         for name, value in plan.parameters.items()
@@ -134,6 +134,6 @@ def whose(request: PlanRequest, name: str) -> Source:
     """Who chose the value of a slot: the user, a provider's advice, or the rules, whose recommendation was taken."""
     if request.takes(name):
         return "provider"
-    gave_way = request.slots.get("fit") == ("type" if name == "bits" else name)
+    gave_way = request.said.fit == ("type" if name == "bits" else name)
     advised = name in request.advised or (gave_way and "fit" in request.advised)
-    return "user" if request.slots.get(name) is not None and not advised else "rules"
+    return "user" if getattr(request.said, name) is not None and not advised else "rules"

@@ -1,7 +1,7 @@
 """How a plan is made, beside what is made: whether an importance matrix guides it, and what is made on the way to
 calibrate on and to measure against. Part of the Planner.
 
-Pure; knows the slots, the model's sizes and the machine.
+Pure; knows what was said, the model's sizes and the machine.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lqmf.errors import DoesNotFit, UsageError
-from lqmf.model_files import model_kind
 from lqmf.model_files.gguf_types import AUTO
+from lqmf.model_files.model_kind import model_kind
 from lqmf.records import Choice, ModelInfo, QuantType, Source
 from lqmf.units import file_size, memory_size
 
@@ -28,7 +28,7 @@ Base = Literal["F16", "Q8_0"]
 
 
 @dataclass(frozen=True)
-class Making:
+class Recipe:
     """`base` is the type of the GGUF that is made on the way, None for none; `base_bytes` its size."""
 
     imatrix: Choice
@@ -44,27 +44,27 @@ class Making:
         return (self.imatrix, Choice("base", self.base, f"{file_size(self.base_bytes)} on the way; {self.base_reason}"))
 
 
-def making(request: PlanRequest, kind: QuantType, needs: Needs | None, *, test: str, keep_16bit: bool) -> Making:
+def choose_recipe(request: PlanRequest, kind: QuantType, needs: Needs | None, *, test: str, keep_16bit: bool) -> Recipe:
     """How to make `kind`. `needs` is None for a method that has no such files. Raises UsageError for wishes that
     exclude each other, DoesNotFit for a mix where nothing can be calibrated on."""
     if needs is None or "F16" not in needs.weights:
-        return Making(Choice("imatrix", False, "this method has none"), None, 0, "none is needed")
+        return Recipe(Choice("imatrix", False, "this method has none"), None, 0, "none is needed")
     guided, reason, source = _imatrix(request, kind)
-    if request.slots.get("discard_source"):
+    if request.said.discard_source:
         return _discarding(request, kind, Choice("imatrix", guided, reason, source))
     wanted = [
-        *(["to calibrate on"] if guided and not is_matrix(request.slots.get("calibration")) else []),
+        *(["to calibrate on"] if guided and not is_matrix(request.said.calibration) else []),
         *(["to choose the types by"] if kind.name == AUTO else []),
         *(["to measure against"] if test != "none" else []),
         *(["kept, as you said"] if keep_16bit else []),
     ]
     if not wanted:
-        return Making(Choice("imatrix", guided, reason, source), None, 0, "nothing is measured")
+        return Recipe(Choice("imatrix", guided, reason, source), None, 0, "nothing is measured")
     base, why_not = _base(request, needs, keep_16bit=keep_16bit)
     if base is None:
         return _without(request, kind, guided, why_not)
     size = needs.weights[base].file_bytes
-    return Making(Choice("imatrix", guided, reason, source), base, size, f"{', '.join(wanted)}{why_not}")
+    return Recipe(Choice("imatrix", guided, reason, source), base, size, f"{', '.join(wanted)}{why_not}")
 
 
 def is_matrix(calibration: str | None) -> bool:
@@ -74,11 +74,11 @@ def is_matrix(calibration: str | None) -> bool:
 
 def calibratable(request: PlanRequest, needs: Needs | None) -> bool:
     """Whether there can be an importance matrix, so that types which need one may be offered."""
-    if request.slots.get("imatrix") is False or needs is None or _answers(request):
+    if request.said.imatrix is False or needs is None or _answers(request):
         return False
-    if is_matrix(request.slots.get("calibration")):
+    if is_matrix(request.said.calibration):
         return True
-    return not request.slots.get("discard_source") and _base(request, needs, keep_16bit=False)[0] is not None
+    return not request.said.discard_source and _base(request, needs, keep_16bit=False)[0] is not None
 
 
 def largest_neighbours(info: ModelInfo) -> int:
@@ -90,7 +90,7 @@ def largest_neighbours(info: ModelInfo) -> int:
 
 
 def _imatrix(request: PlanRequest, kind: QuantType) -> tuple[bool, str, Source]:
-    said, text = request.slots.get("imatrix"), request.slots.get("calibration")
+    said, text = request.said.imatrix, request.said.calibration
     if said is False and kind.needs_imatrix:
         raise UsageError(f"{kind.name} cannot be made without an importance matrix.", "Leave out --no-imatrix.")
     if said is False and text:
@@ -113,22 +113,22 @@ def _imatrix(request: PlanRequest, kind: QuantType) -> tuple[bool, str, Source]:
 def _answers(request: PlanRequest) -> bool:
     """Whether the model answers a text with another: no importance matrix is collected from its two halves."""
     info = request.info
-    return model_kind.of(info.architecture, info.model_type, info.config) == "encoder-decoder"
+    return model_kind(info.architecture, info.model_type, info.config) == "encoder-decoder"
 
 
 def _unguided(request: PlanRequest, wanted: QuantType) -> tuple[bool, str, Source]:
     """No matrix for an encoder-decoder. Raises UsageError where it was said, or cannot be done without."""
     why = "none is collected from an encoder-decoder"
-    if wanted.needs_imatrix or request.slots.get("imatrix") or request.slots.get("calibration"):
+    if wanted.needs_imatrix or request.said.imatrix or request.said.calibration:
         remedy = "Say a type like Q4_K_M, with --no-imatrix."
         raise UsageError(f"{wanted.name} with an importance matrix: {why}.", remedy)
     return False, why, "rules"
 
 
-def _discarding(request: PlanRequest, kind: QuantType, imatrix: Choice) -> Making:
+def _discarding(request: PlanRequest, kind: QuantType, imatrix: Choice) -> Recipe:
     """The source is gone once it was read: nothing can be calibrated on it, nor compared with it."""
     reason = "the source is discarded as it is read, so the receipt compares with nothing"
-    given = is_matrix(request.slots.get("calibration"))
+    given = is_matrix(request.said.calibration)
     if imatrix.value and not given:
         if kind.name == AUTO or kind.needs_imatrix or imatrix.source == "user":
             raise UsageError(
@@ -136,7 +136,7 @@ def _discarding(request: PlanRequest, kind: QuantType, imatrix: Choice) -> Makin
                 "Leave out --discard-source, or give a finished matrix: --calibration FILE.gguf",
             )
         imatrix = Choice("imatrix", False, "it needs the source twice; without --discard-source it is made")
-    return Making(imatrix, None, 0, reason)
+    return Recipe(imatrix, None, 0, reason)
 
 
 def _base(request: PlanRequest, needs: Needs, *, keep_16bit: bool) -> tuple[Base | None, str]:
@@ -151,9 +151,9 @@ def _base(request: PlanRequest, needs: Needs, *, keep_16bit: bool) -> tuple[Base
     return None, f"running the source needs {memory_size(least)} of memory, and {memory_size(room)} are free"
 
 
-def _without(request: PlanRequest, kind: QuantType, guided: bool, why_not: str) -> Making:
-    given = is_matrix(request.slots.get("calibration"))
-    if kind.name == AUTO or ((kind.needs_imatrix or request.slots.get("imatrix")) and not given):
+def _without(request: PlanRequest, kind: QuantType, guided: bool, why_not: str) -> Recipe:
+    given = is_matrix(request.said.calibration)
+    if kind.name == AUTO or ((kind.needs_imatrix or request.said.imatrix) and not given):
         raise DoesNotFit(f"{kind.name} cannot be made here: {why_not}.", "Say a type like Q4_K_M, with --no-imatrix.")
-    reason = f"from {request.slots['calibration']}" if given else why_not
-    return Making(Choice("imatrix", guided and given, reason), None, 0, f"{why_not}; quality is not measured")
+    reason = f"from {request.said.calibration}" if given else why_not
+    return Recipe(Choice("imatrix", guided and given, reason), None, 0, f"{why_not}; quality is not measured")

@@ -5,66 +5,41 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lqmf.quality.measures import MEASURES, Measure, as_mapping, follow
 from lqmf.report.parts import Cell, Column, Table, number, significant, word
-from lqmf.report.subjects import Data, Subject, as_mapping, follow
+from lqmf.report.subjects import Data, Subject
 from lqmf.terminal import clean
-from lqmf.units import duration, file_size, memory_size
-
-COLUMNS = (
-    Column("artifact"),
-    Column("type"),
-    Column("size", True),
-    Column("KL divergence", True),
-    Column("same top choice", True),
-    Column("perplexity", True),
-    Column("writing, tokens/s", True),
-    Column("reading, tokens/s", True),
-    Column("peak memory", True),
-    Column("gate"),
-    Column("checks"),
-    Column("bits per weight", True),
-    Column("times smaller", True),
-    Column("loading", True),
-    Column("method"),
-    Column("model"),
-)
+from lqmf.units import file_size
 
 
 def table(data: Data) -> Table:
-    """One row an artifact, in the order of the page."""
-    return Table("Artifacts", COLUMNS, [row(subject) for subject in data.subjects])
+    """One row an artifact, in the order of the page; a column for each measure that says which way is better, where at
+    least one artifact has it."""
+    told = [subject.document for subject in data.subjects]
+    found = [one for one in MEASURES if one.better and any(one.value(each) is not None for each in told)]
+    columns = [Column("artifact"), Column("type"), *(Column(one.title, True) for one in found)]
+    columns += [Column("gate"), Column("checks"), Column("method"), Column("model")]
+    return Table("Artifacts", columns, [row(subject, found) for subject in data.subjects])
 
 
-def row(subject: Subject) -> list[Cell]:
+def row(subject: Subject, found: Sequence[Measure]) -> list[Cell]:
     """What is known of one artifact, and why not where it is not."""
-    artifact, ratio = subject.artifact, subject.artifact.compression_ratio
-    size = artifact.size_bytes
-
-    def cell(text: str, *where: str, times: float = 1) -> Cell:
-        value = subject.found(*where)
-        told = format((value or 0.0) * times, text)
-        return number(value, told + (" %" if times == 100 else ""), subject.reason(*where))
-
-    load, memory = subject.found("load_seconds"), subject.found("peak_memory_bytes", "rss")
-    loss = subject.found("kl_divergence", "mean")
+    artifact = subject.artifact
     return [
         word(subject.name),
         word(clean(artifact.type) or f"{artifact.bits}-bit"),
-        number(size, file_size(size)),
-        number(loss, significant(loss), subject.reason("kl_divergence", "mean")),
-        cell(".1f", "top1_agreement", times=100),
-        cell(".3f", "perplexity"),
-        cell(",.0f", "tokens_per_second", "generation"),
-        cell(",.0f", "tokens_per_second", "prompt"),
-        number(memory, memory_size(memory), subject.reason("peak_memory_bytes", "rss")),
+        *(cell(subject, one) for one in found),
         gate(subject),
         checks(subject),
-        cell(".2f", "bits_per_weight"),
-        number(ratio, f"{ratio or 0:.2f}", "its source is not known"),
-        number(load, duration(load), subject.reason("load_seconds")),
         word(clean(artifact.method)),
         word(subject.model),
     ]
+
+
+def cell(subject: Subject, one: Measure) -> Cell:
+    """One measure of an artifact."""
+    value = one.value(subject.document)
+    return number(value, "" if value is None else one.write(value), subject.reason(*one.path))
 
 
 def checks(subject: Subject) -> Cell:
@@ -80,7 +55,7 @@ def checks(subject: Subject) -> Cell:
 
 def gate(subject: Subject) -> Cell:
     """Whether the artifact kept the limits that were set."""
-    passed = follow(subject.receipt, ("gate", "passed"))
+    passed = follow(subject.receipt, "gate", "passed")
     if not isinstance(passed, bool):
         return Cell("–", None, subject.reason("gate"))
     return Cell("passed" if passed else "failed", float(passed))

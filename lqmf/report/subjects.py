@@ -9,10 +9,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from lqmf.errors import LqmfError
+from lqmf.quality import measures
+from lqmf.quality.measures import as_mapping, number, reason
 from lqmf.records import Artifact, Hardware
 from lqmf.terminal import clean
 from lqmf.workspace import MANIFEST, read_json
@@ -44,6 +47,11 @@ class Subject:
     def receipt(self) -> Mapping[str, Any]:
         return self.artifact.receipt or {}
 
+    @cached_property
+    def document(self) -> Mapping[str, Any]:
+        """What measures read."""
+        return measures.document(self.artifact, self.artifact.receipt)
+
     @property
     def plan(self) -> Mapping[str, Any]:
         """The plan as executed; {} where LQMF did not make the artifact."""
@@ -51,15 +59,13 @@ class Subject:
 
     def found(self, *where: str) -> float | None:
         """The number at `where` in the receipt; None where there is none."""
-        return as_number(follow(self.receipt, where))
+        return number(self.document, *where)
 
     def reason(self, *where: str) -> str:
         """Why the receipt holds no figure at `where`."""
         if not self.receipt.get("checks"):
             return f"not tested yet: `lqmf test {self.name}` does it"
-        reasons = as_mapping(self.receipt.get("reasons"))
-        keys = (".".join(where), where[0], "*")
-        return clean(str(next((reasons[key] for key in keys if key in reasons), "not measured")))
+        return clean(reason(self.document, *where))
 
     @property
     def ground(self) -> tuple[Any, ...]:
@@ -160,25 +166,3 @@ def _short(artifact: Artifact, several: bool) -> str:
     model = clean(artifact.model).rpartition("/")[2] if several else ""
     shortened = model if len(model) <= 18 else model[:17] + "…"
     return " ".join(part for part in (shortened, clean(kind), f"v{version[1]}" if version else "") if part)
-
-
-# ---------------------------------------------------------------- documents that anybody may have written
-
-
-def as_mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def as_number(value: Any) -> float | None:
-    """A finite number; None for all else."""
-    import math
-
-    real = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if real and math.isfinite(value) else None
-
-
-def follow(document: Any, where: Iterable[str]) -> Any:
-    """What lies at `where` in nested mappings; None where the way ends."""
-    for name in where:
-        document = as_mapping(document).get(name)
-    return document

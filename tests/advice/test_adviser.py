@@ -15,7 +15,7 @@ from lqmf.events import Event, Notice
 from lqmf.fit.classes import CLASSES
 from lqmf.hub.auth import redact
 from lqmf.providers.scripted import Scripted
-from lqmf.records import Advice, ModelInfo, ModelRef, Suggestion
+from lqmf.records import Advice, ModelInfo, ModelRef, Request, Suggestion
 from tests.advice.script import answer, scripted
 from tests.advice.wishes import LAPTOP, model, planner, request
 from tests.providers.test_masking import KEYS
@@ -60,7 +60,7 @@ def test_an_answer_is_checked_and_names_who_gave_it():
 
 def test_nobody_is_asked_where_there_is_nothing_to_choose_between():
     settled = {"type": "Q4_K_M", "context": 4096, "kv_type": "f16"}
-    assert len(checking.offered(planner().solution(request(**settled)), settled)) == 1
+    assert len(checking.offered(planner().solution(request(**settled)), Request.of(settled))) == 1
     made, provider = adviser()
     assert advise(made, **settled) is None
     assert provider.asked == []
@@ -105,7 +105,7 @@ def named(*ids: str) -> dict[str, Any]:
 def suggest(*ids: str) -> tuple[Suggestion, ...]:
     made, _ = adviser(named(*ids))
     sizes = {size: planner().solution(request()) for size in CLASSES[:4]}
-    return asyncio.run(made.on_models({}, LAPTOP, sizes, ("French homework",)))
+    return asyncio.run(made.on_models(Request(), LAPTOP, sizes, ("French homework",)))
 
 
 def test_a_named_model_is_looked_up_and_told_with_what_the_hub_says():

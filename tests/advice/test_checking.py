@@ -4,7 +4,7 @@ import pytest
 
 from lqmf.advice import checking
 from lqmf.advice.answers import NamedModel, NamedModels, Recommendation, recommendation
-from lqmf.records import Advice
+from lqmf.records import Advice, Request
 from tests.advice.wishes import CARD, LAPTOP, SHAPE, planner, request
 
 NOBODY = Advice("claude", "a model")
@@ -18,17 +18,17 @@ def answer(**told) -> Recommendation:
 
 def checked(told: Recommendation, hardware=LAPTOP, **slots) -> Advice:
     solution = planner().solution(request(hardware, **slots))
-    choices = checking.offered(solution, slots)
-    return checking.checked(told, NOBODY, choices, choices[0], slots, SHAPE.trained)
+    choices = checking.offered(solution, Request.of(slots))
+    return checking.checked(told, NOBODY, choices, choices[0], Request.of(slots), SHAPE.trained)
 
 
 def ids(hardware=LAPTOP, **slots) -> list[str]:
-    return [one.id for one in checking.offered(planner().solution(request(hardware, **slots)), slots)]
+    return [one.id for one in checking.offered(planner().solution(request(hardware, **slots)), Request.of(slots))]
 
 
 def test_what_is_offered_begins_with_the_planners_own_and_fits_and_is_no_endless_list():
     solution = planner().solution(request(CARD))
-    choices = checking.offered(solution, {})
+    choices = checking.offered(solution, Request())
     assert choices[0] == solution.recommended
     assert 3 <= len(choices) <= checking.MOST_OFFERED
     assert len({one.id for one in choices}) == len(choices)
@@ -45,12 +45,12 @@ def test_what_is_offered_begins_with_the_planners_own_and_fits_and_is_no_endless
     ],
 )
 def test_where_the_user_said_what_matters_nothing_worse_by_it_is_offered(priority, figure):
-    choices = checking.offered(planner().solution(request(CARD, priority=priority)), {"priority": priority})
+    choices = checking.offered(planner().solution(request(CARD, priority=priority)), Request(priority=priority))
     assert all(figure(one) <= figure(choices[0]) for one in choices)
 
 
 def test_the_schema_that_goes_out_lists_the_ids_and_nothing_else_can_be_decoded():
-    choices = checking.offered(planner().solution(request()), {})
+    choices = checking.offered(planner().solution(request()), Request())
     schema = recommendation(choices).model_json_schema()
     assert schema["properties"]["candidate"]["anyOf"][0]["enum"] == [one.id for one in choices]
     assert set(schema["required"]) == set(Recommendation.model_fields)

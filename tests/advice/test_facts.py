@@ -11,7 +11,7 @@ from lqmf.fit.classes import CLASSES
 from lqmf.hub.auth import redact
 from lqmf.providers import prompts
 from lqmf.providers.masking import Masks
-from lqmf.records import ModelRef
+from lqmf.records import ModelRef, Request
 from tests.advice.wishes import CARD, LAPTOP, model, planner, request
 from tests.providers.test_masking import KEYS
 
@@ -30,8 +30,8 @@ def asked(lines=("a plan",), rows=(), info=None, **slots) -> str:
     one = request(CARD, **slots)
     one = dataclasses.replace(one, info=info or one.info)
     solution = planner().solution(one)
-    choices = checking.offered(solution, slots)
-    masks = Masks(redact, facts.paths(slots, one.info))
+    choices = checking.offered(solution, Request.of(slots))
+    masks = Masks(redact, facts.paths(Request.of(slots), one.info))
     values = facts.of_plan(one, planner().plan(one, "p"), solution, choices, lines, rows, masks)
     return "\n".join(message.content for message in prompts.messages("plan", **values))
 
@@ -47,7 +47,7 @@ def test_candidates_go_in_with_their_ids_and_figures_the_planners_own_first():
     prompt = asked()
     told = data(prompt, "all of them fit this machine:")
     choice = data(prompt, "The program's own choice, and why:")
-    assert [one["id"] for one in told] == [c.id for c in checking.offered(planner().solution(request(CARD)), {})]
+    assert [one["id"] for one in told] == [c.id for c in checking.offered(planner().solution(request(CARD)), Request())]
     assert choice["id"] == told[0]["id"]
     assert choice["why"]
     assert all(one["kl_nats"] > 0 and "GB" in one["memory"] and "GB" in one["file"] for one in told)
@@ -100,7 +100,7 @@ def test_what_a_repository_wrote_stays_within_its_fence():
 def test_for_a_model_to_be_named_the_sizes_that_fit_go_in():
     fits = {CLASSES[0]: planner().solution(request()), CLASSES[-1]: dataclasses.replace(
         planner().solution(request()), recommended=None)}  # fmt: skip
-    values = facts.of_models({"memory_gb": 8.0}, LAPTOP, fits, ("help with French homework",), Masks(redact))
+    values = facts.of_models(Request(memory_gb=8.0), LAPTOP, fits, ("help with French homework",), Masks(redact))
     prompt = prompts.messages("models", **values)[1].content
     told = data(prompt, "by the program's own figures:")
     assert [one["fits"] for one in told] == [True, False]

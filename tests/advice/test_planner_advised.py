@@ -62,8 +62,8 @@ def test_the_recommendation_taken_is_the_helpers_and_any_other_answer_the_users(
     def answered(value: str, *, taken: bool) -> PlanRequest:
         start = advised()
         marked = frozenset({"type"}) if taken else frozenset()
-        slots = {**start.slots, "type": value}
-        return dataclasses.replace(start, slots=slots, asked=frozenset({"type"}), advised=marked)
+        said = dataclasses.replace(start.said, type=value)
+        return dataclasses.replace(start, said=said, asked=frozenset({"type"}), advised=marked)
 
     told = choices(answered("Q5_K_M", taken=True))
     assert (told["type"], told["context"]) == (("Q5_K_M", "provider"), (16384, "provider"))

@@ -20,7 +20,7 @@ from lqmf.operations import plan, quantize
 from lqmf.operations.asking import Recommended
 from lqmf.operations.plan import Plans
 from lqmf.providers.scripted import Scripted
-from lqmf.records import Candidate, Decision, ModelInfo, Question, to_json
+from lqmf.records import Candidate, Decision, ModelInfo, Question, Request, to_json
 from lqmf.understanding.answers import Reply
 from lqmf.understanding.answers import answer as read
 from tests.advice.places import notices, place
@@ -74,7 +74,7 @@ def advised(root: Path, *told: Any, provider: Scripted | None = None) -> tuple[A
 @cache
 def pick() -> Candidate:
     """A candidate of another type than the rules would choose."""
-    own, *others = checking.offered(planner().solution(request(CARD)), {})
+    own, *others = checking.offered(planner().solution(request(CARD)), Request())
     assert own.type == "Q4_K_M"
     return next(one for one in others if one.type != own.type)
 

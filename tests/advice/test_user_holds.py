@@ -95,8 +95,8 @@ def test_what_the_user_said_holds_in_every_plan(number: int, told: dict[str, Any
         answer = Recommendation.model_validate(told)
     except ValidationError:
         return  # no answer at all: the rules' plan stands
-    choices = checking.offered(solution, asked.slots)
-    advice = checking.checked(answer, Advice("claude", "m"), choices, choices[0], asked.slots, SHAPE.trained)
+    choices = checking.offered(solution, asked.said)
+    advice = checking.checked(answer, Advice("claude", "m"), choices, choices[0], asked.said, SHAPE.trained)
     advised = followed(agent, asked, advice)
     plan, after = agent.plan(advised, "p"), agent.solution(advised)
     assert said_holds(asked, plan, by_rules)
@@ -120,7 +120,7 @@ def followed(agent: Planner, asked: PlanRequest, advice: Advice) -> PlanRequest:
 
 def said_holds(asked: PlanRequest, plan: QuantizationPlan, by_rules: QuantizationPlan) -> bool:
     """Everything that was said, in the plan."""
-    slots, run = asked.slots, plan.run
+    slots, run = asked.said.slots(), plan.run
     assert run is not None
     assert by_rules.run is not None
     held = {

@@ -7,7 +7,7 @@ from typing import Any
 from lqmf.planning.planner import Planner
 from lqmf.planning.request import PlanRequest
 from lqmf.quantization.registry import backends
-from lqmf.records import Gpu, Hardware, ModelInfo, ModelRef, RemoteFile
+from lqmf.records import Gpu, Hardware, ModelInfo, ModelRef, RemoteFile, Request
 from tests.fit.shapes import GIB, MODELS, fitting
 
 LAPTOP = Hardware("a processor", 4, 16 * GIB, 12 * GIB)
@@ -51,4 +51,4 @@ def planner(**settings: Any) -> Planner:
 
 def request(hardware: Hardware = LAPTOP, **slots: Any) -> PlanRequest:
     """What a plan is made from, where the user said `slots`."""
-    return PlanRequest(slots, model(), hardware, fitting(SHAPE, parallel=slots.get("parallel", 1)))
+    return PlanRequest(Request.of(slots), model(), hardware, fitting(SHAPE, parallel=slots.get("parallel", 1)))

@@ -26,7 +26,7 @@ from lqmf.model_files.describe import describe_folder
 from lqmf.planning.planner import Planner, artifact_name
 from lqmf.planning.request import PlanRequest
 from lqmf.quantization.registry import backends
-from lqmf.records import Estimate, ModelRef, Receipt
+from lqmf.records import Estimate, ModelRef, Receipt, Request
 from tests.fit.shapes import fitting
 
 DEMO = Path(__file__).parents[2] / "lqmf" / "assets" / "demo"
@@ -62,7 +62,7 @@ class Scene:
         )
         info = describe_folder(ModelRef("demo", "demo"), DEMO)
         slots = {"type": "Q4_K_M", "cpu_fallback": True}
-        plan = PLANNER.plan(PlanRequest(slots, info, detect(), fitting()), "plan-1")
+        plan = PLANNER.plan(PlanRequest(Request.of(slots), info, detect(), fitting()), "plan-1")
         folder = root / "work"
         folder.mkdir()
         self.work = Work(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lqmf.errors import LqmfError, from_json
-from lqmf.model_files import model_kind
+from lqmf.model_files.model_kind import Nature, kind_at
 from lqmf.quantization.promise import Source
 from lqmf.quantization.registry import backend
 from lqmf.records import ModelRef, QuantizationPlan, to_json
@@ -132,9 +132,9 @@ def _measure(told: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @functools.cache
-def _of_source(source: Path) -> tuple[model_kind.Nature, int, list[Any]]:
+def _of_source(source: Path) -> tuple[Nature, int, list[Any]]:
     """The source's kind, its vocabulary, and what it makes of the windows: asked of one that is sound, once."""
-    kind, vocabulary = model_kind.of_path(source), int(families.config(source.name)["vocab_size"])
+    kind, vocabulary = kind_at(source), int(families.config(source.name)["vocab_size"])
     return kind, vocabulary, list(_rows(kind, source, _windows(vocabulary)))
 
 
@@ -145,7 +145,7 @@ def _windows(vocabulary: int) -> list[list[int]]:
     return drawn
 
 
-def _rows(kind: model_kind.Nature, path: Path, windows: list[list[int]]) -> Iterator[Any]:
+def _rows(kind: Nature, path: Path, windows: list[list[int]]) -> Iterator[Any]:
     """What the model at `path` makes of each window: logits for the tokens after the first, the states of an encoder's
     tokens, or the logits for the second half as an answer to the first."""
     from lqmf.engines.reader import open_reader
@@ -159,9 +159,9 @@ def _rows(kind: model_kind.Nature, path: Path, windows: list[list[int]]) -> Iter
     with open_reader(path) as reader:
         for window in windows:
             if kind == "encoder":
-                yield reader.states(reader.framed(window))
+                yield reader.states(reader.add_special_tokens(window))
             else:
-                yield reader.answers(reader.framed(window[:half]), window[half:])
+                yield reader.answers(reader.add_special_tokens(window[:half]), window[half:])
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from lqmf.artifacts.card.markdown import bar, fence, plain, text
 from lqmf.artifacts.card.model_card import model_card
 from lqmf.artifacts.card.prose import Prose
 from lqmf.records import Artifact, Check, Divergence, FileEntry, Manifest, ModelRef, Receipt
+from lqmf.units import memory_size
 
 ARTIFACT = Artifact(
     "org_model_gguf_4bit_Q4_K_M", "/home/someone/quantized-models/x", "gguf", 4, "Q4_K_M", 4_372_812_000,
@@ -60,6 +61,7 @@ def test_the_hub_reads_the_header() -> None:
     assert results == {
         "perplexity": (8.25, {"sha256": "00"}),
         "kl_divergence": (0.00234, {"sha256": "00"}),
+        "kl_divergence_p99": (0.05, {"sha256": "00"}),
         "top1_agreement": (0.9641, {"sha256": "00"}),
     }
     told = card.data.to_dict()
@@ -88,22 +90,22 @@ def test_a_reader_finds_facts_measures_and_commands() -> None:
         "# org_model_gguf_4bit_Q4_K_M\n",
         "[org/model](https://huggingface.co/org/model)",
         "| Bits per weight | 4.83 |",
-        "| Size | 4.4 GB |",
-        "| Compression | 3.31 times |",
+        "| Size | 4.4 GB, from 14.5 GB, 3.31 times smaller |",
         "| Source commit | c0ffee |",
         "| Made with | lqmf 0.1.0, llama-cpp-python 0.3.36 |",
-        "| Perplexity | 8.2500 (source: 8.1000) |",
-        "0.00234 ± 0.00002 nats a token; 99 % of tokens below 0.0500 |",
-        "| Top-1 agreement with the source | 96.41% |",
-        "| Tokens a second | 3,000.0 prompt, 1,020.0 generation |",
-        "| Time to the first token | not measured: no time \\| left |",
-        "| Peak memory | 5.0 GB RAM |",
+        "| Perplexity | 8.250 | the source has 8.100 |",
+        "| KL divergence | 0.00234 | ± 0.000020 nats a token; 99 % are below 0.0500 |",
+        "| Same top choice | 96.4 % | of tokens, against the source |",
+        "| Writing | 1,020 tokens/s | llama.cpp |",
+        "| Reading | 3,000 tokens/s |  |",
+        "Not measured: first token (no time \\| left).",
+        f"| Peak memory | {memory_size(5_000_000_000)} |  |",
         "Measured over 30,720 tokens of evaluation, in windows of 512, on a CPU, llama.cpp.",
-        "llama-server -m ./model-Q4_K_M.gguf",
+        "llama-server -m ./model-Q4_K_M.gguf -c 4096\n",
         "ollama run org_model_gguf_4bit_q4_k_m",
         "lms import ./model-Q4_K_M.gguf",
         "lqmf test org_model_gguf_4bit_Q4_K_M",
-        "| bits | 4 | fits \\| 8 GB |",
+        "| bits | 4 |",
         "| model-Q4_K_M.gguf | 4.4 GB | ab12 |",
     ):
         assert expected in card
@@ -112,10 +114,28 @@ def test_a_reader_finds_facts_measures_and_commands() -> None:
 
 
 def test_what_was_not_measured_says_so() -> None:
-    assert "Not measured: no test was run." in model_card(ARTIFACT, MANIFEST, None)
-    card = model_card(ARTIFACT, MANIFEST, Receipt(reasons={"perplexity": "the text is too short"}))
-    assert "| Perplexity | not measured: the text is too short |" in card
-    assert "| Load time | not measured: no reason was recorded |" in card
+    for nothing in (None, Receipt(reasons={"*": "not measured yet"})):
+        card = model_card(ARTIFACT, MANIFEST, nothing)
+        assert "It was not measured. `lqmf test` measures it." in card
+        assert "not measured yet" not in card.split("## Limits")[0]
+    card = model_card(ARTIFACT, MANIFEST, Receipt(load_seconds=1.5, reasons={"perplexity": "the text is too short"}))
+    assert "| Loading | 1.5 s |  |" in card
+    assert "Not measured: perplexity (the text is too short)." in card
+
+
+def test_a_card_tells_nothing_of_the_machine_that_the_plan_was_made_for() -> None:
+    left = "It takes 4.1 GB of memory; 13.7 GB are left."
+    choices = [
+        {"name": "type", "value": "Q4_K_M", "reason": left},
+        {"name": "memory", "value": "4.1 GB", "reason": left},
+        {"name": "device", "value": "cpu", "reason": "there is no GPU here"},
+    ]
+    run = {"device": "cpu", "context": 8192, "parallel": 4, "k_type": "q8_0", "v_type": "q8_0", "gpu_layers": 0}
+    card = model_card(ARTIFACT, dataclasses.replace(MANIFEST, plan={"choices": choices}, run=run), RECEIPT)
+    assert "| type | Q4_K_M |" in card
+    assert "llama-server -m ./model-Q4_K_M.gguf -c 8192\n" in card
+    for told in ("are left", "4.1 GB", "no GPU here", "-ngl", "-ctk", "-np", "NUM_PARALLEL"):
+        assert told not in card, told
 
 
 def test_a_card_names_the_programs_that_run_what_it_describes() -> None:
@@ -203,11 +223,11 @@ def test_kinds_of_text_gate_and_checks_are_told_of_with_bars() -> None:
     )
     card = model_card(ARTIFACT, dataclasses.replace(MANIFEST, tensors={"a": "Q4_K", "b": "Q4_K", "c": "F32"}), receipt)
     for expected in (
-        f"| documentation | 0.00200 | {'█' * 12} | 96.41% | 8.2500 | 8.1000 |",
-        f"| code | 0.00400 | {'█' * 24} | 95.00% | 4.1000 | 4.0500 |",
-        "| dialogue | it has no chat \\| template |  |  |  |  |",
+        f"| documentation | 0.00200 | {'█' * 12} | 96.4 % | 8.250 | 8.100 |",
+        f"| code | 0.00400 | {'█' * 24} | 95.0 % | 4.100 | 4.050 |",
+        "| dialogue | it has no chat \\| template |  |  | - | - |",
         "**It does not keep within the bounds set for its bits "
-        "(KL divergence at most 0.12, same first choice at least 90%):** KL is 0.3.",
+        "(KL divergence at most 0.12, same top choice at least 90%):** KL is 0.3.",
         "| no loops | **failed** | it \\| repeats |",
         "It did not pass this check: no loops.",
         "| Types of the tensors | 2 Q4_K, 1 F32 |",
@@ -228,4 +248,4 @@ def test_sentences_in_other_words_take_the_place_of_the_records_own() -> None:
     card = model_card(ARTIFACT, MANIFEST, RECEIPT, words=Prose("Small and *good*.", "It errs."))
     assert "made by LQMF (Local Quantized Model Factory). Small and \\*good\\*.\n" in card
     assert "## Limits\n\nIt errs.\n" in card
-    assert "| Perplexity | 8.2500 (source: 8.1000) |" in card
+    assert "| Perplexity | 8.250 | the source has 8.100 |" in card

@@ -20,7 +20,7 @@ OWN = prose.written(ARTIFACT, MANIFEST, to_json(RECEIPT))
 def test_the_sentences_hold_the_records_figures() -> None:
     assert OWN.summary == (
         "It has 4.4 GB, 3.31 times smaller than its source, at 4.83 bits a weight. Against the source it loses 0.00234 "
-        "nats a token (KL divergence), which is a small loss. 96.4% of its first choices of a next token are the "
+        "nats a token (KL divergence), which is a small loss. 96.4 % of its first choices of a next token are the "
         "source's own."
     )
     assert "name no licence" in prose.written(ARTIFACT, MANIFEST, {}).limits

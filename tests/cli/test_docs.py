@@ -128,7 +128,7 @@ def test_a_provider_words_the_sentences_and_the_figures_stay(run, make_artifact,
     card = (folder / "README.md").read_text()
     assert "Compact, with 0.00220 nats a token lost." in card
     assert LIMITS in card
-    assert "| Perplexity | 47.9900 (source: 47.6900) |" in card
+    assert "| Perplexity | 47.990 | the source has 47.690 |" in card
 
 
 def test_wording_with_a_figure_of_its_own_is_left_out_and_that_is_told(run, make_artifact, script):
@@ -173,5 +173,11 @@ def test_the_reference_names_every_command_option_setting_and_type():
 
 def test_the_reference_is_written_where_it_is_wanted(run, tmp_path):
     files = run("docs", "--project", "--out", str(tmp_path / "reference"), "--json").document["files"]
-    assert [Path(path).name for path in files] == ["commands.md", "settings.md", "methods.md", "manifest.schema.json"]
+    assert [Path(path).name for path in files] == [
+        "commands.md",
+        "settings.md",
+        "methods.md",
+        "measures.md",
+        "manifest.schema.json",
+    ]
     assert Path(files[0]).read_text() == reference.commands()

@@ -11,7 +11,7 @@ import pytest
 
 from lqmf.engines.reader import Reader, open_reader
 from lqmf.errors import IncompleteModel, UnsupportedModel, UsageError
-from lqmf.model_files import model_kind
+from lqmf.model_files.model_kind import kind_at
 from lqmf.quality.receipt import divergence
 from tests.architectures import families
 from tests.fixtures_gguf import DEMO, demo_gguf
@@ -36,15 +36,15 @@ def test_a_text_is_the_same_tokens_in_the_same_frame_for_both(pair: tuple[Reader
     assert source.nature == converted.nature
     assert source.vocabulary == converted.vocabulary
     tokens = source.tokenize(TEXT)
-    assert source.framed(tokens)[-1] == converted.framed(tokens)[-1]
-    assert len(source.framed([])) == {"encoder": 2, "encoder-decoder": 1}[source.nature]
+    assert source.add_special_tokens(tokens)[-1] == converted.add_special_tokens(tokens)[-1]
+    assert len(source.add_special_tokens([])) == {"encoder": 2, "encoder-decoder": 1}[source.nature]
 
 
 @pytest.mark.slow
 def test_both_give_a_text_the_same_states(pair: tuple[Reader, Reader]) -> None:
     """Half floats here, float32 there: what is left is rounding."""
     source, converted = pair
-    text = source.framed(list(range(10, 70)))
+    text = source.add_special_tokens(list(range(10, 70)))
     p, q = source.states(text), converted.states(text)
     assert p.shape == q.shape == (len(text), families.HIDDEN)
     cosine = (p * q).sum(-1) / np.linalg.norm(p, axis=-1) / np.linalg.norm(q, axis=-1)
@@ -54,7 +54,7 @@ def test_both_give_a_text_the_same_states(pair: tuple[Reader, Reader]) -> None:
 @pytest.mark.slow
 def test_both_predict_the_same_answer_or_none(pair: tuple[Reader, Reader]) -> None:
     source, converted = pair
-    text, target = source.framed(list(range(10, 70))), list(range(100, 140))
+    text, target = source.add_special_tokens(list(range(10, 70))), list(range(100, 140))
     if source.nature == "encoder":
         for reader in pair:
             with pytest.raises(UsageError, match="answers nothing"):
@@ -85,11 +85,11 @@ def test_a_model_that_continues_text_is_for_an_engine() -> None:
 
 @pytest.mark.parametrize(("name", "kind"), [*NATURES.items(), ("llama", "decoder"), ("blenderbot", "encoder-decoder")])
 def test_the_kind_of_a_model_is_told_by_its_folder(name: str, kind: str) -> None:
-    assert model_kind.of_path(families.folder(name)) == kind
+    assert kind_at(families.folder(name)) == kind
 
 
 def test_the_kind_of_a_gguf_is_told_by_its_header(tmp_path: Path) -> None:
-    assert model_kind.of_path(demo_gguf("F16")) == "decoder"
-    assert model_kind.of_path(DEMO) == "decoder"
+    assert kind_at(demo_gguf("F16")) == "decoder"
+    assert kind_at(DEMO) == "decoder"
     with pytest.raises(IncompleteModel):
-        model_kind.of_path(tmp_path)
+        kind_at(tmp_path)

@@ -123,9 +123,3 @@ def test_a_job_is_held_by_one_process_and_a_dead_ones_lock_is_taken_over(tmp_pat
     with journal.hold(lock):
         pass
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_last_lines_of_a_log_are_found(tmp_path):
-    (tmp_path / "l").write_text("\n".join(f"line {n}" for n in range(2000)) + "\n\n")
-    assert journal.tail(tmp_path / "l", 2) == "line 1998\nline 1999"
-    assert journal.tail(tmp_path / "none") == ""

@@ -14,7 +14,7 @@ from lqmf.planning.methods import choose, question, spelled
 from lqmf.planning.planner import Planner, artifact_name
 from lqmf.planning.request import PlanRequest
 from lqmf.quantization.registry import backends
-from lqmf.records import Gpu, Hardware, ModelInfo, QuantizationPlan, Verdict
+from lqmf.records import Gpu, Hardware, ModelInfo, QuantizationPlan, Request, Verdict
 from tests.contracts.test_backends import DEMO, MODEL
 
 GIB = 1 << 30
@@ -64,46 +64,46 @@ ALL = present("gguf", "gptq", "bnb")
 def test_the_method_suits_the_wish_and_the_machine(
     slots: dict[str, Any], hardware: Hardware, method: str, why: str
 ) -> None:
-    found = choose(slots, MODEL, hardware, ALL)
+    found = choose(Request.of(slots), MODEL, hardware, ALL)
     assert found.name == method
     assert why in found.reason
 
 
 @pytest.mark.parametrize("slots", [{"priority": "speed"}, {"purpose": "finetune"}])
 def test_what_is_not_installed_is_not_chosen_and_the_reason_says_so(slots: dict[str, Any]) -> None:
-    found = choose(slots, MODEL, CARD, present("gguf"))
+    found = choose(Request.of(slots), MODEL, CARD, present("gguf"))
     assert found.name == "gguf"
     assert "not installed" in found.reason
 
 
 def test_what_a_method_cannot_do_is_not_chosen() -> None:
     packed = dataclasses.replace(MODEL, config={**MODEL.config, "quantization_config": {"quant_method": "fp8"}})
-    assert choose({"priority": "speed"}, packed, CARD, ALL).name == "gguf"
+    assert choose(Request.of({"priority": "speed"}), packed, CARD, ALL).name == "gguf"
 
 
 def test_gguf_in_safetensors_files_is_refused_with_the_methods_that_write_them() -> None:
     with pytest.raises(UsageError) as error:
-        choose({"method": "gguf", "format": "safetensors"}, MODEL, LAPTOP, ALL)
+        choose(Request.of({"method": "gguf", "format": "safetensors"}), MODEL, LAPTOP, ALL)
     assert "gptq" in error.value.remedy
 
 
 def test_int4_is_gptqs_four_bits_and_int8_too_where_it_was_named() -> None:
-    assert spelled({"type": "int4"})["type"] == "4bit"
-    assert spelled({"type": "int8", "method": "gptq"})["type"] == "8bit"
-    assert spelled({"type": "int8"})["type"] == "int8"
-    assert spelled({"type": "int4", "method": "bnb"})["type"] == "int4"
+    assert spelled(Request.of({"type": "int4"})).type == "4bit"
+    assert spelled(Request.of({"type": "int8", "method": "gptq"})).type == "8bit"
+    assert spelled(Request.of({"type": "int8"})).type == "int8"
+    assert spelled(Request.of({"type": "int4", "method": "bnb"})).type == "int4"
 
 
 def test_a_method_that_is_not_installed_is_asked_about_and_nothing_is_recommended() -> None:
     """So that `--yes` makes nothing else unasked."""
-    found = question({"method": "gptq"}, present("gguf", "bnb"))
+    found = question(Request.of({"method": "gptq"}), present("gguf", "bnb"))
     assert found is not None
     assert [option.value for option in found.options] == ["bnb", "gguf"]
     assert "pip install 'lqmf[gptq]'" in found.text
     assert found.default is None
-    assert question({"method": "gguf"}, present("gguf")) is None
-    assert question({}, present("gguf")) is None
-    assert question({"method": "gptq"}, present()) is None
+    assert question(Request.of({"method": "gguf"}), present("gguf")) is None
+    assert question(Request.of({}), present("gguf")) is None
+    assert question(Request.of({"method": "gptq"}), present()) is None
 
 
 # ---------------------------------------------------------------- plans
@@ -121,7 +121,7 @@ def request(method: str, hardware: Hardware = LAPTOP, **slots: Any) -> PlanReque
         return expected_loss(type, k_type, v_type)
 
     fit = Fitting({method: needs}, Path(DEMO), loss, lambda *_: None, lambda *_: 0, offered=offered)
-    return PlanRequest({"method": method, **slots}, info, hardware, fit)
+    return PlanRequest(Request.of({"method": method, **slots}), info, hardware, fit)
 
 
 def plan(method: str, hardware: Hardware = LAPTOP, **slots: Any) -> QuantizationPlan:
@@ -175,7 +175,7 @@ def test_a_setting_that_the_method_does_not_have_is_refused(method: str) -> None
 def test_a_missing_extra_is_an_error_that_names_the_exact_command() -> None:
     agent = Planner(present("gguf"), gpu_memory_limit_gb=8)
     with pytest.raises(NotBuilt) as error:
-        agent.refuse({"method": "gptq"}, MODEL, LAPTOP)
+        agent.refuse(Request(method="gptq"), MODEL, LAPTOP)
     assert "pip install 'lqmf[gptq]'" in error.value.remedy
 
 

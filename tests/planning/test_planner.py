@@ -9,7 +9,7 @@ from lqmf.model_files.gguf_types import TYPES
 from lqmf.planning.planner import GIB, Planner, artifact_name
 from lqmf.planning.request import PlanRequest
 from lqmf.quantization.registry import backends
-from lqmf.records import Gpu, Hardware, ModelInfo, ModelRef, RemoteFile
+from lqmf.records import Gpu, Hardware, ModelInfo, ModelRef, RemoteFile, Request
 from tests.fit.shapes import Model, fitting
 
 LAPTOP = Hardware("cpu", 4, 16 * GIB, 12 * GIB)
@@ -53,7 +53,7 @@ def planner(**settings) -> Planner:
 
 def request(hardware: Hardware = LAPTOP, asked: frozenset[str] = frozenset(), **slots) -> PlanRequest:
     fit = fitting(SHAPE, parallel=slots.get("parallel", 1))
-    return PlanRequest(slots, model(), hardware, fit, asked)
+    return PlanRequest(Request.of(slots), model(), hardware, fit, asked)
 
 
 def questions(start: PlanRequest, agent: Planner | None = None) -> list[str]:
@@ -62,7 +62,9 @@ def questions(start: PlanRequest, agent: Planner | None = None) -> list[str]:
     while question := agent.next_question(start):
         ids.append(question.id)
         change = question.default if isinstance(question.default, dict) else {question.id: question.default}
-        start = dataclasses.replace(start, slots={**start.slots, **change}, asked=start.asked | {question.id})
+        start = dataclasses.replace(
+            start, said=dataclasses.replace(start.said, **change), asked=start.asked | {question.id}
+        )
     return ids
 
 
@@ -109,7 +111,9 @@ def test_a_contradiction_is_named_and_asked_about_and_either_answer_settles_it()
     assert "8-bit" in question.text
     assert "Q4_K_M" in question.text
     for option in question.options:
-        again = dataclasses.replace(start, slots={**start.slots, **option.value}, asked=frozenset({"bits"}))
+        again = dataclasses.replace(
+            start, said=dataclasses.replace(start.said, **option.value), asked=frozenset({"bits"})
+        )
         plan = planner().plan(again, "p")
         assert (plan.type, plan.bits) == (option.value["type"], option.value["bits"])
 
@@ -189,7 +193,9 @@ def test_a_wish_that_does_not_fit_offers_what_does_and_each_of_it_settles_the_qu
     assert "6.0 GB" in question.text
     assert question.default == question.options[0].value
     for option in question.options:
-        again = dataclasses.replace(start, slots={**start.slots, **option.value}, asked=frozenset({"fit"}))
+        again = dataclasses.replace(
+            start, said=dataclasses.replace(start.said, **option.value), asked=frozenset({"fit"})
+        )
         assert planner().next_question(again) is None
     assert [o.value for o in question.options][-1] == {"fit": "anyway"}
 
@@ -205,8 +211,8 @@ def test_one_thing_let_go_is_offered_for_each_thing_that_was_said():
 def test_what_was_let_go_since_it_does_not_fit_is_not_called_what_the_user_said(advised, whose):
     start = request(type="Q4_K_M", kv_type="f16", context=4096, memory_gb=5.6)
     for option, name in zip(planner().next_question(start).options[:3], ("type", "kv_cache", "context"), strict=True):
-        slots = {**start.slots, **option.value}
-        answered = dataclasses.replace(start, slots=slots, asked=frozenset({"fit"}), advised=advised)
+        said = dataclasses.replace(start.said, **option.value)
+        answered = dataclasses.replace(start, said=said, asked=frozenset({"fit"}), advised=advised)
         choice = next(c for c in planner().plan(answered, "p").choices if c.name == name)
         assert (choice.reason, choice.source) == ("what you said does not fit", whose)
 

@@ -12,13 +12,13 @@ import pytest
 from lqmf import hardware
 from lqmf.errors import DoesNotFit
 from lqmf.quality.receipt import memory_plan
-from lqmf.quality.receipt.memory_plan import Room, room, window_bytes
+from lqmf.quality.receipt.memory_plan import PairMemory, pair_memory, window_bytes
 from lqmf.records import Gpu, Hardware
 from tests.fixtures_gguf import DEMO, demo_gguf
 from tests.fixtures_safetensors import demo_folder
 
 GB = 1 << 30
-ROOM = Room(base=4 * GB, artifact=2 * GB, window=GB // 8, free=9 * GB, ram=9 * GB)
+ROOM = PairMemory(base=4 * GB, artifact=2 * GB, window=GB // 8, free=9 * GB, ram=9 * GB)
 
 
 def test_a_window_takes_a_float_for_each_scored_token_and_word():
@@ -50,7 +50,7 @@ def test_what_does_not_even_fit_in_turns_is_refused_with_what_it_needs(short):
 def test_models_of_safetensors_count_as_they_are_in_memory(monkeypatch, free, together):
     """The source takes 29 MB in float32, its NF4 artifact 5, and a window of each 4 MB three times."""
     monkeypatch.setattr(hardware, "detect", lambda: Hardware("cpu", 1, free, free))
-    found = room(DEMO, demo_folder("nf4"), "cpu", 512)
+    found = pair_memory(DEMO, demo_folder("nf4"), "cpu", 512)
     assert found.window == window_bytes(512, 4096)
     assert found.together is together
 
@@ -60,7 +60,7 @@ def test_the_vocabulary_is_told_by_the_weights_where_the_configuration_does_not(
     """As of models of text and pictures, whose text_config leaves it to transformers' defaults."""
     folder = Path(shutil.copytree(DEMO, tmp_path / "demo"))
     (folder / "config.json").write_text(json.dumps({"model_type": "of_its_own", **told}))
-    assert room(folder, folder, "cpu", 512).window == window_bytes(512, 4096)
+    assert pair_memory(folder, folder, "cpu", 512).window == window_bytes(512, 4096)
 
 
 def test_windows_without_a_known_vocabulary_still_count():
@@ -71,8 +71,8 @@ def test_a_gguf_counts_by_its_file_and_a_card_by_its_own_memory(monkeypatch):
     card = Gpu("A Card", 8 * GB, 3 * GB)
     monkeypatch.setattr(hardware, "detect", lambda: Hardware("cpu", 1, GB, GB, (card,)))
     monkeypatch.setattr(memory_plan, "_offloads", lambda path: True)
-    found = room(demo_gguf("F16"), demo_gguf("Q4_K_M"), "auto", 512)
-    assert found == Room(
+    found = pair_memory(demo_gguf("F16"), demo_gguf("Q4_K_M"), "auto", 512)
+    assert found == PairMemory(
         demo_gguf("F16").stat().st_size, demo_gguf("Q4_K_M").stat().st_size, window_bytes(512, 4096), 3 * GB, GB
     )
-    assert room(demo_gguf("F16"), demo_gguf("Q4_K_M"), "cpu", 512).free == GB
+    assert pair_memory(demo_gguf("F16"), demo_gguf("Q4_K_M"), "cpu", 512).free == GB

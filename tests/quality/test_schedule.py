@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lqmf.quality.receipt.divergence import DivergenceMeter
-from lqmf.quality.receipt.schedule import FIRST_LOOK, Course, Enough, rounds
+from lqmf.quality.receipt.schedule import FIRST_LOOK, StoppingRule, WindowSchedule, rounds
 
 
 def windows(**counts: int) -> dict[str, list[list[int]]]:
     return {name: [[n] for n in range(count)] for name, count in counts.items()}
 
 
-def order(course: Course, **how) -> str:
+def order(course: WindowSchedule, **how) -> str:
     return "".join(step.text for step in course.steps(**how))
 
 
@@ -31,7 +31,7 @@ class Clock:
 
 def course(told: list | None = None, *, clock: Clock | None = None, seconds: float | None = None, **counts: int):
     report = (lambda *what: told.append(what[:2])) if told is not None else lambda *what: None
-    return Course(windows(**counts), report, seconds=seconds, clock=clock or Clock())
+    return WindowSchedule(windows(**counts), report, seconds=seconds, clock=clock or Clock())
 
 
 def test_the_first_text_comes_twice_in_each_round():
@@ -81,7 +81,7 @@ def test_a_text_that_is_settled_is_read_no_more():
     for step in going.steps():
         seen.append(step.text)
         if len(seen) == 3:
-            going.settle("b")
+            going.finish_text("b")
     assert "".join(seen) == "abaaa"
 
 
@@ -90,7 +90,7 @@ def test_the_total_that_is_told_shrinks_with_what_is_left_out():
     going = course(told, a=2, b=6)
     for _ in going.steps(most=2):
         going.advance()
-    going.settle("b")
+    going.finish_text("b")
     for _ in going.steps():
         going.advance()
     assert told == [(1, 8), (2, 8), (3, 3)]
@@ -107,11 +107,11 @@ def measured(spread: float, tokens: int = 2000) -> DivergenceMeter:
 
 @pytest.mark.parametrize(("count", "asked"), [(4, False), (8, True), (12, False), (16, True), (24, False), (32, True)])
 def test_it_is_asked_at_eight_windows_and_at_each_doubling(count, asked):
-    assert Enough({"kl_mean": 1.0, "top1": 0.1}).settles(measured(0.1), count) is asked
+    assert StoppingRule({"kl_mean": 1.0, "top1": 0.1}).settles(measured(0.1), count) is asked
 
 
 def test_without_limits_everything_is_read():
-    assert not Enough(None).settles(measured(0.1), FIRST_LOOK)
+    assert not StoppingRule(None).settles(measured(0.1), FIRST_LOOK)
 
 
 def test_a_limit_near_what_was_found_needs_more_windows():
@@ -119,11 +119,11 @@ def test_a_limit_near_what_was_found_needs_more_windows():
     found = meter.divergence()
     for away, settled in ((2, False), (-2, False), (4, True), (-4, True)):
         limits = {"kl_mean": found.mean + away * found.standard_error}
-        assert Enough(limits).settles(meter, FIRST_LOOK) is settled
+        assert StoppingRule(limits).settles(meter, FIRST_LOOK) is settled
     near = {"kl_mean": 1.0, "top1": meter.top1_agreement - 2 * meter.top1_error}
-    assert not Enough(near).settles(meter, FIRST_LOOK)
+    assert not StoppingRule(near).settles(meter, FIRST_LOOK)
 
 
 def test_a_mean_that_is_not_known_within_a_twentieth_needs_more_windows():
-    assert not Enough({}).settles(measured(0.1, tokens=100), FIRST_LOOK)
-    assert Enough({}).settles(measured(0.1), FIRST_LOOK)
+    assert not StoppingRule({}).settles(measured(0.1, tokens=100), FIRST_LOOK)
+    assert StoppingRule({}).settles(measured(0.1), FIRST_LOOK)

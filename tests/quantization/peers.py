@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from lqmf import workspace
-from lqmf.quantization.gguf.converter import toolchain
+from lqmf.ggml.library import installed_version
 
 
 def peer(tool: str) -> str:
     """The path of `tool`, in step with the installed llama-cpp-python."""
-    found = workspace.cache_dir() / "peers" / str(toolchain.installed_version()) / tool
+    found = workspace.cache_dir() / "peers" / str(installed_version()) / tool
     if not found.is_file():
         pytest.skip(f"{tool} is not built: bench/peers.sh")
     return str(found)

@@ -155,4 +155,4 @@ def test_without_llama_cpp_python_the_install_command_is_given(monkeypatch: pyte
     monkeypatch.setattr(toolchain, "installed_version", lambda: None)
     with pytest.raises(ToolchainError) as error:
         toolchain.ensure()
-    assert "pip install llama-cpp-python" in error.value.remedy
+    assert "`lqmf doctor --fix`" in error.value.remedy

@@ -13,6 +13,7 @@ from typing import Any
 
 from lqmf.artifacts.card.licenses import KNOWN
 from lqmf.artifacts.card.markdown import plain
+from lqmf.quality.measures import MEASURES
 from lqmf.records import Artifact, Manifest, ModelRef
 
 LIBRARIES = {"gguf": "gguf", "gptq": "transformers", "bnb": "transformers"}
@@ -101,9 +102,7 @@ def _named(text: Mapping[str, Any]) -> str:
 
 
 def _metrics(receipt: Mapping[str, Any]) -> Iterator[tuple[str, str, float]]:
-    if receipt.get("perplexity") is not None:
-        yield "perplexity", "Perplexity", float(receipt["perplexity"])
-    if (found := (receipt.get("kl_divergence") or {}).get("mean")) is not None:
-        yield "kl_divergence", "KL divergence from the source, nats a token", float(found)
-    if receipt.get("top1_agreement") is not None:
-        yield "top1_agreement", "Same first choice as the source", float(receipt["top1_agreement"])
+    """The measures of quality that say which way is better."""
+    for one in MEASURES:
+        if one.group == "quality" and one.better and (value := one.value(receipt)) is not None:
+            yield one.id, one.about, float(value)

@@ -13,9 +13,10 @@ from typing import Any
 from lqmf.artifacts.card import prose
 from lqmf.artifacts.card.header import header, hub_id, task
 from lqmf.artifacts.card.markdown import bar, table, text
-from lqmf.artifacts.card.measures import quality
+from lqmf.artifacts.card.measures import measured, quality
 from lqmf.artifacts.card.prose import Prose
 from lqmf.artifacts.card.usage import usage
+from lqmf.quality.measures import document
 from lqmf.records import Artifact, Manifest, Receipt, to_json
 from lqmf.units import file_size
 
@@ -38,7 +39,7 @@ def model_card(
         f"# {text(artifact.name)}\n\n{_introduction(artifact, manifest)} {text(words.summary)}",
         "## Facts\n\n" + table(("", ""), _facts(artifact, manifest, measured or {})),
         _sizes(artifact, manifest),
-        "## How good it is\n\n" + quality(measured),
+        "## How good it is\n\n" + quality(artifact, measured),
         "## How to run it\n\n" + usage(artifact, manifest, task(measured or {})),
         "## Limits\n\n" + text(words.limits),
         "## How it was made\n\n" + _making(manifest),
@@ -58,16 +59,13 @@ def _introduction(artifact: Artifact, manifest: Manifest) -> str:
 
 
 def _facts(artifact: Artifact, manifest: Manifest, receipt: Mapping[str, Any]) -> list[tuple[str, str]]:
-    weight_bits = receipt.get("bits_per_weight")
-    ratio = artifact.compression_ratio
+    told = document(artifact, receipt)
+    sizes = {name: ", ".join(filter(None, (figure, remark))) for name, figure, remark in measured(told, "file")}
     facts = {
         "Method": artifact.method,
         "Type": artifact.type,
         "Bits": str(artifact.bits),
-        "Bits per weight": f"{weight_bits:.2f}" if weight_bits is not None else "",
-        "Size": file_size(artifact.size_bytes),
-        "Size of the source": file_size(manifest.source_size_bytes),
-        "Compression": f"{ratio:.2f} times" if ratio is not None else "",
+        **sizes,
         "Types of the tensors": _tensors(manifest.tensors),
         "Settings": ", ".join(f"{name} {value}" for name, value in (manifest.plan.get("parameters") or {}).items()),
         "Importance matrix": _imatrix(manifest.imatrix or {}),
@@ -97,12 +95,14 @@ def _sizes(artifact: Artifact, manifest: Manifest) -> str:
     return table(("", "Size", ""), [(name, file_size(size), bar(size, most)) for name, size in sizes.items()], (1,))
 
 
+SHAPING = ("method", "type", "bits", "imatrix", "base")  # choices that the file depends on; the others are of a machine
+
+
 def _making(manifest: Manifest) -> str:
-    choices = manifest.plan.get("choices") or ()
-    if not choices:
-        return "`manifest.json` holds the plan, the versions and the hashes: enough to make it again."
-    rows = [(text(str(c["name"])), text(str(c["value"])), text(str(c["reason"]))) for c in choices]
-    return table(("Choice", "Value", "Why"), rows)
+    """What was chosen. Why it was is in the manifest: the reasons speak of the machine that the plan was made for."""
+    rows = [(c["name"], text(str(c["value"]))) for c in manifest.plan.get("choices") or () if c["name"] in SHAPING]
+    told = "`manifest.json` holds the plan, the versions and the hashes: enough to make it again."
+    return "\n\n".join([told, table(("Choice", "Value"), rows)] if rows else [told])
 
 
 def _files(manifest: Manifest) -> list[tuple[str, str, str]]:

@@ -14,7 +14,7 @@ from typing import Any
 from lqmf.artifacts.card.markdown import plain
 from lqmf.fit.quality import CLEAR, LITTLE
 from lqmf.records import Artifact, Manifest
-from lqmf.units import file_size
+from lqmf.units import file_size, percent, small
 
 LONGER = 2.0  # times the records' own prose: what is longer says more than they do
 _FIGURE = re.compile(r"\d+(?:[.,]\d+)*")
@@ -50,9 +50,9 @@ def _summary(artifact: Artifact, manifest: Manifest, receipt: Mapping[str, Any])
     yield f"It has {file_size(artifact.size_bytes)}{smaller}" + (f", at {width:.2f} bits a weight." if width else ".")
     kl, top1 = (receipt.get("kl_divergence") or {}).get("mean"), receipt.get("top1_agreement")
     if kl is not None:
-        yield f"Against the source it loses {kl:.5f} nats a token (KL divergence), which is {_amount(kl)}."
+        yield f"Against the source it loses {small(kl)} nats a token (KL divergence), which is {_amount(kl)}."
     if top1 is not None:
-        yield f"{top1:.1%} of its first choices of a next token are the source's own."
+        yield f"{percent(top1)} of its first choices of a next token are the source's own."
     if manifest.imatrix:
         yield "An importance matrix guided the quantization."
 

@@ -12,8 +12,9 @@ from lqmf.artifacts import run_lines
 from lqmf.artifacts.card.header import ANSWERS, CONTINUES, EMBEDS
 from lqmf.artifacts.card.markdown import fence, plain
 from lqmf.engines.transformers.loading import BY_GPTQMODEL
-from lqmf.records import Artifact, Manifest, Run
+from lqmf.records import Artifact, Manifest
 
+CONTEXT = 4096  # tokens, where no plan says how many
 CLASSES = {EMBEDS: "AutoModel", ANSWERS: "AutoModelForSeq2SeqLM", CONTINUES: "AutoModelForCausalLM"}
 
 
@@ -32,7 +33,7 @@ def _gguf(name: str, manifest: Manifest, task: str) -> dict[str, str]:
     if task == EMBEDS:
         return {"With llama.cpp, in this folder": fence("sh", f'llama-embedding -m {here} -p "a text"')}
     found = run_lines.of_manifest(manifest)
-    lines = run_lines.ready(name, found[0] if found else Run(context=4096), f"./{file}")
+    lines = run_lines.anywhere(name, found[0].context if found else CONTEXT, f"./{file}")
     code = f"""from transformers import AutoModelForCausalLM, AutoTokenizer
 
 file = {json.dumps(file, ensure_ascii=False)}

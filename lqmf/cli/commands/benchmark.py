@@ -10,6 +10,7 @@ import typer
 from lqmf.cli import options
 from lqmf.cli.command import Command
 from lqmf.errors import UsageError
+from lqmf.quality.address import is_address
 from lqmf.records import Decision
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ COMMAND = Command(
         "lqmf benchmark demo_gguf_4bit_Q4_K_M",
         "lqmf benchmark demo --comprehensive --parallel 8 --json",
         "lqmf benchmark demo --tasks hellaswag,arc_easy",
+        "lqmf benchmark http://127.0.0.1:8080/v1 --model NAME --parallel 4",
     ),
     order=55,
     names_artifacts=True,
@@ -46,11 +48,17 @@ def cli(
         typer.Option("--tasks", metavar="LIST", help="Tasks of lm-evaluation-harness, or YAML files, with commas."),
     ] = None,
     device: options.Device = None,
+    model: options.ServedModel = None,
 ) -> Decision:
     """Time the artifact NAME at several depths of context, alone and with several chats at once, and hold its answers
-    to a fixed set of prompts against its source's. Without NAME the newest."""
+    to a fixed set of prompts against its source's. Without NAME the newest. NAME may be the address of any
+    OpenAI-compatible server; LOCAL_API_KEY is sent to it where that is set."""
     if quick and comprehensive:
         raise UsageError("--quick and --comprehensive exclude each other.", "Leave one of them out.")
+    if model and not is_address(name):
+        raise UsageError("--model is for an address.", "lqmf benchmark http://127.0.0.1:8080/v1 --model NAME")
+    if tasks and is_address(name):
+        raise UsageError("An address cannot be asked named tasks.", "Leave --tasks out, or name the model's file.")
     return options.typed(
         "benchmark",
         name=name,
@@ -59,6 +67,7 @@ def cli(
         prompts=str(prompts.expanduser().absolute()) if prompts else None,
         tasks=tasks,
         device=device,
+        model=model,
     )
 
 

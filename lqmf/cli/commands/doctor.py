@@ -27,13 +27,16 @@ COMMAND = Command(
 
 
 def cli(
-    fix: Annotated[bool, typer.Option("--fix", help="Fetch the llama.cpp converter if it is absent.")] = False,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Build llama.cpp anew where it does not run; fetch its converter if absent.")
+    ] = False,
     online: Annotated[bool, typer.Option("--online", help="Ask Hugging Face whose token it is.")] = False,
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Measure this machine, so that plans can say how fast models will be.")
     ] = False,
 ) -> Decision:
-    """Check hardware, versions, the toolchain, Hugging Face and the workspace. Exit 1 when something needed lacks."""
+    """Check hardware, versions, llama.cpp's answers, its converter, Hugging Face and the workspace. Exit 1 when
+    something needed lacks."""
     return options.typed("doctor", fix=fix or None, online=online or None, calibrate=calibrate or None)
 
 

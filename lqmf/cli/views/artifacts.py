@@ -10,11 +10,11 @@ from rich.text import Text
 
 from lqmf.cli.views.messages import Unfolded, done_view, notice_view
 from lqmf.cli.views.receipts import receipt_view
-from lqmf.cli.views.tables import facts, small, table, when
+from lqmf.cli.views.tables import facts, table, when
 from lqmf.operations import gating
 from lqmf.records import Artifact, Feedback
 from lqmf.terminal import clean
-from lqmf.units import file_size
+from lqmf.units import file_size, small
 
 
 def made_view(artifacts: Sequence[Artifact], feedback: Feedback) -> RenderableType:

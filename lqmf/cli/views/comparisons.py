@@ -10,20 +10,13 @@ from rich.text import Text
 
 from lqmf.cli.views.charts import comparison_chart
 from lqmf.cli.views.messages import notice_view
-from lqmf.cli.views.tables import NONE, milliseconds, percent, small, table
+from lqmf.cli.views.tables import NONE, table
+from lqmf.quality import measures
 from lqmf.terminal import clean
-from lqmf.units import duration, file_size, memory_size
+from lqmf.units import rate, small
 
 MARK, ALIKE = " ★", " ≈"
-FIGURES: Mapping[str, Callable[[float], str]] = {
-    "size_bytes": file_size,
-    "peak_rss_bytes": memory_size,
-    "peak_gpu_bytes": memory_size,
-    "top1_agreement": percent,
-    "first_token_seconds": milliseconds,
-    "load_seconds": duration,
-    "perplexity": lambda value: f"{value:.3f}",
-}
+BY_UNIT: Mapping[str, Callable[[float], str]] = {"nats/token": small, "tokens/s": rate, "0..1": "{:.3f}".format}
 
 
 def comparison_view(document: Mapping[str, Any]) -> RenderableType:
@@ -31,7 +24,7 @@ def comparison_view(document: Mapping[str, Any]) -> RenderableType:
     columns = _headings([artifact["name"] for artifact in document["artifacts"]])
     rows = table("", *columns, right=columns)
     for row in document["rows"]:
-        rows.add_row(_title(row), *(_cell(row, index) for index in range(len(columns))))
+        rows.add_row(measures.titled(row["title"], row["unit"]), *(_cell(row, index) for index in range(len(columns))))
     notes = [notice_view(note) for note in (*document["notes"], *_unmeasured(document))]
     notes += [notice_view(told, warning=True) for told in _failed(document)]
     marked = notice_view(
@@ -47,11 +40,6 @@ def _headings(names: Sequence[str]) -> list[str]:
     return [name if cleaned.count(name) == 1 else f"{name} ({i})" for i, name in enumerate(cleaned, 1)]
 
 
-def _title(row: Mapping[str, Any]) -> str:
-    unit = row["unit"] if row["unit"] in ("nats/token", "tokens/s") else ""
-    return f"{row['title']}, {unit}" if unit else str(row["title"])
-
-
 def _cell(row: Mapping[str, Any], index: int) -> Text:
     value = row["values"][index]
     if value is None:
@@ -63,13 +51,9 @@ def _cell(row: Mapping[str, Any], index: int) -> Text:
 
 
 def _figure(row: Mapping[str, Any]) -> Callable[[float], str]:
-    """How a row's values are written: by what it is, else by its unit."""
-    by_unit = {"nats/token": small, "tokens/s": lambda value: f"{value:,.0f}", "0..1": lambda value: f"{value:.3f}"}
-    return FIGURES.get(row["id"]) or by_unit.get(row["unit"]) or _plain
-
-
-def _plain(value: float) -> str:
-    return f"{value:.2f}"
+    """How a row's values are written: as its measure's are, else by its unit."""
+    known = {one.id: one.write for one in measures.MEASURES}
+    return known.get(row["id"]) or BY_UNIT.get(row["unit"]) or "{:.2f}".format
 
 
 def _failed(document: Mapping[str, Any]) -> list[str]:

@@ -10,12 +10,12 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 
 from lqmf.cli.views.messages import done_view, error_view, marked_view, notice_view
-from lqmf.cli.views.tables import NONE, Narrowing, cell, small, table
+from lqmf.cli.views.tables import NONE, Narrowing, cell, table
 from lqmf.fit import words
 from lqmf.fit.quality import CLEAR, LITTLE
 from lqmf.records import Candidate
 from lqmf.terminal import clean
-from lqmf.units import GIB, file_size, memory_size
+from lqmf.units import GIB, file_size, memory_size, small
 
 if TYPE_CHECKING:
     from lqmf.fit.classes import SizeClass

@@ -9,8 +9,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from lqmf.cli.views.messages import notice_view
-from lqmf.cli.views.tables import NONE, cell, small, table
-from lqmf.units import file_size
+from lqmf.cli.views.tables import NONE, cell, table
+from lqmf.units import file_size, small
 
 if TYPE_CHECKING:
     from lqmf.knowledge.passages import Passage

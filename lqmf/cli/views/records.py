@@ -10,11 +10,11 @@ from rich.text import Text
 
 from lqmf.cli.views.messages import Copied, notice_view
 from lqmf.cli.views.receipts import receipt_view
-from lqmf.cli.views.tables import Narrowing, cell, facts, small, table, when
+from lqmf.cli.views.tables import Narrowing, cell, facts, table, when
 from lqmf.operations import gating
 from lqmf.records import Artifact, from_json
 from lqmf.terminal import clean
-from lqmf.units import duration, file_size
+from lqmf.units import duration, file_size, small
 
 Record = Mapping[str, Any]
 WEAK = "gate failed"  # an artifact that is there, and was found wanting

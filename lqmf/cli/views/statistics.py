@@ -13,12 +13,12 @@ from rich.text import Text
 from lqmf.cli.views.charts import methods_chart
 from lqmf.cli.views.messages import notice_view
 from lqmf.cli.views.records import STYLES
-from lqmf.cli.views.tables import NONE, Narrowing, bar, cell, facts, percent, small, table
+from lqmf.cli.views.tables import NONE, Narrowing, bar, cell, facts, table
 from lqmf.fit.corrections import LEAST
 from lqmf.fit.predictions import LABELS
 from lqmf.fit.predictions import percent as error_text
 from lqmf.terminal import clean
-from lqmf.units import duration, file_size
+from lqmf.units import duration, file_size, percent, small
 
 
 def stats_view(stats: Mapping[str, Any]) -> RenderableType:

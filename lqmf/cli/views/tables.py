@@ -62,26 +62,6 @@ def cell(value: Any) -> str:
     return clean(str(value))
 
 
-def small(value: float | None) -> str:
-    """A small figure with three significant digits, as KL divergence needs it."""
-    if value is None:
-        return NONE
-    if 0 < abs(value) < 1e-5:
-        return f"{value:.1e}"
-    digits = next((digits for limit, digits in ((0.001, 6), (0.01, 5), (1, 4)) if abs(value) < limit), 2)
-    return f"{value:.{digits}f}"
-
-
-def percent(share: float | None, digits: int = 1) -> str:
-    """A share of 1 as percent."""
-    return NONE if share is None else f"{share * 100:.{digits}f} %"
-
-
-def milliseconds(seconds: float) -> str:
-    """A short time: "8 ms"."""
-    return f"{seconds * 1000:,.0f} ms"
-
-
 def when(stamp: Any) -> str:
     """An ISO time or a Unix time, shortly: 2025-01-31 14:05."""
     if stamp in (None, ""):

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group, RenderableType
 
 from lqmf.cli.views.messages import done_view, error_view, marked_view, notice_view
-from lqmf.cli.views.tables import small
 from lqmf.terminal import clean
+from lqmf.units import small
 
 if TYPE_CHECKING:
     from lqmf.artifacts.rebuild import Rebuilt

@@ -1,4 +1,5 @@
-"""The Engine promise over HTTP, for any address that speaks OpenAI's API: it generates, and that is all.
+"""The Engine promise over HTTP, for any address that speaks OpenAI's API: it generates, says how long that took, and
+where the server gives them the log-probabilities of a text.
 
 The far end holds the tokenizer, the chat template and the logits, so those parts raise UsageError. Knows nothing of
 what runs there. The API key is sent to that address and appears in no error.
@@ -7,7 +8,10 @@ what runs there. The API key is sent to that address and appears in no error.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import httpx2
@@ -24,6 +28,7 @@ from lqmf.errors import (
     Unauthorized,
     UsageError,
 )
+from lqmf.units import file_size
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,6 +37,37 @@ if TYPE_CHECKING:
 _LONGEST_ERROR = 300  # characters of a server's own words
 _LONGEST_BODY = 1 << 16  # bytes
 _PATIENCE = httpx2.Timeout(10.0, read=300.0)  # a large model may think for minutes before its first token
+
+
+_MOST_JSON = 16 << 20  # bytes of an answer that is not streamed
+
+
+@dataclass
+class Ending:
+    """What the far end says at the end of an answer: why it ended, and how many tokens it counted."""
+
+    finish: str = ""
+    usage: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One answer, timed from the request on. Token counts are the far end's, None where it does not count; `ended`
+    says whether the model stopped by itself."""
+
+    text: str
+    pieces: tuple[str, ...]
+    first_token_seconds: float
+    seconds: float
+    prompt_tokens: int | None
+    tokens: int | None
+    ended: bool
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """The speed of writing what follows the first token; None where too little was written to time it."""
+        later = self.seconds - self.first_token_seconds
+        return (self.tokens - 1) / later if self.tokens and self.tokens > 4 and later > 0 else None
 
 
 class HttpEngine:
@@ -45,13 +81,19 @@ class HttpEngine:
     vocabulary = 0
 
     def __init__(
-        self, base_url: str, model: str, api_key: str | None = None, *, timeout: httpx2.Timeout = _PATIENCE
+        self,
+        base_url: str,
+        model: str,
+        api_key: str | None = None,
+        *,
+        timeout: httpx2.Timeout = _PATIENCE,
+        key_variable: str = "LOCAL_API_KEY",
     ) -> None:
         url = httpx2.URL(base_url)
         if url.scheme not in ("http", "https") or not url.host:
             raise UsageError(f"'{base_url}' is no HTTP address.", "Give one like http://localhost:8080/v1")
         self.name = f"http {url.host}"
-        self._model, self._key = model, api_key
+        self._model, self._key, self._key_variable = model, api_key, key_variable
         self._url = base_url.rstrip("/")
         self._address = str(url.copy_with(username=None, password=None)).rstrip("/")  # as it may be shown
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
@@ -70,13 +112,37 @@ class HttpEngine:
         """The assistant's answer to `messages`, through the far end's own template."""
         return self._stream("chat/completions", {"messages": [dict(m) for m in messages]}, sampling)
 
-    def _stream(self, path: str, asked: Mapping[str, Any], sampling: Sampling) -> Iterator[Piece]:
+    def reply(self, asked: str | Sequence[Message], sampling: Sampling) -> Reply:
+        """The whole answer to a conversation, or the continuation of a text, with the times that it took."""
+        ending, words = Ending(), list[str]()
+        chat = not isinstance(asked, str)
+        path, body = ("chat/completions", {"messages": list(asked)}) if chat else ("completions", {"prompt": asked})
+        started, first = time.perf_counter(), None
+        for piece in self._stream(path, body, sampling, ending):
+            first = first or time.perf_counter() - started
+            words.append(piece.text)
+        seconds = time.perf_counter() - started
+        read, written = (_count(ending.usage.get(f"{name}_tokens")) for name in ("prompt", "completion"))
+        ended = ending.finish == "stop"
+        return Reply("".join(words), tuple(words), first or seconds, seconds, read, written, ended)
+
+    def _stream(
+        self, path: str, asked: Mapping[str, Any], sampling: Sampling, ending: Ending | None = None
+    ) -> Iterator[Piece]:
         body = {"model": self._model, "stream": True, **asked, **_parameters(sampling)}
+        if ending is not None:
+            body["stream_options"] = {"include_usage": True}
+        with self._asked("POST", path, body) as response:
+            yield from self._pieces(response, ending or Ending())
+
+    @contextmanager
+    def _asked(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Iterator[httpx2.Response]:
+        """The response to a request, if it is no refusal; what breaks while it is read is told in our own errors."""
         try:
-            with self._client.stream("POST", f"{self._url}/{path}", json=body) as response:
+            with self._client.stream(method, f"{self._url}/{path}", json=body) as response:
                 if response.status_code != 200:
                     raise self._refusal(response)
-                yield from self._pieces(response)
+                yield response
         except LineTooLong as error:
             raise self._nonsense("a line without an end") from error
         except httpx2.TimeoutException as error:
@@ -86,30 +152,66 @@ class HttpEngine:
         except httpx2.HTTPError as error:
             raise self._broken(f"broke off ({error})") from error
 
-    def _pieces(self, response: httpx2.Response) -> Iterator[Piece]:
-        finished = False
+    def _pieces(self, response: httpx2.Response, ending: Ending) -> Iterator[Piece]:
         for data in events(response.iter_bytes()):
             if data.strip() == "[DONE]":
                 return
-            choice = self._choice(data)
+            chunk = self._object(data)
+            choice = _choice(chunk)
             if text := _text(choice):
                 yield Piece(text)
-            finished = finished or bool(choice.get("finish_reason"))
-        if not finished:
+            ending.finish = str(choice.get("finish_reason") or ending.finish)
+            ending.usage = chunk["usage"] if isinstance(chunk.get("usage"), dict) else ending.usage
+        if not ending.finish:
             raise self._broken("ended its answer in the middle")
 
-    def _choice(self, data: str) -> Mapping[str, Any]:
-        """The first choice of a chunk; empty for a chunk without one (as those that only count tokens)."""
+    def _object(self, data: str | bytes) -> Mapping[str, Any]:
+        """A JSON object that is no error."""
         try:
-            chunk = json.loads(data)
+            found = json.loads(data)
         except ValueError as error:
             raise self._nonsense("something that is not JSON") from error
-        if not isinstance(chunk, dict):
+        if not isinstance(found, dict):
             raise self._nonsense("JSON that is no object")
-        if chunk.get("error"):
-            raise TransferError(f"{self._address} stopped with an error: {self._told(chunk)}", _LOOK)
-        choices = chunk.get("choices")
-        return choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+        if found.get("error"):
+            raise TransferError(f"{self._address} stopped with an error: {self._told(found)}", _LOOK)
+        return found
+
+    # ------------------------------------------------------------ what else the far end may say
+
+    def models(self) -> list[str]:
+        """The names of the models that the far end offers."""
+        with self._asked("GET", "models") as response:
+            listed = self._object(self._read(response)).get("data")
+        if not isinstance(listed, list):
+            raise self._nonsense("no list of models")
+        return [str(one["id"]) for one in listed if isinstance(one, dict) and one.get("id")]
+
+    def surprises(self, text: str) -> list[tuple[int, float]]:
+        """The place in `text` (characters) and the negative log-likelihood (nats) of each of its tokens but the first.
+        Raises UsageError for a far end that does not give the log-probabilities of a prompt."""
+        body = {"model": self._model, "prompt": text, "echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0.0}
+        with self._asked("POST", "completions", body) as response:
+            choice = _choice(self._object(self._read(response)))
+        told = choice.get("logprobs")
+        told = told if isinstance(told, dict) else {}
+        places, values = told.get("text_offset"), told.get("token_logprobs")
+        echoed = str(choice.get("text")).startswith(text)
+        if not (echoed and isinstance(places, list) and isinstance(values, list)):
+            raise UsageError(
+                f"{self._address} does not give the log-probabilities of a prompt (completions with `echo`).", _LOSS
+            )
+        pairs = zip(places, values, strict=False)
+        return [(place, -value) for place, value in pairs if isinstance(value, int | float) and place < len(text)]
+
+    def _read(self, response: httpx2.Response) -> bytes:
+        """The body, unpacked, if it is not longer than any answer should be."""
+        body = b""
+        for part in response.iter_bytes():
+            body += part
+            if len(body) > _MOST_JSON:
+                raise self._nonsense(f"more than {file_size(_MOST_JSON)} in one answer")
+        return body
 
     # ------------------------------------------------------------ what went wrong
 
@@ -118,7 +220,8 @@ class HttpEngine:
         status, told = response.status_code, self._told(_body(response))
         said = f"{self._address} answered {status}" + (f": {told}" if told else "")
         if status in (401, 403):
-            return Unauthorized(f"{said}.", "Set the API key of this address, or a right one.")
+            remedy = f"Put the line {self._key_variable}=<its key> into .env in the workspace."
+            return Unauthorized(f"{said}.", remedy)
         if status == 404:
             return ModelNotFound(f"{said}.", f"Check the address (does it end in /v1?) and the model '{self._model}'.")
         if status == 429:
@@ -178,6 +281,7 @@ class HttpEngine:
 
 
 _LOOK = "Look at the server's own log, then try again."
+_LOSS = "`lqmf test FILE.gguf --base MODEL` measures the file itself."
 
 
 def _parameters(sampling: Sampling) -> dict[str, Any]:
@@ -194,6 +298,16 @@ def _parameters(sampling: Sampling) -> dict[str, Any]:
         form = {"name": "answer", "strict": True, "schema": json.loads(sampling.json_schema)}
         parameters["response_format"] = {"type": "json_schema", "json_schema": form}
     return parameters
+
+
+def _choice(chunk: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The first choice of an answer; empty for a chunk without one (as those that only count tokens)."""
+    choices = chunk.get("choices")
+    return choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+
+
+def _count(said: Any) -> int | None:
+    return said if isinstance(said, int) and not isinstance(said, bool) and said >= 0 else None
 
 
 def _text(choice: Mapping[str, Any]) -> str:

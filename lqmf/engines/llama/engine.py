@@ -20,9 +20,10 @@ from lqmf.engines.stops import TextStream
 from lqmf.errors import IncompleteModel, ModelError, UnsupportedModel, UsageError
 from lqmf.ggml import library
 from lqmf.ggml.json_grammar import grammar
-from lqmf.model_files import chat_template, model_kind
+from lqmf.model_files import chat_template
 from lqmf.model_files.gguf_files import is_gguf, model_file
 from lqmf.model_files.gguf_header import read_header, shards
+from lqmf.model_files.model_kind import kind_at
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,7 +87,7 @@ class LlamaCppEngine:
         if gpu and not possible:
             raise UsageError(
                 "The installed llama-cpp-python is a CPU build and cannot use a GPU.",
-                "Use --device cpu, or: CMAKE_ARGS=-DGGML_CUDA=on pip install --force-reinstall llama-cpp-python",
+                "Use --device cpu, or build it for the GPU: CMAKE_ARGS=-DGGML_CUDA=on lqmf doctor --fix",
             )
         return ContextOptions(max(1, batch), threads or library.threads(), *cache, gpu)
 
@@ -108,7 +109,7 @@ class LlamaCppEngine:
         self._vocab = lib.llama_model_get_vocab(self._model)
         if lib.llama_vocab_type(self._vocab) == lib.LLAMA_VOCAB_TYPE_NONE:
             raise UnsupportedModel(f"{path.name} holds no tokenizer.", "Convert it again, with its tokenizer files.")
-        if model_kind.of_path(path) != "decoder" or lib.llama_model_has_encoder(self._model):
+        if kind_at(path) != "decoder" or lib.llama_model_has_encoder(self._model):
             raise UnsupportedModel(f"{path.name} is not a model that continues text.", "Choose a decoder-only model.")
         self.name = library.version()
         self.vocabulary: int = lib.llama_vocab_n_tokens(self._vocab)

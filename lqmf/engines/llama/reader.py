@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lqmf.engines import limits
-from lqmf.engines.frame import framed
+from lqmf.engines.frame import add_special_tokens
 from lqmf.engines.llama.context import ContextOptions, parameters, pass_through
 from lqmf.errors import UnsupportedModel, UsageError
 from lqmf.ggml import library
-from lqmf.model_files import model_kind
 from lqmf.model_files.gguf_files import holds_gguf, model_file
+from lqmf.model_files.model_kind import kind_at
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +38,7 @@ class LlamaReader:
         self._model: Any = None
         self._contexts: dict[bool, Any] = {}
         self._lib = lib = library.load()
-        self.nature = model_kind.of_path(path)
+        self.nature = kind_at(path)
         if self.nature == "decoder":
             raise UnsupportedModel(f"{path.name} continues text.", "Open it with an engine.")
         gpu = device != "cpu" and bool(lib.llama_supports_gpu_offload())
@@ -61,9 +61,9 @@ class LlamaReader:
         """Token ids of `text`, without a frame."""
         return self._tokenize(text, frame=False)
 
-    def framed(self, tokens: Sequence[int]) -> list[int]:
+    def add_special_tokens(self, tokens: Sequence[int]) -> list[int]:
         """`tokens` between what the file says belongs around a text."""
-        return framed(tokens, self._tokenize("a", frame=False), self._tokenize("a", frame=True))
+        return add_special_tokens(tokens, self._tokenize("a", frame=False), self._tokenize("a", frame=True))
 
     def _tokenize(self, text: str, *, frame: bool) -> list[int]:
         self._alive()

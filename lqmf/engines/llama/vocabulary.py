@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lqmf.engines.frame import framed
+from lqmf.engines.frame import add_special_tokens
 from lqmf.engines.llama.engine import LlamaCppEngine
 from lqmf.errors import UnsupportedModel
 from lqmf.ggml import library
@@ -47,9 +47,9 @@ class LlamaVocabulary(LlamaCppEngine):
         """Tokens of a text alone, without what belongs around it."""
         return self._all(text, frame=False)
 
-    def framed(self, tokens: Sequence[int]) -> list[int]:
+    def add_special_tokens(self, tokens: Sequence[int]) -> list[int]:
         """`tokens` between what the file says belongs around a text."""
-        return framed(tokens, self.plain("a"), self._all("a", frame=True))
+        return add_special_tokens(tokens, self.plain("a"), self._all("a", frame=True))
 
     def _all(self, text: str, *, frame: bool) -> list[int]:
         return library.tokens(self._lib, self._vocab, text, frame=frame, special=False)

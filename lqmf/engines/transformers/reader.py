@@ -15,7 +15,7 @@ from lqmf.engines import limits
 from lqmf.engines.transformers import loading
 from lqmf.engines.transformers.tokenizer import HfTokens
 from lqmf.errors import UsageError
-from lqmf.model_files import model_kind
+from lqmf.model_files.model_kind import kind_at
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +36,7 @@ class TransformersReader:
         loaded = loading.load(path, device, threads=None, memory_bytes=None, allow_remote_code=False, writes=False)
         self._path_name, self._scratch = path.name, loaded.scratch
         self._model: Any = loaded.model
-        self.nature = model_kind.of_path(path)
+        self.nature = kind_at(path)
         self.device: str = loaded.placement.device
         self.reason = loaded.placement.reason
         self.name = f"transformers {version('transformers')} ({loaded.placement.dtype})"
@@ -54,9 +54,9 @@ class TransformersReader:
         """Token ids of `text`, without a frame."""
         return self._tokens.tokenize(text)
 
-    def framed(self, tokens: Sequence[int]) -> list[int]:
+    def add_special_tokens(self, tokens: Sequence[int]) -> list[int]:
         """`tokens` between what the tokenizer puts around a text."""
-        return self._tokens.framed(tokens)
+        return self._tokens.add_special_tokens(tokens)
 
     def states(self, tokens: Sequence[int]) -> NDArray[np.float32]:
         """The encoder's last hidden states (T, H). Raises OutOfMemory, UsageError .."""

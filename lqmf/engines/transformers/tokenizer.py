@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lqmf.engines.frame import framed
+from lqmf.engines.frame import add_special_tokens
 from lqmf.engines.promise import Message
 from lqmf.errors import IncompleteModel, UsageError
 from lqmf.model_files import chat_template
@@ -51,11 +51,11 @@ class HfTokens:
             tokens = self._tokenizer(clean, add_special_tokens=False, split_special_tokens=not special)["input_ids"]
         return [self._bos, *tokens] if bos and self._bos is not None else list(tokens)
 
-    def framed(self, tokens: Sequence[int]) -> list[int]:
+    def add_special_tokens(self, tokens: Sequence[int]) -> list[int]:
         """`tokens` between what the tokenizer puts around a text: [CLS] .. [SEP], or an end token behind it."""
         bare = self._tokenizer("a", add_special_tokens=False)["input_ids"]
         whole = self._tokenizer("a")["input_ids"]
-        return framed(tokens, bare, whole)
+        return add_special_tokens(tokens, bare, whole)
 
     def prompt(self, text: str) -> list[int]:
         """Tokens of a prompt: special ones read, the beginning token once, also where a template has written it out."""

@@ -21,7 +21,7 @@ from lqmf.errors import DoesNotFit, MeasurementError, ModelError, ResourceError,
 from lqmf.events import Emit, Report, stage
 from lqmf.quality.receipt import exact_types, figures
 from lqmf.quality.receipt.divergence import must_be_numbers
-from lqmf.quality.receipt.memory_plan import room, window_bytes
+from lqmf.quality.receipt.memory_plan import pair_memory, window_bytes
 from lqmf.quality.receipt.perplexity import Perplexity, blocks, log_softmax
 from lqmf.quality.receipt.schedule import Step, Window
 from lqmf.quality.receipt.session import Session
@@ -110,7 +110,7 @@ def run(task: Task, emit: Emit) -> dict[str, Any]:
 def _measure(wish: _Wish, report: Report) -> dict[str, Any]:
     if wish.base is None:
         return _alone(wish, wish.base_reason, report)
-    sizes = room(wish.base, wish.artifact, wish.device, wish.window_tokens)
+    sizes = pair_memory(wish.base, wish.artifact, wish.device, wish.window_tokens)
     apart = not sizes.together if wish.in_turns is None else wish.in_turns
     if not apart:
         return _side_by_side(wish, wish.base, report)
@@ -132,7 +132,7 @@ def _side_by_side(wish: _Wish, base_path: Path, report: Report) -> dict[str, Any
         session = wish.session(bases, min(reading.context_length, bases.context_length), report)
         session.must_agree(reading, bases)
         at_once = max(1, _AT_ONCE_BYTES // window_bytes(wish.window_tokens, base.vocabulary))
-        while group := list(session.course.steps(at_once)):
+        while group := list(session.schedule.steps(at_once)):
             _compare(group, base, artifact, session)
         names: dict[Side, str] = {"base": base.name, "artifact": artifact.name}
     return _compared(wish, session, names)
@@ -143,7 +143,7 @@ def _compare(group: Sequence[Step], base: LocalEngine, artifact: LocalEngine, se
     read = deque((step, _base_rows(base, step, session), _scored(artifact, step.window)) for step in group)
     while read:
         session.compare(*read.popleft())
-        session.course.advance()
+        session.schedule.advance()
 
 
 def _in_turns(wish: _Wish, base_path: Path, waiting: int, report: Report) -> dict[str, Any]:
@@ -154,8 +154,8 @@ def _in_turns(wish: _Wish, base_path: Path, waiting: int, report: Report) -> dic
         session = wish.session(bases, bases.context_length, report)
         held: deque[tuple[Step, NDArray[np.float32]]] = deque()
         side, other = _SIDES
-        while not session.course.over:
-            for step in session.course.steps(waiting, share=0.5):
+        while not session.schedule.over:
+            for step in session.schedule.steps(waiting, share=0.5):
                 held.append((step, models.read(side, step, session)))
             if len(models.names) == 1:
                 session.must_agree(Reading.by(models.use(other), wish.texts), bases)
@@ -191,7 +191,7 @@ class _OneAtATime:
         """Logits (N, V) of one window by the model of this side."""
         engine = self.use(side)
         rows = _base_rows(engine, step, session) if side == "base" else _scored(engine, step.window)
-        session.course.advance(0.5)
+        session.schedule.advance(0.5)
         return rows
 
     def compare(self, step: Step, waiting: NDArray[np.float32], side: Side, session: Session) -> None:
@@ -211,13 +211,13 @@ def _alone(wish: _Wish, reason: str, report: Report) -> dict[str, Any]:
         reading = Reading.by(artifact, wish.texts)
         session = wish.session(reading, reading.context_length, report)
         found = {name: Perplexity() for name in wish.texts}
-        for step in session.course.steps():
+        for step in session.schedule.steps():
             rows, words = _scored(artifact, step.window), targets(step.window)
             for part in blocks(*rows.shape):
                 must_be_numbers("artifact", rows[part].max(axis=-1))
                 found[step.text].add(log_softmax(rows[part]), words[part])
             session.read[step.text] += 1
-            session.course.advance()
+            session.schedule.advance()
         measured = {name: figures.alone(found[name], reason) for name, windows in session.read.items() if windows}
         return session.told(measured, artifact.name)
 
@@ -259,7 +259,7 @@ def _noise(wish: _Wish, base: Path, kind: str, session: Session) -> dict[str, An
         return None
     if wish.reference is None:
         return {"kl_divergence": None, "reason": f"the source ran as {kind}, and there is none in 16 bits beside it"}
-    if wish.budget_seconds is not None and session.course.seconds > wish.budget_seconds / 2:
+    if wish.budget_seconds is not None and session.schedule.seconds > wish.budget_seconds / 2:
         return {
             "kl_divergence": None,
             "reason": f"the source ran as {kind}; a comprehensive test has time for its noise",

@@ -11,8 +11,8 @@ from typing import Any
 
 from lqmf.errors import MeasurementError
 from lqmf.events import Emit
+from lqmf.ggml import library
 from lqmf.model_files.gguf_files import model_file
-from lqmf.quantization.gguf.converter import toolchain
 from lqmf.quantization.gguf.mix import layer_losses
 from lqmf.records import Task
 
@@ -31,4 +31,4 @@ def run(task: Task, emit: Emit) -> dict[str, Any]:
         )
     losses = layer_losses.measure(model_file(artifact), base, text, emit)
     told = {"name": text.stem, "sha256": hashlib.sha256(text.read_bytes()).hexdigest()}
-    return layer_losses.document(losses, told, f"llama.cpp {toolchain.installed_version()}")
+    return layer_losses.document(losses, told, library.version())

@@ -57,7 +57,10 @@ def run(task: Task, emit: Emit) -> dict[str, Any]:
 
 def _compared(params: Mapping[str, Any], words: str, base: Reader, artifact: Reader, report: Report) -> dict[str, Any]:
     """Raises MeasurementError when the two do not read the text alike."""
-    if (artifact.tokenize(words), artifact.framed([])) != (base.tokenize(words), base.framed([])):
+    if (artifact.tokenize(words), artifact.add_special_tokens([])) != (
+        base.tokenize(words),
+        base.add_special_tokens([]),
+    ):
         raise MeasurementError(
             "The artifact and its source read the same text as different tokens, so they cannot be compared.",
             "Give the model that the artifact was made from: lqmf test NAME --base MODEL",
@@ -93,7 +96,7 @@ def _alone(params: Mapping[str, Any], words: str, artifact: Reader, report: Repo
 def _likeness(windows: Iterator[list[int]], base: Reader, artifact: Reader) -> tuple[dict[str, Any], int]:
     meter = SimilarityMeter()
     for window in windows:
-        text = artifact.framed(window)
+        text = artifact.add_special_tokens(window)
         meter.add(base.states(text), artifact.states(text))
     return {"similarity": meter.similarity()}, meter.tokens
 
@@ -123,7 +126,7 @@ def _losses(windows: Iterator[list[int]], base: Reader, artifact: Reader) -> tup
 def _halves(reader: Reader, window: list[int]) -> tuple[list[int], list[int]]:
     """What is read, framed, and what is to be answered."""
     middle = len(window) // 2
-    return reader.framed(window[:middle]), window[middle:]
+    return reader.add_special_tokens(window[:middle]), window[middle:]
 
 
 def _array(tokens: list[int]) -> Any:
@@ -137,7 +140,7 @@ def _array(tokens: list[int]) -> Any:
 
 def _windows(params: Mapping[str, Any], words: str, reader: Reader, holds: int) -> list[list[int]]:
     """Raises MeasurementError when the text is too short for one."""
-    length = min(params.get("window_tokens") or 512, holds) - len(reader.framed([]))
+    length = min(params.get("window_tokens") or 512, holds) - len(reader.add_special_tokens([]))
     tokens = reader.tokenize(words)
     windows = cut(tokens, length) if length > 1 else []
     if not windows:

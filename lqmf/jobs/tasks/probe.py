@@ -17,6 +17,7 @@ from lqmf.engines.promise import Engine, Sampling
 from lqmf.engines.registry import open_artifact
 from lqmf.errors import MeasurementError
 from lqmf.events import Emit, Report, stage
+from lqmf.quality import measures
 from lqmf.quality.checks import checks, first_logits
 from lqmf.quality.receipt import samples, throughput
 from lqmf.quality.receipt.memory import peak_rss_bytes
@@ -88,6 +89,7 @@ def _behave(engine: LocalEngine, files: Weights, depth: Depth, budget: float, re
         },
         "peak_memory_bytes": peak,
         "utilization": {"cpu": watch.cpu_percent, "gpu": watch.gpu_percent},
+        "figures": measures.taken(engine),
         "reasons": _reasons(speed, watch),
         **_where(engine),
     }

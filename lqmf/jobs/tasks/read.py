@@ -64,8 +64,8 @@ def run(task: Task, emit: Emit) -> dict[str, Any]:
 def _text(reader: Reader, count: int) -> list[int]:
     """A framed text of ordinary words, of about `count` tokens or what the model holds."""
     tokens = reader.tokenize(" ".join((*BEGINNINGS, *QUESTIONS)))
-    room = min(count, reader.context_length) - len(reader.framed([]))
-    return reader.framed((tokens * (count // max(1, len(tokens)) + 1))[: max(1, room)])
+    room = min(count, reader.context_length) - len(reader.add_special_tokens([]))
+    return reader.add_special_tokens((tokens * (count // max(1, len(tokens)) + 1))[: max(1, room)])
 
 
 def _finite(reader: Reader) -> Check:

@@ -14,10 +14,11 @@ from typing import Any
 
 from lqmf.errors import UsageError
 from lqmf.fit import formula
-from lqmf.model_files import model_kind, safetensors_folder
+from lqmf.model_files import safetensors_folder
 from lqmf.model_files.config import text_part
 from lqmf.model_files.gguf_files import holds_gguf, model_file
 from lqmf.model_files.gguf_header import GgufHeader, read_header
+from lqmf.model_files.model_kind import kind_at
 from lqmf.model_files.template_check import Rendered, renderings, template_of
 
 Facts = Mapping[str, float | str]
@@ -54,7 +55,7 @@ class Traits:
 @contextlib.contextmanager
 def traits(path: Path) -> Iterator[Traits]:
     """What lies at `path`. Raises NotFound, ModelError; UsageError for several GGUF files."""
-    writes = model_kind.of_path(path) != "encoder"
+    writes = kind_at(path) != "encoder"
     if not holds_gguf(path):
         yield _of_folder(path, writes)
         return
@@ -79,7 +80,7 @@ def _of_gguf(header: GgufHeader, words: Any, writes: bool) -> Traits:
         known=words.vocabulary,
         piece=words.piece,
         specials=specials,
-        frame=tuple(words.framed([])),
+        frame=tuple(words.add_special_tokens([])),
         ends=frozenset(specials[role] for role in ("eos", "eot") if role in specials),
         stops=words.ends,
         writes=writes,
@@ -141,7 +142,7 @@ def _of_folder(folder: Path, writes: bool) -> Traits:
         known=words.known,
         piece=words.piece,
         specials=words.specials,
-        frame=tuple(words.framed([])),
+        frame=tuple(words.add_special_tokens([])),
         ends=words.ends_said(config.get("eos_token_id"), generation.get("eos_token_id")),
         stops=lambda token: token in ends,
         writes=writes,

@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lqmf.errors import UsageError
-from lqmf.quality.compare.comparison_rows import Line, Side, follow, lines
+from lqmf.quality.compare.comparison_rows import Line, Side, lines
 from lqmf.quality.compare.recommendation import recommend
+from lqmf.quality.measures import follow
 from lqmf.records import Artifact
 
 _DIFFERENT = {

@@ -6,13 +6,15 @@ Pure; draws nothing. A line is made for all artifacts at once; what one of them 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
+from lqmf.quality import measures
 from lqmf.quality.compare import significance
+from lqmf.quality.measures import Better, Measure, follow, number, reason
 from lqmf.records import Artifact
 
-Better = Literal["lower", "higher"]
 Differs = Callable[[int, int], bool | None]  # of two columns: None where it cannot be tested
 MEMORY_TOLERANCE = 0.01  # six runs of one file differed by 0.3 % in their peak memory
 DOCUMENTATION = "documentation"  # the domain whose figures stand at the top of a receipt
@@ -25,6 +27,11 @@ class Side:
     artifact: Artifact
     receipt: Mapping[str, Any]
     benchmark: Mapping[str, Any]
+
+    @cached_property
+    def document(self) -> Mapping[str, Any]:
+        """What measures read."""
+        return measures.document(self.artifact, self.receipt)
 
     @property
     def measured(self) -> bool:
@@ -50,47 +57,21 @@ class Line:
 
 def lines(sides: Sequence[Side]) -> Iterator[Line]:
     """Every line, in the order of the table."""
-    yield from _exact(sides)
-    yield from _quality(sides)
+    yield from _measures(sides, "file")
+    yield from _measures(sides, "quality")
     yield from _domains(sides)
     yield from _answers(sides)
     yield from _tasks(sides)
     timed = all(side.benchmark for side in sides)
-    yield from _timed(sides) if timed else _receipt_speed(sides)
-    yield from _memory(sides)
+    yield from _timed(sides) if timed else ()
+    yield from _measures(sides, "machine", timed=timed)
 
 
 # ---------------------------------------------------------------- helpers
 
 
-def follow(document: Any, *where: str) -> Any:
-    """What stands in `document` below these keys; None where one is missing."""
-    for name in where:
-        document = document.get(name) if isinstance(document, Mapping) else None
-    return document
-
-
-def number(document: Any, *where: str) -> float | None:
-    """The number there, or None."""
-    found = follow(document, *where)
-    return found if isinstance(found, int | float) and not isinstance(found, bool) else None
-
-
-def reason(document: Mapping[str, Any], *where: str) -> str:
-    """Why a figure is missing, as the document's `reasons` say."""
-    reasons = document.get("reasons") or {}
-    for name in (".".join(where), *where[:1], "*"):
-        if name in reasons:
-            return str(reasons[name])
-    return "not measured"
-
-
 def _missing(values: Sequence[float | None], told: Sequence[str]) -> tuple[str | None, ...]:
     return tuple(why if value is None else None for value, why in zip(values, told, strict=True))
-
-
-def _unequal(values: Sequence[float | None]) -> Differs:
-    return lambda i, j: values[i] != values[j]
 
 
 def _by_error(values: Sequence[float | None], errors: Sequence[float | None]) -> Differs:
@@ -103,66 +84,45 @@ def _by_error(values: Sequence[float | None], errors: Sequence[float | None]) ->
     return differs
 
 
-def _untested(i: int, j: int) -> bool | None:
-    return None
+# ---------------------------------------------------------------- the receipts' measures
 
 
-# ---------------------------------------------------------------- the file
+def _measures(sides: Sequence[Side], group: measures.Group, *, timed: bool = False) -> Iterator[Line]:
+    """A line for each measure of `group` that says which way is better; where all were `timed` by benchmarks, without
+    those that a benchmark measures better."""
+    for one in measures.MEASURES:
+        if one.group == group and one.better and not (timed and one.timed):
+            line = _line(one, one.better, [side.document for side in sides])
+            if not one.optional or any(value is not None for value in line.values):
+                yield line
 
 
-def _exact(sides: Sequence[Side]) -> Iterator[Line]:
-    size = tuple(float(side.artifact.size_bytes) for side in sides)
-    yield Line("size_bytes", "size", "bytes", "lower", size, _unequal(size), "exact")
-    bits = tuple(number(side.receipt, "bits_per_weight") for side in sides)
-    why = _missing(bits, [reason(side.receipt, "bits_per_weight") for side in sides])
-    yield Line("bits_per_weight", "bits per weight", "bits", "lower", bits, _unequal(bits), "exact", reasons=why)
-    ratio = tuple(side.artifact.compression_ratio for side in sides)
-    why = _missing(ratio, ["its source's size is not known"] * len(sides))
-    yield Line("compression_ratio", "compression", "times", "higher", ratio, _unequal(ratio), "exact", reasons=why)
+def _line(one: Measure, better: Better, documents: Sequence[Mapping[str, Any]]) -> Line:
+    values = tuple(one.value(each) for each in documents)
+    errors = tuple(one.error(each) for each in documents) if one.error else ()
+    why = _missing(values, [reason(each, *one.path) for each in documents])
+    differs = _differs(one, documents, values, errors)
+    return Line(one.id, one.label, one.unit, better, values, differs, one.tested, one.needs, errors, why)
 
 
-# ---------------------------------------------------------------- quality
-
-
-def _quality(sides: Sequence[Side]) -> Iterator[Line]:
-    receipts = [side.receipt for side in sides]
-    yield _perplexity(receipts)
-    yield _divergence(receipts, "kl_divergence", "KL divergence", ("text", "model"))
-    tail = tuple(number(r, "kl_divergence", "p99") for r in receipts)
-    why = _missing(tail, [reason(r, "kl_divergence") for r in receipts])
-    needs = ("text", "model")
-    yield Line("kl_divergence_p99", "KL, 99th percentile", "nats/token", "lower", tail, _untested, None, needs, (), why)
-    same = tuple(number(r, "top1_agreement") for r in receipts)
-    errors = tuple(
-        None if value is None else significance.share_error(value, int(r.get("tokens_evaluated") or 0))
-        for value, r in zip(same, receipts, strict=True)
-    )
-    why = _missing(same, [reason(r, "top1_agreement") for r in receipts])
-    yield Line(
-        "top1_agreement", "same top choice", "share", "higher", same, _by_error(same, errors), "error bars", needs,
-        errors, why,
-    )  # fmt: skip
-
-
-def _perplexity(receipts: Sequence[Mapping[str, Any]]) -> Line:
-    """Told apart by its ratio to the source's, token by token, whose error bar is far smaller than its own."""
-    values = tuple(number(r, "perplexity") for r in receipts)
-    ratios = [number(r, "perplexity_ratio", "value") for r in receipts]
-    errors = [number(r, "perplexity_ratio", "standard_error") for r in receipts]
-    own = tuple(number(r, "perplexity_standard_error") for r in receipts)
-    why = _missing(values, [reason(r, "perplexity") for r in receipts])
-    needs = ("text", "model", "amount")
-    return Line(
-        "perplexity", "perplexity", "", "lower", values, _by_error(ratios, errors), "error bars", needs, own, why
-    )
-
-
-def _divergence(found: Sequence[Mapping[str, Any]], id: str, title: str, needs: tuple[str, ...]) -> Line:
-    values = tuple(number(r, "kl_divergence", "mean") for r in found)
-    errors = tuple(number(r, "kl_divergence", "standard_error") for r in found)
-    why = _missing(values, [reason(r, "kl_divergence") for r in found])
-    test = _by_error(values, errors)
-    return Line(id, title, "nats/token", "lower", values, test, "error bars", needs, errors, why)
+def _differs(
+    one: Measure,
+    documents: Sequence[Mapping[str, Any]],
+    values: Sequence[float | None],
+    errors: Sequence[float | None],
+) -> Differs:
+    """How two of `values` are told apart. What is paired with the source's, token by token, has an error bar far
+    smaller than its own."""
+    if one.tested == "exact":
+        return lambda i, j: values[i] != values[j]
+    if one.tested == "tolerance":
+        return _apart(values)
+    if one.tested is None:
+        return lambda i, j: None
+    if one.paired:
+        values = [number(each, *one.paired, "value") for each in documents]
+        errors = [number(each, *one.paired, "standard_error") for each in documents]
+    return _by_error(values, errors)
 
 
 def _domains(sides: Sequence[Side]) -> Iterator[Line]:
@@ -173,7 +133,8 @@ def _domains(sides: Sequence[Side]) -> Iterator[Line]:
         texts = {follow(domain, "text", "sha256") for domain in each if domain.get("kl_divergence")}
         if len(texts) == 1 and sum(bool(domain.get("kl_divergence")) for domain in each) > 1:
             whys = [{"reasons": {"*": domain.get("reason") or "not measured"}, **domain} for domain in each]
-            yield _divergence(whys, f"kl_divergence.{name}", f"KL on {name}", ("model",))
+            line = _line(measures.named("kl_divergence"), "lower", whys)
+            yield replace(line, id=f"{line.id}.{name}", title=f"KL on {name}", needs=("model",))
 
 
 # ---------------------------------------------------------------- answers and tasks
@@ -238,21 +199,6 @@ def _tasks(sides: Sequence[Side]) -> Iterator[Line]:
 
 # ---------------------------------------------------------------- speed and memory
 
-RECEIPT_SPEED = (
-    ("tokens_per_second_prompt", "reading", "tokens/s", "higher", ("tokens_per_second", "prompt")),
-    ("tokens_per_second_generation", "writing", "tokens/s", "higher", ("tokens_per_second", "generation")),
-    ("first_token_seconds", "time to first token", "seconds", "lower", ("latency_seconds", "first_token")),
-    ("load_seconds", "load time", "seconds", "lower", ("load_seconds",)),
-)
-
-
-def _receipt_speed(sides: Sequence[Side]) -> Iterator[Line]:
-    """A receipt keeps no spread of runs, so that nothing is claimed of a difference."""
-    for id, title, unit, better, where in RECEIPT_SPEED:
-        values = tuple(number(side.receipt, *where) for side in sides)
-        why = _missing(values, [reason(side.receipt, *where) for side in sides])
-        yield Line(id, title, unit, better, values, _untested, None, ("machine",), (), why)  # type: ignore[arg-type]
-
 
 def _timed(sides: Sequence[Side]) -> Iterator[Line]:
     """Speeds of the benchmarks where all have them: with an empty context, the fullest one, and several chats."""
@@ -268,7 +214,8 @@ def _timed(sides: Sequence[Side]) -> Iterator[Line]:
     if any(value is not None for value in values):
         runs = [load.get("runs") or [] for load in loads]
         why = _missing(values, ["not measured"] * len(sides))
-        yield Line("load_seconds", "load time", "seconds", "lower", values, _runs(runs), "runs", ("timed",), (), why)
+        title = measures.named("load_seconds").label
+        yield Line("load_seconds", title, "seconds", "lower", values, _runs(runs), "runs", ("timed",), (), why)
 
 
 def _by_point(benchmark: Mapping[str, Any]) -> dict[tuple[int, int], Mapping[str, Any]]:
@@ -286,15 +233,6 @@ def _speed(rows: Sequence[Mapping[str, Any]], point: tuple[int, int], part: str,
 
 def _runs(runs: Sequence[Sequence[float]]) -> Differs:
     return lambda i, j: significance.by_runs(runs[i], runs[j]) if runs[i] and runs[j] else None
-
-
-def _memory(sides: Sequence[Side]) -> Iterator[Line]:
-    for id, title, part in (("peak_rss_bytes", "peak memory", "rss"), ("peak_gpu_bytes", "peak GPU memory", "gpu")):
-        values = tuple(number(side.receipt, "peak_memory_bytes", part) for side in sides)
-        if part == "gpu" and all(value is None for value in values):
-            continue
-        why = _missing(values, [reason(side.receipt, "peak_memory_bytes", part) for side in sides])
-        yield Line(id, title, "bytes", "lower", values, _apart(values), "tolerance", ("machine",), (), why)
 
 
 def _apart(values: Sequence[float | None]) -> Differs:

@@ -26,7 +26,7 @@ _EMBEDDINGS = ("embed", "wte", "lm_head")  # in the names of matrices with a row
 
 
 @dataclass(frozen=True)
-class Room:
+class PairMemory:
     """What comparing takes, in bytes: each model's weights, a window's logits; what is free where the models run, and
     of RAM, where logits wait."""
 
@@ -57,14 +57,14 @@ class Room:
         return int(budget // self.window)
 
 
-def room(base: Path, artifact: Path, device: str, window_tokens: int) -> Room:
+def pair_memory(base: Path, artifact: Path, device: str, window_tokens: int) -> PairMemory:
     """For two models and windows of so many tokens, here and now."""
     from lqmf import hardware
 
     here = hardware.detect()
     on_gpu = device != "cpu" and bool(here.gpus) and _offloads(artifact)
     dtype = "bfloat16" if on_gpu else "float32"
-    return Room(
+    return PairMemory(
         base=_loaded_bytes(base, dtype),
         artifact=_loaded_bytes(artifact, dtype),
         window=window_bytes(window_tokens, max(_vocabulary(base), _vocabulary(artifact))),

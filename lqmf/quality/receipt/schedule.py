@@ -49,7 +49,7 @@ def rounds(windows: Mapping[str, Sequence[Window]]) -> list[Step]:
 
 
 @dataclass(frozen=True)
-class Enough:
+class StoppingRule:
     """When a text has told what is asked of it: `limits` (None: never) are the gate's, by "kl_mean" and "top1"."""
 
     limits: Mapping[str, float] | None = None
@@ -77,10 +77,10 @@ def _is_look(windows: int) -> bool:
     return windows >= FIRST_LOOK and windows % FIRST_LOOK == 0 and (windows // FIRST_LOOK).bit_count() == 1
 
 
-class Course:
+class WindowSchedule:
     """Hands out windows until the time is over or all texts have told enough, and counts them.
 
-    `most` windows in all; `seconds` None has no limit. `settle` takes a text out.
+    `most` windows in all; `seconds` None has no limit. `finish_text` takes a text out.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Course:
             most = None if most is None else most - 1
             yield self._ahead.popleft()
 
-    def settle(self, text: str) -> None:
+    def finish_text(self, text: str) -> None:
         """Read no more of `text`."""
         self._ahead = deque(step for step in self._ahead if step.text != text)
 

@@ -15,7 +15,7 @@ from lqmf.events import Report
 from lqmf.quality.receipt import figures
 from lqmf.quality.receipt.divergence import DivergenceMeter
 from lqmf.quality.receipt.noise_floor import NoiseFloor
-from lqmf.quality.receipt.schedule import Course, Enough, Step
+from lqmf.quality.receipt.schedule import Step, StoppingRule, WindowSchedule
 from lqmf.texts import evaluation
 from lqmf.texts.evaluation import MAIN, Reading
 from lqmf.texts.windows import first_scored, targets
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 class Session:
     """`files` are the texts by name, `own` is how a model reads them; a window has `length` tokens. `most`, `seconds`
-    and `stop_at` limit what is read: see Course and Enough."""
+    and `stop_at` limit what is read: see WindowSchedule and StoppingRule."""
 
     def __init__(
         self,
@@ -46,11 +46,11 @@ class Session:
         for name in files:
             with self._or_left_out(name):
                 self._windows[name] = own.windows(name, length)
-        self.course = Course(self._windows, report, most=most, seconds=seconds)
+        self.schedule = WindowSchedule(self._windows, report, most=most, seconds=seconds)
         self.read = dict.fromkeys(self._windows, 0)
         self.floor = NoiseFloor()
         self._meters = {name: DivergenceMeter() for name in self._windows}
-        self._enough = Enough(stop_at)
+        self._stopping_rule = StoppingRule(stop_at)
 
     def must_agree(self, one: Reading, other: Reading) -> None:
         """Leave out the texts that two models read as different tokens. Raises MeasurementError where it is the main
@@ -69,7 +69,7 @@ class Session:
                 raise
             self._missing[name] = error.message
             if self._windows.pop(name, None):
-                self.course.settle(name)
+                self.schedule.finish_text(name)
 
     def compare(self, step: Step, base: NDArray[np.float32], artifact: NDArray[np.float32]) -> None:
         """Count one window's logits (N, V) of both models, unless its text is left out; the text may then have told
@@ -79,8 +79,8 @@ class Session:
         meter = self._meters[step.text]
         meter.add(base, artifact, targets(step.window))
         self.read[step.text] += 1
-        if self._enough.settles(meter, self.read[step.text]):
-            self.course.settle(step.text)
+        if self._stopping_rule.settles(meter, self.read[step.text]):
+            self.schedule.finish_text(step.text)
 
     # ------------------------------------------------------------ what it comes to
 
@@ -96,7 +96,7 @@ class Session:
             "window_tokens": self._length,
             "windows": self.read[MAIN],
             "windows_in_text": len(self._windows[MAIN]),
-            "seconds": self.course.seconds,
+            "seconds": self.schedule.seconds,
             "engine": engine,
             "domains": domains if len(domains) > 1 else {},
         }

@@ -11,7 +11,6 @@ import dataclasses
 import importlib.metadata
 import importlib.util
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -20,6 +19,7 @@ from lqmf import workspace
 from lqmf.errors import LqmfError
 from lqmf.events import Emit
 from lqmf.fit.needs import Needs
+from lqmf.ggml import library
 from lqmf.model_files import gguf_types
 from lqmf.quantization.gguf import check, estimate, needs
 from lqmf.quantization.gguf.converter import convert, toolchain
@@ -46,8 +46,7 @@ class GgufBackend:
     def available(self) -> Verdict:
         """Whether llama-cpp-python is installed, and the converter there."""
         if importlib.util.find_spec("llama_cpp") is None:
-            install = f"Run `{sys.executable} -m pip install {toolchain.PACKAGE}`."
-            return Verdict("no", f"{toolchain.PACKAGE} is not installed.", install)
+            return Verdict("no", f"{library.PACKAGE} is not installed.", library.REMEDY)
         try:
             found = toolchain.find(self._checkout)
         except LqmfError as error:
@@ -56,7 +55,7 @@ class GgufBackend:
             return Verdict(
                 "but", "llama.cpp's converter will be fetched once (77 MB).", "`lqmf doctor --fix` does it now."
             )
-        return Verdict("yes", f"{toolchain.PACKAGE} {toolchain.installed_version()} with its converter.")
+        return Verdict("yes", f"{library.PACKAGE} {library.installed_version()} with its converter.")
 
     def default_type(self, bits: int) -> str:
         """The recommended type of `bits` bits. Raises UsageError."""
@@ -100,13 +99,13 @@ class GgufBackend:
     ) -> Built:
         """Leave `<model>-<TYPE>.gguf` in `out`, and of a mix its tensors' types, as llama-quantize reads them. See
         `make` for errors."""
-        from lqmf.quantization.gguf.make import Shop
+        from lqmf.quantization.gguf.make import GgufBuild
         from lqmf.quantization.gguf.mix.tensor_types import write_tensor_types
 
         settled(self.parameters, plan.parameters, title=self.title)
         tools = convert.ready(emit, self._checkout)
         name = model_name(plan.model)
-        made = Shop(name, source, work, tools, emit).make(plan, later_plans)
+        made = GgufBuild(name, source, work, tools, emit).make(plan, later_plans)
         file = f"{name}-{plan.type}.gguf"
         workspace.take(made.file, out / file)
         if made.mix:
@@ -118,10 +117,10 @@ class GgufBackend:
 
     def base(self, plan: QuantizationPlan, source: Path, work: Path, emit: Emit) -> Path:
         """The model of `plan` as a GGUF to measure against, in `work`; found there if it was made before."""
-        from lqmf.quantization.gguf.make import Shop
+        from lqmf.quantization.gguf.make import GgufBuild
 
         wanted = dataclasses.replace(plan, base=plan.base or "F16")
-        return Shop(model_name(plan.model), Source(source), work, convert.ready(emit, self._checkout), emit).base(
+        return GgufBuild(model_name(plan.model), Source(source), work, convert.ready(emit, self._checkout), emit).base(
             wanted
         )
 
@@ -138,7 +137,7 @@ def model_name(ref: ModelRef) -> str:
 def versions(tools: toolchain.Toolchain) -> dict[str, str]:
     """What made the file: each tool's version, without importing any."""
     found = {"llama.cpp converter": tools.version}
-    for package in (toolchain.PACKAGE, "transformers", "torch", "numpy"):
+    for package in (library.PACKAGE, "transformers", "torch", "numpy"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[package] = importlib.metadata.version(package)
     return found

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lqmf.model_files import gguf_types, model_kind, prequantized
+from lqmf.model_files import gguf_types, prequantized
 from lqmf.model_files.config import text_part
+from lqmf.model_files.model_kind import model_kind
 from lqmf.quantization.gguf.converter.source import architecture_of
 from lqmf.quantization.refusals import unusable
 from lqmf.records import ModelInfo, Verdict
@@ -50,7 +51,7 @@ def _refusal(model: ModelInfo, type: str | None, architectures: Mapping[str, str
         return refusal
     if not model.has_tokenizer:
         return Verdict("no", "It has no tokenizer, which a GGUF must hold.", "Choose a model that has one.")
-    if type == gguf_types.AUTO and model_kind.of(model.architecture, model.model_type, model.config) != "decoder":
+    if type == gguf_types.AUTO and model_kind(model.architecture, model.model_type, model.config) != "decoder":
         reason = "A mix of types is chosen by how much worse a model continues text, which it does not."
         return Verdict("no", reason, "Choose a type, such as Q4_K_M.")
     refusal = _architecture_refusal(architecture(model), architectures) or _tokenizer_refusal(model, architectures)

@@ -54,7 +54,7 @@ class _Matrix:
 
 
 @dataclass
-class Shop:
+class GgufBuild:
     """Makes the files of one model in `work`, which names that model's content and outlives a worker that dies."""
 
     name: str

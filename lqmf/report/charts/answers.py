@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lqmf.quality.measures import as_mapping, as_number
 from lqmf.report.parts import SURFACE, Cell, Chart, Column, Table, axis, layout, number, series, told, word
-from lqmf.report.subjects import Data, Subject, as_mapping, as_number
+from lqmf.report.subjects import Data, Subject
 from lqmf.terminal import clean
 
 TITLE = "Answers beside the source's"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lqmf.quality.measures import as_mapping, as_number, follow
 from lqmf.report.charts import marks
 from lqmf.report.parts import (
     SURFACE,
@@ -21,7 +22,7 @@ from lqmf.report.parts import (
     told,
     word,
 )
-from lqmf.report.subjects import Data, Subject, as_mapping, as_number, follow
+from lqmf.report.subjects import Data, Subject
 from lqmf.terminal import clean
 
 TITLE = "Loss by kind of text"
@@ -48,7 +49,7 @@ def chart(data: Data) -> Chart:
 def losses(subject: Subject) -> dict[str, float | None]:
     """KL in nats a token by kind of text; None where it was not measured."""
     domains = as_mapping(subject.receipt.get("domains"))
-    return {clean(kind): as_number(follow(told, ("kl_divergence", "mean"))) for kind, told in domains.items()}
+    return {clean(kind): as_number(follow(told, "kl_divergence", "mean")) for kind, told in domains.items()}
 
 
 def _trace(place: int, kind: str, drawn: Sequence[Subject]) -> dict[str, Any]:
@@ -90,4 +91,4 @@ def _row(subject: Subject, kinds: Sequence[str]) -> list[Cell]:
 
 
 def _why(subject: Subject, kind: str) -> str:
-    return clean(str(follow(subject.receipt, ("domains", kind, "reason")) or "not measured"))
+    return clean(str(follow(subject.receipt, "domains", kind, "reason") or "not measured"))

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lqmf.quality.measures import as_number, follow
 from lqmf.report.charts import marks, placing
 from lqmf.report.parts import (
     Cell,
@@ -22,7 +23,7 @@ from lqmf.report.parts import (
     told,
     word,
 )
-from lqmf.report.subjects import Data, as_number, follow
+from lqmf.report.subjects import Data
 from lqmf.terminal import clean
 from lqmf.units import file_size
 
@@ -84,7 +85,7 @@ def _key(record: Mapping[str, Any]) -> tuple[str, str]:
 
 def _made(record: Mapping[str, Any]) -> Made:
     told = {name: clean(str(record.get(name) or "")) for name in ("name", "model", "method", "type")}
-    loss = as_number(follow(record.get("receipt"), ("kl_divergence", "mean")))
+    loss = as_number(follow(record.get("receipt"), "kl_divergence", "mean"))
     size, deleted = as_number(record.get("size_bytes")), record.get("deleted_at") is not None
     told["model"] = told["model"] or "unknown model"
     return Made(**told, at=_utc(record.get("created_at")), size_bytes=size, kl=loss, deleted=deleted)

@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lqmf.quality.measures import as_mapping, as_number
 from lqmf.report.parts import Cell, Chart, Column, Table, axis, heat_scale, layout, number, significant, told, word
-from lqmf.report.subjects import Data, Subject, as_mapping, as_number
+from lqmf.report.subjects import Data, Subject
 from lqmf.terminal import clean
 
 TITLE = "Loss by layer and kind of tensor"

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from lqmf.quality.measures import as_mapping, as_number
 from lqmf.report.parts import (
     GRID,
     GROUND,
@@ -28,7 +29,7 @@ from lqmf.report.parts import (
     told,
     word,
 )
-from lqmf.report.subjects import Data, Subject, as_mapping, as_number
+from lqmf.report.subjects import Data, Subject
 from lqmf.units import memory_size
 
 TITLE = "Memory"

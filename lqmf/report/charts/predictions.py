@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from lqmf.fit.predictions import LABELS, MISS, percent
+from lqmf.fit.predictions import LABELS, MISS, amount, percent
+from lqmf.quality.measures import as_mapping, as_number
 from lqmf.report.charts import marks
 from lqmf.report.parts import (
     GRID,
@@ -24,9 +25,8 @@ from lqmf.report.parts import (
     told,
     word,
 )
-from lqmf.report.subjects import Data, Subject, as_mapping, as_number
+from lqmf.report.subjects import Data, Subject
 from lqmf.terminal import clean
-from lqmf.units import duration, file_size, memory_size
 
 TITLE = "Prediction against measurement"
 COLUMNS = (
@@ -110,19 +110,8 @@ def _layout(titles: Sequence[str], ratios: Sequence[float]) -> dict[str, Any]:
 
 
 def _hover(pair: Pair) -> str:
-    values = f"predicted {shown(pair.quantity, pair.predicted)}, measured {shown(pair.quantity, pair.measured)}"
+    values = f"predicted {amount(pair.quantity, pair.predicted)}, measured {amount(pair.quantity, pair.measured)}"
     return told(pair.subject.name, pair.title, values, percent(pair.ratio - 1, "+"))
-
-
-def shown(quantity: str, value: float) -> str:
-    """A quantity in its unit, which its name ends in."""
-    if quantity == "size_bytes":
-        return file_size(value)
-    if quantity.endswith("_bytes"):
-        return memory_size(value)
-    if quantity.endswith("tokens_per_second"):
-        return f"{value:,.0f} tokens/s"
-    return duration(value) if quantity.endswith("_seconds") else significant(value)
 
 
 def _summary(titles: Sequence[str], pairs: Sequence[Pair]) -> str:
@@ -141,8 +130,8 @@ def _row(pair: Pair) -> list[Cell]:
     return [
         word(pair.subject.name),
         word(pair.title),
-        number(pair.predicted, shown(pair.quantity, pair.predicted)),
-        number(pair.measured, shown(pair.quantity, pair.measured)),
+        number(pair.predicted, amount(pair.quantity, pair.predicted)),
+        number(pair.measured, amount(pair.quantity, pair.measured)),
         number(pair.ratio, significant(pair.ratio)),
         word("yes" if abs(pair.ratio - 1) <= MISS else "no"),
     ]

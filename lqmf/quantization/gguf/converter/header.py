@@ -19,8 +19,9 @@ from pathlib import Path
 
 from lqmf import workspace
 from lqmf.errors import LqmfError, ResourceError
+from lqmf.ggml import library
 from lqmf.model_files.gguf_header import GgufHeader, read_header
-from lqmf.quantization.gguf.converter import convert, toolchain
+from lqmf.quantization.gguf.converter import convert
 from lqmf.quantization.gguf.converter.toolchain import Toolchain
 
 _FORMAT = 5  # of what is kept; a new one makes everything kept before it worthless
@@ -63,7 +64,7 @@ def place(source: Path, name: str, tools: Toolchain) -> Path:
     """The folder in the cache for what follows from the model in `source`, called `name`, alone: its configuration,
     tokenizer and shapes, and the versions of the tools. Reads no weight."""
     seen = hashlib.sha256()
-    made_by = (_FORMAT, name, tools.version, str(tools.root), toolchain.installed_version())
+    made_by = (_FORMAT, name, tools.version, str(tools.root), library.installed_version())
     seen.update(repr(made_by).encode())
     for path in sorted(file for file in source.iterdir() if file.is_file()):
         seen.update(f"{path.name}\0{path.stat().st_size}\0".encode())

@@ -8,8 +8,6 @@ libllama built from the same archive; the cache folder bears that version. Knows
 from __future__ import annotations
 
 import ast
-import contextlib
-import importlib.metadata
 import importlib.util
 import os
 import re
@@ -18,14 +16,13 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from lqmf import workspace
 from lqmf.errors import FULL, DiskFull, LqmfError, ToolchainError
+from lqmf.ggml.library import PACKAGE, REMEDY, installed_version
 
-PACKAGE = "llama-cpp-python"
 CHECKOUT_VARIABLE = "LQMF_LLAMA_CPP_DIR"
 
 _PREFIX = "vendor/llama.cpp/"
@@ -73,14 +70,6 @@ class Toolchain:
         return tuple(dict.fromkeys(re.findall(r'^\s+res = "([^"]+)"', text, re.MULTILINE)))
 
 
-def installed_version() -> str | None:
-    """The version of the installed llama-cpp-python, without importing it; None when there is none."""
-    try:
-        return importlib.metadata.version(PACKAGE)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
 def find(explicit: Path | None = None) -> Toolchain | None:
     """The converter that is on this machine already, or None. Never touches the network.
 
@@ -107,9 +96,7 @@ def ensure(explicit: Path | None = None) -> Toolchain:
 def _required_version() -> str:
     version = installed_version()
     if version is None:
-        raise ToolchainError(
-            f"GGUF files need {PACKAGE}, which is not installed.", f"Run `{sys.executable} -m pip install {PACKAGE}`."
-        )
+        raise ToolchainError(f"GGUF files need {PACKAGE}, which is not installed.", REMEDY)
     return version
 
 
@@ -140,7 +127,7 @@ def _fetch(version: str) -> Toolchain:
     home = _home(version)
     try:
         home.parent.mkdir(parents=True, exist_ok=True)
-        with _exclusive(home.parent / f"{home.name}.lock"):
+        with workspace.exclusive(home.parent / f"{home.name}.lock"):
             if not _complete(home):
                 _build(version, home)
     except OSError as error:
@@ -203,21 +190,6 @@ def _storage_error(error: OSError, home: Path) -> LqmfError:
         f"The llama.cpp converter cannot be kept in {home.parent}: {error.strerror or error}.",
         f"Make that folder writable, or set {workspace.CACHE_VARIABLE} to one that is.",
     )
-
-
-@contextlib.contextmanager
-def _exclusive(path: Path) -> Iterator[None]:
-    """Hold an advisory lock on `path`; a second process waits. The system drops it when the holder dies."""
-    with path.open("a+b") as handle:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(handle.fileno(), msvcrt.LK_LOCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def main() -> int:

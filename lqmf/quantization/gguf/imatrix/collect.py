@@ -18,10 +18,10 @@ from typing import Any
 from lqmf import workspace
 from lqmf.errors import UsageError, of_system
 from lqmf.events import Emit, Notice, Progress, StageFinished, StageStarted
+from lqmf.ggml import library
 from lqmf.model_files import imatrix_file
 from lqmf.model_files.gguf_header import read_header, shards
 from lqmf.model_files.imatrix_file import Entry, Imatrix
-from lqmf.quantization.gguf.converter import toolchain
 from lqmf.quantization.gguf.imatrix.activations import Watched
 from lqmf.quantization.gguf.imatrix.convergence import Halves
 from lqmf.texts import calibration as calibration_text
@@ -182,7 +182,7 @@ def _given(path: Path, base: Path | None) -> tuple[Path, Imatrix, dict[str, Any]
 
 
 def _place(identity: str, text: CalibrationText, settings: Settings) -> Path:
-    known = [_VERSION, toolchain.installed_version(), identity, text.name, text.sha256, asdict(settings)]
+    known = [_VERSION, library.installed_version(), identity, text.name, text.sha256, asdict(settings)]
     key = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:32]
     return workspace.measured_dir() / "imatrix" / f"{key}.gguf"
 

@@ -124,7 +124,7 @@ def ask(file: Path, types: Mapping[str, int], steps: Sequence[Step], contexts: S
         if answers.doing < 0 or code == -signal.SIGKILL:
             raise _died(code)
         failed, left = left[answers.doing], left[answers.doing + 1 :]
-        answers.notes.append(f"llama.cpp ended unexpectedly ({code}) when asked about {_named(failed)}.")
+        answers.notes.append(f"llama.cpp {child_process.ending(code)} (when asked about {_named(failed)}).")
         if failed.what != "types" and not answers.loaded:
             break
     if not answers.types and not answers.told:
@@ -134,7 +134,7 @@ def ask(file: Path, types: Mapping[str, int], steps: Sequence[Step], contexts: S
 
 def _died(code: int) -> WorkerDied:
     return WorkerDied(
-        f"llama.cpp ended unexpectedly ({code}) when asked what this model needs.",
+        f"llama.cpp {child_process.ending(code)} (when asked what this model needs).",
         "Try again with other programs closed; `lqmf doctor` checks the installation.",
     )
 

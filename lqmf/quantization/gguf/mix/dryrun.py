@@ -42,7 +42,7 @@ def ask(file: Path, file_types: Mapping[str, int], folder: Path, *, imatrix: boo
     code = child_process.run("lqmf.quantization.gguf.mix.dryrun", request, folder, heard.append, quiet=True)
     if code != 0:
         raise WorkerDied(
-            f"llama.cpp ended unexpectedly ({code}) when asked which types it would choose.",
+            f"llama.cpp {child_process.ending(code)} (when asked which types it would choose).",
             "Try again with other programs closed; `lqmf doctor` checks the installation.",
         )
     for told in heard:

@@ -21,7 +21,6 @@ from lqmf.ggml import codec, library
 from lqmf.ggml.base_file import BaseFile
 from lqmf.model_files.gguf_header import Tensor
 from lqmf.model_files.imatrix_file import Imatrix
-from lqmf.quantization.gguf.converter import toolchain
 from lqmf.quantization.gguf.converter.header import write_whole
 
 if TYPE_CHECKING:
@@ -102,7 +101,7 @@ def _sample(base: BaseFile, name: str) -> list[NDArray[np.float32]]:
 
 def _place(tensor: Tensor, sample: Sequence[NDArray[np.float32]], weigh: NDArray[np.float32] | None) -> Path:
     """Where the tensor's errors are kept: by what they are computed from."""
-    seen = hashlib.sha256(repr((_FORMAT, toolchain.installed_version(), tensor.shape)).encode())
+    seen = hashlib.sha256(repr((_FORMAT, library.installed_version(), tensor.shape)).encode())
     for array in (*sample, *(() if weigh is None else (weigh,))):
         seen.update(array.tobytes())
     name = seen.hexdigest()[:40]

@@ -23,7 +23,6 @@ from lqmf.events import Emit, Progress
 from lqmf.ggml import codec, library
 from lqmf.ggml.base_file import BaseFile
 from lqmf.model_files.imatrix_file import Imatrix
-from lqmf.quantization.gguf.converter import toolchain
 from lqmf.quantization.gguf.converter.header import write_whole
 from lqmf.quantization.gguf.mix.errors_table import Errors, importance
 from lqmf.quantization.gguf.mix.patched_model import Divergences, PatchedModel
@@ -152,7 +151,7 @@ def place(groups: Sequence[Sequence[str]], errors: Errors, source: str, windows:
     """Where what is found is kept: by the errors (and so by the weights and the imatrix), by what the `source` model
     predicts, and by how it is measured."""
     probes = [[(name, _probe(errors[name]), errors[name][_probe(errors[name])]) for name in group] for group in groups]
-    seen = hashlib.sha256(repr((_FORMAT, toolchain.installed_version(), probes, source, windows)).encode()).hexdigest()
+    seen = hashlib.sha256(repr((_FORMAT, library.installed_version(), probes, source, windows)).encode()).hexdigest()
     return workspace.measured_dir() / "sensitivities" / f"{seen[:40]}.json"
 
 

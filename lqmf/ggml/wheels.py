@@ -1,0 +1,111 @@
+"""Where builds of llama.cpp are kept: a folder for each version, way of building, processor and compiler.
+
+pip's own cache knows a package by its version alone, so a build for one processor comes back on another, where it dies.
+Here the folder's name holds what the build was made for, so nothing is taken that was not made for this very machine;
+`build.json` in it says the same in words. Needs the standard library alone; compiles nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+import sysconfig
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from lqmf import workspace
+from lqmf.ggml import instruction_sets
+from lqmf.ggml.library import PACKAGE
+
+BUILD, REFUSED = "build.json", "refused.json"
+
+
+@dataclass(frozen=True)
+class Build:
+    """A way of building. `name` is native (for this processor) or baseline (with the sets that were found to run);
+    the rest is for the environment of CMake."""
+
+    name: str
+    cmake_args: str
+    cflags: str
+    cxxflags: str
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The folder of one build on this machine; it need not exist yet."""
+
+    folder: Path
+    made_for: dict[str, Any]
+
+    @property
+    def version(self) -> str:
+        return str(self.made_for["version"])
+
+    @property
+    def log(self) -> Path:
+        """Everything that pip and the compiler said."""
+        return self.folder / "build.log"
+
+    def wheel(self) -> Path | None:
+        """The build, where there is one."""
+        return next(iter(sorted(self.folder.glob("*.whl"))), None)
+
+    def refused(self) -> str:
+        """The fault that was found when this was built here before; empty where none was."""
+        return str(_json(self.folder / REFUSED).get("fault", ""))
+
+    def keep(self, wheel: Path) -> Path:
+        """Move a fresh build here, and say what it was made for. Raises OSError."""
+        target = self.folder / wheel.name
+        wheel.replace(target)
+        workspace.write_json(self.folder / BUILD, self.made_for)
+        return target
+
+    def drop(self, fault: str = "") -> None:
+        """Remove the build; a `fault` is remembered, so that it is not built again. Raises OSError."""
+        for wheel in self.folder.glob("*.whl"):
+            wheel.unlink()
+        if fault:
+            workspace.write_json(self.folder / REFUSED, {"fault": fault})
+
+
+def kept(version: str, build: Build) -> Kept:
+    """The folder for this version, built so, on this machine. (A wheel's own name holds its Python tag.)"""
+    made_for = {
+        "version": version,
+        **asdict(build),
+        "instruction_sets": instruction_sets.native(),
+        "compiler": instruction_sets.compiler_version(),
+        "platform": sysconfig.get_platform(),
+        "libc": " ".join(platform.libc_ver()),
+    }
+    key = hashlib.sha256(json.dumps(made_for, sort_keys=True).encode()).hexdigest()[:16]
+    return Kept(root() / f"{version}-{key}", made_for)
+
+
+def root() -> Path:
+    """The folder of all of them."""
+    return workspace.cache_dir() / "llama.cpp"
+
+
+def installed_build() -> dict[str, Any]:
+    """What the installed llama-cpp-python was made for (`build.json`); empty where it is not one of ours."""
+    try:
+        origin = importlib.metadata.distribution(PACKAGE).read_text("direct_url.json")
+    except importlib.metadata.PackageNotFoundError:
+        return {}
+    path = unquote(urlsplit(json.loads(origin).get("url", "")).path) if origin else ""
+    return _json(Path(path).parent / BUILD) if path else {}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}
