@@ -9,12 +9,11 @@ import functools
 import importlib
 import pkgutil
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import Any
 
 from lqmf.cli import commands
-
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
+from lqmf.cli.command import Command
+from lqmf.declared import entry_points
 
 GROUP = "lqmf.commands"
 
@@ -25,31 +24,34 @@ def builtin_names() -> tuple[str, ...]:
     return tuple(module.name for module in pkgutil.iter_modules(commands.__path__))
 
 
-@functools.cache
-def _entry_points() -> dict[str, EntryPoint]:
-    from importlib.metadata import entry_points
-
-    return {point.name: point for point in entry_points(group=GROUP)}
-
-
 def exists(name: str) -> bool:
     """Whether `name` is a command; nothing of it is imported."""
-    return name in builtin_names() or name in _entry_points()
+    return name in builtin_names() or name in entry_points.points(GROUP)
 
 
 @functools.cache
 def load(name: str) -> ModuleType | None:
-    """The module of the command `name`, or None where there is none. LQMF's own come before others'."""
+    """The module of the command `name`; None where there is none, or it is broken. LQMF's own come before others'."""
     if name in builtin_names():
         return importlib.import_module(f"{commands.__name__}.{name}")
-    point = _entry_points().get(name)
-    module: ModuleType | None = point.load() if point else None
-    return module
+    return entry_points.load(GROUP, name, _command)
+
+
+def _command(module: Any) -> ModuleType:
+    """Return `module`. Raises TypeError where it is no command."""
+    if not isinstance(getattr(module, "COMMAND", None), Command) or not callable(getattr(module, "act", None)):
+        raise TypeError("it has no COMMAND, or no act")
+    found: ModuleType = module
+    return found
 
 
 def names() -> list[str]:
     """Every command, in the order of the help. Imports them all."""
-    found = [(module.COMMAND.order, name) for name in {*builtin_names(), *_entry_points()} if (module := load(name))]
+    found = [
+        (module.COMMAND.order, name)
+        for name in {*builtin_names(), *entry_points.points(GROUP)}
+        if (module := load(name))
+    ]
     return [name for _, name in sorted(found)]
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from lqmf.cli import faults, registry
 from lqmf.cli.ask import Nobody, Recommended
 from lqmf.cli.render import Screen
+from lqmf.declared.entry_points import untold
 from lqmf.errors import LqmfError, of_system
 from lqmf.records import Decision, Outcome, Utterance
 
@@ -86,6 +87,8 @@ class Session:
             outcome = faults.failed(of_system(error), screen)
         except Exception as error:  # noqa: BLE001 - the top of a turn: the chat outlives a fault in one of them
             outcome = faults.unexpected(error, self.screen, self.logs, verbose=bool(self.options.get("verbose")))
+        for sentence in untold():
+            screen.notice(sentence)
         screen.deliver(outcome)
         return outcome
 

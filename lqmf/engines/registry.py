@@ -7,15 +7,17 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Iterator, Mapping
-from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import lqmf.engines
+from lqmf.declared import entry_points
 from lqmf.engines.local import LocalEngine
 from lqmf.errors import NotBuilt, NotFound
 from lqmf.workspace import MANIFEST, read_json
+
+ENGINE_GROUP = "lqmf.engines"
 
 
 def open_engine(path: Path, **options: Any) -> LocalEngine:
@@ -59,5 +61,14 @@ def _engines() -> Iterator[ModuleType]:
     for found in pkgutil.iter_modules(lqmf.engines.__path__, "lqmf.engines."):
         if found.ispkg and hasattr(module := importlib.import_module(f"{found.name}.engine"), "can_open"):
             yield module
-    for entry in entry_points(group="lqmf.engines"):
-        yield entry.load()
+    for name in entry_points.points(ENGINE_GROUP):
+        if (engine := entry_points.load(ENGINE_GROUP, name, _engine)) is not None:
+            yield engine
+
+
+def _engine(module: Any) -> ModuleType:
+    """Return `module`. Raises TypeError where it cannot open models."""
+    if not callable(getattr(module, "can_open", None)) or not callable(getattr(module, "open_model", None)):
+        raise TypeError("it has no can_open(path) and open_model(path)")
+    found: ModuleType = module
+    return found

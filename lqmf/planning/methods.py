@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lqmf.declared import methods as declared
 from lqmf.errors import UsageError
 from lqmf.fit import budget
 from lqmf.quantization.promise import Backend
@@ -17,7 +18,6 @@ from lqmf.records import Hardware, ModelInfo, Option, Question, Source, Verdict
 
 FINETUNE = "finetune"  # a purpose
 USUAL_BITS = 4  # of methods that are hardly made with another width
-_WIDTHS: Mapping[str, str] = {"int4": "4bit", "int8": "8bit"}  # GPTQ's types, as people call them
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,14 @@ class Chosen:
 
 
 def spelled(slots: Mapping[str, Any]) -> dict[str, Any]:
-    """The slots with GPTQ's types by their own names: its weights are integers, so "int4" is its 4 bits."""
+    """The slots with the type by its method's own name for it: GPTQ's weights are integers, so "int4" is its 4 bits.
+    Without a method a type is that of the first method that has it, under its own name before others."""
     type, method = str(slots.get("type")), slots.get("method")
-    if type in _WIDTHS and (method == "gptq" or (type == "int4" and method is None)):
-        return {**slots, "type": _WIDTHS[type]}
-    return dict(slots)
+    if method is None and type not in declared.types():
+        owner = next((one for one in declared.offered().values() if type in one.aliases), None)
+    else:
+        owner = declared.of(method) if method else None
+    return {**slots, "type": owner.spelled(type)} if owner and slots.get("type") else dict(slots)
 
 
 Ask = Callable[[str], Verdict]  # whether a method can be used here, for this model

@@ -78,9 +78,9 @@ def _path(app: App) -> Outcome:
 
 def _get(app: App, key: str | None) -> Outcome:
     from lqmf.cli.views.settings import settings_view
-    from lqmf.settings import Settings
+    from lqmf.settings import keys
 
-    described = [app.settings.describe(name) for name in ([key.lower()] if key else Settings.model_fields)]
+    described = [app.settings.describe(name) for name in ([key.lower()] if key else keys())]
     return Outcome(described[0] if key else {"settings": described}, settings_view(described, app.root))
 
 

@@ -11,6 +11,7 @@ import typer
 
 from lqmf.cli import options
 from lqmf.cli.command import Ask, Command
+from lqmf.declared import providers
 from lqmf.errors import UsageError
 from lqmf.records import Decision, Outcome
 
@@ -48,7 +49,11 @@ def provider_names(incomplete: str) -> list[str]:
 
 _Provider = Annotated[
     str,
-    typer.Argument(metavar="PROVIDER", help="claude, openai, gemini, local, or none.", autocompletion=provider_names),
+    typer.Argument(
+        metavar="PROVIDER",
+        help="claude, openai, gemini, local, one that you added, or none.",
+        autocompletion=provider_names,
+    ),
 ]
 
 
@@ -180,7 +185,7 @@ def _details(app: App, name: str, slots: dict[str, Any]) -> dict[str, str]:
         return {"local_artifact": app.pipeline.find(artifact).name}
     if not model:
         return {}
-    return {f"{name}_model": model, **({"local_artifact": ""} if name == "local" else {})}
+    return {providers.of(name).model_key: model, **({"local_artifact": ""} if name == "local" else {})}
 
 
 def _readiness(name: str, settings: LlmSettings, app: App) -> dict[str, Any]:

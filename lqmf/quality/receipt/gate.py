@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lqmf.declared import methods
 from lqmf.records import Check, Receipt
 from lqmf.settings import KL_NATS, TOP1, by_bits
 
@@ -95,10 +96,9 @@ def _measured(receipt: Receipt) -> Iterator[tuple[str, tuple[float | None, float
 
 
 def _remedy(method: str, bits: int, *, continues: bool) -> str:
-    if method == "bnb":
-        return "8 bits (`--type int8`), or another method" if bits < 8 else "GGUF (`--method gguf --type Q8_0`)"
-    if method == "gptq":
-        return "more bits, smaller groups (`--set group_size=32`), or another calibration text"
+    own = methods.of(method).remedies
+    if at_least := [least for least in own if least <= bits]:
+        return own[max(at_least)]
     more = f"more bits (`--bits {min(8, bits + 1)}`)" if bits < 8 else "16 bits"
     if not continues:  # for an encoder-decoder neither a matrix nor a mix is made
         return more
