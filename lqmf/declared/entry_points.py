@@ -4,6 +4,7 @@ nothing else. Knows no group."""
 from __future__ import annotations
 
 import importlib.metadata
+import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, TypeVar
@@ -41,6 +42,14 @@ def load(group: str, name: str, read: Callable[[Any], T]) -> T | None:
 def fault(group: str, name: str) -> str | None:
     """Return why the plug-in `name` of `group` is left out; None where it is not."""
     return _faults.get((group, name))
+
+
+def check_words(name: str, words: str) -> None:
+    """Refuse what no sentence can be searched for. Raises ValueError, re.error."""
+    if not re.fullmatch("[a-z][a-z0-9_]*", name):
+        raise ValueError(f"its name '{name}' is not of small letters, digits and _")
+    if not words or re.compile(words).groups or re.fullmatch(words, ""):
+        raise ValueError("its words are empty, or a pattern that captures groups or matches nothing at all")
 
 
 def untold() -> list[str]:

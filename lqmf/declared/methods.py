@@ -204,7 +204,9 @@ def types() -> Mapping[str, tuple[Method, QuantType]]:
 
 
 def _declaration(backend: Any) -> Method:
-    """Return what a backend's class declares. Raises TypeError where that is no declaration."""
+    """Return what a backend's class declares. Raises TypeError where that is no declaration, ValueError for words that
+    cannot be looked for."""
     if not isinstance(backend.declared, Method):
         raise TypeError("its `declared` is no lqmf.plugin.Method")
+    entry_points.check_words(backend.declared.name, backend.declared.words)
     return backend.declared

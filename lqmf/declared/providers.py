@@ -154,4 +154,5 @@ def _declaration(name: str, factory: Any) -> Service:
         raise TypeError("it is no factory of a provider, or its `declared` is no lqmf.plugin.Service")
     if declared.name != name:
         raise ValueError(f"it declares the name '{declared.name}'")
+    entry_points.check_words(name, declared.words or name)
     return declared
