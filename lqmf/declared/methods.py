@@ -43,7 +43,7 @@ class Method:
     `kl` and `top1` are its gate's bounds by bits as settings write them (empty: those of all methods); `remedies` are
     what to try when an artifact is not good enough, each under the least bits that it is for. `worth` gives, for a type
     that loses more or less than its bits per weight say, the bits that do say it. `engine` is the entry point of the
-    engine that runs its artifacts, where it is not the first that can open them.
+    engine that runs its artifacts, where that is not one of ours.
     """
 
     name: str
@@ -187,6 +187,12 @@ def known() -> Mapping[str, Method]:
 def of(name: str) -> Method:
     """Return the declaration of the method `name`; one that says no more than the name where there is none."""
     return known().get(name) or Method(name, name, "")
+
+
+def names() -> str:
+    """Return the names of the methods on offer, for people: "gguf, gptq or bnb"."""
+    *most, last = offered()
+    return f"{', '.join(most)} or {last}"
 
 
 def marked(word: str) -> str:

@@ -136,6 +136,12 @@ def asked() -> tuple[Service, ...]:
     return tuple(service for service in services().values() if service.shown)
 
 
+def names() -> str:
+    """Return the names of the providers that are shown, for people: "claude, openai, gemini or local"."""
+    *most, last = (service.name for service in asked())
+    return f"{', '.join(most)} or {last}"
+
+
 def price(model: str, day: datetime.date) -> Price | None:
     """Return what `model` costs on `day`; None where no provider declares a price for it."""
     for service in services().values():

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import lqmf.engines
-from lqmf.declared import entry_points
+from lqmf.declared import entry_points, methods
 from lqmf.engines.local import LocalEngine
 from lqmf.errors import NotBuilt, NotFound
 from lqmf.workspace import MANIFEST, read_json
@@ -27,7 +27,7 @@ def open_engine(path: Path, **options: Any) -> LocalEngine:
     """
     if not path.exists():
         raise NotFound(f"There is nothing at {path}.", "lqmf test discover")
-    for module in _engines():
+    for module in _engines(methods.of(_method(path)).engine):
         if module.can_open(path):
             engine: LocalEngine = module.open_model(path, **options)
             return engine
@@ -57,7 +57,16 @@ def _run(path: Path) -> Mapping[str, Any]:
     return read_json(manifest).get("run") or {} if manifest.is_file() else {}
 
 
-def _engines() -> Iterator[ModuleType]:
+def _method(path: Path) -> str:
+    """The method that a manifest beside the weights names; empty where there is none."""
+    manifest = path / MANIFEST
+    return str((read_json(manifest).get("plan") or {}).get("method") or "") if manifest.is_file() else ""
+
+
+def _engines(first: str) -> Iterator[ModuleType]:
+    """Every engine: the one of the entry point `first`, ours, then those of others."""
+    if (engine := entry_points.load(ENGINE_GROUP, first, _engine)) is not None:
+        yield engine
     for found in pkgutil.iter_modules(lqmf.engines.__path__, "lqmf.engines."):
         if found.ispkg and hasattr(module := importlib.import_module(f"{found.name}.engine"), "can_open"):
             yield module

@@ -51,7 +51,7 @@ _Provider = Annotated[
     str,
     typer.Argument(
         metavar="PROVIDER",
-        help="claude, openai, gemini, local, one that you added, or none.",
+        help=f"{', '.join(one.name for one in providers.asked())}, or none.",
         autocompletion=provider_names,
     ),
 ]
