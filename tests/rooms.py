@@ -34,7 +34,7 @@ ROWS = (
     ("quantization", "quality"),
     ("planning", "understanding"),
     ("store", "jobs", "artifacts"),
-    ("providers", "advice", "knowledge", "report"),
+    ("providers", "advice", "knowledge", "report", "plugin"),
     ("agents", "pipeline", "app"),
     ("operations",),
     ("cli",),

@@ -17,7 +17,7 @@ from lqmf.quantization.promise import Backend
 from lqmf.records import Hardware, ModelInfo, Option, Question, Source, Verdict
 
 FINETUNE = "finetune"  # a purpose
-USUAL_BITS = 4  # of methods that are hardly made with another width
+USUAL_BITS = 4  # of methods that have it, and are hardly made with another width
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,12 @@ def choose(slots: Mapping[str, Any], info: ModelInfo, hardware: Hardware, backen
         return _able(backends.get(name), info, hardware)
 
     return _by_purpose(slots, ask) or _by_format(slots, hardware, ask) or _by_speed(slots, hardware, ask)
+
+
+def usual_type(backend: Backend) -> str:
+    """Return the type that a method makes unasked: the recommended one of 4 bits, or the first that it declares."""
+    widths = [kind.bits for kind in backend.types.values()]
+    return backend.default_type(USUAL_BITS if USUAL_BITS in widths else widths[0])
 
 
 def question(slots: Mapping[str, Any], backends: Mapping[str, Backend]) -> Question | None:

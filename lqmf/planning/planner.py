@@ -409,7 +409,7 @@ class Planner:
         guided = calibratable(request, request.fit.needs[backend.name] if backend.streams else None)
         usable = {t.name for t in backend.types.values() if t.name != AUTO and (guided or not t.needs_imatrix)}
         if self._is_usual(backend, request):
-            return frozenset({backend.default_type(methods.USUAL_BITS)})
+            return frozenset({methods.usual_type(backend)})
         if (bits := slots.get("bits")) is not None:
             names = {n for n in usable if backend.types[n].bits == bits} | {backend.default_type(bits)}
         else:
