@@ -19,7 +19,7 @@ from lqmf.cli.commands import preflight as command
 from lqmf.cli.render import Screen, clean
 from lqmf.cli.views.fit import fit_view
 from lqmf.cli.views.preflight import preflight_view
-from lqmf.cli.views.tables import small
+from lqmf.units import small
 from lqmf.errors import NeedsInput
 from lqmf.fit.solver import Solution
 from lqmf.model_files.template_check import Template
