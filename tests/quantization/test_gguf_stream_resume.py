@@ -7,9 +7,7 @@ import os
 import random
 import resource
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +17,14 @@ import pytest
 from lqmf.errors import DiskFull, LqmfError, OutOfMemory
 from lqmf.events import Event, Progress
 from lqmf.model_files.gguf_header import read_header
+from lqmf.quantization.gguf.converter import server
 from lqmf.quantization.gguf.stream import pipeline
 from lqmf.quantization.gguf.stream.journal import Journal, Line
 from lqmf.quantization.gguf.stream.pipeline import Output, journal_of
 from tests.quantization import models
 from tests.quantization.models import FAMILIES
 from tests.quantization.test_gguf_stream import DEMO, random_model, streamed
+from tests.waiting import until
 
 TYPES = ("Q4_K_M", "IQ3_S", "F16")
 WEIGHTS = 74  # tensors of the demo model
@@ -64,9 +64,11 @@ class Killer:
 
 
 def kill() -> None:
+    """Kill what the converter's server started; the server stays."""
     for child in psutil.Process().children(recursive=True):
-        if "lqmf.quantization.gguf.converter.launcher" in child.cmdline():
-            child.kill()
+        if server.LAUNCHER in child.cmdline():
+            for fork in child.children():
+                fork.kill()
 
 
 def journalled(path: Path) -> list[dict[str, Any]]:
@@ -164,14 +166,6 @@ def arrive(model: Path, weights: Path, names: list[str]) -> None:
     for name in names:
         (weights / f"{name}.incomplete").write_bytes((model / name).read_bytes())
         os.replace(weights / f"{name}.incomplete", weights / name)
-
-
-def until(true: Callable[[], bool]) -> None:
-    for _ in range(12000):
-        if true():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it never came to be")
 
 
 @pytest.mark.slow
