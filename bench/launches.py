@@ -29,6 +29,7 @@ from lqmf import workspace
 
 ROOT = Path(__file__).resolve().parents[1]
 CONVERTER = "lqmf.quantization.gguf.converter.launcher"
+FORK = " (fork)"  # a conversion: the converter was loaded already
 MOST_LAUNCHES, MOST_SECONDS = 1, 8.0
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -96,6 +97,8 @@ class Watch:
                     times, key = process.cpu_times(), (process.pid, process.create_time())
                     name = self._seen[key][0] if key in self._seen else ""
                     name = module(process.cmdline()) or name
+                    parent = process.parent()
+                    name += FORK if name == CONVERTER and parent and module(parent.cmdline()) == CONVERTER else ""
                 except psutil.Error:
                     continue
                 self._seen[key] = (name, times.user + times.system)

@@ -22,6 +22,10 @@ from lqmf import errors
 
 Send = Callable[[dict[str, Any]], None]
 
+# How OpenMP's threads wait for one another (libgomp reads it when it is loaded). Left alone they spin at every barrier:
+# where other programs run as well, each spins away the time that the one it waits for needs (bench/busy.py).
+WAITING = {"OMP_WAIT_POLICY": "passive"}
+
 _SECRET = re.compile(r"TOKEN|API_KEY|SECRET|PASSWORD", re.IGNORECASE)
 
 
@@ -62,7 +66,7 @@ def environment(folder: Path) -> dict[str, str]:
     importable from where it stands; an abort of libllama ends it at once, without a debugger."""
     kept = {key: value for key, value in os.environ.items() if not _SECRET.search(key) and key != "NO_LOCAL_GGUF"}
     package = str(Path(__file__).resolve().parent.parent)
-    return kept | {
+    return {**WAITING, **kept} | {
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",

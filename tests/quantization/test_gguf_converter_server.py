@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from lqmf.errors import IncompleteModel
+from lqmf.errors import UnsupportedModel
 from lqmf.quantization.gguf.converter import convert, server, toolchain
 from tests.waiting import until
 
@@ -67,7 +67,7 @@ def test_a_refused_request_leaves_the_next_as_it_was(folder: Path, tmp_path: Pat
     before = header(tmp_path)
     tools, nothing = toolchain.ensure(), tmp_path / "nothing"
     asked = convert.request(DEMO, nothing, tmp_path / "h.gguf", "f16", tools, tmp_path, "demo")
-    with pytest.raises(IncompleteModel):
+    with pytest.raises(UnsupportedModel):
         server.ask(tools.root, asked, tmp_path, print, quiet=True)
     assert header(tmp_path) == before
 
