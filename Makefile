@@ -5,16 +5,19 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c const
 # llama.cpp is compiled for this machine; its multimodal part is not used. Set CMAKE_ARGS for a GPU build (see README).
 export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF
 
-.PHONY: help demo test check format setup requirements clean
+.PHONY: help demo test test-fast check format setup requirements clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 demo: .venv/.core ## set up, then quantize, measure and ask the bundled model
 	$(BIN)/lqmf demo
 
 test: .venv/.dev ## set up, then run every test
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-fast: .venv/.dev ## run the tests that are not marked slow
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 check: .venv/.dev ## linters and types
 	$(BIN)/ruff check .

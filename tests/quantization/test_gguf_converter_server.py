@@ -18,6 +18,8 @@ from lqmf.errors import UnsupportedModel
 from lqmf.quantization.gguf.converter import convert, server, toolchain
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow  # the converter runs, or models are made
+
 DEMO = Path(str(resources.files("lqmf").joinpath("assets/demo")))
 ASK_FOR_HEADER = """
 import sys, tempfile

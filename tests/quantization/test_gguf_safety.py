@@ -16,6 +16,8 @@ from lqmf.errors import IncompleteModel, LqmfError, RemoteCodeRefused, UnsafeFor
 from lqmf.quantization.gguf.converter import convert
 from tests.quantization.bases import make_base
 
+pytestmark = pytest.mark.slow  # the converter runs, or models are made
+
 DEMO = Path(str(resources.files("lqmf").joinpath("assets/demo")))
 HOSTILE = """
 from pathlib import Path

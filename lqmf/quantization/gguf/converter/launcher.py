@@ -65,7 +65,8 @@ def main() -> None:
     sys.path[:0] = [root, str(Path(root) / "gguf-py")]
     loaded: Loaded | BaseException
     try:
-        loaded = _load()
+        with server.while_owned():
+            loaded = _load()
     except BaseException as error:  # noqa: BLE001  (whoever asks is told)
         loaded = error
     server.serve(listener, functools.partial(answer, loaded))

@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -35,7 +35,7 @@ LAUNCHER = "lqmf.quantization.gguf.converter.launcher"
 
 Answer = Callable[[Mapping[str, Any], Send], int]  # a fork's whole work: its exit code
 
-_IDLE_SECONDS = 60.0  # after which a server ends: it holds some 300 MB
+_IDLE_SECONDS = 120.0  # after which a server ends: it holds some 300 MB
 _ASKING_SECONDS = 10.0  # in which a request must have come whole
 _LONGEST_FOLDER = 80  # characters: a socket's whole path has 107 at most
 _ALIVE = "alive"  # a pipe in the folder, open for writing as long as its maker lives
@@ -148,6 +148,26 @@ def _start(root: Path, address: Path) -> None:
 
 
 # ---------------------------------------------------------------- the server
+
+
+@contextlib.contextmanager
+def while_owned() -> Iterator[None]:
+    """End this process at once if its owner does meanwhile. For what comes before `serve`, which sees to it itself and
+    forks, so that no thread is left by then."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.is_set():
+            if select.select([0], [], [], 0.2)[0]:
+                os._exit(1)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def serve(listener: socket.socket, answer: Answer) -> None:
