@@ -7,16 +7,19 @@ EXTRAS := dev,gptq,bnb,llm,sign,evaluate
 patiently = @start=$$(date +%s); (while sleep 20 >/dev/null 2>&1; do echo "  $$(( $$(date +%s) - start )) s"; done) & \
 	trap "kill $$!" EXIT; $(1) && echo "  done in $$(( $$(date +%s) - start )) s."
 
-.PHONY: help demo test check format setup requirements clean
+.PHONY: help demo test test-fast check format setup requirements clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 demo: .venv/.core ## set up, then quantize, measure and ask the bundled model
 	$(BIN)/lqmf demo
 
 test: .venv/.dev ## set up, then run every test
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-fast: .venv/.dev ## run the tests that are not marked slow
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 check: .venv/.dev ## linters and types
 	$(BIN)/ruff check .

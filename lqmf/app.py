@@ -300,9 +300,9 @@ class App:
     def redact(self, text: str) -> str:
         """`text` with every secret that the settings hold, or that looks like one, masked."""
         from lqmf.hub import auth
-        from lqmf.settings import SECRETS, secret
+        from lqmf.settings import secret, secrets
 
-        held = (secret(self.settings, name) for name in SECRETS)
+        held = (secret(self.settings, name) for name in sorted(secrets()))
         return auth.redact(text, secrets=[value for value in held if value])
 
     @cached_property

@@ -29,6 +29,10 @@ MEANINGS = {  # of the signals that end a process
 }
 Send = Callable[[dict[str, Any]], None]
 
+# How OpenMP's threads wait for one another (libgomp reads it when it is loaded). Left alone they spin at every barrier:
+# where other programs run as well, each spins away the time that the one it waits for needs (bench/busy.py).
+WAITING = {"OMP_WAIT_POLICY": "passive"}
+
 _SECRET = re.compile(r"TOKEN|API_KEY|SECRET|PASSWORD", re.IGNORECASE)
 
 
@@ -46,7 +50,7 @@ def run(module: str, request: Mapping[str, Any], folder: Path, hear: Send, *, qu
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL if quiet else None,
         cwd=folder,
-        env=_environment(folder),
+        env=environment(folder),
     )
     try:
         assert child.stdout is not None
@@ -64,12 +68,12 @@ def run(module: str, request: Mapping[str, Any], folder: Path, hear: Send, *, qu
                 pipe.close()
 
 
-def _environment(folder: Path) -> dict[str, str]:
-    """The child's environment: no network, no secrets, no foreign `gguf`, nothing importable from where it stands; an
-    abort of libllama ends it at once, without a debugger."""
+def environment(folder: Path) -> dict[str, str]:
+    """Return the environment of a child that stands in `folder`: no network, no secrets, no foreign `gguf`, nothing
+    importable from where it stands; an abort of libllama ends it at once, without a debugger."""
     kept = {key: value for key, value in os.environ.items() if not _SECRET.search(key) and key != "NO_LOCAL_GGUF"}
     package = str(Path(__file__).resolve().parent.parent)
-    return kept | {
+    return {**WAITING, **kept} | {
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -96,9 +100,9 @@ def signal_of(returncode: int) -> str:
 # ---------------------------------------------------------------- the child's end
 
 
-def claim_stdout() -> Send:
-    """Take standard output for JSON lines, and let everything else that prints there print to standard error."""
-    stream: TextIO = os.fdopen(os.dup(1), "w", encoding="utf-8")
+def claim_stdout(descriptor: int = 1) -> Send:
+    """Take `descriptor` for JSON lines, and let everything that prints to standard output print to standard error."""
+    stream: TextIO = os.fdopen(os.dup(descriptor), "w", encoding="utf-8")
     os.dup2(2, 1)
 
     def send(message: dict[str, Any]) -> None:

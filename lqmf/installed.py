@@ -17,14 +17,14 @@ from pathlib import Path
 from lqmf.records import Verdict
 
 
-def verdict(modules: Mapping[str, str], extra: str) -> Verdict:
-    """Whether all of `modules` (module: package) can be imported; a no gives the command that installs `extra`."""
+def verdict(modules: Mapping[str, str], install: str) -> Verdict:
+    """Whether all of `modules` (module: package) can be imported; a no gives the command `install`."""
     missing = [package for module, package in modules.items() if importlib.util.find_spec(module) is None]
     if not missing:
         return Verdict("yes", ", ".join(f"{name} {number}" for name, number in versions(modules.values()).items()))
     verb = "is" if len(missing) == 1 else "are"
-    install = f"Run `pip install 'lqmf[{extra}]'`, or take a method that is there: `--method gguf`."
-    return Verdict("no", f"{' and '.join(missing)} {verb} not installed.", install)
+    remedy = f"Run `{install}`, or take a method that is there: `--method gguf`."
+    return Verdict("no", f"{' and '.join(missing)} {verb} not installed.", remedy)
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:

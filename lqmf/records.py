@@ -391,7 +391,7 @@ class QuantizationPlan:
     method: str  # a backend's name
     bits: int
     type: str  # llama.cpp's spelling for gguf ("Q4_K_M"), nf4/fp4/int8 for bnb, "" for gptq
-    format: Literal["gguf", "safetensors"]
+    format: str  # "gguf", "safetensors", or what the method declares
     device: Literal["cpu", "gpu"]
     context: int | None = None
     memory_bytes: int | None = None

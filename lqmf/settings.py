@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, create_model, field_validator
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -23,6 +24,8 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from lqmf.declared import entry_points, providers
+from lqmf.declared.providers import CLAUDE, GEMINI, LOCAL, OPENAI, PROVIDER_GROUP
 from lqmf.errors import SettingsError
 from lqmf.workspace import Workspace, at, nearest, write_json
 
@@ -31,12 +34,6 @@ CONFIG, DOTENV = "config.json", ".env"
 KL_NATS = "8:0.005,6:0.015,5:0.03,4:0.1,3:0.3,2:1,1:3"  # the greatest mean KL divergence, by bits
 TOP1 = "8:0.91,6:0.85,5:0.79,4:0.62,3:0.34,1:0"  # the least share of tokens with the same top choice, by bits
 COMMENT = "//"  # a key of config.json that begins so is the user's own note, and stays
-SECRETS = (
-    *("anthropic_api_key", "openai_api_key", "gemini_api_key", "google_api_key", "local_api_key"),
-    *("hf_token", "huggingface_token"),
-)
-PROVIDERS = ("claude", "openai", "gemini", "local", "scripted")  # that LQMF brings; others come by entry points
-PROVIDER_GROUP = "lqmf.providers"
 
 
 class Settings(BaseSettings):
@@ -63,16 +60,16 @@ class Settings(BaseSettings):
     llm_daily_tokens: int | None = Field(500_000, ge=0, description="tokens to and from providers in a day, at most")
     llm_daily_cost: float | None = Field(1.0, ge=0, description="US dollars for providers in a day, at most")
     llm_keep_prompts: bool = Field(False, description="keep what was asked of providers in the store, redacted")
-    claude_model: str = Field("claude-sonnet-5-5", description="model of Claude's that is asked")
-    openai_model: str = Field("gpt-6.1-terra", description="model of OpenAI's that is asked")
-    gemini_model: str = Field("gemini-3.8-flash", description="model of Gemini's that is asked")
+    claude_model: str = Field(CLAUDE.model, description="model of Claude's that is asked")
+    openai_model: str = Field(OPENAI.model, description="model of OpenAI's that is asked")
+    gemini_model: str = Field(GEMINI.model, description="model of Gemini's that is asked")
     local_model: str = Field("", description="model of the local server; the first that it offers if left out")
     local_artifact: str = Field("", description="own GGUF artifact that helps in place of a local server")
     scripted_file: str = Field("", description="answers of the scripted provider, as JSON")
     anthropic_base_url: str = Field("", description="address of Claude, where it is not the usual one")
     openai_base_url: str = Field("", description="address of OpenAI, where it is not the usual one")
     gemini_base_url: str = Field("", description="address of Gemini, where it is not the usual one")
-    local_base_url: str = Field("http://127.0.0.1:11434/v1", description="address of an OpenAI-compatible server")
+    local_base_url: str = Field(LOCAL.address, description="address of an OpenAI-compatible server")
     gpu_memory_limit: float = Field(8.0, gt=0, description="GB of GPU memory that plans may use")
     cpu_fallback: bool = Field(False, description="plan again on the CPU when the GPU runs out of memory")
     embedding_model: str = Field("", description="GGUF embedding model that benchmarks compare answers by")
@@ -135,6 +132,28 @@ class Settings(BaseSettings):
         )
 
 
+@cache
+def model() -> type[Settings]:
+    """Return Settings with the model, address and keys of the providers that other packages add."""
+    extra: dict[str, Any] = {}
+    for one in providers.added():
+        extra[one.model_key] = (str, Field(one.model, description=f"model of {one.name} that is asked"))
+        extra[one.address_key] = (str, Field(one.address, description=f"address of {one.name}"))
+        extra |= {key: (SecretStr | None, Field(None, description=f"key for {one.name}")) for key in one.keys}
+    return create_model("Settings", __base__=Settings, **extra) if extra else Settings
+
+
+def keys() -> tuple[str, ...]:
+    """Return the name of every setting."""
+    return tuple(model().model_fields)
+
+
+@cache
+def secrets() -> frozenset[str]:
+    """Return the names of the settings that are secrets."""
+    return frozenset(name for name, one in model().model_fields.items() if one.annotation == SecretStr | None)
+
+
 class Loaded:
     """Settings with, for each value, where it came from: default, config.json, .env, environment or option."""
 
@@ -147,35 +166,45 @@ class Loaded:
         """One setting as `config get` shows it; secrets only say whether they are set."""
         _known(key)
         value = getattr(self.values, key)
-        shown = ("set" if value else None) if key in SECRETS else value
+        shown = ("set" if value else None) if key in secrets() else value
         return {"key": key, "value": shown, "source": self.origins.get(key, "default"),
-                "description": Settings.model_fields[key].description}  # fmt: skip
+                "description": model().model_fields[key].description}  # fmt: skip
 
 
 def load(root: Path, options: Mapping[str, Any] | None = None) -> Loaded:
     """Read every source below `root`. Raises SettingsError that names the file, the key and the nearest right one."""
     given = {key: value for key, value in (options or {}).items() if value is not None}
     sources: list[tuple[str, PydanticBaseSettingsSource]] = [
-        ("option", InitSettingsSource(Settings, init_kwargs=given)),
-        ("environment", EnvSettingsSource(Settings)),
-        (DOTENV, DotEnvSettingsSource(Settings, env_file=root / DOTENV)),
-        (CONFIG, InitSettingsSource(Settings, init_kwargs=read_config(root))),
+        ("option", InitSettingsSource(model(), init_kwargs=given)),
+        ("environment", EnvSettingsSource(model())),
+        (DOTENV, DotEnvSettingsSource(model(), env_file=root / DOTENV)),
+        (CONFIG, InitSettingsSource(model(), init_kwargs=read_config(root))),
     ]
     merged: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for name, source in reversed(sources):
-        found = {k: v for k, v in source().items() if k in Settings.model_fields and v != ""}
+        found = {k: v for k, v in source().items() if k in model().model_fields and v != ""}
         merged.update(found)
         origins.update(dict.fromkeys(found, name))
     try:
-        values = _Checked(**merged)
+        values = _checked(merged)
     except ValidationError as error:
         raise _explain(error, origins) from error
     return Loaded(values, origins, root)
 
 
-class _Checked(Settings):
-    """Settings made from values already gathered: no source is asked a second time."""
+def _checked(values: Mapping[str, Any]) -> Settings:
+    """Return the settings made from values already gathered: no source is asked a second time."""
+    return _given()(**values)
+
+
+@cache
+def _given() -> type[Settings]:
+    return create_model("Settings", __base__=(_Given, model()))
+
+
+class _Given(Settings):
+    """Settings whose only source are the values handed in."""
 
     @classmethod
     def settings_customise_sources(
@@ -214,27 +243,25 @@ def read_config(root: Path) -> dict[str, Any]:
 
 def _checked_provider(name: str) -> str:
     """`name`, where it is a provider's. Raises ValueError that names those there are."""
-    if name not in PROVIDERS and name not in provider_names():
+    if name not in provider_names():
         raise ValueError(f"there is no provider '{name}'; there are {', '.join(provider_names())}")
     return name
 
 
 def provider_names() -> tuple[str, ...]:
     """The providers of this installation: LQMF's own, then those of entry points. None is imported."""
-    from importlib.metadata import entry_points
-
-    return tuple(dict.fromkeys((*PROVIDERS, *(point.name for point in entry_points(group=PROVIDER_GROUP)))))
+    return tuple(dict.fromkeys((*(one.name for one in providers.OWN), *entry_points.points(PROVIDER_GROUP))))
 
 
 def write_config(root: Path, key: str, text: str) -> Any:
     """Set `key` in config.json, other keys and their order kept; returns the value. Raises SettingsError."""
     _known(key)
-    if key in SECRETS:
+    if key in secrets():
         raise SettingsError(f"{key} is a secret and does not belong in {CONFIG}.", f"Put {key.upper()}=... into .env.")
     document = read_config(root)
     document[key] = text
     try:
-        value = getattr(_Checked(**document), key)
+        value = getattr(_checked(document), key)
     except ValidationError as error:
         raise _explain(error, dict.fromkeys(document, CONFIG)) from error
     document[key] = value
@@ -243,9 +270,9 @@ def write_config(root: Path, key: str, text: str) -> Any:
 
 
 def _known(key: str, where: str = "") -> None:
-    if key in Settings.model_fields:
+    if key in keys():
         return
-    guess = nearest(key.lower(), list(Settings.model_fields))
+    guess = nearest(key.lower(), list(keys()))
     raise SettingsError(
         f"There is no setting '{key}'" + (f" ({where})." if where else "."),
         f"Did you mean '{guess}'?" if guess else "`lqmf config get` lists them all.",

@@ -1,10 +1,15 @@
 """What holds for every test: property tests are not hurried (on a busy machine a slow example is no bug), and OpenMP
-threads do not spin against one another on a shared machine."""
+threads do not spin against one another on a shared machine. All tests, and the commands that they start, share one
+server of the converter, which is launched when the first of them needs it."""
 
 import os
 
 from hypothesis import settings
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+from lqmf import child_process
+from lqmf.quantization.gguf.converter import server
+
+os.environ.update({"OMP_NUM_THREADS": "1", **child_process.WAITING, **os.environ})
+server.share()
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")

@@ -15,14 +15,26 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 ROWS = (
-    ("version", "assets", "records", "errors", "units", "terminal", "events", "retry", "workspace", "settings"),
+    (
+        "version",
+        "assets",
+        "records",
+        "errors",
+        "units",
+        "terminal",
+        "events",
+        "retry",
+        "workspace",
+        "declared",
+        "settings",
+    ),
     ("hardware", "child_process", "installed"),
     ("model_files", "ggml", "hub"),
     ("engines", "texts", "fit"),
     ("quantization", "quality"),
     ("planning", "understanding"),
     ("store", "jobs", "artifacts"),
-    ("providers", "advice", "knowledge", "report"),
+    ("providers", "advice", "knowledge", "report", "plugin"),
     ("agents", "pipeline", "app"),
     ("operations",),
     ("cli",),

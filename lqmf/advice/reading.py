@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
+from lqmf.declared import methods, providers
 from lqmf.errors import ProviderError
 from lqmf.events import Emit, Notice
 from lqmf.providers import prompts
@@ -35,13 +36,13 @@ class Proposal(BaseModel):
     intent: Annotated[str, WithJsonSchema(_INTENT)] = Field(description="what the user wants")
     model: str | None = Field(description="the model, as typed")
     name: str | None = Field(description="an artifact made before, as typed")
-    method: str | None = Field(description="gguf, gptq or bnb")
+    method: str | None = Field(description=methods.names())
     type: str | None = Field(description="a type, like Q4_K_M or nf4")
     bits: int | None = Field(description="bits a weight")
     memory_gb: float | None = Field(description="memory in GB")
     context: int | None = Field(description="tokens of context")
     topic: str | None = Field(description="of a question: what it is about, in the user's words")
-    provider: str | None = Field(description="claude, openai, gemini or local")
+    provider: str | None = Field(description=providers.names())
 
 
 @dataclass(frozen=True)

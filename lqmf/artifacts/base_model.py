@@ -12,9 +12,10 @@ import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from lqmf import hardware, workspace
+from lqmf.declared import methods
 from lqmf.errors import UsageError
 from lqmf.jobs.journal import work_folder
 from lqmf.model_files.gguf_files import is_gguf
@@ -129,9 +130,9 @@ class Sources:
 
 def _plan(info: ModelInfo, method: str) -> tuple[QuantizationPlan | None, str | None]:
     """A plan that says what to make of a named base to run it; None where there is no room for it, with the reason."""
-    form: Literal["gguf", "safetensors"] = "gguf" if method == "gguf" else "safetensors"
+    form = methods.of(method).format
     plan = QuantizationPlan("base", info.ref, info.commit, method, 16, "", form, "cpu")
-    if form == "safetensors":
+    if form != "gguf":
         return plan, None
     wide = 2 * info.parameters if info.parameters else info.weights_bytes
     room = int(hardware.detect().ram_available_bytes * RAM_SHARE)

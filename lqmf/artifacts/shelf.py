@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from lqmf.declared import methods
 from lqmf.errors import AmbiguousName, LqmfError, NotFound, UsageError
 from lqmf.model_files import safetensors_folder, safetensors_header
 from lqmf.model_files.gguf_files import is_gguf, model_file, model_files
@@ -26,7 +27,6 @@ from lqmf.records import Artifact, Manifest, from_json
 from lqmf.workspace import MANIFEST, RECEIPT, read_json
 
 WEIGHTS = (".gguf", ".safetensors")
-METHODS = ("gptq", "bnb", "awq")  # whose folders are artifacts, whoever made them
 Tell = Callable[[str], None]
 OnDisk = tuple[Artifact, Manifest]
 
@@ -155,7 +155,7 @@ def _quantized(folder: Path) -> Scheme | None:
         how = safetensors_folder.scheme(folder)
     except LqmfError:
         return None
-    return how if how and how.method in METHODS else None
+    return how if how and how.method in methods.known() else None
 
 
 # ---------------------------------------------------------------- reading

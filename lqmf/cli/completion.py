@@ -67,9 +67,9 @@ def _following(words: list[str]) -> list[str]:
     if words == ["help"]:
         return registry.names()
     if words in (["config", "get"], ["config", "set"]):
-        from lqmf.settings import Settings
+        from lqmf.settings import keys
 
-        return list(Settings.model_fields)
+        return list(keys())
     if words in (["llm", "switch"], ["llm", "test"]):
         from lqmf.settings import provider_names
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from lqmf.declared import methods
 from lqmf.errors import LqmfError, UsageError
 from lqmf.fit.needs import CACHE_TYPES
 from lqmf.records import Decision
@@ -85,11 +86,13 @@ def type_name(text: str) -> str:
 
 
 def _spelled(part: str) -> str:
+    from lqmf.understanding.lexicon import type_name as known_type
+
     name, at, size = part.partition("@")
     if at and name.lower() == "auto":
         parse_file_size(size)
         return f"auto@{size}"
-    return part.upper() if _GGUF_TYPE.match(part) else part.lower()
+    return known_type(part) or (part.upper() if _GGUF_TYPE.match(part) else part.lower())
 
 
 _GGUF_TYPE = re.compile(r"(?:I?Q\d|TQ\d|B?F16|F32|MXFP)", re.IGNORECASE)
@@ -154,6 +157,11 @@ def artifact_names(incomplete: str) -> list[str]:
         return []
 
 
+def method_names(incomplete: str) -> list[str]:
+    """Methods that begin so."""
+    return [name for name in methods.offered() if name.startswith(incomplete)]
+
+
 def type_names(incomplete: str) -> list[str]:
     """Types that begin so, in the case of letters in which the word was begun."""
     from lqmf.quantization.registry import backends
@@ -186,7 +194,13 @@ Names = Annotated[
 ]
 Method = Annotated[
     str | None,
-    typer.Option("--method", metavar="NAME", help="How to quantize: gguf, gptq or bnb.", parser=parsed(method_name)),
+    typer.Option(
+        "--method",
+        metavar="NAME",
+        help=f"How to quantize: {methods.names()}.",
+        parser=parsed(method_name),
+        autocompletion=method_names,
+    ),
 ]
 Type = Annotated[
     str | None,

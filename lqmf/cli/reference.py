@@ -7,12 +7,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from lqmf import settings as known
 from lqmf import workspace
 from lqmf.artifacts import manifest_schema
 from lqmf.artifacts.card.markdown import table, text
 from lqmf.cli import registry, tree
 from lqmf.quality.measures import MEASURES
-from lqmf.settings import SECRETS, Settings
 
 if TYPE_CHECKING:
     from lqmf.quantization.parameters import Parameter
@@ -120,13 +120,13 @@ def _settings() -> Iterator[str]:
     )
     rows = [
         (f"`{name}`", _default(name, field.default), text(str(field.description)))
-        for name, field in Settings.model_fields.items()
+        for name, field in known.model().model_fields.items()
     ]
     yield table(("Setting", "Default", "Is"), rows)
 
 
 def _default(name: str, value: Any) -> str:
-    if name in SECRETS:
+    if name in known.secrets():
         return "secret"
     if isinstance(value, bool):
         return "true" if value else "false"

@@ -13,10 +13,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from lqmf.cli import commands
+from lqmf.cli.command import Command
+from lqmf.declared import entry_points
 
 if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
-
     from lqmf.operations.result import Result
 
 Operation = Callable[..., Awaitable["Result"]]  # run(app, request, ask)
@@ -29,26 +29,25 @@ def builtin_names() -> tuple[str, ...]:
     return tuple(module.name for module in pkgutil.iter_modules(commands.__path__))
 
 
-@functools.cache
-def _entry_points() -> dict[str, EntryPoint]:
-    from importlib.metadata import entry_points
-
-    return {point.name: point for point in entry_points(group=GROUP)}
-
-
 def exists(name: str) -> bool:
     """Whether `name` is a command; nothing of it is imported."""
-    return name in builtin_names() or name in _entry_points()
+    return name in builtin_names() or name in entry_points.points(GROUP)
 
 
 @functools.cache
 def load(name: str) -> ModuleType | None:
-    """The module of the command `name`, or None where there is none. LQMF's own come before others'."""
+    """The module of the command `name`; None where there is none, or it is broken. LQMF's own come before others'."""
     if name in builtin_names():
         return importlib.import_module(f"{commands.__name__}.{name}")
-    point = _entry_points().get(name)
-    module: ModuleType | None = point.load() if point else None
-    return module
+    return entry_points.load(GROUP, name, _command)
+
+
+def _command(module: Any) -> ModuleType:
+    """Return `module`. Raises TypeError where it is no command."""
+    if not isinstance(getattr(module, "COMMAND", None), Command) or not callable(getattr(module, "view", None)):
+        raise TypeError("it has no COMMAND, or no view")
+    found: ModuleType = module
+    return found
 
 
 def operation(module: ModuleType) -> Operation:
@@ -63,13 +62,17 @@ def view_of(record: Result) -> Any:
     name = home.rpartition(".")[2]
     if home.startswith("lqmf.") and (module := load(name)):
         return module.view
-    brought = (load(point) for point in _entry_points())
+    brought = (load(point) for point in entry_points.points(GROUP))
     return next(module.view for module in brought if module and operation(module).__module__ == home)
 
 
 def names() -> list[str]:
     """Every command, in the order of the help. Imports them all."""
-    found = [(module.COMMAND.order, name) for name in {*builtin_names(), *_entry_points()} if (module := load(name))]
+    found = [
+        (module.COMMAND.order, name)
+        for name in {*builtin_names(), *entry_points.points(GROUP)}
+        if (module := load(name))
+    ]
     return [name for _, name in sorted(found)]
 
 

@@ -15,6 +15,7 @@ from lqmf.cli import faults, registry
 from lqmf.cli.ask import Nobody
 from lqmf.cli.outcome import Outcome
 from lqmf.cli.render import Lines, Screen
+from lqmf.declared.entry_points import untold
 from lqmf.errors import LqmfError, of_system
 from lqmf.operations.asking import Recommended
 from lqmf.records import Decision, Utterance
@@ -89,6 +90,8 @@ class Session:
             outcome = faults.failed(of_system(error), screen)
         except Exception as error:  # noqa: BLE001 - the top of a turn: the chat outlives a fault in one of them
             outcome = faults.unexpected(error, self.screen, self.logs, verbose=bool(self.options.get("verbose")))
+        for sentence in untold():
+            screen.notice(sentence)
         screen.deliver(outcome)
         return outcome
 

@@ -7,15 +7,17 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Iterator, Mapping
-from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import lqmf.engines
+from lqmf.declared import entry_points, methods
 from lqmf.engines.local import LocalEngine
 from lqmf.errors import NotBuilt, NotFound
 from lqmf.workspace import MANIFEST, read_json
+
+ENGINE_GROUP = "lqmf.engines"
 
 
 def open_engine(path: Path, **options: Any) -> LocalEngine:
@@ -25,7 +27,7 @@ def open_engine(path: Path, **options: Any) -> LocalEngine:
     """
     if not path.exists():
         raise NotFound(f"There is nothing at {path}.", "lqmf test discover")
-    for module in _engines():
+    for module in _engines(methods.of(_method(path)).engine):
         if module.can_open(path):
             engine: LocalEngine = module.open_model(path, **options)
             return engine
@@ -55,9 +57,27 @@ def _run(path: Path) -> Mapping[str, Any]:
     return read_json(manifest).get("run") or {} if manifest.is_file() else {}
 
 
-def _engines() -> Iterator[ModuleType]:
+def _method(path: Path) -> str:
+    """The method that a manifest beside the weights names; empty where there is none."""
+    manifest = path / MANIFEST
+    return str((read_json(manifest).get("plan") or {}).get("method") or "") if manifest.is_file() else ""
+
+
+def _engines(first: str) -> Iterator[ModuleType]:
+    """Every engine: the one of the entry point `first`, ours, then those of others."""
+    if (engine := entry_points.load(ENGINE_GROUP, first, _engine)) is not None:
+        yield engine
     for found in pkgutil.iter_modules(lqmf.engines.__path__, "lqmf.engines."):
         if found.ispkg and hasattr(module := importlib.import_module(f"{found.name}.engine"), "can_open"):
             yield module
-    for entry in entry_points(group="lqmf.engines"):
-        yield entry.load()
+    for name in entry_points.points(ENGINE_GROUP):
+        if (engine := entry_points.load(ENGINE_GROUP, name, _engine)) is not None:
+            yield engine
+
+
+def _engine(module: Any) -> ModuleType:
+    """Return `module`. Raises TypeError where it cannot open models."""
+    if not callable(getattr(module, "can_open", None)) or not callable(getattr(module, "open_model", None)):
+        raise TypeError("it has no can_open(path) and open_model(path)")
+    found: ModuleType = module
+    return found

@@ -74,8 +74,8 @@ def bnb_4bit(kind: str = "nf4", *, double: bool = False) -> TensorRule:
     outputs are no multiple of 32 stay 16-bit."""
 
     def stored(tensor: TensorShape) -> Stored:
-        if not _linear(tensor) or ".experts." in tensor.name or tensor.shape[0] % 32:
-            return _half(tensor)
+        if not linear(tensor) or ".experts." in tensor.name or tensor.shape[0] % 32:
+            return other_weights(tensor)
         blocks = -(-tensor.elements // 64)
         scales = blocks + 4 * -(-blocks // 256) + 4 * 256 if double else 4 * blocks
         return Stored(-(-tensor.elements // 2) + scales + 4 * 16 + (170 if double else 80), kind)
@@ -87,8 +87,8 @@ def bnb_int8() -> TensorRule:
     """bitsandbytes LLM.int8(): a byte a weight and a 32-bit scale for every row; the rest as with four bits."""
 
     def stored(tensor: TensorShape) -> Stored:
-        if not _linear(tensor) or ".experts." in tensor.name:
-            return _half(tensor)
+        if not linear(tensor) or ".experts." in tensor.name:
+            return other_weights(tensor)
         return Stored(tensor.elements + 4 * tensor.shape[0] + 1, "int8")
 
     return TensorRule(8, stored)
@@ -102,8 +102,8 @@ def gptq(bits: int, group: int = 128) -> TensorRule:
         raise UsageError(f"GPTQ has no {bits}-bit type.", "Choose 2, 3, 4 or 8 bits.")
 
     def stored(tensor: TensorShape) -> Stored:
-        if not _linear(tensor):
-            return _half(tensor)
+        if not linear(tensor):
+            return other_weights(tensor)
         outputs, inputs = tensor.shape[-2:]
         matrices = tensor.elements // (outputs * inputs)
         groups = -(-inputs // group) if group > 0 else 1
@@ -133,11 +133,12 @@ def gguf(type: str) -> TensorRule:
     return TensorRule(kind.bits, stored)
 
 
-def _half(tensor: TensorShape) -> Stored:
+def other_weights(tensor: TensorShape) -> Stored:
+    """Return what a tensor becomes that is not quantized: half floats."""
     return Stored(tensor.elements * _HALF, "f16")
 
 
-def _linear(tensor: TensorShape) -> bool:
+def linear(tensor: TensorShape) -> bool:
     """Whether a tensor is the weight of a linear layer that quantizers take: a matrix of a repeating layer."""
     if _EMBEDDING.search(tensor.name) or not _LAYER.search(tensor.name):
         return False
@@ -167,7 +168,7 @@ def needs(
     native = method == "gguf"
     kept = [tensor for tensor in tensors if not (native and _TOWER.search(tensor.name))]
     wanted = sorted({*contexts, *_turns(config)})
-    largest = max((math.prod(tensor.shape[-2:]) for tensor in kept if _linear(tensor)), default=0)
+    largest = max((math.prod(tensor.shape[-2:]) for tensor in kept if linear(tensor)), default=0)
     spare = largest * _HALF if any(rule.unpacks for rule in types.values()) else 0
     cache_types = CACHE_TYPES if native else CACHE_TYPES[:1]
     return Needs(

@@ -16,8 +16,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from lqmf.declared import methods
 from lqmf.model_files.gguf_types import TYPES
-from lqmf.model_files.tensor_types import bits_of
 from lqmf.records import Loss
 
 LITTLE = 0.035  # nats a token: little loss; Q4_K_M keeps it, with an f16 or a q8_0 cache
@@ -38,7 +38,6 @@ VALUES: Mapping[str, float] = {"f16": 0.0, "q8_0": 0.000554, "q4_0": 0.004799}
 
 _TERNARY, _TRAINED_FOR = 2.242612, ("TQ1_0", "TQ2_0", "Q2_0", "Q1_0")
 _ANCHORS = ("Q2_K", "Q3_K_S", "Q3_K_M", "Q3_K_L", "Q4_K_S", "Q4_K_M", "Q5_K_S", "Q5_K_M", "Q6_K", "Q8_0")
-_OTHER_BITS: Mapping[str, float] = {"nf4": 4.5, "fp4": 4.5}  # 4 bits and a 32-bit scale for each 64 weights
 _SCOREBOARD = "llama.cpp's figures for Llama 3 8B"
 
 
@@ -54,8 +53,8 @@ def expected_loss(
 
     `measured` maps types to mean KL divergences measured with an f16 cache, of this model or of models like it: it
     wins, and the types that it lacks are scaled by the geometric mean of measured to published. `type` is a GGUF type,
-    or a name that says its bits ("nf4", "int8", "4bit"). The cache's loss is added: divergences of single parts add up.
-    Raises ValueError for a type that says no bits, KeyError for an unknown cache type.
+    or one that another method declares ("nf4", "int8", "4bit"). The cache's loss is added: divergences of single parts
+    add up. Raises ValueError for a type that no method has, KeyError for an unknown cache type.
     """
     weights, origin = _weights(type, measured or {})
     if type not in (measured or {}) and parameters and not 2e9 <= parameters <= 32e9:
@@ -83,10 +82,16 @@ def _published(type: str) -> tuple[float, str]:
         return WEIGHTS[type], _SCOREBOARD
     if type in _TRAINED_FOR:
         return _TERNARY, "llama.cpp pull request 12557 for ternary types; far less for a model trained this way"
-    bits = TYPES[type].bits_per_weight if type in TYPES else _OTHER_BITS.get(type, bits_of(type))
-    if not bits:
-        raise ValueError(f"'{type}' says no number of bits")
+    bits = TYPES[type].bits_per_weight if type in TYPES else _declared(type)
     return _by_bits(bits), f"{_SCOREBOARD}, between types of more and of fewer bits than {bits:.3g}"
+
+
+def _declared(type: str) -> float:
+    """Return the bits a weight by which another method's type is judged. Raises ValueError where none declares it."""
+    if type not in methods.types():
+        raise ValueError(f"no method has a type '{type}'")
+    method, kind = methods.types()[type]
+    return method.worth.get(type, kind.bits_per_weight)
 
 
 def _by_bits(bits: float) -> float:

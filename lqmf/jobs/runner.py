@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from lqmf import events
+from lqmf import child_process, events
 from lqmf.errors import from_json
 from lqmf.events import Emit
 from lqmf.jobs import death
@@ -61,7 +61,7 @@ class LocalRunner:
             stderr=asyncio.subprocess.DEVNULL,
             limit=LINE_LIMIT,
             start_new_session=True,
-            env=self._environment,
+            env={**child_process.WAITING, **(os.environ if self._environment is None else self._environment)},
         )
         try:
             return await self._converse(process, task, emit)

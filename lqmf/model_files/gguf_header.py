@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from lqmf.errors import IncompleteModel, ModelError, NotFound
-from lqmf.model_files.tensor_types import FILE_TYPES, TENSOR_TYPES, bits_of
+from lqmf.model_files.gguf_types import FILE_TYPES, bits
+from lqmf.model_files.tensor_types import TENSOR_TYPES
 
 MAGIC = b"GGUF"
 _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
@@ -100,7 +101,7 @@ class GgufHeader:
 
     @property
     def bits(self) -> int:
-        return bits_of(self.type)
+        return bits(self.type)
 
 
 def read_header(path: Path) -> GgufHeader:

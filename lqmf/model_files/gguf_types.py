@@ -1,6 +1,7 @@
 """The types that `llama_model_quantize` can write, what they weigh, and which is recommended for a number of bits.
 
-Plain data; imports no library. Sizes are bits per weight that llama.cpp's own dry run gives for Llama 3 8B: `body`
+Plain data; imports no library. The numbers of files' types are those of `enum llama_ftype` in llama.h, as of
+llama-cpp-python 0.3.36. Sizes are bits per weight that llama.cpp's own dry run gives for Llama 3 8B: `body`
 for all matrices of the layers together, and the types it picks for the two ends (token embedding and output).
 """
 
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lqmf.errors import UsageError
+from lqmf.model_files.tensor_types import KINDS
 from lqmf.records import QuantType
 
 
@@ -26,7 +28,9 @@ class Layout:
     core_seconds: float  # CPU seconds for a billion weights on one AVX-512 core, an imatrix used where it is by default
 
 
-_Q2, _Q3, _Q4, _Q5, _Q6, _Q8 = 2.625, 3.4375, 4.5, 5.5, 6.5625, 8.5
+_Q2, _Q3, _Q4, _Q5, _Q6, _Q8 = (
+    KINDS[name].bits_per_weight for name in ("q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "q8_0")
+)
 _TRAINED = "only for models trained this way"
 
 # name: ftype, bits, body bits per weight, embedding, output, core seconds, needs an importance matrix, summary
@@ -82,6 +86,13 @@ LAYOUTS: Mapping[str, Layout] = {name: Layout(row[0], row[3], row[4], row[5]) fo
 AUTO = "auto"  # not one of llama.cpp's: each tensor's type is chosen, for a size
 MIX = QuantType(AUTO, 4, 4.5, summary="each tensor's type chosen to lose least for the size", general=False)
 
+# names that llama-quantize takes for another type, and types that llama.cpp runs, but does not quantize to
+SHORT: Mapping[str, str] = {"Q5_K": "Q5_K_M", "Q4_K": "Q4_K_M", "Q3_K": "Q3_K_M", "MXFP4": "MXFP4_MOE"}
+RUN_ONLY: Mapping[str, int] = {"NVFP4": 39}  # with the number of a file of it
+FILE_TYPES: Mapping[int, str] = {row.ftype: name for name, row in LAYOUTS.items()} | {
+    number: name for name, number in RUN_ONLY.items()
+}
+
 # types that the converter writes by itself
 OUTTYPES: Mapping[str, str] = {"F16": "f16", "BF16": "bf16", "F32": "f32"}
 
@@ -96,6 +107,14 @@ def default_type(bits: int) -> str:
         return _DEFAULTS[bits]
     choices = ", ".join(f"{known} ({name})" for known, name in _DEFAULTS.items())
     raise UsageError(f"There is no recommended {bits}-bit GGUF type.", f"Choose among {choices}.")
+
+
+def bits(name: str) -> int:
+    """Return the bits of a type, of a file or of a tensor: Q4_K_M has 4, IQ2_XS 2, BF16 16; 0 for no type's name."""
+    if name in TYPES:
+        return TYPES[name].bits
+    kind = KINDS.get(name.lower())
+    return int(kind.bits_per_weight) if kind else 0
 
 
 def known(name: str) -> QuantType:

@@ -15,6 +15,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from lqmf.declared import methods
 from lqmf.errors import IncompleteModel
 from lqmf.model_files import safetensors_header, selection
 from lqmf.model_files.prequantized import quantized
@@ -24,7 +25,6 @@ ASIDE: Mapping[str, str] = {"quantize_config.json": "gptq", "quant_config.json":
 WIDENED = ("fp8", "mxfp4")  # what transformers widens to 16 bits where no GPU computes in them
 DTYPE_BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
 _DTYPES: Mapping[str, str] = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
-METHODS: Mapping[str, str] = {"bitsandbytes": "bnb"}  # where LQMF's word differs from the configuration's
 _AGAIN = "Get the folder again; `lqmf verify NAME` says which file differs."
 # how the names begin of what stands beside quantized weights: GPTQ and AWQ, then bitsandbytes, then FP8
 _OVERHEAD = (
@@ -64,7 +64,7 @@ def scheme_of(told: Mapping[str, Any]) -> Scheme:
     type_ = _bnb_type(told) if method == "bitsandbytes" else ""
     bits = _whole(told.get("bits", told.get("w_bit"))) or _WIDTHS.get(type_ or method) or 0
     group = _whole(told.get("group_size", told.get("q_group_size")))
-    return Scheme(METHODS.get(method, method), bits, type_, group if group and group > 0 else None, told)
+    return Scheme(methods.marked(method), bits, type_, group if group and group > 0 else None, told)
 
 
 _WIDTHS: Mapping[str, int] = {"int8": 8, "nf4": 4, "fp4": 4, "fp8": 8, "mxfp4": 4, "awq": 4}

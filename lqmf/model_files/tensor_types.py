@@ -1,12 +1,11 @@
-"""The names and block sizes of llama.cpp's tensor types and file types. Knows numbers only, reads nothing.
+"""The names and block sizes of llama.cpp's tensor types. Knows numbers only, reads nothing.
 
-Source: `enum ggml_type` with its block structures in ggml-common.h, and `enum llama_ftype` in llama.h, as of
-llama-cpp-python 0.3.36. A test holds the sizes against the installed libggml.
+Source: `enum ggml_type` with its block structures in ggml-common.h, as of llama-cpp-python 0.3.36. A test holds the
+sizes against the installed libggml.
 """
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
 
@@ -16,6 +15,11 @@ class TensorType(NamedTuple):
     name: str
     block: int
     block_bytes: int
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Bits of file a weight, scales included."""
+        return 8 * self.block_bytes / self.block
 
 
 TENSOR_TYPES: dict[int, TensorType] = {
@@ -57,48 +61,3 @@ TENSOR_TYPES: dict[int, TensorType] = {
 }
 
 KINDS: dict[str, TensorType] = {kind.name.lower(): kind for kind in TENSOR_TYPES.values()}  # by ggml's name, "q4_k"
-
-FILE_TYPES: dict[int, str] = {
-    0: "F32",
-    1: "F16",
-    2: "Q4_0",
-    3: "Q4_1",
-    7: "Q8_0",
-    8: "Q5_0",
-    9: "Q5_1",
-    10: "Q2_K",
-    11: "Q3_K_S",
-    12: "Q3_K_M",
-    13: "Q3_K_L",
-    14: "Q4_K_S",
-    15: "Q4_K_M",
-    16: "Q5_K_S",
-    17: "Q5_K_M",
-    18: "Q6_K",
-    19: "IQ2_XXS",
-    20: "IQ2_XS",
-    21: "Q2_K_S",
-    22: "IQ3_XS",
-    23: "IQ3_XXS",
-    24: "IQ1_S",
-    25: "IQ4_NL",
-    26: "IQ3_S",
-    27: "IQ3_M",
-    28: "IQ2_S",
-    29: "IQ2_M",
-    30: "IQ4_XS",
-    31: "IQ1_M",
-    32: "BF16",
-    36: "TQ1_0",
-    37: "TQ2_0",
-    38: "MXFP4_MOE",
-    39: "NVFP4",
-    40: "Q1_0",
-    41: "Q2_0",
-}
-
-
-def bits_of(type_name: str) -> int:
-    """The bits that a type's name says: Q4_K_M is 4, IQ2_XS is 2, BF16 is 16; 0 when it says none."""
-    digits = re.search(r"\d+", type_name)
-    return int(digits.group()) if digits else 0

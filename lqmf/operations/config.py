@@ -67,9 +67,9 @@ async def run(app: App, request: Decision, ask: Ask) -> Described | Written | Lo
 
 
 def _get(app: App, key: str | None) -> Described:
-    from lqmf.settings import Settings
+    from lqmf.settings import keys
 
-    names = [key.lower()] if key else list(Settings.model_fields)
+    names = [key.lower()] if key else list(keys())
     return Described(tuple(app.settings.describe(name) for name in names), app.root, single=bool(key))
 
 

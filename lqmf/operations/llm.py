@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lqmf.declared import providers
 from lqmf.errors import LqmfError, UsageError
 from lqmf.operations.result import Result
 from lqmf.records import Decision
@@ -135,7 +136,7 @@ def _details(app: App, name: str, slots: Mapping[str, Any]) -> dict[str, str]:
         return {"local_artifact": app.shelf.find(artifact).name}
     if not model:
         return {}
-    return {f"{name}_model": model, **({"local_artifact": ""} if name == "local" else {})}
+    return {providers.of(name).model_key: model, **({"local_artifact": ""} if name == "local" else {})}
 
 
 def _readiness(name: str, settings: LlmSettings, app: App) -> tuple[bool, str | None, str | None]:

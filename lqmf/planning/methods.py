@@ -10,14 +10,14 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from lqmf.declared import methods as declared
 from lqmf.errors import UsageError
 from lqmf.fit import budget
 from lqmf.quantization.promise import Backend
 from lqmf.records import Hardware, ModelInfo, Option, Question, Request, Source, Verdict
 
 FINETUNE = "finetune"  # a purpose
-USUAL_BITS = 4  # of methods that are hardly made with another width
-_WIDTHS: Mapping[str, str] = {"int4": "4bit", "int8": "8bit"}  # GPTQ's types, as people call them
+USUAL_BITS = 4  # of methods that have it, and are hardly made with another width
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,15 @@ class Chosen:
 
 
 def spelled(said: Request) -> Request:
-    """Return the request with GPTQ's types by their own names: its weights are integers, so "int4" is its 4 bits."""
-    if said.type and said.type in _WIDTHS and (said.method == "gptq" or (said.type == "int4" and said.method is None)):
-        return dataclasses.replace(said, type=_WIDTHS[said.type])
-    return said
+    """Return the request with the type by its method's own name for it: GPTQ's weights are integers, so "int4" is its 4
+    bits. Without a method a type is that of the first method that has it, under its own name before others."""
+    if said.type is None:
+        return said
+    if said.method is None and said.type not in declared.types():
+        owner = next((one for one in declared.offered().values() if said.type in one.aliases), None)
+    else:
+        owner = declared.of(said.method) if said.method else None
+    return dataclasses.replace(said, type=owner.spelled(said.type)) if owner else said
 
 
 Ask = Callable[[str], Verdict]  # whether a method can be used here, for this model
@@ -53,6 +58,12 @@ def choose(said: Request, info: ModelInfo, hardware: Hardware, backends: Mapping
         return _able(backends.get(name), info, hardware)
 
     return _by_purpose(said, ask) or _by_format(said, hardware, ask) or _by_speed(said, hardware, ask)
+
+
+def usual_type(backend: Backend) -> str:
+    """Return the type that a method makes unasked: the recommended one of 4 bits, or the first that it declares."""
+    widths = [kind.bits for kind in backend.types.values()]
+    return backend.default_type(USUAL_BITS if USUAL_BITS in widths else widths[0])
 
 
 def question(request: Request, backends: Mapping[str, Backend]) -> Question | None:

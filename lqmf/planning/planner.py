@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any, Literal, cast
 
+from lqmf.declared import methods as declared
 from lqmf.errors import DoesNotFit, ModelError, NotBuilt, UnsupportedModel, UsageError
 from lqmf.fit import budget, mix, words
 from lqmf.fit.fitting import Fitting
@@ -340,7 +341,7 @@ class Planner:
             keep=tuple(said.keep or ()),
             discard_source=bool(said.discard_source),
             adapter=said.adapter,
-            format=cast(Literal["gguf", "safetensors"], backend.output_format),
+            format=backend.output_format,
             device="cpu",
             memory_bytes=int(memory * GIB) if memory else None,
             priority=said.priority or request.provided.get("priority"),
@@ -409,7 +410,7 @@ class Planner:
         guided = calibratable(request, request.fit.needs[backend.name] if backend.streams else None)
         usable = {t.name for t in backend.types.values() if t.name != AUTO and (guided or not t.needs_imatrix)}
         if self._is_usual(backend, request):
-            return frozenset({backend.default_type(methods.USUAL_BITS)})
+            return frozenset({methods.usual_type(backend)})
         if (bits := said.bits) is not None:
             names = {n for n in usable if backend.types[n].bits == bits} | {backend.default_type(cast(int, bits))}
         else:
@@ -527,9 +528,11 @@ def _shorter(context: int | None) -> list[int]:
 
 
 def artifact_name(plan: QuantizationPlan) -> str:
-    """`<org>_<model>_<method>_<bits>bit[_<TYPE>]`; nf4, int8 and GPTQ's type are left out, as the design says."""
+    """`<org>_<model>_<method>_<bits>bit[_<TYPE>]`; the type is left out where it is its method's first of these bits
+    (nf4, int8, GPTQ's), but of a GGUF."""
     base = PurePath(plan.model.path or plan.model.id).name if plan.model.kind == "local" else plan.model.id
-    shown = f"_{plan.type}" if plan.method == "gguf" or plan.type == "fp4" else ""
+    usual = next((kind.name for kind in declared.of(plan.method).types if kind.bits == plan.bits), "")
+    shown = f"_{plan.type}" if plan.type not in ("", usual) else ""
     return f"{base.replace('/', '_')}_{plan.method}_{plan.bits}bit{shown}"
 
 

@@ -1,7 +1,8 @@
 """All settings of the LLM providers in one record, each with where it came from.
 
 Knows names, keys and limits, and what a missing key's remedy is; knows no SDK, and calls nobody. The values are those
-of `lqmf.settings`: config.json, .env, the environment and options, in rising order. Prices are in `llm_prices`.
+of `lqmf.settings`: config.json, .env, the environment and options, in rising order. Which providers there are, and what
+each declares, is `lqmf.declared.providers`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
+from lqmf.declared import providers
 from lqmf.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -22,15 +24,6 @@ NONE = "none"
 OFFLINE_WAY = (
     "`lqmf llm switch none` plans by the rules alone, offline; `lqmf llm switch local` asks a model of your own"
 )
-# provider -> settings that may hold its key, the usual one first
-KEYS: Mapping[str, tuple[str, ...]] = {
-    "claude": ("anthropic_api_key",),
-    "openai": ("openai_api_key",),
-    "gemini": ("gemini_api_key", "google_api_key"),
-    "local": ("local_api_key",),
-}
-KEYLESS = ("local", "scripted")  # may be asked without a key
-_ADDRESSES = {"claude": "anthropic_base_url"}
 # https://ai.google.dev/gemini-api/docs/deprecations names the successor of each model
 _SUCCESSORS = (
     (re.compile(r"gemini-(?:1\.[05]-|2\.[05]-)?pro(?:-(?:vision|latest|exp|preview|\d{3}))?"), "gemini-3.8-flash"),
@@ -87,7 +80,7 @@ class LlmSettings:
 
     def key_source(self, provider: str) -> str | None:
         """The variable that holds the key and where it is set: "ANTHROPIC_API_KEY in .env"; None without a key."""
-        for name in KEYS.get(provider, ()):
+        for name in providers.of(provider).keys:
             if name in self.origins and self.keys.get(provider):
                 return f"{name.upper()} in {_place(self.origins[name])}"
         return None
@@ -106,7 +99,7 @@ class LlmSettings:
 
 def missing_key(provider: str) -> SettingsError:
     """That there is no key: the variable, the line for .env, and the way without one."""
-    variable = KEYS.get(provider, (f"{provider}_api_key",))[0].upper()
+    variable = (*providers.of(provider).keys, f"{provider}_api_key")[0].upper()
     return SettingsError(
         f"There is no key for {provider}: {variable} is not set.",
         f"Put the line {variable}=<your key> into .env in the workspace, or set it in the environment. "
@@ -131,19 +124,14 @@ def llm_settings(loaded: Loaded) -> LlmSettings:
         local_artifact=values.local_artifact or None,
         scripted_file=values.scripted_file or None,
         models=_models(values),
-        base_urls={name: getattr(values, address_setting(name)) or None for name in KEYS},
-        keys={name: _key(values, names) for name, names in KEYS.items()},
-        origins={name: origin for name, origin in loaded.origins.items() if name in LLM_KEYS},
+        base_urls={one.name: getattr(values, one.address_key) or None for one in providers.asked()},
+        keys={one.name: _key(values, one.keys) for one in providers.asked()},
+        origins={name: origin for name, origin in loaded.origins.items() if name in llm_keys()},
     )
 
 
-def address_setting(provider: str) -> str:
-    """The setting that holds the address of `provider`, one of KEYS."""
-    return _ADDRESSES.get(provider, f"{provider}_base_url")
-
-
 def _models(values: Settings) -> dict[str, str | None]:
-    named = {name: getattr(values, f"{name}_model") or None for name in KEYS}
+    named = {one.name: getattr(values, one.model_key) or None for one in providers.asked()}
     return {**named, "gemini": gemini_model(values.gemini_model)}
 
 
@@ -163,10 +151,11 @@ def _place(origin: str) -> str:
     return "the environment" if origin == "environment" else origin
 
 
-LLM_KEYS = (
-    *("llm_provider", "llm_fallbacks", "llm_wait_s", "llm_timeout_s", "llm_max_tokens", "max_retries"),
-    *("llm_daily_calls", "llm_daily_tokens", "llm_daily_cost", "llm_keep_prompts", "local_artifact", "scripted_file"),
-    *(f"{name}_model" for name in KEYS),
-    *(address_setting(name) for name in KEYS),
-    *(key for names in KEYS.values() for key in names),
-)
+def llm_keys() -> tuple[str, ...]:
+    """The names of the settings that `llm_settings` reads."""
+    return (
+        *("llm_provider", "llm_fallbacks", "llm_wait_s", "llm_timeout_s", "llm_max_tokens", "max_retries"),
+        *("llm_daily_calls", "llm_daily_tokens", "llm_daily_cost", "llm_keep_prompts"),
+        *("local_artifact", "scripted_file"),
+        *(key for one in providers.asked() for key in (one.model_key, one.address_key, *one.keys)),
+    )

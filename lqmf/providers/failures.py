@@ -103,8 +103,9 @@ def _retry_after(headers: Mapping[str, str]) -> dict[str, float]:
 
 
 def _key_remedy(provider: str) -> str:
-    from lqmf.providers.config import KEYS, OFFLINE_WAY
+    from lqmf.declared.providers import of
+    from lqmf.providers.config import OFFLINE_WAY
 
-    variable = next(iter(KEYS.get(provider, ())), "").upper()
+    variable = next(iter(of(provider).keys), "").upper()
     wanted = f"Put a key that is right into .env as {variable}=<your key>. " if variable else "Check its key. "
     return f"{wanted}Without one: {OFFLINE_WAY}."

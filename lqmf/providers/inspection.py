@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lqmf.declared import providers
 from lqmf.providers import registry
-from lqmf.providers.config import KEYLESS, KEYS, LlmSettings, address_setting
+from lqmf.providers.config import LlmSettings
 
 if TYPE_CHECKING:
     from lqmf.providers.base import Completion
     from lqmf.providers.calls import Calls
     from lqmf.store.base import Row
 
-SDKS = {"claude": "anthropic", "openai": "openai", "gemini": "google.genai", "local": "openai"}
 WORD = "quantization"
 RECENT = 20  # calls that say how a provider is
 
@@ -44,7 +44,7 @@ def describe(settings: LlmSettings, artifacts: Path, recent: Callable[[str], Seq
     """Each provider: `{"name", "place", "ready", "reason", "model", "model_source", "address", "key", "key_source",
     "last_call", "health"}`. `place` is 1 for the one in use, 2.. for those that stand in, None for others; `recent`
     gives a provider's recorded calls, newest first. Nobody is asked."""
-    shown = [name for name in registry.names() if name != "scripted" or name in settings.order]
+    shown = [name for name in registry.names() if providers.of(name).shown or name in settings.order]
     return [_described(name, settings, artifacts, recent(name)) for name in _in_order(shown, settings.order)]
 
 
@@ -53,7 +53,7 @@ def _in_order(names: Sequence[str], order: Sequence[str]) -> list[str]:
 
 
 def _described(name: str, settings: LlmSettings, artifacts: Path, rows: Sequence[Row]) -> dict[str, Any]:
-    own = name == "local" and settings.local_artifact
+    own, declared = name == "local" and settings.local_artifact, providers.of(name)
     reason = _hindrance(name, settings, artifacts)
     return {
         "name": name,
@@ -61,9 +61,9 @@ def _described(name: str, settings: LlmSettings, artifacts: Path, rows: Sequence
         "ready": reason is None,
         "reason": reason,
         "model": settings.model(name),
-        "model_source": settings.origin("local_artifact" if own else f"{name}_model"),
+        "model_source": settings.origin("local_artifact" if own else declared.model_key),
         "address": None if own else settings.base_url(name),
-        "address_source": settings.origin(address_setting(name)) if name in KEYS and not own else None,
+        "address_source": settings.origin(declared.address_key) if declared.shown and not own else None,
         "key": _key(name, settings),
         "key_source": settings.key_source(name),
         "last_call": _last(rows),
@@ -74,17 +74,17 @@ def _described(name: str, settings: LlmSettings, artifacts: Path, rows: Sequence
 def _key(name: str, settings: LlmSettings) -> str:
     if settings.key(name):
         return "present"
-    return "not needed" if name in KEYLESS or name not in KEYS else "missing"
+    return "missing" if providers.of(name).needs_key else "not needed"
 
 
 def _hindrance(name: str, settings: LlmSettings, artifacts: Path) -> str | None:
     """Why it cannot be asked at all; None where it can be tried."""
     from lqmf.errors import LqmfError
 
-    own = name == "local" and settings.local_artifact
-    if name in SDKS and not own and not _installed(SDKS[name]):
-        return f"the package {SDKS[name]} is not installed: pip install 'lqmf[llm]'"
-    if name in SDKS and not own and _key(name, settings) != "missing":
+    own, declared = name == "local" and settings.local_artifact, providers.of(name)
+    if declared.module and not own and not _installed(declared.module):
+        return f"the package {declared.module} is not installed: {declared.install}"
+    if declared.module and not own and _key(name, settings) != "missing":
         return None
     try:
         registry.build(name, settings, artifacts)

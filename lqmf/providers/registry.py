@@ -11,13 +11,13 @@ import importlib.util
 import pkgutil
 from collections.abc import Callable
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import lqmf.providers
+from lqmf.declared import entry_points
+from lqmf.declared.providers import PROVIDER_GROUP, services
 from lqmf.errors import SettingsError
-from lqmf.settings import PROVIDER_GROUP
 
 if TYPE_CHECKING:
     from lqmf.providers.base import Provider
@@ -33,15 +33,17 @@ def build(name: str, settings: LlmSettings, artifacts: Path) -> Provider:
     for .env and the way without one.
     """
     factory = _ours(name) or _installed(name)
+    if factory is None and (fault := entry_points.fault(PROVIDER_GROUP, name)):
+        raise SettingsError(fault, "`lqmf llm switch none` does without it.")
     if factory is None:
         raise SettingsError(f"There is no provider called '{name}'.", f"Choose one of: {', '.join(names())}.")
     return factory(settings, artifacts)
 
 
 def names() -> list[str]:
-    """Every provider. Imports our own modules, which import no SDK."""
+    """Every provider; a broken plug-in is left out. Imports our own modules, which import no SDK."""
     ours = [found.name for found in pkgutil.iter_modules(lqmf.providers.__path__) if _ours(found.name)]
-    return [*ours, *(name for name in _entry_points() if name not in ours)]
+    return [*ours, *(name for name in services() if name not in ours)]
 
 
 @cache
@@ -53,11 +55,7 @@ def _ours(name: str) -> Factory | None:
 
 
 def _installed(name: str) -> Factory | None:
-    point = _entry_points().get(name)
-    factory: Factory | None = point.load() if point else None
-    return factory
+    def read(factory: Factory) -> Factory:
+        return factory
 
-
-@cache
-def _entry_points() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=PROVIDER_GROUP)}
+    return entry_points.load(PROVIDER_GROUP, name, read) if name in services() else None

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from lqmf import installed
+from lqmf.declared.methods import BNB
 from lqmf.engines.transformers.loading import translated
 from lqmf.errors import UnsupportedModel, UsageError
 from lqmf.events import Emit, stage
@@ -28,7 +29,6 @@ from lqmf.quantization.parameters import Parameter, Value, settled
 from lqmf.quantization.promise import Built, Source
 from lqmf.records import Estimate, Hardware, ModelInfo, QuantizationPlan, QuantType, Verdict
 
-PACKAGES: Mapping[str, str] = {"bitsandbytes": "bitsandbytes", "accelerate": "accelerate"}
 VERSIONS = ("bitsandbytes", "transformers", "torch", "accelerate", "safetensors")
 FOUR = ("nf4", "fp4")
 OUTPUTS = 32  # of a 4-bit layer, must be a multiple where a CPU has AVX512-BF16 (bitsandbytes/functional.py of 0.50.2)
@@ -46,11 +46,6 @@ _CANNOT: Mapping[str, str] = {
     "mamba": "transformers uses the weights of its layers past them, so that packed ones do not predict as the source.",
 }
 
-KINDS = (
-    QuantType("nf4", 4, 4.13, summary="the usual one, and what is fine-tuned on (QLoRA)"),
-    QuantType("int8", 8, 8.01, summary="next to no loss; slower than 16 bits"),
-    QuantType("fp4", 4, 4.13, summary="older; loses more than nf4", general=False),
-)
 PARAMETERS = (
     Parameter("double_quant", True, "the scales are quantized too: 0.4 bits a weight less", types=FOUR),
     Parameter(
@@ -67,20 +62,21 @@ PARAMETERS = (
 class BitsAndBytesBackend:
     """bitsandbytes, through transformers, on a CPU or a CUDA GPU."""
 
-    name = "bnb"
-    title = "bitsandbytes"
-    output_format = "safetensors"
+    declared = BNB
+    name = BNB.name
+    title = BNB.title
+    output_format = BNB.format
     streams = False
-    types: Mapping[str, QuantType] = MappingProxyType({kind.name: kind for kind in KINDS})
+    types: Mapping[str, QuantType] = MappingProxyType(BNB.by_name)
     parameters: Mapping[str, Parameter] = MappingProxyType({one.name: one for one in PARAMETERS})
 
     def available(self) -> Verdict:
         """Whether bitsandbytes, and what places its weights, are installed."""
-        return installed.verdict(PACKAGES, "bnb")
+        return installed.verdict(BNB.packages, BNB.install)
 
     def default_type(self, bits: int) -> str:
         """The recommended type of `bits` bits. Raises UsageError."""
-        found = next((kind.name for kind in KINDS if kind.bits == bits), None)
+        found = next((kind.name for kind in BNB.types if kind.bits == bits), None)
         if found is None:
             raise UsageError(f"bitsandbytes has no {bits:g}-bit type.", "Choose 4 bits (nf4) or 8 bits (int8).")
         return found

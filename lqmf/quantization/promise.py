@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from lqmf.declared.methods import Method
 from lqmf.events import Emit
 from lqmf.fit.needs import Needs
 from lqmf.quantization.parameters import Parameter
@@ -48,9 +49,10 @@ class Backend(Protocol):
     """One quantization method. `name` is what the user types; `types` is in order of recommendation by bits. Where a
     type is no more than its bits, its name is "4bit", and a plan leaves it out."""
 
+    declared: Method  # how it is said, shown and judged
     name: str
     title: str
-    output_format: str  # "gguf" or "safetensors"
+    output_format: str  # "gguf", "safetensors", or what its own engine opens
     streams: bool  # whether it begins before all weights are there
     types: Mapping[str, QuantType]
     parameters: Mapping[str, Parameter]  # its own settings, which a plan's `parameters` hold

@@ -7,7 +7,6 @@ point in the group `lqmf.backends`. Adding one edits nothing. Imports backends w
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import importlib.util
 import pkgutil
 from collections.abc import Iterator
@@ -15,20 +14,20 @@ from functools import cache
 from typing import Any
 
 from lqmf import quantization
+from lqmf.declared import entry_points
+from lqmf.declared.methods import BACKEND_GROUP, Method
 from lqmf.errors import UsageError
 from lqmf.quantization.promise import Backend
 
-ENTRY_POINTS = "lqmf.backends"
 _NOT_BACKENDS = {"promise", "registry"}
 
 
 @cache
 def backends() -> dict[str, Backend]:
-    """Every backend by its name, our own first."""
+    """Every backend by its name, our own first; a broken plug-in is left out."""
     made: dict[str, Backend] = {}
-    for factory in (*_ours(), *_installed()):
-        backend: Backend = factory()
-        made.setdefault(backend.name, backend)
+    for each in (*(factory() for factory in _ours()), *_installed()):
+        made.setdefault(each.name, each)
     return made
 
 
@@ -52,6 +51,18 @@ def _ours() -> Iterator[Any]:
             yield factory
 
 
-def _installed() -> Iterator[Any]:
-    for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
-        yield point.load()
+def _installed() -> Iterator[Backend]:
+    for name in entry_points.points(BACKEND_GROUP):
+        made = entry_points.load(BACKEND_GROUP, name, _made)
+        if made is not None:
+            yield made
+
+
+def _made(factory: Any) -> Backend:
+    """Return the backend that `factory` makes. Raises TypeError for one that lacks a part of the promise."""
+    made: Backend = factory()
+    promised = (*Backend.__annotations__, *(name for name in vars(Backend) if not name.startswith("_")))
+    missing = [name for name in promised if not hasattr(made, name)]
+    if missing or not isinstance(made.declared, Method):
+        raise TypeError(f"it lacks {', '.join(missing)}" if missing else "its `declared` is no lqmf.plugin.Method")
+    return made

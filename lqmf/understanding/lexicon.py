@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+from lqmf.declared import methods, providers
+from lqmf.model_files import gguf_types
 from lqmf.understanding.patterns import Pattern, words
 
 INTENTS = words(
@@ -20,31 +22,38 @@ SLOTS = words(
     purpose parameters cpu_fallback calibration name names status provider topic key value"""
 )
 
-# ---------------------------------------------------------------- llama.cpp's types and the others
+# ---------------------------------------------------------------- types and methods, as they are declared
 
-GGUF_TYPES: tuple[str, ...] = (
-    *("F32", "F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q5_K", "Q5_1", "Q5_0"),
-    *("Q4_K_M", "Q4_K_S", "Q4_K", "Q4_1", "Q4_0", "IQ4_NL", "IQ4_XS", "Q3_K_L", "Q3_K_M", "Q3_K_S", "Q3_K"),
-    *("IQ3_M", "IQ3_S", "IQ3_XS", "IQ3_XXS", "Q2_K", "Q2_K_S", "IQ2_M", "IQ2_S", "IQ2_XS", "IQ2_XXS"),
-    *("IQ1_M", "IQ1_S", "TQ2_0", "TQ1_0", "MXFP4_MOE"),
-)
-OTHER_TYPES: tuple[str, ...] = ("nf4", "fp4", "int8", "int4", "auto")
-
-_SPELLINGS = {name.replace("_", "").lower(): name for name in GGUF_TYPES} | {
-    "fp16": "F16",
-    "float16": "F16",
-    "fp32": "F32",
-    "float32": "F32",
-    "bfloat16": "BF16",
-    "mxfp4": "MXFP4_MOE",
-    **{name: name for name in OTHER_TYPES},
+GGUF_TYPES: tuple[str, ...] = (*gguf_types.TYPES, *gguf_types.RUN_ONLY)
+_OTHERS: dict[str, tuple[str, ...]] = {  # each type that is no GGUF's, with the methods that have it by this name
+    name: tuple(method.name for method in methods.offered().values() if name in method.by_name)
+    for method in methods.offered().values()
+    for name in (*method.by_name, *method.aliases)
+    if not re.fullmatch(r"\d+bit", name)  # a number of bits is no name
+}
+OTHER_TYPES: tuple[str, ...] = (*_OTHERS, gguf_types.AUTO)
+_FLOATS = {"fp16": "F16", "float16": "F16", "fp32": "F32", "float32": "F32", "bfloat16": "BF16"}
+_SPELLINGS = {
+    re.sub(r"[\s_-]", "", spelling.lower()): name
+    for spelling, name in (
+        *((name, name) for name in (*GGUF_TYPES, *OTHER_TYPES)),
+        *gguf_types.SHORT.items(),
+        *_FLOATS.items(),
+    )
 }
 
+
+def _spaced(name: str) -> str:
+    """Return a pattern for a type's name with or without a break before its digits: "nf4", "nf-4", "nf 4"."""
+    return re.sub(r"(?<=[a-z])(?=\d)", "[ -]?", re.sub(r"[_-]", "[ _-]?", name.lower()))
+
+
+OTHER_WORDS = "|".join(_spaced(name) for name in sorted(_OTHERS, key=len, reverse=True))
 TYPE = Pattern(
     r"(?<![\w.<])(?:i?q[ _-]\d[ _-]k[ _-](?:m|s|l)|i?q\d[ _-]?k[ _-]?(?:m|s|l)|i?q\d[ _-]?(?:xxs|xs|nl|s|m)"
     r"|i?q\d[_-]?[k01]|tq[12][_-]?0"
-    r"|mxfp4(?:_moe)?"
-    r"|bf16|bfloat16|fp?16|fp?32|float16|float32|nf[ -]?4|fp4|int[ -]?[84]"
+    r"|mxfp4(?:_moe)?|nvfp4"
+    rf"|bf16|bfloat16|fp?16|fp?32|float16|float32|{OTHER_WORDS}"
     r"|(?:(?<=as )|(?<=to )|(?<=type )|(?<=in )|(?<=use )|(?<=with ))auto(?! (?:device|cpu|gpu|fallback|detect|sav))"
     r"|auto(?= (?:type|mix|quant)))(?![\w/]|-\w)",
     re.IGNORECASE,
@@ -57,22 +66,32 @@ def type_name(spelling: str) -> str | None:
 
 
 def type_bits(name: str) -> int | None:
-    """How many bits a type's name says; None for `auto`."""
-    digits = re.search(r"\d+", name)
-    return int(digits[0]) if digits else None
+    """How many bits a type has; None for `auto`."""
+    if name in _OTHERS:
+        kinds = (one.by_name.get(one.spelled(name)) for one in methods.offered().values())
+        return next(kind.bits for kind in kinds if kind)
+    return gguf_types.bits(name) or None
 
 
 def type_method(name: str) -> str | None:
-    """The only method that knows this type, where there is one."""
+    """The only method that has a type of this name, by whatever of its names, where there is one."""
     if name in GGUF_TYPES:
-        return "gguf"
-    return "bnb" if name in ("nf4", "fp4") else None
+        return methods.GGUF.name
+    owners, others = _OTHERS.get(name, ()), [one for one in methods.offered().values() if name in one.aliases]
+    return owners[0] if len(owners) == 1 and not others else None
 
 
+def method_has(method: str, name: str) -> bool:
+    """Whether `method` has the type, under whichever of its names; each may be asked for `auto`."""
+    own = methods.of(method)
+    return name == gguf_types.AUTO or type_method(name) == method or name in own.by_name or name in own.aliases
+
+
+METHOD_WORDS = "|".join(method.words for method in methods.offered().values())
 METHOD = Pattern(
-    r"(?<![\w<.-])(?:(?P<gguf>gguf|ggml|llama\.cpp|k-?quants?)|(?P<gptq>(?:auto-?)?gptq(?:model)?)"
-    r"|(?P<bnb>bitsandbytes|bnb))"
-    r"(?![\w/])"
+    r"(?<![\w<.-])(?:"
+    + "|".join(f"(?P<{method.name}>{method.words})" for method in methods.offered().values())
+    + r")(?![\w/])"
 )
 
 NUMBER_WORDS: dict[str, str] = {
@@ -97,14 +116,7 @@ NUMBER_WORDS: dict[str, str] = {
 
 # ---------------------------------------------------------------- providers and settings
 
-PROVIDERS: dict[str, str] = {
-    "claude": r"claude|anthropic|sonnet|opus|haiku",
-    "openai": r"open ?ai|chat ?gpt|gpt(?![\w -]?\d|-[a-z])|gpt-?[45](?:o|\.\d)?(?:-?mini)?",
-    "gemini": r"gemini|google(?:'s)?(?: ai)?",
-    "local": r"ollama|lm ?studio|local(?: (?:model|llm|provider|one|server))?"
-    r"|localhost|llamafile|vllm|offline (?:model|llm)"
-    r"|llama-server",
-}
+PROVIDERS: dict[str, str] = {one.name: one.words or re.escape(one.name) for one in providers.asked()}
 PROVIDER = Pattern(
     r"(?<![\w/<-])(?:" + "|".join(f"(?P<{name}>{words})" for name, words in PROVIDERS.items()) + r")(?![\w/-])"
 )

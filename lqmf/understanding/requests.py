@@ -9,7 +9,7 @@ from typing import Any
 from lqmf.records import Decision
 from lqmf.understanding.fitting import IN_GENERAL, without_replaced
 from lqmf.understanding.intents import topic
-from lqmf.understanding.lexicon import INTENT_SLOTS, ON_ARTIFACTS, PROVIDER, REQUESTS, is_value
+from lqmf.understanding.lexicon import INTENT_SLOTS, ON_ARTIFACTS, PROVIDER, REQUESTS, is_value, uncaptured
 from lqmf.understanding.models import MARK, unmark
 from lqmf.understanding.patterns import Pattern, words
 from lqmf.understanding.references import argument, references
@@ -114,7 +114,7 @@ def provider(plain: str) -> str | None:
         PROVIDER.finditer(
             re.sub(
                 r"\b(?:not|from|instead of|rather than|over|away from) (?:use |using |with )?"
-                + "(?:claude|anthropic|openai|gemini|google|ollama|chatgpt|local)(?: models?)?",
+                + rf"(?:{uncaptured(PROVIDER)})(?: models?)?",
                 " ",
                 plain,
             )

@@ -9,8 +9,18 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from lqmf.declared import methods
 from lqmf.understanding.fitting import wish
-from lqmf.understanding.lexicon import METHOD, TYPE, type_bits, type_method, type_name
+from lqmf.understanding.lexicon import (
+    METHOD,
+    METHOD_WORDS,
+    OTHER_WORDS,
+    TYPE,
+    method_has,
+    type_bits,
+    type_method,
+    type_name,
+)
 from lqmf.understanding.models import MARK, Entity
 from lqmf.understanding.patterns import Pattern
 from lqmf.understanding.running import cache_type, kv_type, parallel
@@ -22,7 +32,7 @@ Slots = dict[str, Any]
 # ---------------------------------------------------------------- what was refused is not read
 
 _VALUE = (
-    r"(?:(?:gguf|ggml|llama\.cpp|gptq|bitsandbytes|bnb|nf4|fp4|int[48]|i?q\d_\w+|\d+(?:\.\d+)?[ -]?bits?"
+    rf"(?:(?:{METHOD_WORDS}|{OTHER_WORDS}|i?q\d_\w+|\d+(?:\.\d+)?[ -]?bits?"
     r"|safetensors|bf16|f16)"
     r"(?: (?:quantization|format|version|model))?)"
 )
@@ -558,7 +568,7 @@ _PURPOSE = Pattern(
 def _format(plain: str, method: str | None) -> str | None:
     if _FORMAT.search(plain):
         return "safetensors"
-    return "gguf" if method in ("gptq", "bnb") and _GGUF_FORMAT.search(plain) else None
+    return "gguf" if method and methods.of(method).format != "gguf" and _GGUF_FORMAT.search(plain) else None
 
 
 # ---------------------------------------------------------------- a command line's options
@@ -604,9 +614,7 @@ def _flag_type(value: str) -> Slots:
 
 
 _FLAGS: dict[str, Callable[[str], Slots]] = {
-    "method": _flag_word(
-        "method", _same("gguf gptq bnb") | {"bitsandbytes": "bnb", "llama.cpp": "gguf", "ggml": "gguf"}
-    ),
+    "method": lambda value: {"method": found.lastgroup if (found := METHOD.fullmatch(value.lower())) else None},
     "type": _flag_type,
     "bits": _flag_number("bits"),
     "device": _flag_word("device", _same("cpu gpu") | {"cuda": "gpu"}),
@@ -678,24 +686,19 @@ def contradictions(slots: Mapping[str, Any]) -> tuple[str, ...]:
     found = []
     if type_ and bits is not None and type_bits(type_) not in (None, int(bits)):
         found.append(f"{type_} is a {type_bits(type_)}-bit type, but {bits} bits were asked for.")
-    if type_ and method and not _knows(method, type_):
+    if type_ and method and not method_has(method, type_):
         found.append(f"{type_} is no type of {method}.")
-    if method == "gguf" and format_ == "safetensors":
-        found.append("gguf writes GGUF files, not safetensors.")
-    if method in ("gptq", "bnb") and format_ == "gguf":
-        found.append(f"{method} writes safetensors, not GGUF files.")
-    if method == "gptq" and bits is not None and bits not in (2, 3, 4, 8):
-        found.append(f"GPTQ quantizes to 2, 3, 4 or 8 bits, not {bits}.")
-    if method == "bnb" and bits is not None and bits not in (4, 8):
-        found.append(f"bitsandbytes quantizes to 4 or 8 bits, not {bits}.")
+    if method and format_ and format_ != methods.of(method).format:
+        own = methods.of(method).format
+        found.append(f"{method} writes {_FORMATS.get(own, own)}, not {_FORMATS.get(format_, format_)}.")
+    widths = sorted({kind.bits for kind in methods.of(method).types}) if method else []
+    if widths and bits is not None and bits not in widths:
+        *most, last = map(str, widths)
+        listed = f"{', '.join(most)} or {last}" if most else last
+        found.append(f"{methods.of(str(method)).title} quantizes to {listed} bits, not {bits}.")
     if slots.get("device") == "cpu" and slots.get("cpu_fallback") is False:
         found.append("The CPU is asked for and refused at once.")
     return tuple(found)
 
 
-def _knows(method: str, type_: str) -> bool:
-    if type_ == "auto":
-        return True
-    if type_ in ("int8", "int4"):
-        return method != "gguf" and not (method == "bnb" and type_ == "int4")
-    return type_method(type_) == method
+_FORMATS = {"gguf": "GGUF files"}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from lqmf.understanding.lexicon import METHOD, PROVIDER, TYPE
 from lqmf.understanding.models import familiar_words
 from lqmf.understanding.patterns import words
 
@@ -71,6 +72,8 @@ def corrected(word: str) -> str:
     """The keyword that was meant, or the word itself."""
     if word in _SHORT_SLIPS:
         return _SHORT_SLIPS[word]
+    if METHOD.fullmatch(word) or PROVIDER.fullmatch(word) or TYPE.fullmatch(word):
+        return word
     if not 4 <= len(word) <= 20 or word in KEYWORDS or word in ENGLISH or not word.isascii():
         return word
     return _nearest(word)

@@ -19,13 +19,13 @@ from lqmf.cli.commands import preflight as command
 from lqmf.cli.render import Screen, clean
 from lqmf.cli.views.fit import fit_view
 from lqmf.cli.views.preflight import preflight_view
-from lqmf.cli.views.tables import small
 from lqmf.errors import NeedsInput
 from lqmf.fit.solver import Solution
 from lqmf.model_files.template_check import Template
 from lqmf.operations import preflight as operation
 from lqmf.planning.preflight import Preflight, examine
 from lqmf.records import Decision, Loss, Question, Speed, to_json
+from lqmf.units import small
 from tests.cli.test_views import drawn
 from tests.planning.test_preflight import GOOD, UNABLE, candidate, solution
 

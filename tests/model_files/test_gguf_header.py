@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from lqmf.errors import IncompleteModel, LqmfError, ModelError, NotFound
 from lqmf.model_files.gguf_header import LongArray, bits_per_weight, read_header, shards, token
-from lqmf.model_files.tensor_types import FILE_TYPES, TENSOR_TYPES, bits_of
+from lqmf.model_files.gguf_types import FILE_TYPES
+from lqmf.model_files.gguf_types import bits as bits_of
+from lqmf.model_files.tensor_types import TENSOR_TYPES
 from tests.fixtures_gguf import demo_gguf
 from tests.model_files.gguf_writer import ARRAY, SMALL, STRING, gguf, tensor, text
 
@@ -82,9 +84,20 @@ def test_file_types_have_the_numbers_of_the_installed_library():
 
 
 @pytest.mark.parametrize(
-    ("name", "bits"), [("Q4_K_M", 4), ("IQ2_XXS", 2), ("BF16", 16), ("TQ1_0", 1), ("MXFP4_MOE", 4), ("", 0)]
+    ("name", "bits"),
+    [
+        ("Q4_K_M", 4),
+        ("IQ2_XXS", 2),
+        ("BF16", 16),
+        ("TQ1_0", 1),
+        ("MXFP4_MOE", 4),
+        ("NVFP4", 4),
+        ("Q4_K", 4),
+        ("X4_Y", 0),
+        ("", 0),
+    ],
 )
-def test_bits_are_read_from_a_type_name(name, bits):
+def test_bits_are_those_of_the_table(name, bits):
     assert bits_of(name) == bits
 
 

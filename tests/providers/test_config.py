@@ -6,7 +6,7 @@ import pytest
 
 from lqmf import settings
 from lqmf.errors import SettingsError
-from lqmf.providers.config import LLM_KEYS, Budget, gemini_model, llm_settings
+from lqmf.providers.config import Budget, gemini_model, llm_keys, llm_settings
 from lqmf.providers.prices import cost
 
 
@@ -94,7 +94,7 @@ def test_an_own_artifact_is_the_local_providers_model(tmp_path):
 
 
 def test_every_setting_of_the_record_is_a_setting():
-    assert set(LLM_KEYS) <= set(settings.Settings.model_fields)
+    assert set(llm_keys()) <= set(settings.Settings.model_fields)
 
 
 def test_a_price_that_ends_on_a_day_is_another_on_the_next():

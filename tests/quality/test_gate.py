@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lqmf.fit.quality import WEIGHTS
-from lqmf.model_files.tensor_types import bits_of
+from lqmf.model_files.gguf_types import bits as bits_of
 from lqmf.quality.receipt import gate
 from lqmf.records import Check, Divergence, Receipt
 from lqmf.settings import by_bits

@@ -26,6 +26,8 @@ from tests.quantization import models
 from tests.quantization.bases import make_base
 from tests.quantization.peers import peer
 
+pytestmark = pytest.mark.slow  # the converter runs, or models are made
+
 PARTS = {
     "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
     "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
@@ -125,7 +127,6 @@ def mixtral(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder, make_base(folder, work, ignore, name="mixtral").path
 
 
-@pytest.mark.slow
 def test_a_moe_models_sums_and_counts_are_those_of_transformers_expert_by_expert(mixtral: tuple[Path, Path]) -> None:
     folder, gguf = mixtral
     windows = some_windows(3, 128, models.VOCABULARY)
@@ -139,7 +140,6 @@ def test_a_moe_models_sums_and_counts_are_those_of_transformers_expert_by_expert
     assert difference(made.imatrix, exchanged) > 0.1
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("which", ["dense", "moe"])
 def test_on_the_same_text_llama_imatrix_finds_the_same(which: str, mixtral: tuple[Path, Path], tmp_path: Path) -> None:
     """Every sum within 1e-3 and every count equal, experts that took few tokens among them."""

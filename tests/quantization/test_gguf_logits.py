@@ -21,6 +21,8 @@ from lqmf.quantization.gguf.converter.probe_lines import sample_lines
 from tests.quantization import models
 from tests.quantization.bases import make_base
 
+pytestmark = pytest.mark.slow  # the converter runs, or models are made
+
 KL_BOUND = 1e-5
 ERROR_BOUND = 0.03  # of the logits' standard deviation
 DEMO = Path(str(resources.files("lqmf").joinpath("assets/demo")))

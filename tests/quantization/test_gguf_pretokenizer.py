@@ -14,6 +14,8 @@ from lqmf.quantization.gguf.converter import pretokenizer, probe_lines, toolchai
 from tests.quantization import models
 from tests.quantization.bases import make_base
 
+pytestmark = pytest.mark.slow  # the converter runs, or models are made
+
 DEMO = Path(str(resources.files("lqmf").joinpath("assets/demo")))
 TEXT = Path(str(resources.files("lqmf").joinpath("assets/text/calibration.txt")))
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
@@ -17,6 +15,8 @@ import pytest
 from lqmf.errors import IncompleteModel, LqmfError, RemoteCodeRefused, UnsafeFormat, UnsupportedModel
 from lqmf.quantization.gguf.converter import convert
 from tests.quantization.bases import make_base
+
+pytestmark = pytest.mark.slow  # the converter runs, or models are made
 
 DEMO = Path(str(resources.files("lqmf").joinpath("assets/demo")))
 HOSTILE = """
@@ -143,15 +143,6 @@ def test_weights_that_break_off_are_refused_before_the_work(model: Path, size: i
         converted(model)
 
 
-def test_the_converter_ends_when_its_parent_does() -> None:
-    """Its standard input closing is enough, whatever it is busy with."""
-    request = json.dumps(dict.fromkeys(("toolchain", "model", "outfile", "outtype", "scratch", "text", "memory"), "x"))
-    command = [sys.executable, "-m", "lqmf.quantization.gguf.converter.launcher", request]
-    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    child.communicate(timeout=60)
-    assert child.returncode == 1
-
-
 @pytest.mark.parametrize(
     "numbers",
     [{"num_hidden_layers": 10**7}, {"vocab_size": 10**12}, {"text_config": {"architectures": None, "n_layer": 10**9}}],
@@ -159,7 +150,7 @@ def test_the_converter_ends_when_its_parent_does() -> None:
 def test_a_config_with_numbers_that_fill_the_memory_is_refused_before_the_converter_starts(
     model: Path, numbers: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(convert.child, "run", None)
+    monkeypatch.setattr(convert.server, "ask", None)
     edit(model / "config.json", **numbers)
     with pytest.raises(UnsupportedModel, match="which no model has"):
         converted(model)

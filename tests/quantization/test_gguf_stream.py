@@ -21,6 +21,8 @@ from lqmf.quantization.gguf.stream.pipeline import Output, Streamed
 from tests.quantization import models, stream_peer
 from tests.quantization.models import FAMILIES, Family
 
+pytestmark = pytest.mark.slow  # the converter runs, or models are made
+
 DEMO = Path(str(resources.files("lqmf").joinpath("assets/demo")))
 TYPES = ("Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0", "Q3_K_M", "Q2_K", "IQ4_XS", "IQ3_S")
 PLAIN = ("Q4_K_M", "Q2_K", "IQ4_XS", "F16", "BF16", "F32")  # made without an importance matrix too
@@ -91,7 +93,6 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     return {"folder": folder, "f16": found["demo"], "imatrix": matrix}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("type", TYPES)
 def test_every_type_of_the_demo_is_what_the_official_tools_write(
     demo: Mapping[str, Path], tmp_path: Path, type: str
@@ -158,7 +159,6 @@ def architectures(tmp_path_factory: pytest.TempPathFactory, tokenizers: Mapping[
     return {"folder": folder}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", [family.name for family in ARCHITECTURES])
 def test_every_architecture_is_what_the_official_tools_write(
     architectures: Mapping[str, Path], tmp_path: Path, name: str

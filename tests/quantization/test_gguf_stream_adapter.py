@@ -16,6 +16,8 @@ from tests.quantization import models, stream_peer
 from tests.quantization.models import FAMILIES
 from tests.quantization.test_gguf_stream import random_model, streamed
 
+pytestmark = pytest.mark.slow  # the converter runs, or models are made
+
 RANK, ALPHA = 4, 12
 MODULES = {"model.layers.0.self_attn.q_proj": (256, 256), "model.layers.1.mlp.down_proj": (256, 512)}
 
@@ -47,7 +49,6 @@ def lora(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.slow
 def test_merged_on_the_way_is_merged_before(model: Path, lora: Path, tmp_path: Path) -> None:
     """The other way round: the weights merged by hand in a copy of the model, which is then streamed plainly."""
     import shutil

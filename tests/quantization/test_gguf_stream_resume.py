@@ -7,9 +7,7 @@ import os
 import random
 import resource
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +17,16 @@ import pytest
 from lqmf.errors import DiskFull, LqmfError, OutOfMemory
 from lqmf.events import Event, Progress
 from lqmf.model_files.gguf_header import read_header
+from lqmf.quantization.gguf.converter import server
 from lqmf.quantization.gguf.stream import pipeline
 from lqmf.quantization.gguf.stream.journal import Journal, Line
 from lqmf.quantization.gguf.stream.pipeline import Output, journal_of
 from tests.quantization import models
 from tests.quantization.models import FAMILIES
 from tests.quantization.test_gguf_stream import DEMO, random_model, streamed
+from tests.waiting import until
+
+pytestmark = pytest.mark.slow  # the converter runs, or models are made
 
 TYPES = ("Q4_K_M", "IQ3_S", "F16")
 WEIGHTS = 74  # tensors of the demo model
@@ -64,9 +66,11 @@ class Killer:
 
 
 def kill() -> None:
+    """Kill what the converter's server started; the server stays."""
     for child in psutil.Process().children(recursive=True):
-        if "lqmf.quantization.gguf.converter.launcher" in child.cmdline():
-            child.kill()
+        if server.LAUNCHER in child.cmdline():
+            for fork in child.children():
+                fork.kill()
 
 
 def journalled(path: Path) -> list[dict[str, Any]]:
@@ -97,7 +101,6 @@ def tear_data(folder: Path) -> None:
     os.truncate(folder / f"{TYPES[1]}.gguf.part", max(ends) // 4)
 
 
-@pytest.mark.slow
 def test_killed_at_random_points_it_goes_on_and_ends_in_the_same_bytes(whole: dict[str, bytes], tmp_path: Path) -> None:
     """Killed again and again, with the journal and the data torn as well; what is proven is never made again."""
     out, journal = tmp_path / "out", journal_of(tmp_path / "out" / f"{TYPES[0]}.gguf")
@@ -119,7 +122,6 @@ def test_killed_at_random_points_it_goes_on_and_ends_in_the_same_bytes(whole: di
     assert contents(out) == whole
 
 
-@pytest.mark.slow
 def test_a_full_disk_is_called_that_and_what_is_done_stays(whole: dict[str, bytes], tmp_path: Path) -> None:
     """A limit on the size of a file stands for the full disk: the system refuses the write in the same way."""
     out, types = tmp_path / "out", [Output(tmp_path / "out" / "F16.gguf", "F16")]
@@ -166,15 +168,6 @@ def arrive(model: Path, weights: Path, names: list[str]) -> None:
         os.replace(weights / f"{name}.incomplete", weights / name)
 
 
-def until(true: Callable[[], bool]) -> None:
-    for _ in range(12000):
-        if true():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it never came to be")
-
-
-@pytest.mark.slow
 def test_weights_are_taken_as_they_arrive_and_dropped_when_they_are_done(sharded: Path, tmp_path: Path) -> None:
     """Killed while it waits for more, it needs nothing again that it has dropped."""
     shards = sorted(path.name for path in sharded.glob("*.safetensors"))

@@ -94,7 +94,7 @@ def test_only_the_converters_own_files_are_kept(shelf: Path) -> None:
 def test_two_that_fetch_at_once_both_find_it_whole(shelf: Path) -> None:
     archive(shelf)
     code = (
-        "from lqmf.quantization.gguf import toolchain as t; "
+        "from lqmf.quantization.gguf.converter import toolchain as t; "
         f"t.installed_version = lambda: {VERSION!r}; print(t.ensure().version)"
     )
     both = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]

@@ -53,3 +53,11 @@ def test_another_method_leaves_the_settings_behind_and_another_setting_joins_the
 def test_questions_about_a_setting_set_nothing():
     for sentence in ("what is double quantization?", "explain act-order", "which group size should I use?"):
         assert "parameters" not in parse_dialogue([sentence])[0].slots
+
+
+@pytest.mark.parametrize(
+    ("said", "type"),
+    [("Q2_0", "Q2_0"), ("q1_0", "Q1_0"), ("nvfp4", "NVFP4"), ("Q4_K", "Q4_K_M"), ("mxfp4", "MXFP4_MOE")],
+)
+def test_every_type_that_the_library_knows_is_heard(said, type):
+    assert parse_dialogue([f"quantize demo to {said}"])[-1].slots["type"] == type

@@ -13,11 +13,10 @@ from typing import Any
 
 from lqmf.artifacts.card.licenses import KNOWN
 from lqmf.artifacts.card.markdown import plain
+from lqmf.declared import methods
 from lqmf.quality.measures import MEASURES
 from lqmf.records import Artifact, Manifest, ModelRef
 
-LIBRARIES = {"gguf": "gguf", "gptq": "transformers", "bnb": "transformers"}
-TAGS = {"gguf": ("gguf", "llama.cpp"), "gptq": ("gptq",), "bnb": ("bitsandbytes",)}
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)
 LANGUAGE = re.compile(r"[a-z]{2,3}|code|multilingual")  # ISO 639, and the Hub's own two
 EMBEDS, ANSWERS, CONTINUES = "feature-extraction", "text2text-generation", "text-generation"  # the Hub's tasks
@@ -26,16 +25,17 @@ TEXT = "lqmf-evaluation"  # what the Hub is told the figures were measured on
 
 def header(artifact: Artifact, manifest: Manifest, receipt: Mapping[str, Any]) -> str:
     """The header with its fences. Of the source's languages, what is no code is left out."""
+    method = methods.of(artifact.method)
     known = [code for code in manifest.languages if LANGUAGE.fullmatch(code)]
     fields: dict[str, str | list[str] | None] = {
         "language": known or None,
         **_license(manifest),
-        "library_name": LIBRARIES.get(artifact.method),
+        "library_name": method.library,
         "pipeline_tag": task(receipt),
         "base_model": hub_id(manifest.model),
         "base_model_relation": "quantized" if hub_id(manifest.model) else None,
         "quantized_by": "LQMF",
-        "tags": [*TAGS.get(artifact.method, ()), "quantized", "lqmf", *([artifact.type] if artifact.type else [])],
+        "tags": [*method.tags, "quantized", "lqmf", *([artifact.type] if artifact.type else [])],
     }
     lines = [line for name, value in fields.items() if value for line in _entry(name, value)]
     return "\n".join(["---", *lines, *_index(artifact, receipt), "---"])

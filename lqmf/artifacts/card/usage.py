@@ -11,6 +11,7 @@ import shlex
 from lqmf.artifacts import run_lines
 from lqmf.artifacts.card.header import ANSWERS, CONTINUES, EMBEDS
 from lqmf.artifacts.card.markdown import fence, plain
+from lqmf.declared import methods
 from lqmf.engines.transformers.loading import BY_GPTQMODEL
 from lqmf.records import Artifact, Manifest
 
@@ -54,6 +55,8 @@ def _folder(name: str, artifact: Artifact, manifest: Manifest, task: str) -> dic
         code = f"from gptqmodel import GPTQModel\n\nmodel = GPTQModel.load({folder})"
         return {"With gptqmodel; transformers cannot load this architecture's GPTQ weights": fence("python", code)}
     kind = CLASSES[task]
+    if own := methods.of(artifact.method).usage:
+        return {title: fence("python", code.format(folder=folder, kind=kind)) for title, code in own.items()}
     code = f"""from transformers import {kind}, AutoTokenizer
 
 folder = {folder}

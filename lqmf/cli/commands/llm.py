@@ -8,6 +8,7 @@ import typer
 
 from lqmf.cli import options
 from lqmf.cli.command import Command
+from lqmf.declared import providers
 from lqmf.operations.llm import OFF
 from lqmf.records import Decision
 
@@ -43,7 +44,11 @@ def provider_names(incomplete: str) -> list[str]:
 
 _Provider = Annotated[
     str,
-    typer.Argument(metavar="PROVIDER", help="claude, openai, gemini, local, or none.", autocompletion=provider_names),
+    typer.Argument(
+        metavar="PROVIDER",
+        help=f"{', '.join(one.name for one in providers.asked())}, or none.",
+        autocompletion=provider_names,
+    ),
 ]
 
 

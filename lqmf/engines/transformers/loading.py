@@ -10,11 +10,12 @@ import contextlib
 import importlib.util
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lqmf.declared import methods
 from lqmf.engines.transformers.placement import Machine, Placement, missing, needs_accelerate, place
 from lqmf.errors import (
     DoesNotFit,
@@ -30,11 +31,6 @@ from lqmf.model_files import describe, safetensors_folder, safetensors_header, s
 from lqmf.model_files.safetensors_folder import Scheme, Stored
 from lqmf.records import ModelInfo, ModelRef
 
-PACKAGES: Mapping[str, tuple[tuple[str, str], ...]] = {  # what a method's artifacts need: (package, extra of lqmf)
-    "gptq": (("gptqmodel", "gptq"), ("optimum", "gptq"), ("accelerate", "gptq")),
-    "awq": (("gptqmodel", "gptq"), ("accelerate", "gptq")),
-    "bnb": (("bitsandbytes", "bnb"), ("accelerate", "bnb")),
-}
 # Model types whose GPTQ files transformers 5.23 does not load: it asks GPT-2's packed layers for the weights that they
 # no longer have, and looks for matrices whole that gptqmodel 7.6 has split. gptqmodel itself loads them.
 BY_GPTQMODEL = frozenset(("gpt2", "gpt_bigcode", "glm", "phi3", "gpt_oss", "falcon"))
@@ -85,7 +81,7 @@ def load(
         torch.set_num_threads(threads or library.threads())
         placement = place(weights, _machine(), device, memory_bytes)
         if needs_accelerate(placement, weights) and importlib.util.find_spec("accelerate") is None:
-            raise missing("accelerate", "bnb")
+            raise missing("accelerate", methods.BNB.install)
         scratch = tempfile.TemporaryDirectory(prefix="lqmf-offload-") if placement.memory else None
         config = _config(folder, files, how, placement, allow_remote_code)
         if writes:
@@ -98,9 +94,10 @@ def load(
 
 
 def _require(method: str | None) -> None:
-    for package, extra in PACKAGES.get(method or "", ()):
-        if importlib.util.find_spec(package) is None:
-            raise missing(package, extra)
+    declared = methods.of(method or "")
+    for module, package in declared.packages.items():
+        if importlib.util.find_spec(module) is None:
+            raise missing(package, declared.install)
     if method in ("gptq", "awq"):
         os.environ.setdefault("GPTQMODEL_CPU_WORKERS", "2")  # on two cores its thread pool refuses to start otherwise
 

@@ -99,6 +99,6 @@ def needs_accelerate(placement: Placement, weights: Stored) -> bool:
     return bool(placement.memory or weights.method or placement.device == "gpu")
 
 
-def missing(package: str, extra: str) -> NotBuilt:
+def missing(package: str, install: str) -> NotBuilt:
     """What to install for a package that is not there."""
-    return NotBuilt(f"Running this needs {package}, which is not installed.", f"Run `pip install 'lqmf[{extra}]'`.")
+    return NotBuilt(f"Running this needs {package}, which is not installed.", f"Run `{install}`.")

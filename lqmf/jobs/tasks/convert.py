@@ -1,6 +1,6 @@
 """The worker's side of making what an artifact is measured against: its source, as the artifact's engine can run it.
 
-That is a GGUF of it for a GGUF; the source's own folder for an artifact that transformers runs. Knows nothing of
+That is a GGUF of it for a GGUF, and the source's own folder for all else. Knows nothing of
 measuring.
 """
 
@@ -18,6 +18,6 @@ def run(task: Task, emit: Emit) -> dict[str, Any]:
     """`params`: {"plan" (of what is to be measured), "source", "work"}; gives {"base": path}. Raises LqmfError."""
     plan = from_json(QuantizationPlan, task.params["plan"])
     source, work = Path(task.params["source"]), Path(task.params["work"])
-    if plan.format == "safetensors":
+    if plan.format != "gguf":
         return {"base": str(source)}
     return {"base": str(GgufBackend().base(plan, source, work, emit))}

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lqmf.declared import methods
 from lqmf.records import Check, Receipt
 from lqmf.settings import KL_NATS, TOP1, by_bits
 
@@ -35,6 +36,14 @@ def limits(kl: str = KL_NATS, top1: str = TOP1) -> Limits:
     return Limits(by_bits(kl), by_bits(top1))
 
 
+def _own(method: str, bounds: Limits) -> Limits:
+    """Return `bounds` with those that the method declares in place of what no setting changed."""
+    declared, usual = methods.of(method), limits()
+    kl = by_bits(declared.kl) if declared.kl and bounds.kl == usual.kl else bounds.kl
+    top1 = by_bits(declared.top1) if declared.top1 and bounds.top1 == usual.top1 else bounds.top1
+    return Limits(kl, top1)
+
+
 def _nearest(table: Mapping[int, float], bits: int) -> float:
     return table[max((known for known in table if known <= bits), default=min(table))]
 
@@ -45,7 +54,7 @@ def _nearest(table: Mapping[int, float], bits: int) -> float:
 def judge(receipt: Receipt, method: str, bits: int, bounds: Limits) -> dict[str, Any]:
     """The receipt's `gate`: {"passed", "reasons", "limits"}. `passed` is None where nothing failed, but no divergence
     was measured; each reason says what was seen and what to try."""
-    most = bounds.of(bits)
+    most = _own(method, bounds).of(bits)
     remedy = _remedy(method, bits, continues=receipt.sequence_loss is None)
     failed = [*_checks(receipt.checks), *_beyond(receipt), *_divergences(receipt, most, bits, remedy)]
     if failed:
@@ -95,11 +104,10 @@ def _measured(receipt: Receipt) -> Iterator[tuple[str, tuple[float | None, float
 
 
 def _remedy(method: str, bits: int, *, continues: bool) -> str:
-    if method == "bnb":
-        return "8 bits (`--type int8`), or another method" if bits < 8 else "GGUF (`--method gguf --type Q8_0`)"
-    if method == "gptq":
-        return "more bits, smaller groups (`--set group_size=32`), or another calibration text"
+    own = methods.of(method).remedies
+    if at_least := [least for least in own if least <= bits]:
+        return own[max(at_least)]
     more = f"more bits (`--bits {min(8, bits + 1)}`)" if bits < 8 else "16 bits"
-    if not continues:  # for an encoder-decoder neither a matrix nor a mix is made
+    if not continues or method != methods.GGUF.name:  # for an encoder-decoder neither a matrix nor a mix is made
         return more
     return f"{more}, an importance matrix (`--imatrix`) if none guided it, or another type (`--type auto`)"

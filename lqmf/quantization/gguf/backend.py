@@ -16,6 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from lqmf import workspace
+from lqmf.declared.methods import GGUF
 from lqmf.errors import LqmfError
 from lqmf.events import Emit
 from lqmf.fit.needs import Needs
@@ -33,9 +34,10 @@ TENSOR_TYPES = "tensor-types.txt"  # for llama-quantize's --tensor-type-file
 class GgufBackend:
     """llama.cpp's formats, through its official converter and its own quantizer."""
 
-    name = "gguf"
-    title = "GGUF (llama.cpp)"
-    output_format = "gguf"
+    declared = GGUF
+    name = GGUF.name
+    title = GGUF.title
+    output_format = GGUF.format
     streams = True
     types: Mapping[str, QuantType] = MappingProxyType({**gguf_types.TYPES, gguf_types.AUTO: gguf_types.MIX})
     parameters: Mapping[str, Parameter] = MappingProxyType({})

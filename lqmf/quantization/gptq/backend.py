@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from lqmf import installed
+from lqmf.declared.methods import GPTQ, GROUP
 from lqmf.engines.transformers.loading import BY_GPTQMODEL
 from lqmf.errors import UsageError
 from lqmf.events import Emit
@@ -27,9 +28,7 @@ from lqmf.records import Estimate, Hardware, ModelInfo, QuantizationPlan, QuantT
 from lqmf.texts import calibration
 from lqmf.texts.calibration_text import WINDOW_TOKENS
 
-PACKAGES: Mapping[str, str] = {"gptqmodel": "gptqmodel", "optimum": "optimum", "accelerate": "accelerate"}
 GROUPS = (-1, 16, 32, 64, 128, 256, 512, 1024)  # what its kernels take; -1: one group a matrix
-GROUP = 128
 
 # Measured on two cores with bench/memory_gptq.py and bench/gptq.py (widths of 256 and 2,048).
 _PROGRAM_BYTES = 750_000_000  # torch, transformers and gptqmodel, before a weight is read
@@ -39,23 +38,12 @@ _COLUMN_CORE_SECONDS, _WEIGHT_CORE_SECONDS = 0.3e-3, 0.24e-6  # of rounding
 _FLOPS_PER_CORE = 1e11  # of the calibration's passes
 
 
-def _kind(bits: int, summary: str, *, general: bool = True) -> QuantType:
-    width = bits + (16 + bits) / GROUP  # a half float and a zero point for every group
-    return QuantType(f"{bits}bit", bits, width, summary=summary, general=general)
-
-
 # what gptqmodel 7.6.0 fails at under transformers 5.23 (tests/architectures)
 _CANNOT: Mapping[str, str] = {
     "gpt_neox": "gptqmodel does not find its head, to which transformers 5 gives another name.",
     "mamba": "gptqmodel finds no layers in it that it can quantize.",
 }
 
-KINDS = (
-    _kind(4, "the usual one: fast on a GPU, with little loss"),
-    _kind(8, "next to no loss, at half the size of 16 bits"),
-    _kind(3, "a clear loss"),
-    _kind(2, "a heavy loss", general=False),
-)
 PARAMETERS = (
     Parameter("group_size", GROUP, "weights that share a scale; fewer lose less and take more; -1: a column", GROUPS),
     Parameter("desc_act", False, "act-order: columns with large activations first; less loss, slower to run"),
@@ -68,16 +56,17 @@ PARAMETERS = (
 class GptqBackend:
     """gptqmodel, on a CPU or a CUDA GPU, layer after layer. A type is a number of bits; in a plan it has no name."""
 
-    name = "gptq"
-    title = "GPTQ"
-    output_format = "safetensors"
+    declared = GPTQ
+    name = GPTQ.name
+    title = GPTQ.title
+    output_format = GPTQ.format
     streams = False
-    types: Mapping[str, QuantType] = MappingProxyType({kind.name: kind for kind in KINDS})
+    types: Mapping[str, QuantType] = MappingProxyType(GPTQ.by_name)
     parameters: Mapping[str, Parameter] = MappingProxyType({one.name: one for one in PARAMETERS})
 
     def available(self) -> Verdict:
         """Whether gptqmodel, and what loads its files, are installed."""
-        return installed.verdict(PACKAGES, "gptq")
+        return installed.verdict(GPTQ.packages, GPTQ.install)
 
     def default_type(self, bits: int) -> str:
         """The type of `bits` bits. Raises UsageError."""
@@ -123,7 +112,7 @@ class GptqBackend:
 
     def needs(self, model: ModelInfo, skeleton: Path, contexts: tuple[int, ...], parallel: int) -> Needs:
         """What running `model` takes with each number of bits, by formula."""
-        rules = {kind.name: formula.gptq(kind.bits, GROUP) for kind in KINDS}
+        rules = {kind.name: formula.gptq(kind.bits, GROUP) for kind in GPTQ.types}
         return transformers_models.needs(model, skeleton, rules, self.name, contexts, parallel)
 
     def vet(self, plan: QuantizationPlan, model: ModelInfo, skeleton: Path) -> None:

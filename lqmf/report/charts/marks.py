@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from lqmf.declared import methods
 from lqmf.report.charts import placing
 from lqmf.report.parts import INK, SURFACE, series, told
 from lqmf.report.subjects import Data, Subject
 
-SYMBOLS = {"gguf": "circle", "gptq": "square", "bnb": "diamond", "awq": "triangle-up"}
-OTHER = "cross"
 LOSS = "KL divergence, nats a token"
 
 
@@ -27,7 +26,7 @@ def type_of(subject: Subject) -> str:
 
 def symbol(method: str) -> str:
     """The shape that stands for a method."""
-    return SYMBOLS.get(method, OTHER)
+    return methods.of(method).symbol
 
 
 def points(

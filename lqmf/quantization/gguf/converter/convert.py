@@ -1,6 +1,6 @@
 """The official converter in a child process: what it is asked, and what its end means.
 
-Starts `launcher.py` for a file's header alone; `stream.py` does for whole files. Knows nothing about quantizing.
+Asks `launcher.py` for a file's header alone; `stream/pipeline.py` does for whole files. Knows nothing about quantizing.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from lqmf import child_process, workspace
+from lqmf import workspace
 from lqmf.errors import LqmfError, OutOfMemory, WorkerDied
 from lqmf.events import Emit, Notice
+from lqmf.quantization.gguf.converter import server
 from lqmf.quantization.gguf.converter import toolchain as toolchains
 from lqmf.quantization.gguf.converter.source import has_tokenizer, inspect
 from lqmf.quantization.gguf.converter.toolchain import Toolchain
@@ -61,7 +62,7 @@ def write_header(source: Path, target: Path, tools: Toolchain, *, scratch: Path,
 
     with named(source, scratch, name) as folder:
         asked = request(source, folder, target, "f16", tools, scratch, name)
-        code = child_process.run("lqmf.quantization.gguf.converter.launcher", asked, scratch, hear, quiet=True)
+        code = server.ask(tools.root, asked, scratch, hear, quiet=True)
     if code != 0:
         raise died(code, "converter")
     return Converted(target, tuple(dict.fromkeys(notes)))

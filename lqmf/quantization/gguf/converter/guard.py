@@ -7,12 +7,27 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn
 
 from lqmf.errors import RemoteCodeRefused, ToolchainError, UnsafeFormat
 
 
-def remote_code(*, allowed: bool) -> None:
+class RemoteCode:
+    """Whether transformers may run code that comes with a model: not before `allow` is called in this process."""
+
+    def __init__(self, dynamic: ModuleType) -> None:
+        self._dynamic, self.allowed = dynamic, False
+
+    def allow(self, modules: Path) -> None:
+        """Let it run; it is copied to the folder `modules` first."""
+        self.allowed = True
+        self._dynamic.HF_MODULES_CACHE = str(modules)  # type: ignore[attr-defined]
+
+
+def remote_code() -> RemoteCode:
     """Make transformers refuse code that comes with a model, whatever its callers ask for.
 
     Must run before anything imports `transformers.models.auto`, which binds these functions by name.
@@ -21,24 +36,30 @@ def remote_code(*, allowed: bool) -> None:
         raise ToolchainError("transformers was loaded before it could be kept from running remote code.", "")
     from transformers import dynamic_module_utils as dynamic
 
-    resolve = dynamic.resolve_trust_remote_code
+    guarded, resolve = RemoteCode(dynamic), dynamic.resolve_trust_remote_code
 
     @functools.wraps(resolve)
     def resolved(trust_remote_code: bool | None, model_name: str, *args: Any, **kwargs: Any) -> bool:
-        if allowed:
+        if guarded.allowed:
             return bool(resolve(trust_remote_code is not False, model_name, *args, **kwargs))
         try:
             return bool(resolve(False, model_name, *args, **kwargs))
         except ValueError as error:
             raise _refusal() from error
 
-    def refused(*_args: Any, **_kwargs: Any) -> NoReturn:
-        raise _refusal()
+    def unless_refused(load: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(load)
+        def loaded(*args: Any, **kwargs: Any) -> Any:
+            if not guarded.allowed:
+                raise _refusal()
+            return load(*args, **kwargs)
+
+        return loaded
 
     dynamic.resolve_trust_remote_code = resolved
-    if not allowed:
-        dynamic.get_class_from_dynamic_module = refused
-        dynamic.get_class_in_module = refused
+    dynamic.get_class_from_dynamic_module = unless_refused(dynamic.get_class_from_dynamic_module)
+    dynamic.get_class_in_module = unless_refused(dynamic.get_class_in_module)
+    return guarded
 
 
 def _refusal() -> RemoteCodeRefused:

@@ -1,25 +1,24 @@
-"""The child process that runs llama.cpp's official converter, unedited, with a few things added around it.
+"""The process that loads llama.cpp's official converter, unedited, and whose forks run it with a few things added.
 
 It runs no code that comes with a model (the converter itself asks for that), names BPE pre-tokenizers that the
 converter does not recognize once they are proven, and hands the weights to `stream.child`, or leaves them out. Where
-the converter and the installed transformers disagree about a configuration's keys, it reconciles them. It speaks JSON
-lines on standard output; whatever the libraries print goes to standard error. Standard input closing means that the
-parent is gone. Knows nothing about jobs or plans: `convert.py` and `stream.py` start it.
+the converter and the installed transformers disagree about a configuration's keys, it reconciles them. `server.py`
+starts it and takes its requests. Knows nothing about jobs or plans: `convert.py` and `stream/pipeline.py` ask it.
 """
 
 from __future__ import annotations
 
 import functools
-import json
+import importlib
 import os
 import runpy
+import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lqmf import child_process
 from lqmf.child_process import Send
 from lqmf.errors import (
     FULL,
@@ -29,14 +28,14 @@ from lqmf.errors import (
     OutOfMemory,
     UnsupportedModel,
 )
-from lqmf.quantization.gguf.converter import compat, guard, pretokenizer
+from lqmf.quantization.gguf.converter import compat, guard, pretokenizer, server
 from lqmf.quantization.gguf.stream import child as stream_child
 from lqmf.quantization.gguf.stream import job
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to convert, as `convert.py` says it in one JSON argument. Paths are strings."""
+    """What to convert, as `convert.py` says it. Paths are strings."""
 
     toolchain: str
     model: str
@@ -51,30 +50,76 @@ class Request:
     stream: str | None = None  # a file that says what to make: see `stream.job.Job`; None: `outfile`, without weights
 
 
-def main() -> int:
-    """Convert, and tell the outcome as the last JSON line. Exit 0 done, 1 failed."""
-    send = child_process.claim_stdout()
-    child_process.end_with_parent()
-    request = Request(**json.loads(sys.argv[1]))
+@dataclass(frozen=True)
+class Loaded:
+    """The converter's `conversion.base`, and the guard that keeps transformers from running a model's code."""
+
+    base: Any
+    remote_code: guard.RemoteCode
+
+
+def main() -> None:
+    """Load the converter, and answer requests with it. Arguments: its folder, and the socket to listen at."""
+    root, descriptor = sys.argv[1:]
+    listener = socket.socket(fileno=int(descriptor))
+    sys.path[:0] = [root, str(Path(root) / "gguf-py")]
+    loaded: Loaded | BaseException
     try:
-        _convert(request, send)
+        with server.while_owned():
+            loaded = _load()
+    except BaseException as error:  # noqa: BLE001  (whoever asks is told)
+        loaded = error
+    server.serve(listener, functools.partial(answer, loaded))
+
+
+def answer(loaded: Loaded | BaseException, asked: Mapping[str, Any], send: Send) -> int:
+    """Convert, and tell of an error in a JSON line. Return the exit code: 0 done, 1 failed."""
+    try:
+        if isinstance(loaded, BaseException):
+            raise loaded
+        _convert(loaded, Request(**asked), send)
     except LqmfError as error:
         send({"error": error.to_json()})
     except BaseException as error:  # noqa: BLE001  (the top of a process: whatever the converter raises)
         sys.excepthook(type(error), error, error.__traceback__)
         send({"error": translate(error).to_json()})
     else:
-        send({"done": True})
         return 0
     return 1
 
 
-def _convert(request: Request, send: Send) -> None:
-    guard.remote_code(allowed=request.allow_remote_code)
-    sys.path[:0] = [request.toolchain, str(Path(request.toolchain) / "gguf-py")]
+def _load() -> Loaded:
+    """Load all that a conversion needs, guarded before anything of it can be used."""
+    remote_code = guard.remote_code()
+    _leave_activations_out()
     from conversion import base  # type: ignore[import-not-found]
+    from transformers.models.auto import tokenization_auto  # noqa: F401  (the converter loads it for most tokenizers)
 
     guard.pickles()
+    return Loaded(base, remote_code)
+
+
+def _leave_activations_out() -> None:
+    """Keep every configuration from importing torch's compiler and its distributed tensors (3 CPU seconds).
+
+    transformers reads no more from them than the names of activations, which it checks where torch is there. Its module
+    that checks is loaded as it is where torch is not there.
+    """
+    from transformers import tokenization_utils_base, video_utils  # noqa: F401  (that module's own imports)
+    from transformers.utils import import_utils
+
+    available = import_utils.is_torch_available
+    import_utils.is_torch_available = lambda: False
+    try:
+        importlib.import_module("transformers.utils.type_validators")
+    finally:
+        import_utils.is_torch_available = available
+
+
+def _convert(loaded: Loaded, request: Request, send: Send) -> None:
+    if request.allow_remote_code:
+        loaded.remote_code.allow(Path.cwd() / "modules")
+    base = loaded.base
     base.TextModel.get_vocab_base_pre = _with_proven_names(base, request, send)
     _reconcile(base)
     if request.stream:
@@ -210,6 +255,5 @@ def translate(error: BaseException) -> LqmfError:
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stderr.flush()
-    os._exit(code)  # torch takes over a second to take itself apart
+    main()
+    os._exit(0)  # torch takes over a second to take itself apart

@@ -15,12 +15,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lqmf import child_process
 from lqmf.errors import UsageError
 from lqmf.events import Emit, Notice, Progress, StageFinished, StageStarted
 from lqmf.model_files import gguf_types
 from lqmf.quantization.gguf.converter import adapter as adapters
-from lqmf.quantization.gguf.converter import convert
+from lqmf.quantization.gguf.converter import convert, server
 from lqmf.quantization.gguf.converter.source import inspect
 from lqmf.quantization.gguf.converter.toolchain import Toolchain
 
@@ -177,7 +176,7 @@ def _run(request: Mapping[str, Any], scratch: Path, emit: Emit) -> Streamed:
             notes.append(convert.proven(message))
             emit(Notice(text=notes[-1]))
 
-    code = child_process.run("lqmf.quantization.gguf.converter.launcher", request, scratch, hear)
+    code = server.ask(Path(request["toolchain"]), request, scratch, hear)
     if code != 0:
         raise convert.died(code, "quantizer")
     return Streamed(tuple(dict.fromkeys(notes)), *tensors)

@@ -1,0 +1,256 @@
+"""One process loads the converter and answers each request by a fork of itself: both ends of the talk.
+
+Loading torch and transformers costs seconds of processor time, a fork costs none, and a conversion that crashes takes
+nothing with it and leaves nothing behind. The fork ends with whoever asked. Servers belong to a folder that the
+environment names, so that a worker finds the server of the command that started it; they end with the process that made
+the folder, or when nobody has asked for a while. Knows nothing of models.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import hashlib
+import json
+import os
+import resource
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+from lqmf import child_process, errors
+from lqmf.child_process import Send
+from lqmf.errors import WorkerDied
+
+FOLDER_VARIABLE = "LQMF_CONVERTERS"  # the folder of the servers' sockets, for child processes to find
+LAUNCHER = "lqmf.quantization.gguf.converter.launcher"
+
+Answer = Callable[[Mapping[str, Any], Send], int]  # a fork's whole work: its exit code
+
+_IDLE_SECONDS = 120.0  # after which a server ends: it holds some 300 MB
+_ASKING_SECONDS = 10.0  # in which a request must have come whole
+_LONGEST_FOLDER = 80  # characters: a socket's whole path has 107 at most
+_ALIVE = "alive"  # a pipe in the folder, open for writing as long as its maker lives
+_LIMITS = (resource.RLIMIT_FSIZE, resource.RLIMIT_AS)
+_starting = threading.Lock()
+_started: list[subprocess.Popen[bytes]] = []  # held, or Python warns of processes that nobody waits for
+
+
+# ---------------------------------------------------------------- who asks
+
+
+def ask(root: Path, request: Mapping[str, Any], folder: Path, hear: Send, *, quiet: bool = False) -> int:
+    """Return the exit code of a converter from `root`, standing in `folder`; each object that it sends goes to `hear`.
+    When this returns or raises, that converter is gone.
+
+    `quiet` drops its standard error. Raises the LqmfError that it sends, WorkerDied where no server can be started.
+    """
+    told = {
+        "request": request,
+        "folder": str(folder),
+        "environment": child_process.environment(folder),
+        "limits": [resource.getrlimit(kind)[0] for kind in _LIMITS],
+    }
+    connection, lines = _connect(root, json.dumps(told).encode() + b"\n", quiet=quiet)
+    with connection, lines:
+        try:
+            for line in lines:
+                message = json.loads(line) if line.endswith(b"\n") else {}  # a killed fork's last line may be half one
+                if "error" in message:
+                    raise errors.from_json(message["error"])
+                if "ended" in message:
+                    return int(message["ended"])
+                hear(message)
+        finally:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_WR)  # the server ends the fork, then closes its end
+                lines.read()
+    return -signal.SIGKILL  # the server itself is gone
+
+
+def share() -> Path:
+    """Return the folder of this process's servers, made and named in the environment if there is none."""
+    named = Path(os.environ.get(FOLDER_VARIABLE, os.devnull))
+    with contextlib.suppress(OSError):
+        os.close(os.open(named / _ALIVE, os.O_WRONLY | os.O_NONBLOCK))  # refused where nobody holds it
+        return named
+    short = len(tempfile.gettempdir()) < _LONGEST_FOLDER
+    folder = Path(tempfile.mkdtemp(prefix="lqmf-", dir=None if short else "/tmp"))  # readable by its owner alone
+    os.mkfifo(folder / _ALIVE)
+    os.open(folder / _ALIVE, os.O_RDWR)  # never closed: servers end when this process does
+    os.environ[FOLDER_VARIABLE] = str(folder)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _connect(root: Path, asked: bytes, *, quiet: bool) -> tuple[socket.socket, BinaryIO]:
+    """Hand the request to a running server, or to a new one where none takes it."""
+    with _starting:
+        address = _address(root)
+        found = _hand_over(address, asked, quiet=quiet)
+        if found is None:
+            _start(root, address)
+            found = _hand_over(address, asked, quiet=quiet)
+    if found is None:
+        raise WorkerDied("The converter could not be started.", "`lqmf doctor` checks the installation.")
+    return found
+
+
+def _address(root: Path) -> Path:
+    """Where the server of the converter in `root` listens."""
+    key = repr((str(root), sys.executable, str(Path(__file__).resolve())))
+    return share() / hashlib.sha256(key.encode()).hexdigest()[:16]
+
+
+def _hand_over(address: Path, asked: bytes, *, quiet: bool) -> tuple[socket.socket, BinaryIO] | None:
+    """The connection to a server that took the request; None where there is none."""
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.connect(str(address))
+        with open(os.devnull, "wb") as nowhere:
+            socket.send_fds(connection, [asked[:1]], [nowhere.fileno() if quiet else 2])
+        connection.sendall(asked[1:])
+        lines = connection.makefile("rb")
+        if lines.readline() == b"{}\n":
+            return connection, lines
+        lines.close()
+    except OSError:
+        pass
+    connection.close()
+    return None
+
+
+def _start(root: Path, address: Path) -> None:
+    address.unlink(missing_ok=True)
+    alive = os.open(address.parent / _ALIVE, os.O_RDONLY | os.O_NONBLOCK)
+    with socket.socket(socket.AF_UNIX) as listener, open(alive, "rb"):
+        listener.bind(str(address))
+        listener.listen()
+        process = subprocess.Popen(
+            [sys.executable, "-m", LAUNCHER, str(root), str(listener.fileno())],
+            stdin=alive,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=address.parent,
+            env=child_process.environment(address.parent),
+            pass_fds=[listener.fileno()],
+            start_new_session=True,  # a Ctrl-C in the terminal is for whoever asked
+        )
+    _started[:] = [each for each in _started if each.poll() is None] + [process]
+
+
+# ---------------------------------------------------------------- the server
+
+
+@contextlib.contextmanager
+def while_owned() -> Iterator[None]:
+    """End this process at once if its owner does meanwhile. For what comes before `serve`, which sees to it itself and
+    forks, so that no thread is left by then."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.is_set():
+            if select.select([0], [], [], 0.2)[0]:
+                os._exit(1)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def serve(listener: socket.socket, answer: Answer) -> None:
+    """Answer requests on `listener` by forks, until standard input closes or nobody asks any more."""
+    _Server(listener, answer).run()
+
+
+class _Server:
+    def __init__(self, listener: socket.socket, answer: Answer) -> None:
+        self._listener, self._answer = listener, answer
+        self._askers: dict[int, socket.socket] = {}  # by the fork that answers
+        self._woken, self._wake = os.pipe()
+
+    def run(self) -> None:
+        os.set_blocking(self._wake, False)
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+        signal.set_wakeup_fd(self._wake)
+        while True:
+            watched: list[int | socket.socket] = [0, self._woken, self._listener, *self._askers.values()]
+            ready, _, _ = select.select(watched, [], [], None if self._askers else _IDLE_SECONDS)
+            if not ready or 0 in ready:
+                break
+            if self._woken in ready:
+                os.read(self._woken, 4096)
+            self._end([pid for pid, asker in self._askers.items() if asker in ready])
+            self._bury()
+            if self._listener in ready:
+                self._take()
+        Path(self._listener.getsockname()).unlink(missing_ok=True)
+        self._end(list(self._askers))
+
+    def _end(self, pids: list[int]) -> None:
+        """End forks whose askers are gone: they send nothing after their request, so they are read as closed."""
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+
+    def _bury(self) -> None:
+        """Tell of each fork that ended how it did."""
+        while self._askers:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            with self._askers.pop(pid) as asker, contextlib.suppress(OSError):
+                asker.sendall(json.dumps({"ended": os.waitstatus_to_exitcode(status)}).encode() + b"\n")
+
+    def _take(self) -> None:
+        asker, _ = self._listener.accept()
+        asker.settimeout(_ASKING_SECONDS)
+        try:
+            first, passed, _, _ = socket.recv_fds(asker, 1, 1)
+            with asker.makefile("rb") as lines:
+                asked = json.loads(first + lines.readline())
+            asker.sendall(b"{}\n")
+        except (OSError, ValueError):
+            asker.close()
+            return
+        asker.settimeout(None)
+        pid = os.fork()
+        if pid == 0:
+            self._become(asker, passed[0], asked)
+        os.close(passed[0])
+        self._askers[pid] = asker
+
+    def _become(self, asker: socket.socket, complaints: int, asked: Mapping[str, Any]) -> NoReturn:
+        """Be the fork that answers: in the place, the environment and the limits of whoever asked."""
+        code = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for other in (self._listener, *self._askers.values()):
+                other.close()
+            for ours in (self._woken, self._wake):
+                os.close(ours)
+            os.dup2(asker.fileno(), 0)
+            os.dup2(complaints, 2)
+            send = child_process.claim_stdout(asker.fileno())
+            child_process.end_with_parent()
+            os.chdir(asked["folder"])
+            os.environ.clear()
+            os.environ.update(asked["environment"])
+            for kind, limit in zip(_LIMITS, asked["limits"], strict=True):
+                resource.setrlimit(kind, (limit, resource.getrlimit(kind)[1]))
+            code = self._answer(asked["request"], send)
+            sys.stderr.flush()
+        finally:
+            os._exit(code)  # torch takes over a second to take itself apart
