@@ -53,8 +53,8 @@ _NOT_DONE = Pattern(
 )
 
 _COURTESY = Pattern(
-    r"(?:,[ ]*(?:ok|okay|right|alright|yeah|huh|eh)(?=[\s.!?]*$)|[\s,.;:!-]+(?:please|thanks(?: (?:a lot|so much"
-    r"|in advance|again|very much|a bunch|mate))?"
+    r"(?:,[ ]*(?:ok|okay|right|alright|yeah|huh|eh)(?=[\s.!?]*$)|(?<![\s,.;:!-])[\s,.;:!-]++(?:please"
+    r"|thanks(?: (?:a lot|so much|in advance|again|very much|a bunch|mate))?"
     r"|thank you(?: (?:very much|so much|in advance))?"
     r"|thx|ty|cheers|kindly|mate|buddy|dude|bro|man|pal|for me|for us|real quick|if (?:you (?:can|could|please"
     r"|do not mind"

@@ -20,6 +20,9 @@ SLOTS = words(
     purpose parameters cpu_fallback calibration name names status provider topic key value"""
 )
 
+# The largest numbers that can be meant; a larger one is refused in words.
+MOST = {"bits": 32, "memory_gb": 10**6, "ram_gb": 10**6, "target_size_gb": 10**6, "context": 10**9, "parallel": 10**6}
+
 # ---------------------------------------------------------------- llama.cpp's types and the others
 
 GGUF_TYPES: tuple[str, ...] = (

@@ -84,12 +84,12 @@ COMMANDS = _rules(
     (
         "exit",
         "a word of leaving",
-        r"^(?:(?:(?:exit|quit|leave|close|shut down)"
+        r"^(?:(?>(?:bye|goodbye)\b.{0,20}$|(?:exit|quit|leave|close|shut down)"
         r"(?: (?:out|of|the|this|lqmf|chat|session|program|app|application|tool|shell|prompt|conversation|now|then"
         r"|again))*"
         r"|(?:end|stop|terminate) (?:the |this )?(?:lqmf|chat|session|program|app|application|tool|shell"
         r"|conversation)(?: now)?"
-        r"|(?:bye[ -]?)+|good[ -]?bye|see (?:you|ya)(?: (?:later|soon|tomorrow|around|next time|then))?|q|:q!?|cya"
+        r"|bye(?:[ -]?bye)*|good[ -]?bye|see (?:you|ya)(?: (?:later|soon|tomorrow|around|next time|then))?|q|:q!?|cya"
         r"|later"
         r"|i am (?:done|finished|off|out|leaving|going)(?: (?:here|now|for (?:today|now|the day)|with (?:this|lqmf)))?"
         r"|(?:that is|that was|that will be|this is) (?:all|it|everything)"
@@ -99,7 +99,7 @@ COMMANDS = _rules(
         r"|leave|bed)"
         r"|(?:we are|all|i am all) done(?: (?:here|for (?:today|now)))?|nothing (?:else|more)|out(?: of here)?"
         r"|(?:i )?(?:want|would like|need) to (?:quit|leave|exit)|call it a (?:day|night)|until (?:next time|tomorrow)"
-        r"|(?:bye|goodbye) .{0,20})[\s!,.]*)+$",
+        r")[\s!,.]*+)++$",
     ),
     (
         "help",
@@ -302,7 +302,7 @@ COMMANDS = _rules(
         r"|\b(?:switch|change|swap|move|go|use|using|let|try|set|make|activate|select|choose|pick|prefer"
         r"|talk to|connect to|ask|want|take|enable|default to|rely on|flip|hop|work with|back to|over to"
         rf"|i would like|give me)\b(?: (?:over|back|to|the|my|a|an|with|on|from \S+ to|{_LLM}|llm provider|me"
-        rf"|us|be|is|as|model|instead|it|now|your))*:? {_PROVIDER}(?! (?:model )?(?:<"
+        rf"|us|be|is|as|model|instead|it|now|your)\b)*+:? {_PROVIDER}(?! (?:model )?(?:<"
         r"|format))(?![^.;,]*\b(?:quantiz|gguf|gptq|bits?)\b)"
         rf"|\b(?:switch|change|swap) (?:the |my |to another |to a different )?(?:{_LLM}|llm provider)\b"
         rf"|^{_PROVIDER}(?: (?:please|now|instead|then|again|this time))*[\s.!]*$"
@@ -315,7 +315,7 @@ COMMANDS = _rules(
         "calls it off",
         r"^(?:cancel|stop|abort|halt|wait|never ?mind)\b[ ,.!-]+[^<]*\b(?:chang\w+|mind|no longer|later"
         r"|wrong|bad idea|mistake|forget|leave)\b"
-        r"(?: (?:my|it|this|that|mind|about|one|idea|model|now|for))*[\s.!]*$"
+        r"(?: (?:my|it|this|that|mind|about|one|idea|model|now|for)\b)*+[\s.!]*$"
         r"|^(?:(?:please |just |no )*(?:cancel|abort|stop|halt|never ?mind|nvm|forget (?:it|that|about it"
         r"|this)"
         r"|(?:i |we )?(?:(?:have )?changed (?:my|our) minds?|do not want (?:it|that|this) any ?more),? (?:cancel"
@@ -332,7 +332,7 @@ COMMANDS = _rules(
         r"|task|whole|thing|download|last|request|anymore|any|more|at|once|what|you|are|doing|for|about"
         r"|process|work|plan|conversion|mission|operation|right|there|immediately|ok|okay|thing|running|that|about"
         r"|again|then|benchmark|test|training|sweep|finetune|deletion"
-        r"|delete|deleting|operation|immediately|instead))*[\s!.,?]*$"
+        r"|delete|deleting|operation|immediately|instead)\b)*+[\s!.,?]*$"
         r"|^(?:please )?(?:cancel|abort|stop) (?:the |my |that |this )?(?:\w+ )?(?:job|run|quantization"
         r"|download|task|conversion|sweep|training|process)\b",
     ),
@@ -405,7 +405,7 @@ ACTIONS = _rules(
         "names the model card",
         r"^docs?\b|\bmodel[ -]?cards?\b(?! mean)|\bread ?me\b"
         rf"|\b(?:documentation|docs|document|documenting)\b[^.;]*{THING}"
-        rf"|\b(?:write|generate|create|make|update|refresh|produce|regenerate)\b[^.;]{0, 20}\b(?:documentation"
+        rf"|\b(?:write|generate|create|make|update|refresh|produce|regenerate)\b[^.;]{{0,20}}\b(?:documentation"
         r"|docs|card)\b",
     ),
     (

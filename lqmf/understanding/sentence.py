@@ -33,7 +33,7 @@ class Sentence:
 
 
 _CORRECTS = Pattern(
-    r"(?:[,.;:!-]+ *|(?<= )|^)(?:no,? |oh,? |oops,? |ah,? |er+,? |uh,? |hm+,? )*(?:sorry|no wait"
+    r"(?:(?<![,.;:!-])[,.;:!-]++ *|(?<= )|^)(?:no,? |oh,? |oops,? |ah,? |er+,? |uh,? |hm+,? )*(?:sorry|no wait"
     r"|wait(?: a (?:second|moment|minute))?(?:,? no)?|i meant?(?: to say)?|i mean|scratch that|make that"
     r"|correction|or rather|rather(?! than)|on second thou?ghts?"
     r"|actually(?: no(?! (?:cpu|gpu|fall|calib|imatrix|limit|graphics|need)))?|oops|strike that|my (?:mistake|bad)"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lqmf.understanding.fitting import wish
-from lqmf.understanding.lexicon import METHOD, TYPE, type_bits, type_method, type_name
+from lqmf.understanding.lexicon import METHOD, MOST, TYPE, type_bits, type_method, type_name
 from lqmf.understanding.models import MARK, Entity
 from lqmf.understanding.patterns import Pattern
 from lqmf.understanding.running import cache_type, kv_type, parallel
@@ -545,7 +545,12 @@ def extract(plain: str) -> Slots:
         "device": _device(rest),
         "status": status(plain),
     }
-    return {key: value for key, value in slots.items() if value is not None} | sizes
+    return in_bounds({key: value for key, value in slots.items() if value is not None} | sizes)
+
+
+def in_bounds(slots: Mapping[str, Any]) -> Slots:
+    """The slots whose numbers can be meant: from above zero to `MOST`."""
+    return {key: value for key, value in slots.items() if key not in MOST or 0 < value <= MOST[key]}
 
 
 _PURPOSE = Pattern(
@@ -570,13 +575,13 @@ def from_flags(wording: Wording) -> Slots:
     for name, value in wording.flags:
         reader = _FLAGS.get(name)
         if reader:
-            slots |= {key: found for key, found in reader(value).items() if found is not None}
+            slots |= in_bounds({key: found for key, found in reader(value).items() if found is not None})
     return {"device": "gpu"} | slots if {"memory_gb", "ram_gb"} <= slots.keys() else slots
 
 
 def _flag_number(key: str) -> Callable[[str], Slots]:
     def read(value: str) -> Slots:
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)(k?)", value.lower().replace(",", ""))
+        found = re.fullmatch(r"(\d{1,12}(?:\.\d+)?)(k?)", value.lower().replace(",", ""))
         return {key: _tidy(float(found[1]) * (1024 if found[2] else 1))} if found else {}
 
     return read
@@ -584,7 +589,7 @@ def _flag_number(key: str) -> Callable[[str], Slots]:
 
 def _flag_size(key: str, unit: Callable[[str], float]) -> Callable[[str], Slots]:
     def read(value: str) -> Slots:
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([gmt]?)(i?b?)", value.lower())
+        found = re.fullmatch(r"(\d{1,12}(?:\.\d+)?)\s*([gmt]?)(i?b?)", value.lower())
         return {key: _tidy(float(found[1]) * unit((found[2] or "g") + found[3]))} if found else {}
 
     return read

@@ -18,7 +18,8 @@ from lqmf.understanding.patterns import Pattern, words
 from lqmf.understanding.spelling import corrected
 from lqmf.understanding.translations import PHRASES, STEMS, WORDS
 
-LONGEST = 1000  # characters of a line that are read
+LONGEST = 400  # characters of a line that are read
+RUN = 8  # characters of a run of signs that are read
 
 
 @dataclass(frozen=True)
@@ -51,15 +52,18 @@ _INJECTED = Pattern(
           |jailbreak|sudo\b|you\ (?:must|have\ to|should)\ (?:now\ )?(?:obey|ignore|reveal|comply))
       | \brm\s+-\w+ | \b(?:run|execute|exec|eval)\b\s+(?:the\ )?
           (?:following|command|code|shell|script|this\ command|`|rm\b|curl|wget|bash|os\.)
-      | \$\( | [;&|]+\s*(?:rm|curl|wget|cat|bash|sh|sudo|shutdown|reboot|mkfs|dd|python\d?|nc|chmod|echo|ls)\b
+      | \$\( | (?<![;&|])[;&|]++\s*
+          (?:rm|curl|wget|cat|bash|sh|sudo|shutdown|reboot|mkfs|dd|python\d?|nc|chmod|echo|ls)\b
       | \b(?:curl|wget)\s+\S+ | __import__ | os\.system | <\s*/?script | \bdrop\ table\b | \{\{.*\}\}
       | \bdelete\ (?:all|every)\b[^.;!?]{0,20}\b(?:files|disk|system|drive|home|folder|directory)\b
     )""",
 )
-_SENTENCE_END = Pattern(r"[.;!?]+(?=\s|$)|,?\s+(?:then|now|and then|after that)\s+(?=(?:please )?quanti|convert|make)")
+_SENTENCE_END = Pattern(
+    r"(?<![.;!?])[.;!?]++(?=\s|$)|,?\s+(?:then|now|and then|after that)\s+(?=(?:please )?quanti|convert|make)"
+)
 _LEADS_INTO = Pattern(
-    r"(?i)[\s,;:&|-]*(?:\b(?:and|but|also|oh|then|btw|by the way|p\.?s\.?|while you(?:'re| are) at it"
-    r"|please|first|now)\b[\s,:]*)*$"
+    r"(?i)(?<![\s,;:&|-])[\s,;:&|-]*+(?:\b(?:and|but|also|oh|then|btw|by the way|p\.?s\.?|while you(?:'re| are) at it"
+    r"|please|first|now)\b[\s,:]*+)*+$"
 )
 
 _CONTRACTIONS: tuple[tuple[Pattern, str], ...] = tuple(
@@ -122,16 +126,32 @@ def read(line: str) -> Wording:
     text = clean(line)
     body, flags = _flags(_without_injection(text))
     marker = Marker()
-    masked = mark_familiar(mark_entities(body, marker), marker)
+    masked = mark_familiar(without_huge(mark_entities(body, marker)), marker)
     plain = mark_familiar(_plain(masked), marker)
     return Wording(text, plain, tuple(marker.entities), flags)
 
 
 def clean(line: str) -> str:
     """The line without control characters, odd spaces and quotes, and no longer than `LONGEST`."""
-    text = unicodedata.normalize("NFKC", line[:LONGEST]).translate(_QUOTES)
+    text = unicodedata.normalize("NFKC", line[:LONGEST])[:LONGEST].translate(_QUOTES)
     text = "".join(" " if _invisible(c) or _is_picture(c) else c for c in text).replace("<", " ").replace(">", " ")
-    return " ".join(text.split()).removeprefix("$ ").strip()
+    return _RUN.sub(lambda found: found[0][:RUN], " ".join(text.split())).removeprefix("$ ").strip()
+
+
+_RUN = Pattern(r"[^\w\s./]{9,}|\.{9,}|/{9,}")  # "!!!!!!!!!" says no more than "!!!!!!!!"
+
+
+def huge(text: str) -> tuple[str, ...]:
+    """The numbers in a text that are larger than anything that is counted here. None is read as a number."""
+    return tuple(found[0] for found in _HUGE.finditer(text))
+
+
+def without_huge(text: str) -> str:
+    """A text without such numbers."""
+    return _HUGE.sub(" ", text)
+
+
+_HUGE = Pattern(r"(?<![\w.@/-])\d(?:,?\d){12,}(?:\.\d+)? ?(?:[kmgt]?i?b?\b)?", re.IGNORECASE)
 
 
 def _is_picture(character: str) -> bool:

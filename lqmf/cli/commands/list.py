@@ -29,7 +29,7 @@ def cli(
     model: Annotated[
         str | None, typer.Option("--model", metavar="TEXT", help="Only models with this in their id.")
     ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, max=options.MOST_ROWS, help="At most so many.")] = None,
     deleted: Annotated[bool, typer.Option("--deleted", help="Deleted artifacts too.")] = False,
 ) -> Decision:
     """List artifacts, and jobs that failed or were cancelled, the newest first."""
