@@ -21,6 +21,7 @@ from lqmf.units import GB, GIB, parse_file_size, parse_memory, parse_tokens, sho
 
 COMMON = "Common options"
 MOST_ROWS = 1_000_000
+TYPED = "typed as a command"
 META = "lqmf."  # where given common options are kept in a context's meta
 
 
@@ -56,7 +57,7 @@ def common(
 
 def typed(intent: str, **slots: Any) -> Decision:
     """The Decision of a typed command: its slots are the options that were given."""
-    return Decision(intent, {k: v for k, v in slots.items() if v is not None}, 1.0, "typed as a command")
+    return Decision(intent, {k: v for k, v in slots.items() if v is not None}, 1.0, TYPED)
 
 
 def parsed(convert: Callable[[str], Any]) -> Callable[[str], Any]:

@@ -32,7 +32,7 @@ which with you your
 SPOKEN = frozenset(SPOKEN_TEXT.split())
 NAMING = ("model", "name", "names", "topic", "job")
 NOTHING = Outcome(None)
-DECLINED = Decision("cancel", {}, 1.0, "a no to a proposed reading")
+DECLINED = Decision("cancel", {}, 0.9, "a no to a proposed reading")
 
 
 class Session:
@@ -112,17 +112,22 @@ class Session:
         return await self._typed(invocation.module, cast(Decision, invocation.decision), text, ask)
 
     async def _sentence(self, text: str, ask: Ask) -> Outcome:
-        from lqmf.cli.spoken import declines, to_nothing_asked, without_command
+        from lqmf.cli.spoken import about_doing, declines, to_nothing_asked, without_command
 
         if not self._proposed() and (notice := to_nothing_asked(text)) is not None:
             return notice
 
         async def carry_out(decision: Decision) -> Outcome:
             if declines(decision):
-                return Outcome({"status": "notice", "text": "Nothing is made."}, "Nothing is made.")
-            self._tell_left_out(text, decision)
+                return Outcome({"status": "notice", "text": "Nothing is done."}, "Nothing is done.")
+            if told := about_doing(decision):
+                return told
+            left_out = self._tell_left_out(text, decision)
             module = registry.for_intent(decision.intent)
-            return await self._act(module, decision, ask) if module else without_command(decision)
+            outcome = await self._act(module, decision, ask) if module else without_command(decision, text)
+            if left_out and isinstance(outcome.data, dict):
+                outcome.data["not_used"] = left_out
+            return outcome
 
         return await self.app.pipeline.turn(Utterance(text), carry_out, help_out=partial(self._helped, text, ask))
 
@@ -137,12 +142,14 @@ class Session:
 
         return reading.decision if await agreed(reading.decision, ask) else DECLINED
 
-    def _tell_left_out(self, text: str, decision: Decision) -> None:
-        from lqmf.understanding.lexicon import REQUESTS
-        from lqmf.understanding.slots import below_zero
+    def _tell_left_out(self, text: str, decision: Decision) -> list[str]:
+        """Say which parts of a wish are not used; returns them."""
+        from lqmf.understanding.unused import unused
 
-        for amount in below_zero(text) if decision.intent in REQUESTS else ():
-            self.screen.notice(f"{amount} is no amount of memory: it was left out.")
+        left_out = list(unused(text, decision))
+        if left_out:
+            self.screen.notice(f"I did not use: {'; '.join(left_out)}.")
+        return left_out
 
     async def _typed(self, module: ModuleType, decision: Decision, text: str, ask: Ask) -> Outcome:
         if not module.COMMAND.remembered:
@@ -233,7 +240,15 @@ def split(text: str) -> list[str]:
         words = shlex.split(text)
     except ValueError:
         return []
-    return words[1:] if words[:1] == ["lqmf"] and len(words) > 1 else words
+    words = words[1:] if words[:1] == ["lqmf"] and len(words) > 1 else words
+    return without_slash(words)
+
+
+def without_slash(words: list[str]) -> list[str]:
+    """Words whose first may be a command as other chats spell it: "/help"."""
+    if words and words[0].startswith("/") and registry.exists(words[0][1:]):
+        return [words[0][1:], *words[1:]]
+    return words
 
 
 def is_command(invocation: Invocation, session: Session) -> bool:

@@ -82,7 +82,7 @@ def read(arguments: list[str]) -> Invocation:
     from lqmf.cli import session, tree
 
     try:
-        invocation = tree.read(arguments)
+        invocation = tree.read(session.without_slash(arguments))
     except BadParameter:
         raise
     except TyperException:

@@ -38,13 +38,14 @@ _TAIL = """ahead, all, and, anyhow, anyway, as planned, away, begin, by all mean
     run, so, sounds good, start, sure, thank you, thanks, that, the, then, this, very well, with, yes, go ahead, do
     it, do that, build it, build that, build this, create it, create that, create this, make it, make that, make this,
     run it, run that, run this, start it, start that, start this"""
-_NO_TAIL = "delete it, do not, it, keep it, no, please, thank you, thanks, that"
+_NO_TAIL = "do not, it, keep it, no, please, thank you, thanks, that"
 
 # A yes or a no to the last decision. Words of starting are among the yeses: "go", "make it so".
 YES = line_of(f"{_SURE}, {_START}, {_GOOD}, {_THIS}", _TAIL)
 NO = line_of(
-    """no, nope, nah, n, no way, not really, never, negative, rather not, better not, do not, i do not want that, i do
-    not want it, i do not want to, please no, please do not, certainly not, absolutely not, hell no, of course not""",
+    """no, nope, nah, n, no way, not really, never, negative, rather not, better not, do not, do not bother,
+    i do not want that, i do not want it, i do not want to, please no,
+    please do not, certainly not, absolutely not, hell no, of course not""",
     f"{_NO_TAIL}, cancel, do, forget it, i do not, keep, leave it, not, stop, way",
 )
 
@@ -59,7 +60,8 @@ TAKES = line_of(
     "delete it, do it, fine, go, go ahead, i am sure, is fine, it, please, sure, thanks, that, then",
 )
 REFUSES = line_of(
-    "n, no, nope, nah, not now, never, do not, i do not, better not, rather not, please do not, no way", _NO_TAIL
+    "n, no, nope, nah, not now, never, do not, i do not, better not, rather not, please do not, no way",
+    f"{_NO_TAIL}, delete it",
 )
 
 # To a question that matters nothing but a yes is a yes.

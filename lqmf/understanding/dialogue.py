@@ -15,9 +15,11 @@ from lqmf.understanding import answers
 from lqmf.understanding.assent import NO, YES
 from lqmf.understanding.changes import continuation
 from lqmf.understanding.lexicon import INTENT_SLOTS, ON_ARTIFACTS, REQUESTS
+from lqmf.understanding.mood import ACTS, ASKED, DENIED, mood
 from lqmf.understanding.patterns import Pattern
 from lqmf.understanding.proposals import DECLINED
-from lqmf.understanding.requests import by_values, decided, of_its_own
+from lqmf.understanding.requests import by_values, decided, of_its_own, said
+from lqmf.understanding.rules import ENDS_A_JOB
 from lqmf.understanding.sentence import Sentence, understand
 from lqmf.understanding.slots import contradictions, revise
 from lqmf.understanding.state import Dialogue
@@ -37,9 +39,28 @@ def step(state: Dialogue, line: str) -> tuple[Dialogue, Decision]:
         or by_values(state, sentence)
         or Decision("unknown", {}, 0.0, "no rule reads this")
     )
+    decision = _no_act(state, sentence, decision)
     found = contradictions(decision.slots) if decision.intent in REQUESTS else ()
     decision = replace(decision, conflicts=found)
     return _after(state, decision), decision
+
+
+def _no_act(state: Dialogue, sentence: Sentence, decision: Decision) -> Decision:
+    """The decision, or where it would act on what was only asked or refused, one that changes nothing."""
+    if decision.intent not in ACTS or (decision.intent == "config" and "value" not in decision.slots):
+        return decision
+    if sentence.said == {"test": "none"} and state.artifact_is_it:  # what is made already is not made again
+        return Decision("cancel", {}, 0.8, REFUSED)
+    meant = mood(sentence.plain)
+    if meant == "order" or (meant == "wondered" and decision.intent not in REQUESTS):
+        return decision
+    if meant == "denied":
+        answers_last = state.last is not None and state.last.intent in REQUESTS | ON_ARTIFACTS
+        no = answers_last or NO.match(sentence.plain)
+        return Decision("cancel", {}, 0.8, REFUSED) if no else Decision("unknown", {}, 0.2, DENIED)
+    if decision.intent in REQUESTS and "model" in decision.slots:
+        return decided("plan", decision.slots, 0.8, ASKED + decision.intent)
+    return Decision("explain", {"topic": said(sentence)}, 0.8, ASKED + decision.intent)
 
 
 def parse_dialogue(lines: Iterable[str]) -> list[Decision]:
@@ -111,6 +132,14 @@ _REMARK = Pattern(
     r"(?:[\s,.!]+|$))+$"
 )
 _DELETES = Pattern(r"\b(?:delete|remove|erase)\b")
+REFUSED = "a no to the last request"
+
+
+def ends_a_job(decision: Decision) -> bool:
+    """Whether a decision to cancel speaks of work that runs, and is no mere no."""
+    return decision.intent == "cancel" and (decision.confidence == 1.0 or decision.reason.startswith(ENDS_A_JOB))
+
+
 _PROPOSED = Question("proposed", "", kind="confirm")
 
 
@@ -167,7 +196,7 @@ def _assent(state: Dialogue, sentence: Sentence) -> Decision | None:
         return _yes(state, front)
     if NO.match(front) and not (sentence.rule and sentence.rule.intent == "cancel"):
         if state.last is not None and state.last.intent in REQUESTS | ON_ARTIFACTS:
-            return Decision("cancel", {}, 0.8, "a no to the last request")
+            return Decision("cancel", {}, 0.8, REFUSED)
         return Decision("unknown", {}, 0.2, "a no with nothing asked")
     return None
 

@@ -27,8 +27,7 @@ def of_its_own(state: Dialogue, sentence: Sentence) -> Decision | None:
         return None
     intent, reason = rule.intent, f"{rule.name}{_evidence(sentence)}"
     if intent == "explain":
-        about = unmark(topic(sentence.plain), sentence.wording.entities)
-        return Decision("explain", {"topic": about}, 0.9, reason)
+        return Decision("explain", {"topic": said(sentence)}, 0.9, reason)
     if intent == "config":
         return decided("config", setting(sentence), 0.9, reason)
     if intent in ("llm_switch", "llm_status"):
@@ -40,6 +39,11 @@ def of_its_own(state: Dialogue, sentence: Sentence) -> Decision | None:
     if intent == "list" and sentence.models:
         return decided(intent, {**sentence.said, "model": sentence.models[-1]}, 0.9, reason)
     return decided(intent, sentence.said, 0.9, reason)
+
+
+def said(sentence: Sentence) -> str:
+    """What a question is about, in its own words."""
+    return unmark(topic(sentence.plain), sentence.wording.entities)
 
 
 def _requested(state: Dialogue, sentence: Sentence, intent: str) -> Slots:
@@ -141,6 +145,8 @@ def by_values(state: Dialogue, sentence: Sentence) -> Decision | None:
         return decided("quantize", said | _unfamiliar(sentence), 0.6, f"says how to quantize{_evidence(sentence)}")
     if telling and len(sentence.plain.split()) <= 6:
         return decided("quantize", said, 0.5, f"says how to quantize{_evidence(sentence)}")
+    if said.keys() == {"priority"} and _MAKE_IT.match(sentence.front):
+        return decided("quantize", said, 0.5, f"says how it should be{_evidence(sentence)}")
     if said.keys() & {"memory_gb", "ram_gb"} and state.request is None and not (sentence.models or sentence.names):
         return decided("plan", said, 0.5, f"says what the machine has{_evidence(sentence)}")
     if sentence.names and len(sentence.plain.split()) <= 2:
@@ -148,6 +154,7 @@ def by_values(state: Dialogue, sentence: Sentence) -> Decision | None:
     return None
 
 
+_MAKE_IT = Pattern(r"(?:make|get|do|have|shrink|keep) (?:it|this|that|me)\b")
 _ORDERED = Pattern(
     r"\b(?:make|create|build|produce|generate|give|gimme|get|want|need(?! to know)|like|turn|prepare|convert|for"
     r"|please|as|into|bring|fetch|deliver|version|download|squash|crush|cram|use|must|should|has to)\b(?!.*\?\s*$)"

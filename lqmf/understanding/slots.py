@@ -531,6 +531,7 @@ def extract(plain: str) -> Slots:
     bits = _bits(rest)
     method = _method(plain) or (None if type_ else owner)
     slots: Slots = {
+        "test": _test(plain),
         "type": type_,
         "bits": bits if bits is not None or type_ not in ("int8", "int4") else type_bits(type_ or ""),
         "method": method,
@@ -558,6 +559,24 @@ _PURPOSE = Pattern(
     r"|\b(?:so that|because|as) (?:i|we) (?:can|want to|will|may)(?: later)? (?:fine[ -]?tune|train)\b"
     r"|\bto (?:fine[ -]?tune|train) (?:on|it|later|(?:an? )?(?:q?lora|adapters?))\b"
 )
+
+
+_TESTED = r"(?:tests?|testing|measur\w+|evaluat\w+|quality checks?|receipt)"
+NO_TEST = Pattern(
+    r"\b(?:skip(?:ping)?|without|no|not|omit|leave out|leaving out|drop|forget|never ?mind|do not (?:do|run|want|need"
+    r"|make)?"
+    r"|no need (?:to|for))(?: (?:the|a|an|any|to|run|do|doing|running|want|need|about|all|my|quality|it for|me))*"
+    rf" {_TESTED}\b(?: (?:it|afterwards|after|please|at all|run|then|now|this time))*|\b(?:untested|unmeasured)\b"
+)
+_DEPTH = Pattern(rf"\b(?:with|and|do|run) (?:an? |the )?(quick|short|comprehensive|full|thorough|long) {_TESTED}\b")
+
+
+def _test(plain: str) -> str | None:
+    """How well what is made shall be measured: "none", "quick" or "comprehensive"."""
+    if NO_TEST.search(plain):
+        return "none"
+    depth = _DEPTH.search(plain)
+    return ("quick" if depth[1] in ("quick", "short") else "comprehensive") if depth else None
 
 
 def _format(plain: str, method: str | None) -> str | None:

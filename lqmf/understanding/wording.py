@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from lqmf.understanding.lexicon import NUMBER_WORDS
+from lqmf.understanding.lexicon import INTENTS, NUMBER_WORDS
 from lqmf.understanding.models import Entity, Marker, mark_entities, mark_familiar
 from lqmf.understanding.patterns import Pattern, words
 from lqmf.understanding.spelling import corrected
@@ -124,11 +124,16 @@ _SWITCHES = words("""yes json quick comprehensive imatrix no-imatrix cpu-fallbac
 def read(line: str) -> Wording:
     """The line made plain."""
     text = clean(line)
-    body, flags = _flags(_without_injection(text))
+    body, flags = _flags(_without_injection(_ALONE.get(text.lower(), _SLASH.sub("", text))))
     marker = Marker()
     masked = mark_familiar(without_huge(mark_entities(body, marker)), marker)
     plain = mark_familiar(_plain(masked), marker)
     return Wording(text, plain, tuple(marker.entities), flags)
+
+
+# "/help" and "--help" are commands as in other chats; "/models/x" is a path.
+_SLASH = Pattern(rf"(?i)^/(?=(?:{'|'.join(sorted(INTENTS))}|quit|bye|ls|ps|cls|new|info|disk|llm|hf|parse)(?:\s|$))")
+_ALONE = {"--help": "help", "-h": "help", "-?": "help", "/?": "help", "--list": "list", "--version": "doctor"}
 
 
 def clean(line: str) -> str:
@@ -192,7 +197,6 @@ def _flags(text: str) -> tuple[str, tuple[tuple[str, str], ...]]:
 def _plain(masked: str) -> str:
     text = _without_accents(masked.lower())
     text = text.removeprefix("lqmf ").strip()
-    text = re.sub(r"^/(?=[a-z]+$)", "", text)
     for stem, english in STEMS if not text.isascii() else ():
         text = stem.sub(english, text)
     text = _IDEOGRAPHS.sub(" ", text)
@@ -222,7 +226,10 @@ _GERUNDS = {
 }
 _AFTER: tuple[tuple[Pattern, str | Callable[[re.Match[str]], str]], ...] = (
     (Pattern(r"\bquanti[sz]"), "quantiz"),
-    (Pattern(rf"(?:(?:would|do) you mind|begin|start) ({'|'.join(_GERUNDS)})\b"), lambda found: _GERUNDS[found[1]]),
+    (
+        Pattern(rf"(?:(?:would|do) you mind|begin|start) ({'|'.join(_GERUNDS)})\b"),
+        lambda found: f"please {_GERUNDS[found[1]]}",
+    ),
     (Pattern(r"\bggufi(?:fy|ze)\b"), "quantize to gguf"),
     (Pattern(r"\bbit's\b|(?<=\d)[ -]?(?:bti|btis|bist|bitt|bitts|bt|bts|bbits?|biit|bites?)\b"), " bits"),
 )

@@ -38,10 +38,14 @@ def cli(
 
 async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
     """What the MemoryAgent has."""
-    from lqmf.cli.views.records import list_view
+    from rich.console import Group
+
+    from lqmf.cli.views.records import list_view, running_view
 
     slots = decision.slots
     found = app.memory.list_records(
         slots.get("status"), slots.get("method"), slots.get("model"), slots.get("limit"), bool(slots.get("deleted"))
     )
-    return Outcome({"records": found}, list_view(found, slots.get("status")))
+    running = app.memory.running_jobs()
+    shown = Group(*map(running_view, running), list_view(found, slots.get("status")))
+    return Outcome({"records": found, "running": [job["id"] for job in running]}, shown)
