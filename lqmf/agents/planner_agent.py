@@ -38,6 +38,7 @@ from lqmf.units import GB, GIB, file_size, memory_size
 from lqmf.utils.memory_optimizer import MOST, Machine, Solution, Wish
 
 LADDER = ("Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0", "Q3_K_M", "Q2_K")  # what most people choose between
+OFFERED = 4  # types of the bits that were said
 QUANTIZED_BITS = 8  # what has more is not quantized, and nobody is offered it unasked
 SHORTEST_CONTEXT = 512
 ELSEWHERE = "For a larger machine, say its memory: `--memory 24GB`."
@@ -143,11 +144,11 @@ class PlannerAgent:
             return None
         solution = self._solve(backend, request)
         advised, context = _best(solution).type, _best(solution).run.context
-        usual = [name for name in LADDER if slots.get("bits") is None] or sorted(self._types(backend, request))
+        usual = LADDER if slots.get("bits") is None else self._nearest(backend, request, advised)
         makeable = request.fit.needs[backend.name].weights
         known = {name for name in self._types(backend, request) if name in makeable}
         names = dict.fromkeys([advised, *(c.type for c in solution.best), *usual])
-        offered = [name for name in names if name in known]
+        offered = [name for name in names if name in known][: OFFERED if slots.get("bits") is not None else None]
         if len(offered) < 2:
             return None
         return Question(
@@ -156,6 +157,14 @@ class PlannerAgent:
             options=tuple(self._option(backend, request, name, context) for name in offered),
             default=advised,
             reason=why.of(request, solution),
+        )
+
+    def _nearest(self, backend: Backend, request: Request, advised: str) -> tuple[str, ...]:
+        """The types with the bits that were said: the usual ones first, then by how near the advised one's width is."""
+        kinds, width = backend.types, backend.types[advised].bits_per_weight
+        known = sorted(self._types(backend, request))
+        return tuple(
+            sorted(known, key=lambda name: (not kinds[name].general, abs(kinds[name].bits_per_weight - width)))
         )
 
     def _option(self, backend: Backend, request: Request, name: str, context: int) -> Option:

@@ -52,6 +52,7 @@ async def chat(options: Mapping[str, Any]) -> int:
     pasted = Feed(iter(()))
     asking = Person(screen, read_line, pasted)
     session = Session(screen, options, Recommended(asking) if options.get("yes") else asking, talking=True)
+    asking.aside = session.aside
     with contextlib.closing(session):
         _greet(session)
         await _talk(session, pasted)

@@ -31,6 +31,10 @@ which with you your
 """
 SPOKEN = frozenset(SPOKEN_TEXT.split())
 NAMING = ("model", "name", "names", "topic", "job")
+LOOKS = frozenset(
+    ["explain", "help", "list", "show", "stats", "history", "doctor", "llm_status", "hf_status", "config", "compare"]
+)
+WISHES = ("quantize", "exit")  # these end the question that is open
 NOTHING = Outcome(None)
 DECLINED = Decision("cancel", {}, 0.9, "a no to a proposed reading")
 
@@ -75,6 +79,23 @@ class Session:
     async def run(self, invocation: Invocation, text: str) -> Outcome:
         """What the shell's words came to: carried out, printed, remembered as `text`."""
         return await self._told(lambda: self._run(invocation, text))
+
+    async def aside(self, text: str) -> bool:
+        """Carry out a line typed at an open question, where it is a command or only looks; whether it was. A line that
+        may change the wish is left to the question."""
+        try:
+            invocation = read_line(text, self)
+        except LqmfError as error:
+            faults.failed(error, self.screen)
+            return True
+        if invocation is None:
+            return True
+        decision = invocation.decision or self.app.understanding.meaning(text)
+        looks = decision.intent in LOOKS or (decision.intent == "config" and "value" in decision.slots)
+        if not looks and (invocation.module is None or decision.intent in WISHES):
+            return False
+        await self._told(lambda: self._run(invocation, text))
+        return True
 
     async def _told(self, work: Callable[[], Awaitable[Outcome]]) -> Outcome:
         screen = self.screen

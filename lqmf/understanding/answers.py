@@ -22,7 +22,7 @@ class Reply:
     value: Any = None
 
 
-_WHY = Pattern(r"^(?:why|how come|what for|reason)\b.{0,40}$|^\?$")
+_WHY = Pattern(r"^(?:why|how come|what for|reason)\b(?! not \S).{0,40}$|^\?$")
 _BACK = Pattern(
     r"^(?:(?:go|step|one step|take me) )?(?:back|previous(?: question)?|undo)(?: (?:please|one(?: step)?"
     r"|a step|up))*$"
@@ -53,6 +53,33 @@ def answer(question: Question, line: str) -> Reply:
     if question.kind == "confirm":
         return _confirmation(text)
     return _chosen(question, wording, text)
+
+
+def about(question: Question, line: str) -> str:
+    """A line that asks about options by their numbers, with what they stand for: "why not 3?" -> "why not Q8_0?"."""
+    plain = read(line).plain
+    if not question.options or not _ASKS_ABOUT.match(plain) or extract(_NUMBERED.sub(" ", plain)):
+        return line
+
+    def option(found: re.Match[str]) -> str:
+        place = int(found[1]) - 1
+        return str(question.options[place].value) if 0 <= place < len(question.options) else found[0]
+
+    return _NUMBERED.sub(option, line)
+
+
+def is_curious(question: Question, line: str) -> bool:
+    """Does a line at a question ask for help, or to know something, rather than answer or change the wish?"""
+    if changes(question, line):
+        return False
+    rule = classify(read(about(question, line)).plain)
+    return rule is not None and rule.intent in ("explain", "help")
+
+
+_ASKS_ABOUT = Pattern(
+    r"^(?:(?:and|but|ok|so|hmm+)[ ,]+)*(?:why|what|how|which|is|are|does|explain|tell me|difference|compare)\b"
+)
+_NUMBERED = Pattern(r"(?<![\w.])(?:(?:number|option|no\.?|#) ?)?([1-9]\d?)(?![\w.]| ?(?:bits?|gb|k)\b)")
 
 
 def changes(question: Question, line: str) -> bool:

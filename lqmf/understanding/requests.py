@@ -35,7 +35,11 @@ def of_its_own(state: Dialogue, sentence: Sentence) -> Decision | None:
     if intent in ON_ARTIFACTS:
         return _on_artifact(state, sentence, intent, reason)
     if intent in REQUESTS:
-        return decided(intent, _requested(state, sentence, intent), 0.9, reason)
+        slots = _requested(state, sentence, intent)
+        asks = intent == "preflight" and not sentence.front.startswith("preflight")
+        if asks and state.request is None and "model" not in slots:  # "does this work with images?"
+            return Decision("explain", {"topic": said(sentence)}, 0.7, reason)
+        return decided(intent, slots, 0.9, reason)
     if intent == "list" and sentence.models:
         return decided(intent, {**sentence.said, "model": sentence.models[-1]}, 0.9, reason)
     return decided(intent, sentence.said, 0.9, reason)

@@ -61,7 +61,7 @@ DOMAIN = Pattern(
     r"|compression|tensors?|gate|logits?|layers?"
     r"|double quant\w*|nested quant\w*|mixed|bandwidth|metal|speculative"
     r"|batch|rtn|gguf|scales?|zero[ -]point|smoothquant|mmlu|entropy"
-    r"|noise floor|gpu layers|mmap|mlock|threads?)\b"
+    r"|types?|sizes?|\d+(?:\.\d+)?b|imatrix|quality loss|noise floor|gpu layers|mmap|mlock|threads?)\b"
 )
 
 
