@@ -35,6 +35,7 @@ LOOKS = frozenset(
     ["explain", "help", "list", "show", "stats", "history", "doctor", "llm_status", "hf_status", "config", "compare"]
 )
 WISHES = ("quantize", "exit")  # these end the question that is open
+SECRET = "That line holds a secret; it is kept masked. `hf login` takes a token unseen; revoke one that others saw."
 NOTHING = Outcome(None)
 DECLINED = Decision("cancel", {}, 0.9, "a no to a proposed reading")
 
@@ -127,10 +128,17 @@ class Session:
         return Outcome(outcome.data, None, outcome.exit_code)
 
     async def _run(self, invocation: Invocation, text: str) -> Outcome:
+        self._warn_of_secrets(text)
         ask = Recommended(self.ask) if invocation.options.get("yes") else self.ask
         if invocation.module is None:
             return await self._sentence(invocation.sentence, ask)
         return await self._typed(invocation.module, cast(Decision, invocation.decision), text, ask)
+
+    def _warn_of_secrets(self, text: str) -> None:
+        from lqmf.utils.huggingface_auth import redact
+
+        if redact(text) != text:
+            self.screen.notice(SECRET)
 
     async def _sentence(self, text: str, ask: Ask) -> Outcome:
         from lqmf.cli.spoken import about_doing, declines, to_nothing_asked, without_command

@@ -18,8 +18,8 @@ from lqmf.understanding.lexicon import INTENT_SLOTS, ON_ARTIFACTS, REQUESTS
 from lqmf.understanding.mood import ACTS, ASKED, DENIED, mood
 from lqmf.understanding.patterns import Pattern
 from lqmf.understanding.proposals import DECLINED
-from lqmf.understanding.requests import by_values, decided, of_its_own, said
-from lqmf.understanding.rules import ENDS_A_JOB
+from lqmf.understanding.requests import by_values, decided, of_its_own, said_of
+from lqmf.understanding.rules import DOMAIN, ENDS_A_JOB
 from lqmf.understanding.sentence import Sentence, understand
 from lqmf.understanding.slots import contradictions, revise
 from lqmf.understanding.state import Dialogue
@@ -37,6 +37,7 @@ def step(state: Dialogue, line: str) -> tuple[Dialogue, Decision]:
         or continuation(state, sentence)
         or of_its_own(state, sentence)
         or by_values(state, sentence)
+        or _question(sentence)
         or Decision("unknown", {}, 0.0, "no rule reads this")
     )
     decision = _no_act(state, sentence, decision)
@@ -60,7 +61,15 @@ def _no_act(state: Dialogue, sentence: Sentence, decision: Decision) -> Decision
         return Decision("cancel", {}, 0.8, REFUSED) if no else Decision("unknown", {}, 0.2, DENIED)
     if decision.intent in REQUESTS and "model" in decision.slots:
         return decided("plan", decision.slots, 0.8, ASKED + decision.intent)
-    return Decision("explain", {"topic": said(sentence)}, 0.8, ASKED + decision.intent)
+    return Decision("explain", {"topic": said_of(sentence)}, 0.8, ASKED + decision.intent)
+
+
+def _question(sentence: Sentence) -> Decision | None:
+    """A question that no rule reads, but which speaks of what LQMF deals with."""
+    known = DOMAIN.search(sentence.plain) or sentence.said.keys() & {"bits", "type", "method"}
+    if not known or mood(sentence.plain) not in ("asked", "wondered"):
+        return None
+    return Decision("explain", {"topic": said_of(sentence)}, 0.5, "a question of what is dealt with here")
 
 
 def parse_dialogue(lines: Iterable[str]) -> list[Decision]:

@@ -124,6 +124,9 @@ _OF_THE_MODEL = tuple(
             rf"|\b(?:what|which) {_QUANT}\b[^.;,]{{0,20}}\b{_MAY} {_WHO}\b[^.;,]{{0,20}}\b{_RUN}\b"
             rf"|\bbest {_QUANT}\b[^.;,]{{0,30}}\b{_WHO} {_MAY} (?:get|have)\b"
             rf"|^(?:and )?(?:the |what is the |what would be the )?best (?:possible )?{_QUANT} of (?:{M}|{IT})"
+            rf"|^(?:what|which)\b.*\b(?:smallest|lowest|best|largest|highest|right|ideal"
+            rf"|minim\w+)(?: \w+)? {_QUANT} (?:for|of)"
+            rf" {M}|{M}[^.;]{{0,40}}\b(?:which|what)(?: \w+)? (?:{_QUANT}|settings|bits?)[\s?.]*$"
             rf"|\bbest {_QUANT} (?:(?:that|which|{_MAY}|still|actually) )*(?:fits?|runs?)\b",
         ),
         (
@@ -191,7 +194,8 @@ def fitting_rule(text: str) -> Rule | None:
 
 _ORDERS = Pattern(r"\b(?:(?:re)?quantize|(?:convert|compress|shrink)(?:ing)?|make|build|create|produce|turn)\b")
 _SPEAKS_OF_FITTING = Pattern(
-    rf"\b(?:{_RUNS}|settings|parameters|options|flags|download\w*|layers|worth|point|(?:best|works?|what|how (?:many"
+    rf"\b(?:{_RUNS}|smallest|lowest|least|largest|highest|right|ideal|minim(?:um|al)|which|settings|parameters"
+    rf"|options|flags|download\w*|layers|worth|point|(?:best|works?|what|how (?:many"
     rf"|much)|context|ctx|tokeni[sz]er|template|{_MODELS}|{_NEEDED}"
     rf"|(?:any|some)thing|{_FEASIBLE})\b)|\?|{_MACHINE}"
 )

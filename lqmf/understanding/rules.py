@@ -61,7 +61,8 @@ DOMAIN = Pattern(
     r"|compression|tensors?|gate|logits?|layers?"
     r"|double quant\w*|nested quant\w*|mixed|bandwidth|metal|speculative"
     r"|batch|rtn|gguf|scales?|zero[ -]point|smoothquant|mmlu|entropy"
-    r"|types?|sizes?|\d+(?:\.\d+)?b|imatrix|quality loss|noise floor|gpu layers|mmap|mlock|threads?)\b"
+    r"|types?|sizes?|\d+(?:\.\d+)?b|i?q[1-8]|imatrix|quality loss|ngl|\w+_\w+|nvlink|pcie|ddr\d|noise floor|gpu layers|mmap"
+    r"|mlock|threads?)\b"
 )
 
 

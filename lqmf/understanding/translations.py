@@ -112,7 +112,9 @@ _SMALL = {
     "if": "wenn falls",
     "part": "teil partie parte",
     "stays": "bleibt queda resta blijft",
-    "runs": "lauft laeuft",
+    "runs": "lauft laeuft tourne roda gira funziona funciona funktioniert",
+    "is enough": "reicht reichen genugt suffit suffisent basta bastano bastan alcanza",
+    "versus": "gegenuber",
     "which": "welke welche welches welcher quels quelles quel quelle cuales cual quali quale quais qual",
     "what": "quoi que cosa",
     "is": "ist est es wordt sind zijn sono estao estan",
@@ -167,6 +169,12 @@ PHRASES: tuple[tuple[Pattern, str], ...] = tuple(
         ),
         (r"^non\b(?!-)", "no"),
         (r"\b(?:et|y|e|and) (?:si|se) (?=\w+ \w)", "and if "),
+        (
+            r"\blohnt (?:es )?sich\b|\bbringt (?:es )?(?:etwas|was)\b|\bvale (?:la pena|a pena)\b|\bvaut(?: (?:le|la))?"
+            r" (?:coup|peine)\b|\bne vale la pena\b|\bconviene\b",
+            "is it worth",
+        ),
+        (r"\b(?:frente a|rispetto a|par rapport a|em relacao a|im vergleich zu)\b", "versus"),
         (r"\bdas (?=auf\b|in\b|mit\b|fur\b|gehen\b|laufen\b|passen\b)", "it "),
         (r"\bauf (?=(?:der|dem|den|meiner|meinem|meinen|einer|einem|einen) )", "on "),
         (r"\bim (?=v?ram\b|speicher\b|hauptspeicher\b|arbeitsspeicher\b)", "in "),

@@ -224,3 +224,11 @@ def test_a_wish_at_a_question_changes_it_and_the_types_near_it_are_offered(chat:
     offered = told.rpartition("type?")[2]
     assert "  4 " in offered
     assert "  5 " not in offered
+
+
+def test_a_secret_in_a_line_is_masked_in_the_history_and_warned_of(chat: Chat, home: Path) -> None:
+    told = chat("my token is hf_AbCdEfGhIjKlMnOpQr" + ENTER + CTRL_D)[1]
+    assert "holds a secret" in told
+    kept = (home / "mcp" / repl.HISTORY).read_text()
+    assert "my token is" in kept
+    assert "hf_AbCd" not in kept
