@@ -122,6 +122,9 @@ class Request:
         return {name: value for name, value in values if value is not None}
 
 
+TYPED = "typed as a command"  # the reason of a decision that no rule made
+
+
 @dataclass(frozen=True)
 class Decision:
     """What a line was understood as. `slots` holds only what was said, now or earlier in the dialogue.

@@ -80,7 +80,7 @@ def read(arguments: list[str]) -> Invocation:
     from lqmf.cli import session, tree
 
     try:
-        invocation = tree.read(arguments)
+        invocation = tree.read(session.without_slash(arguments))
     except BadParameter:
         raise
     except TyperException:
@@ -134,11 +134,15 @@ def _carry_out(invocation: Invocation, arguments: list[str]) -> int:
 
 
 def _one_turn(invocation: Invocation, text: str) -> int:
+    from lqmf.cli.ask import Terminal
     from lqmf.cli.session import Session
 
     options = invocation.options
     screen = Screen(json=bool(options.get("json")), color=not options.get("no_color"))
-    session = Session(screen, options, _ask(screen))
+    asking = _ask(screen)
+    session = Session(screen, options, asking)
+    if isinstance(asking, Terminal):
+        asking.aside = session.aside
     with contextlib.closing(session):
         outcome = asyncio.run(interruptible(session.run(invocation, text), session))
     return outcome.exit_code

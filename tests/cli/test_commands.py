@@ -17,8 +17,8 @@ from lqmf.records import Decision
 
 INTENTS = """
 quantize plan preflight test benchmark compare list show stats history delete verify rebuild report docs chat experiment
-finetune adapters serve sweep hf_login hf_status hf_logout llm_status llm_switch config doctor demo explain help cancel
-resume exit
+finetune adapters serve publish sweep hf_login hf_status hf_logout llm_status llm_switch config doctor demo explain help
+cancel resume exit clear
 """
 ROOT = Path(__file__).parents[2]
 
