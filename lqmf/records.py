@@ -7,12 +7,14 @@ All sizes are bytes, all times seconds, unless a name says otherwise.
 from __future__ import annotations
 
 import dataclasses
-import types
-import typing
-from collections.abc import Mapping
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 R = TypeVar("R")
 
@@ -20,37 +22,46 @@ Status = Literal["running", "done", "failed", "cancelled", "interrupted"]
 Source = Literal["user", "rules", "provider", "settings"]
 
 
+class InvalidRecord(ValueError):
+    """A document is not in the form of a record. `problems` names each wrong field: "files.0.sha256 is missing"."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__(problems[0])
+        self.problems = tuple(problems)
+
+
 def to_json(record: Any) -> Any:
-    """A record as plain dicts, lists and scalars, ready for json.dumps."""
-    if dataclasses.is_dataclass(record) and not isinstance(record, type):
-        return {f.name: to_json(getattr(record, f.name)) for f in dataclasses.fields(record)}
-    if isinstance(record, Mapping):
-        return {str(key): to_json(value) for key, value in record.items()}
-    if isinstance(record, list | tuple | set | frozenset):
-        return [to_json(value) for value in record]
-    return record
+    """Return a record, or a tree that holds records, as plain dicts, lists and scalars, ready for json.dumps."""
+    from pydantic_core import to_jsonable_python
+
+    return to_jsonable_python(record)
 
 
-def from_json(cls: type[R], document: Mapping[str, Any]) -> R:
-    """The record that `to_json` wrote: nested records and tuples are restored, unknown keys are ignored."""
-    hints = typing.get_type_hints(cls)
-    fields = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    return cls(**{k: _restore(hints[k], v) for k, v in document.items() if k in fields})
+def from_json(cls: type[R], document: Any) -> R:
+    """Return the record that `to_json` wrote. Types are checked as JSON has them (a text is no number), and unknown
+    keys are ignored. Raises InvalidRecord."""
+    import pydantic_core
+
+    try:
+        found: R = _adapter(cast(Any, cls)).validate_json(pydantic_core.to_json(document), strict=True)
+        return found
+    except pydantic_core.ValidationError as error:
+        faults = error.errors(include_url=False, include_input=False)
+        raise InvalidRecord([_in_words(fault) for fault in faults]) from None
+    except (pydantic_core.PydanticSerializationError, UnicodeError) as error:  # such as half a surrogate pair
+        raise InvalidRecord([f"the whole {error}"]) from None
 
 
-def _restore(hint: Any, value: Any) -> Any:
-    if value is None:
-        return None
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        return _restore(next(a for a in args if a is not type(None)), value)
-    if origin is tuple:
-        return tuple(_restore(args[0], item) for item in value)
-    if dataclasses.is_dataclass(hint):
-        return from_json(typing.cast(type, hint), value)
-    if origin in (dict, Mapping) and args and dataclasses.is_dataclass(args[1]):
-        return {key: _restore(args[1], item) for key, item in value.items()}
-    return value
+@functools.cache
+def _adapter(cls: Any) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(cls)
+
+
+def _in_words(fault: Mapping[str, Any]) -> str:
+    place = ".".join(map(str, fault["loc"])) or "the whole"
+    return f"{place} {'is missing' if fault['type'] == 'missing' else str(fault['msg']).removeprefix('Input ')}"
 
 
 # ---------------------------------------------------------------- understanding
