@@ -10,7 +10,7 @@ import typer
 
 from lqmf.cli import options
 from lqmf.cli.command import Ask, Command
-from lqmf.records import Decision, Manifest, Outcome, from_json
+from lqmf.records import Decision, Outcome
 
 if TYPE_CHECKING:
     from lqmf.app import App
@@ -53,12 +53,11 @@ async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
 def _ready(folder: Path, name: str) -> dict[str, str] | None:
     """The lines that run an artifact elsewhere as it was planned for; None for a file that came without a manifest."""
     from lqmf import workspace
-    from lqmf.artifacts import run_lines
+    from lqmf.artifacts import run_lines, shelf
 
-    path = folder / workspace.MANIFEST
-    if not path.is_file():
+    if not (folder / workspace.MANIFEST).is_file():
         return None
-    found = run_lines.of_manifest(from_json(Manifest, workspace.read_json(path)))
+    found = run_lines.of_manifest(shelf.manifest(folder))
     if found is None:
         return None
     modelfile = folder / workspace.MODELFILE
