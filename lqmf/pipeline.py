@@ -540,7 +540,7 @@ def _known_as(artifact: Artifact) -> str:
 
 
 def _manifest(artifact: Artifact) -> Manifest:
-    return from_json(Manifest, workspace.read_json(Path(artifact.path) / workspace.MANIFEST))
+    return shelf.manifest(Path(artifact.path))
 
 
 def work_key(model: ModelRef, commit: str | None) -> str:

@@ -40,7 +40,18 @@ from lqmf.quality.address import artifact as artifact_of
 from lqmf.quality.compare.verdict import Case, Verdict, verdict
 from lqmf.quality.receipt import figures, gate
 from lqmf.quality.result_file import result
-from lqmf.records import Against, Artifact, Check, Hardware, QuantizationPlan, Receipt, Task, from_json, to_json
+from lqmf.records import (
+    Against,
+    Artifact,
+    Check,
+    GateLimits,
+    Hardware,
+    QuantizationPlan,
+    Receipt,
+    Task,
+    from_json,
+    to_json,
+)
 from lqmf.texts import evaluation
 
 if TYPE_CHECKING:
@@ -67,7 +78,7 @@ class _Test:
     job: str
     log: str
     emit: Emit
-    limits: Mapping[str, float]  # the gate's, for this artifact
+    limits: GateLimits  # the gate's, for this artifact
 
     @property
     def quick(self) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lqmf import hardware, workspace
+from lqmf.artifacts import shelf
 from lqmf.declared import methods
 from lqmf.errors import UsageError
 from lqmf.events import Emit
@@ -103,7 +104,7 @@ class Sources:
         if artifact.foreign:
             why = "its source is not known, as LQMF did not make it: `--base MODEL` names it"
             return Against(reason=why)
-        manifest = from_json(Manifest, workspace.read_json(Path(artifact.path) / workspace.MANIFEST))
+        manifest = shelf.manifest(Path(artifact.path))
         source, name = self._models.stored(manifest.model, manifest.commit), manifest.model.id
         if source is None:
             return Against(reason=f"its source, {name}, is not on this machine", name=name)
