@@ -50,7 +50,7 @@ class MaskedHistory(FileHistory):
 
     def store_string(self, string: str) -> None:
         """Append a line to the file."""
-        from lqmf.utils.huggingface_auth import redact
+        from lqmf.hub.auth import redact
 
         super().store_string(redact(string))
 
