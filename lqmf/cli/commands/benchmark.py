@@ -75,7 +75,7 @@ async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
     from lqmf.settings import secret
 
     name, wish = decision.slots.get("name"), _wish(app, decision)
-    if options.address(name):
+    if name and options.address(name):
         key = secret(app.settings, "local_api_key")
         document = await app.pipeline.benchmark_address(name, decision.slots.get("model"), key, wish)
     else:
