@@ -166,3 +166,9 @@ def test_an_address_where_nobody_is_says_so(tmp_path: Path) -> None:
     assert code == 1
     assert "cannot be reached" in told["error"]["message"]
     assert "server runs" in told["error"]["remedy"]
+
+
+def test_an_address_is_a_command_in_the_chat_too(tmp_path: Path) -> None:
+    ran = lqmf(tmp_path, stdin="test http://127.0.0.1:9/v1 --model other\n")
+    assert "cannot be reached" in ran.stdout
+    assert ran.returncode == 1

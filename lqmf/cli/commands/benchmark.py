@@ -65,7 +65,7 @@ def cli(
         prompts=str(prompts.expanduser().absolute()) if prompts else None,
         tasks=tasks,
         device=device,
-        model=model,
+        served=model,
     )
 
 
@@ -77,7 +77,7 @@ async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
     name, wish = decision.slots.get("name"), _wish(app, decision)
     if name and options.address(name):
         key = secret(app.settings, "local_api_key")
-        document = await app.pipeline.benchmark_address(name, decision.slots.get("model"), key, wish)
+        document = await app.pipeline.benchmark_address(name, decision.slots.get("served"), key, wish)
     else:
         document = await app.pipeline.benchmark(app.pipeline.find(name), wish)
     return Outcome({"status": "done", **document}, benchmark_view(document))

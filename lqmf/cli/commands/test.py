@@ -62,7 +62,7 @@ def cli(
         raise UsageError("--model is for an address.", "lqmf test http://127.0.0.1:8080/v1 --model NAME")
     if base and options.address(name):
         raise UsageError("An address cannot be held against --base.", "Leave --base out, or name the model's file.")
-    return options.typed("test", name=name, test=depth, base=base, model=model, gate=gate or None)
+    return options.typed("test", name=name, test=depth, base=base, served=model, gate=gate or None)
 
 
 async def act(app: App, decision: Decision, ask: Ask) -> Outcome:
@@ -91,7 +91,7 @@ async def _test(app: App, decision: Decision, ask: Ask) -> Outcome:
     slots = decision.slots
     if options.address(slots.get("name")):
         key, depth = secret(app.settings, "local_api_key"), str(slots.get("test") or "quick")
-        artifact, receipt = await app.pipeline.test_address(slots["name"], slots.get("model"), key, depth)
+        artifact, receipt = await app.pipeline.test_address(slots["name"], slots.get("served"), key, depth)
     else:
         artifact, receipt = await app.pipeline.test(decision, ask)
     document, feedback = to_json(receipt), app.pipeline.feedback(artifact)
