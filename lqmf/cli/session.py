@@ -332,8 +332,8 @@ def known(names: list[str], session: Session) -> bool:
 
 
 def is_path(word: str) -> bool:
-    """Whether a word is meant as a path, by its looks."""
-    return word.startswith(("./", "../", "/", "~")) or word.endswith(".gguf")
+    """Whether a word is meant as a path or an address, by its looks."""
+    return word.startswith(("./", "../", "/", "~", "http://", "https://")) or word.endswith(".gguf")
 
 
 def named(decision: Decision, slots: tuple[str, ...]) -> list[str]:

@@ -36,7 +36,7 @@ async def run(app: App, request: Decision, ask: Ask) -> Benchmarked:
     name, wish = request.slots.get("name"), _wish(app, request)
     if is_address(name):
         key = secret(app.settings, "local_api_key")
-        return Benchmarked(await app.pipeline.benchmark_address(str(name), request.slots.get("model"), key, wish))
+        return Benchmarked(await app.pipeline.benchmark_address(str(name), request.slots.get("served"), key, wish))
     return Benchmarked(await app.pipeline.benchmark(app.pipeline.find(name), wish))
 
 

@@ -76,7 +76,7 @@ async def _test(app: App, request: Decision, ask: Ask) -> Tested:
     name = request.slots.get("name")
     if is_address(name):
         key, depth = secret(app.settings, "local_api_key"), str(request.slots.get("test") or "quick")
-        artifact, receipt = await app.pipeline.test_address(str(name), request.slots.get("model"), key, depth)
+        artifact, receipt = await app.pipeline.test_address(str(name), request.slots.get("served"), key, depth)
     else:
         artifact, receipt = await app.pipeline.test(request, ask)
     return Tested(artifact, receipt, app.pipeline.feedback(artifact), gate=bool(request.slots.get("gate")))
