@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from lqmf.cli.interruptible import interruptible
 from lqmf.cli.render import Screen, lead_nowhere
+from lqmf.declared.entry_points import untold
 from lqmf.errors import JobCancelled, LqmfError, NotBuilt, UsageError
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def _with_arguments(arguments: list[str]) -> int:
     try:
         invocation = read(arguments)
     except Exit as done:  # --help was printed
+        for sentence in untold():
+            Screen().notice(sentence)
         return done.exit_code
     except TyperException as error:
         from lqmf.cli import faults
