@@ -7,50 +7,65 @@ All sizes are bytes, all times seconds, unless a name says otherwise.
 from __future__ import annotations
 
 import dataclasses
-import types
-import typing
-from collections.abc import Mapping
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypeVar, cast
+
+from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 Status = Literal["running", "done", "failed", "cancelled", "interrupted"]
+UNREADABLE = "its receipt cannot be read"  # how the reason of such a receipt begins
 Source = Literal["user", "rules", "provider", "settings"]
 
 
+class InvalidRecord(ValueError):
+    """A document is not in the form of a record. `problems` names each wrong field: "files.0.sha256 is missing"."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__(problems[0])
+        self.problems = tuple(problems)
+
+
 def to_json(record: Any) -> Any:
-    """A record as plain dicts, lists and scalars, ready for json.dumps."""
-    if dataclasses.is_dataclass(record) and not isinstance(record, type):
-        return {f.name: to_json(getattr(record, f.name)) for f in dataclasses.fields(record)}
-    if isinstance(record, Mapping):
-        return {str(key): to_json(value) for key, value in record.items()}
-    if isinstance(record, list | tuple | set | frozenset):
-        return [to_json(value) for value in record]
-    return record
+    """Return a record, or a tree that holds records, as plain dicts, lists and scalars, ready for json.dumps."""
+    from pydantic_core import to_jsonable_python
+
+    return to_jsonable_python(record)
 
 
-def from_json(cls: type[R], document: Mapping[str, Any]) -> R:
-    """The record that `to_json` wrote: nested records and tuples are restored, unknown keys are ignored."""
-    hints = typing.get_type_hints(cls)
-    fields = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    return cls(**{k: _restore(hints[k], v) for k, v in document.items() if k in fields})
+def from_json(cls: type[R], document: Any) -> R:
+    """Return the record that `to_json` wrote. Types are checked as JSON has them (a text is no number), and unknown
+    keys are ignored. Raises InvalidRecord."""
+    import pydantic_core
+
+    try:
+        found: R = _adapter(cast(Any, cls)).validate_json(pydantic_core.to_json(document), strict=True)
+        return found
+    except pydantic_core.ValidationError as error:
+        faults = error.errors(include_url=False, include_input=False)
+        raise InvalidRecord([_in_words(fault) for fault in faults]) from None
+    except (pydantic_core.PydanticSerializationError, UnicodeError) as error:  # such as half a surrogate pair
+        raise InvalidRecord([f"the whole {error}"]) from None
 
 
-def _restore(hint: Any, value: Any) -> Any:
-    if value is None:
-        return None
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        return _restore(next(a for a in args if a is not type(None)), value)
-    if origin is tuple:
-        return tuple(_restore(args[0], item) for item in value)
-    if dataclasses.is_dataclass(hint):
-        return from_json(typing.cast(type, hint), value)
-    if origin in (dict, Mapping) and args and dataclasses.is_dataclass(args[1]):
-        return {key: _restore(args[1], item) for key, item in value.items()}
-    return value
+@functools.cache
+def _adapter(cls: Any) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(cls)
+
+
+def _in_words(fault: Mapping[str, Any]) -> str:
+    place = ".".join(map(str, fault["loc"])) or "the whole"
+    return f"{place} {'is missing' if fault['type'] == 'missing' else str(fault['msg']).removeprefix('Input ')}"
 
 
 # ---------------------------------------------------------------- understanding
@@ -120,6 +135,9 @@ class Request:
         """Return what was said, by name, without what was left open."""
         values = ((f.name, getattr(self, f.name)) for f in dataclasses.fields(self))
         return {name: value for name, value in values if value is not None}
+
+
+TYPED = "typed as a command"  # the reason of a decision that no rule made
 
 
 @dataclass(frozen=True)
@@ -568,6 +586,127 @@ class Base:
     said: bool = False
 
 
+def _open(form: type[T]) -> type[T]:
+    """Let `form` hold more keys than it names: its figures are many, and a newer version adds some."""
+    form.__pydantic_config__ = {"extra": "allow"}  # type: ignore[attr-defined]
+    return form
+
+
+@_open
+class BaseFigures(TypedDict, total=False):
+    """A receipt's `base`: the same figures of the source."""
+
+    perplexity: float | None
+    standard_error: float | None
+    engine: str | None
+    model: str | None  # its name
+
+
+@_open
+class Ratio(TypedDict):
+    """An artifact's perplexity over its source's, paired by window."""
+
+    value: float
+    standard_error: float
+
+
+@_open
+class RightToken(TypedDict):
+    """The change of the probability of the text's own next token, 0..1: artifact minus source."""
+
+    mean_change: float
+    rms_change: float
+    standard_error: NotRequired[float | None]
+
+
+@_open
+class EmbeddingCosine(TypedDict):
+    mean: float
+    min: float
+    between_texts: NotRequired[float | None]  # None for a single text
+
+
+@_open
+class TokenCosine(TypedDict):
+    mean: float
+    p1: float
+    min: float
+
+
+@_open
+class Similarity(TypedDict):
+    """An encoder's states beside its source's."""
+
+    embedding_cosine: EmbeddingCosine
+    token_cosine: TokenCosine
+    texts: int
+
+
+@_open
+class SequenceLoss(TypedDict):
+    """The loss of an encoder-decoder on known answers, nats a token."""
+
+    artifact: float
+    source: NotRequired[float | None]
+    change: NotRequired[float | None]
+    standard_error: NotRequired[float | None]
+
+
+@_open
+class DomainFigures(TypedDict, total=False):
+    """The receipt's figures on one kind of text."""
+
+    base: BaseFigures | None
+    perplexity: float | None
+    kl_divergence: Mapping[str, float | None] | None
+    top1_agreement: float | None
+    text: Mapping[str, str] | None
+    reason: str | None
+
+
+@_open
+class Compared(TypedDict):
+    """A prediction beside its measurement, both in the quantity's unit; `error` is measured / predicted - 1, rounded
+    to four digits."""
+
+    predicted: float
+    measured: float
+    error: float
+    missed: bool
+
+
+@_open
+class FirstLogits(TypedDict):
+    """What a model expects after one sentence, for `verify`."""
+
+    tokens: Sequence[int]
+    top: Sequence[tuple[int, float]]  # the most likely next tokens with their log-probabilities
+
+
+class GateLimits(TypedDict):
+    """A gate's bounds: the greatest mean KL divergence in nats a token, the least agreement, 0..1."""
+
+    kl_mean: float
+    top1: float
+
+
+@_open
+class Gate(TypedDict):
+    """Whether an artifact is good enough; `passed` is None where that is not known."""
+
+    passed: bool | None
+    reasons: NotRequired[Sequence[str]]
+    limits: NotRequired[GateLimits | None]
+
+
+@_open
+class SampleAnswer(TypedDict, total=False):
+    prompt: str
+    response: str
+    tokens: int
+    ended: bool
+
+
 @dataclass(frozen=True)
 class Measurement:
     """One measurement of an artifact against its base, and the job that it belongs to. `manifest` is the artifact's
@@ -592,37 +731,51 @@ class Receipt:
     """`receipt.json`: how good an artifact is. Field names and units are the design's; None was not measured,
     and `reasons` then says why, by field name."""
 
-    base: Mapping[str, Any] | None = None  # {"perplexity", "standard_error", "engine", "noise", "model": its name}
+    base: BaseFigures | None = None
     perplexity: float | None = None
     perplexity_standard_error: float | None = None
-    perplexity_ratio: Mapping[str, float] | None = None  # artifact over source: {"value", "standard_error"}, paired
-    right_token: Mapping[str, float] | None = None  # change of the text's own next token's probability, 0..1:
-    # {"mean_change", "rms_change", "standard_error"}, artifact minus source
+    perplexity_ratio: Ratio | None = None
+    right_token: RightToken | None = None
     kl_divergence: Divergence | None = None
     top1_agreement: float | None = None
-    similarity: Mapping[str, Any] | None = None  # of an encoder, artifact against source: {"embedding_cosine":
-    # {"mean", "min", "between_texts"}, "token_cosine": {"mean", "p1", "min"}, "texts"}
-    sequence_loss: Mapping[str, float | None] | None = None  # of an encoder-decoder's known answers, nats a token:
-    # {"artifact", "source", "change", "standard_error"}
+    similarity: Similarity | None = None
+    sequence_loss: SequenceLoss | None = None
     tokens_evaluated: int = 0
     window_tokens: int = 0
     text: Mapping[str, str] | None = None  # {"name", "sha256"}
-    domains: Mapping[str, Any] = field(default_factory=dict)  # {"prose": the same figures on another kind of text}
+    domains: Mapping[str, DomainFigures] = field(default_factory=dict)  # by the name of the text: "prose"
     checks: tuple[Check, ...] = ()
-    first_logits: Mapping[str, Any] | None = None  # what it expects after one sentence: {"tokens", "top"}, for verify
-    prediction: Mapping[str, Any] = field(default_factory=dict)
+    first_logits: FirstLogits | None = None
+    prediction: Mapping[str, Compared] = field(default_factory=dict)
     latency_seconds: Mapping[str, float] | None = None  # {"first_token", "per_response"}
     tokens_per_second: Mapping[str, float] | None = None  # {"prompt", "generation"}
     peak_memory_bytes: Mapping[str, int | None] | None = None  # {"rss", "gpu"}
     load_seconds: float | None = None
     bits_per_weight: float | None = None
     size_bytes: int | None = None
-    gate: Mapping[str, Any] | None = None  # {"passed": None where it is not known, "reasons", "limits"}
+    gate: Gate | None = None
     measured_on: Mapping[str, str | None] | None = None  # {"cpu", "gpu", "engine"}
-    samples: tuple[Mapping[str, Any], ...] = ()  # {"prompt", "response", "tokens"}
+    samples: tuple[SampleAnswer, ...] = ()
     utilization: Mapping[str, float | None] | None = None  # {"cpu", "gpu"}, percent
     figures: Mapping[str, float] = field(default_factory=dict)  # by id, of measures that have no field of their own
     reasons: Mapping[str, str] = field(default_factory=dict)
+
+
+def readable(receipt: Any) -> Mapping[str, Any]:
+    """Return a receipt's document as it is; for one that is not in the form of a Receipt that of an empty one, whose
+    reason says so."""
+    try:
+        from_json(Receipt, receipt)
+    except InvalidRecord as error:
+        return unreadable(str(error))
+    known: Mapping[str, Any] = receipt
+    return known
+
+
+def unreadable(why: str) -> Mapping[str, Any]:
+    """Return the document that stands for a receipt that cannot be read."""
+    empty: Mapping[str, Any] = to_json(Receipt(reasons={"*": f"{UNREADABLE}: {why}"}))
+    return empty
 
 
 # ---------------------------------------------------------------- what is said at the end

@@ -8,15 +8,16 @@ import re
 
 from lqmf.errors import UsageError
 
-_SIZE = re.compile(r"\s*(\d+(?:[.,]\d+)?)\s*([kmgt]?)(i?)(b?)\s*", re.IGNORECASE)
+_SIZE = re.compile(r"\s*(\d{1,15}(?:[.,]\d{1,15})?)\s*([kmgt]?)(i?)(b?)\s*", re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 GB, GIB = 10**9, 1 << 30
+MOST_BYTES, MOST_TOKENS = 10**15, 10**9  # what is larger is a slip of the pen
 
 
 def parse_file_size(text: str) -> int:
     """`text` ("4.2GB", "700 MB", "1.5GiB", "12345") in bytes. Raises UsageError."""
     number, power, binary = _parts(text)
-    return round(number * float(1024 if binary else 1000) ** power)
+    return _in_bounds(text, round(number * float(1024 if binary else 1000) ** power))
 
 
 def parse_memory(text: str) -> int:
@@ -24,22 +25,38 @@ def parse_memory(text: str) -> int:
     number, power, _ = _parts(text)
     if text.strip().replace(".", "", 1).isdigit():
         power = _POWERS["g"]
-    return round(number * 1024.0**power)
+    return _in_bounds(text, round(number * 1024.0**power))
 
 
 def parse_tokens(text: str) -> int:
     """`text` ("4096", "16k": 16384) as a number of tokens. Raises UsageError."""
-    found = re.fullmatch(r"\s*(\d+)\s*(k?)\s*", text, re.IGNORECASE)
-    if not found or int(found[1]) == 0:
-        raise UsageError(f"'{text}' is no number of tokens.", "Write it like 4096 or 16k.")
-    return int(found[1]) * (1024 if found[2] else 1)
+    found = re.fullmatch(r"\s*(\d{1,12})\s*(k?)\s*", text, re.IGNORECASE)
+    tokens = int(found[1]) * (1024 if found[2] else 1) if found else 0
+    if not 0 < tokens <= MOST_TOKENS:
+        raise UsageError(f"'{short(text)}' is no number of tokens.", "Write it like 4096 or 16k.")
+    return tokens
 
 
 def _parts(text: str) -> tuple[float, int, bool]:
     found = _SIZE.fullmatch(text)
     if not found or float(found[1].replace(",", ".")) == 0:
-        raise UsageError(f"'{text}' is no size.", "Write it like 8GB, 700MB or 1.5GiB.")
+        raise _no_size(text)
     return float(found[1].replace(",", ".")), _POWERS[found[2].lower()], bool(found[3])
+
+
+def _in_bounds(text: str, size_bytes: int) -> int:
+    if size_bytes > MOST_BYTES:
+        raise _no_size(text)
+    return size_bytes
+
+
+def _no_size(text: str) -> UsageError:
+    return UsageError(f"'{short(text)}' is no size.", "Write it like 8GB, 700MB or 1.5GiB.")
+
+
+def short(text: str) -> str:
+    """`text` for an error: what is longer than a line is cut."""
+    return text if len(text) <= 40 else f"{text[:36]}.."
 
 
 def file_size(size_bytes: float | None) -> str:

@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -28,6 +29,7 @@ MANIFEST, RECEIPT, CARD, MODELFILE = "manifest.json", "receipt.json", "README.md
 REWRITABLE = (RECEIPT, CARD, MODELFILE)
 SIGNATURE = "manifest.sig"  # over the manifest, where somebody signed it
 CHUNK = 1 << 20
+LARGEST = 1 << 63  # no file, and no count of anything in one, is as large
 CACHE_VARIABLE = "LQMF_CACHE_DIR"
 
 _measured: ContextVar[Path | None] = ContextVar("measured", default=None)
@@ -190,13 +192,29 @@ def write_text(path: Path, text: str) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The document in `path`. Raises NotFound when the file is missing, UsageError when it is no JSON."""
+    """Return the document in `path`. Raises NotFound when the file is missing, UsageError when it is no JSON, or holds
+    a number that JSON does not know or that nothing here could count."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        return json.loads(text, parse_float=_finite, parse_constant=_finite, parse_int=_countable)
     except FileNotFoundError as error:
         raise NotFound(f"There is no {path.name} in {path.parent}.", "`lqmf list` shows what there is.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not valid JSON: {error}.", "Restore the file from a copy.") from error
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no number")
+    return number
+
+
+def _countable(text: str) -> int:
+    number = int(text)
+    if abs(number) >= LARGEST:
+        raise ValueError(f"{text[:30]} is too large a number")
+    return number
 
 
 def sha256(path: Path) -> str:

@@ -51,3 +51,11 @@ def test_a_size_is_told_in_few_characters_and_can_be_read_again(size_bytes: int)
 )
 def test_durations_are_told_in_the_unit_that_fits(seconds: float | None, expected: str) -> None:
     assert units.duration(seconds) == expected
+
+
+@pytest.mark.parametrize("text", ["9" * 16 + "GB", "9" * 200, "9" * 5000 + "k", "9999TB"])
+def test_a_number_that_nobody_means_is_refused_in_a_short_sentence(text: str) -> None:
+    for parse in (units.parse_file_size, units.parse_memory, units.parse_tokens):
+        with pytest.raises(UsageError) as error:
+            parse(text)
+        assert len(error.value.message) < 80

@@ -27,6 +27,10 @@ class EnhancedDecisionAgent:
         self.state, decision = step(self.state, utterance.text)
         return decision
 
+    def meaning(self, line: str) -> Decision:
+        """What a line would mean here; the dialogue does not hear it."""
+        return step(self.state, line)[1]
+
     def note_decision(self, decision: Decision) -> None:
         """The last line, which no rule read, means this."""
         self.state = with_decision(self.state, decision)

@@ -21,6 +21,7 @@ from lqmf.store import owners, queries
 from lqmf.store.artifacts import artifact_row, benchmark_row, iso_time, measurement_row, model_row, plan_row, unix_time
 from lqmf.store.base import Row, Store
 
+LARGEST = 2**63 - 1  # an integer beyond it is no number of anything, and breaks readers of JSON
 OpenStore = Callable[[Callable[[str], None]], Store]  # open_store with its backend and folder given
 
 
@@ -91,14 +92,14 @@ class MemoryAgent:
         self._store.update(table, key, self._clean(changes))
 
     def _clean(self, value: Any) -> Any:
-        """The same value with every text in it redacted."""
+        """The same value with every text in it redacted, and without numbers that not every reader can read."""
         if isinstance(value, str):
             return self._redact(value)
         if isinstance(value, Mapping):
             return {name: self._clean(each) for name, each in value.items()}
         if isinstance(value, list | tuple):
             return [self._clean(each) for each in value]
-        return value
+        return None if isinstance(value, int) and abs(value) > LARGEST else value
 
     # ------------------------------------------------------------ what happened
 

@@ -6,12 +6,11 @@ hash.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lqmf.records import Manifest, QuantizationPlan
+from lqmf.records import InvalidRecord, Manifest, QuantizationPlan, from_json
 
 VERSION = 1  # of the manifests that this version writes
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -40,25 +39,16 @@ def problems(document: Any) -> list[str]:
         return [f"format_version is {version}: a newer LQMF wrote it, and this one knows up to {VERSION}"]
     found = _of(Manifest, document)
     if isinstance(document.get("plan"), Mapping):
-        found += _of(QuantizationPlan, document["plan"], "plan.")
+        found += [f"plan.{problem}" for problem in _of(QuantizationPlan, document["plan"])]
     return found or [*_of_digests(document)]
 
 
-def _of(record: type, document: Mapping[str, Any], before: str = "") -> list[str]:
-    from pydantic import TypeAdapter, ValidationError
-
+def _of(record: type, document: Mapping[str, Any]) -> list[str]:
     try:
-        TypeAdapter(record).validate_json(json.dumps(document), strict=True)
-    except ValidationError as error:
-        return [_in_words(before, fault) for fault in error.errors(include_url=False, include_input=False)]
+        from_json(record, document)
+    except InvalidRecord as error:
+        return [*error.problems]
     return []
-
-
-def _in_words(before: str, fault: Mapping[str, Any]) -> str:
-    place = before + ".".join(map(str, fault["loc"]))
-    if fault["type"] == "missing":
-        return f"{place} is missing"
-    return f"{place} {str(fault['msg']).removeprefix('Input ')}"
 
 
 def _of_digests(document: Mapping[str, Any]) -> Iterable[str]:

@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Sequence
 
 from lqmf.fit.needs import CACHE_TYPES
-from lqmf.records import Manifest, Run, from_json
+from lqmf.records import InvalidRecord, Manifest, Run, from_json
 
 
 def of_manifest(manifest: Manifest) -> tuple[Run, str] | None:
@@ -20,10 +20,11 @@ def of_manifest(manifest: Manifest) -> tuple[Run, str] | None:
     file = next((entry.path for entry in manifest.files if entry.path.endswith(".gguf")), None)
     if file is None or not manifest.run.get("context"):
         return None
-    run = from_json(Run, manifest.run)
-    counts = (run.context, run.parallel, run.gpu_layers, run.ubatch)
-    known = all(isinstance(count, int) for count in counts) and {run.k_type, run.v_type} <= set(CACHE_TYPES)
-    return (run, file) if known and file.isprintable() else None
+    try:
+        run = from_json(Run, manifest.run)
+    except InvalidRecord:
+        return None
+    return (run, file) if {run.k_type, run.v_type} <= set(CACHE_TYPES) and file.isprintable() else None
 
 
 def ready(name: str, run: Run, gguf: str, modelfile: str = "Modelfile") -> dict[str, str]:

@@ -11,9 +11,8 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import difflib
-import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,20 @@ from lqmf.model_files import safetensors_folder, safetensors_header
 from lqmf.model_files.gguf_files import is_gguf, model_file, model_files
 from lqmf.model_files.gguf_header import read_header, shards
 from lqmf.model_files.safetensors_folder import Scheme
-from lqmf.records import Artifact, Manifest, from_json
+from lqmf.records import (
+    UNREADABLE,
+    Artifact,
+    InvalidRecord,
+    Manifest,
+    QuantizationPlan,
+    from_json,
+    readable,
+    unreadable,
+)
 from lqmf.workspace import MANIFEST, RECEIPT, read_json
 
 WEIGHTS = (".gguf", ".safetensors")
+_BARE_PLAN = {"id": "", "model": {"kind": "demo", "id": ""}, "commit": None, "format": "gguf", "device": "cpu"}
 Tell = Callable[[str], None]
 OnDisk = tuple[Artifact, Manifest]
 
@@ -61,12 +70,12 @@ class Shelf:
 
 def manifest_of(artifact: Artifact) -> Manifest | None:
     """Return an artifact's manifest; None of one that LQMF did not make."""
-    return None if artifact.foreign else from_json(Manifest, read_json(Path(artifact.path) / MANIFEST))
+    return None if artifact.foreign else manifest(Path(artifact.path))
 
 
-def discover(folder: Path, on_broken: Tell | None = None) -> list[Artifact]:
-    """Every artifact in `folder`, newest first, damaged ones last; hidden entries are not looked at. `on_broken` is
-    told, as a sentence, of a manifest that cannot be read and of a foreign file that is left out."""
+def discover(folder: Path, on_broken: Tell = lambda sentence: None) -> list[Artifact]:
+    """Return every artifact in `folder`, newest first, damaged ones last; hidden entries are not looked at. `on_broken`
+    is told, as a sentence, of a manifest or receipt that cannot be read and of a foreign file that is left out."""
     found: list[Artifact] = []
     for path in _candidates(folder):
         has_manifest = _has_manifest(path)
@@ -74,9 +83,21 @@ def discover(folder: Path, on_broken: Tell | None = None) -> list[Artifact]:
             found.append(made(path) if has_manifest else foreign(path))
         except (LqmfError, OSError) as error:
             found += [_damaged(path)] if has_manifest else []
-            if on_broken:
-                on_broken(f"{path.name} is {'damaged' if has_manifest else 'left out'}: {error}")
+            on_broken(f"{path.name} is {'damaged' if has_manifest else 'left out'}: {error}{_remedy(error)}")
+            continue
+        if why := _unread(found[-1]):
+            on_broken(f"{path.name} counts as not measured: {why}. `lqmf test {path.name}` measures it again.")
     return sorted(found, key=lambda artifact: artifact.created_at, reverse=True)
+
+
+def _remedy(error: LqmfError | OSError) -> str:
+    return f" {error.remedy}" if isinstance(error, LqmfError) and error.remedy else ""
+
+
+def _unread(artifact: Artifact) -> str | None:
+    """Return why the receipt of `artifact` cannot be read; None for one that can, and where there is none."""
+    why = str(((artifact.receipt or {}).get("reasons") or {}).get("*", ""))
+    return why if why.startswith(UNREADABLE) else None
 
 
 def find(name: str, artifacts: Sequence[Artifact]) -> Artifact:
@@ -200,14 +221,20 @@ def _damaged(folder: Path) -> Artifact:
 
 def made(folder: Path) -> Artifact:
     """The artifact in a folder with a manifest. Raises NotFound, and UsageError when the manifest is not sound."""
+    return dataclasses.replace(describe(folder, manifest(folder)), receipt=_receipt(receipt_path(folder)))
+
+
+def manifest(folder: Path) -> Manifest:
+    """Return the manifest in `folder`; whatever of a plan is in it is in the form of one. Raises NotFound, and
+    UsageError when it is not sound."""
     document = read_json(folder / MANIFEST)
     try:
-        described = describe(folder, from_json(Manifest, document))
-    except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise UsageError(
-            f"{folder / MANIFEST} is not a manifest: {error!r}.", f"`lqmf delete {folder.name}` removes it."
-        ) from error
-    return dataclasses.replace(described, receipt=_receipt(receipt_path(folder)))
+        found = from_json(Manifest, document)
+        from_json(QuantizationPlan, {**_BARE_PLAN, **found.plan})  # one of before has less
+    except InvalidRecord as error:
+        remedy = f"`lqmf delete {folder.name}` removes it."
+        raise UsageError(f"{folder / MANIFEST} is not a manifest: {error}.", remedy) from error
+    return found
 
 
 def manifests_in(folder: Path, unreadable: Callable[[Path], None] = lambda path: None) -> Iterator[OnDisk]:
@@ -215,14 +242,14 @@ def manifests_in(folder: Path, unreadable: Callable[[Path], None] = lambda path:
     found: list[OnDisk] = []
     for path in sorted(folder.glob(f"[!.]*/{MANIFEST}")):
         try:
-            found.append((made(path.parent), from_json(Manifest, read_json(path))))
-        except (LqmfError, OSError, TypeError, ValueError, AttributeError):
+            found.append((made(path.parent), manifest(path.parent)))
+        except (LqmfError, OSError):
             unreadable(path)
     return iter(sorted(found, key=lambda pair: pair[1].created_at))
 
 
 def describe(folder: Path, manifest: Manifest) -> Artifact:
-    """The artifact that `manifest` makes of `folder`, without its receipt. Raises KeyError, TypeError and the like."""
+    """The artifact that `manifest` makes of `folder`, without its receipt."""
     plan = manifest.plan
     size = sum(file.size_bytes for file in manifest.files if file.path.endswith(WEIGHTS))
     return Artifact(
@@ -239,13 +266,14 @@ def describe(folder: Path, manifest: Manifest) -> Artifact:
     )
 
 
-def _receipt(path: Path) -> dict[str, Any] | None:
-    """The receipt, or None when there is none that can be read: it can be measured again."""
+def _receipt(path: Path) -> Mapping[str, Any] | None:
+    """Return the receipt at `path`, None where there is none; one that cannot be read holds only the reason why."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return readable(read_json(path))
+    except NotFound:
         return None
-    return document if isinstance(document, dict) else None
+    except (LqmfError, OSError) as error:
+        return unreadable(str(error).rstrip("."))
 
 
 def _iso(seconds: float) -> str:

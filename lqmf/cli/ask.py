@@ -5,7 +5,7 @@ Knows how to put a question and read its answer; knows nothing of what the answe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lqmf.operations.asking import needs_input
@@ -62,6 +62,9 @@ class Feed:
         self._returned += reversed(lines)
 
 
+Aside = Callable[[str], Awaitable[bool]]  # carries a line out beside the open question; whether it did
+
+
 class Replayed:
     """A question takes the next line only if that line answers it, or corrects the wish ("5 bits"); otherwise its
     default. The end cancels."""
@@ -71,6 +74,7 @@ class Replayed:
     def __init__(self, screen: Screen, feed: Feed) -> None:
         self._screen = screen
         self._feed = feed
+        self.aside: Aside | None = None
 
     def show(self, view: Any) -> None:
         """Show something in passing."""
@@ -79,7 +83,7 @@ class Replayed:
     async def __call__(self, question: Question) -> Reply:
         """The next line's answer, the default, or a cancel."""
         from lqmf.cli.views.questions import prompt, question_view, reason_view
-        from lqmf.understanding.answers import Reply, changes
+        from lqmf.understanding.answers import Reply, about, changes, is_curious
 
         self._screen.show(question_view(question))
         while (line := self._next_line()) is not None:
@@ -87,6 +91,10 @@ class Replayed:
             if reply.kind == "other" and changes(question, line):
                 self._screen.echo(prompt(question) + line)
                 return Reply("other", line)
+            if reply.kind == "other" and self.aside and question.kind == "plan" and is_curious(question, line):
+                self._screen.echo(prompt(question) + line)
+                await self.aside(about(question, line))
+                continue
             if reply.kind == "other":
                 self._feed.give_back(line)
                 return self._default(question)
@@ -138,6 +146,7 @@ class Terminal:
         self._pasted = Feed(iter(())) if pasted is None else pasted
         self._unanswered: Question | None = None
         self._told_how = False
+        self.aside: Aside | None = None
 
     def show(self, view: Any) -> None:
         """Show something in passing."""
@@ -147,7 +156,7 @@ class Terminal:
     async def __call__(self, question: Question) -> Reply:
         """What the person chose."""
         from lqmf.cli.views.questions import hint_view, how_view, prompt, question_view, reason_view
-        from lqmf.understanding.answers import Reply
+        from lqmf.understanding.answers import Reply, about
 
         self.show(hint_view() if question == self._unanswered else question_view(question))
         if question.options and not self._told_how:
@@ -160,6 +169,8 @@ class Terminal:
                 self.show(reason_view(question))
             elif reply.kind != "other":
                 return reply
+            elif self.aside and question.kind != "secret" and await self.aside(about(question, line)):
+                self.show(question_view(question))
             elif question.kind == "plan" and line.strip():
                 self._unanswered = question
                 return Reply("other", line)

@@ -16,10 +16,12 @@ import typer
 from lqmf.declared import methods
 from lqmf.errors import LqmfError, UsageError
 from lqmf.fit.needs import CACHE_TYPES
-from lqmf.records import Decision
-from lqmf.units import GB, GIB, parse_file_size, parse_memory, parse_tokens
+from lqmf.records import TYPED, Decision
+from lqmf.understanding.lexicon import MOST
+from lqmf.units import GB, GIB, parse_file_size, parse_memory, parse_tokens, short
 
 COMMON = "Common options"
+MOST_ROWS = 1_000_000
 META = "lqmf."  # where given common options are kept in a context's meta
 
 
@@ -55,7 +57,7 @@ def common(
 
 def typed(intent: str, **slots: Any) -> Decision:
     """The Decision of a typed command: its slots are the options that were given."""
-    return Decision(intent, {k: v for k, v in slots.items() if v is not None}, 1.0, "typed as a command")
+    return Decision(intent, {k: v for k, v in slots.items() if v is not None}, 1.0, TYPED)
 
 
 def parsed(convert: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -98,6 +100,13 @@ def _spelled(part: str) -> str:
 _GGUF_TYPE = re.compile(r"(?:I?Q\d|TQ\d|B?F16|F32|MXFP)", re.IGNORECASE)
 
 
+def bits(text: str) -> float:
+    """Bits a weight. Raises UsageError for what is no number from 1 to 32."""
+    if not re.fullmatch(r"\d{1,2}(?:\.\d{1,6})?", text.strip()) or not 1 <= float(text) <= MOST["bits"]:
+        raise UsageError(f"'{short(text)}' is no number of bits.", "Write a number from 1 to 32, like 4 or 4.25.")
+    return float(text)
+
+
 def method_name(text: str) -> str:
     """A quantization method by its name, those that others installed included. Raises UsageError."""
     from lqmf.quantization.registry import backends
@@ -130,7 +139,7 @@ def cache_types(text: str) -> str:
 def chats(text: str) -> int:
     """How many chats at once. Raises UsageError for what is no whole number from 1."""
     if not re.fullmatch(r"0*[1-9]\d{0,5}", text.strip()):
-        raise UsageError(f"'{text}' is no number of chats.", "Write a whole number, 1 or more.")
+        raise UsageError(f"'{short(text)}' is no number of chats.", "Write a whole number, 1 or more.")
     return int(text)
 
 
@@ -212,7 +221,10 @@ Type = Annotated[
         autocompletion=type_names,
     ),
 ]
-Bits = Annotated[float | None, typer.Option("--bits", metavar="N", help="Bits a weight; 4.25 gives a mix of types.")]
+Bits = Annotated[
+    float | None,
+    typer.Option("--bits", metavar="N", help="Bits a weight; 4.25 gives a mix of types.", parser=parsed(bits)),
+]
 ServedModel = Annotated[
     str | None,
     typer.Option("--model", metavar="NAME", help="Of an address: the model's name there."),

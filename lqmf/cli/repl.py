@@ -45,6 +45,16 @@ class Person(Terminal):
         return await super().__call__(question)
 
 
+class MaskedHistory(FileHistory):
+    """The lines of earlier chats in a file, with what is secret in them masked."""
+
+    def store_string(self, string: str) -> None:
+        """Append a line to the file."""
+        from lqmf.hub.auth import redact
+
+        super().store_string(redact(string))
+
+
 async def chat(options: Mapping[str, Any]) -> int:
     """Talk until the person leaves; returns the exit code 0."""
     from lqmf.cli.session import Session
@@ -53,6 +63,7 @@ async def chat(options: Mapping[str, Any]) -> int:
     pasted = Feed(iter(()))
     asking = Person(screen, read_line, pasted)
     session = Session(screen, options, Recommended(asking) if options.get("yes") else asking, talking=True)
+    asking.aside = session.aside
     with contextlib.closing(session):
         _greet(session)
         await _talk(session, pasted)
@@ -134,7 +145,7 @@ def _history(session: Session) -> History:
         path.touch(mode=0o600)
     except (OSError, LqmfError):
         return InMemoryHistory()
-    return FileHistory(str(path))
+    return MaskedHistory(str(path))
 
 
 async def read_line(prompt: str, *, secret: bool) -> str | None:

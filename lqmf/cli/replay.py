@@ -28,6 +28,7 @@ async def replay(options: Mapping[str, Any]) -> int:
     feed = Feed(line.rstrip("\r\n") for line in sys.stdin)
     answers = Replayed(screen, feed)
     session = Session(screen, options, Recommended(answers) if options.get("yes") else answers, talking=True)
+    answers.aside = session.aside
     with contextlib.closing(session):
         interrupted.tell(session)
         return await _lines(session, feed)

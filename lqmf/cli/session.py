@@ -35,8 +35,13 @@ which with you your
 """
 SPOKEN = frozenset(SPOKEN_TEXT.split())
 NAMING = ("model", "name", "names", "topic", "job")
+LOOKS = frozenset(
+    ["explain", "help", "list", "show", "stats", "history", "doctor", "llm_status", "hf_status", "config", "compare"]
+)
+WISHES = ("quantize", "exit")  # these end the question that is open
+SECRET = "That line holds a secret; it is kept masked. `hf login` takes a token unseen; revoke one that others saw."
 NOTHING = Outcome(None)
-DECLINED = Decision("cancel", {}, 1.0, "a no to a proposed reading")
+DECLINED = Decision("cancel", {}, 0.9, "a no to a proposed reading")
 
 
 class Session:
@@ -80,6 +85,23 @@ class Session:
         """What the shell's words came to: carried out, printed, remembered as `text`."""
         return await self._told(lambda: self._run(invocation, text))
 
+    async def aside(self, text: str) -> bool:
+        """Carry out a line typed at an open question, where it is a command or only looks; whether it was. A line that
+        may change the wish is left to the question."""
+        try:
+            invocation = read_line(text, self)
+        except LqmfError as error:
+            faults.failed(error, self.screen)
+            return True
+        if invocation is None:
+            return True
+        decision = invocation.decision or self.app.understanding.meaning(text)
+        looks = decision.intent in LOOKS or (decision.intent == "config" and "value" in decision.slots)
+        if not looks and (invocation.module is None or decision.intent in WISHES):
+            return False
+        await self._told(lambda: self._run(invocation, text))
+        return True
+
     async def _told(self, work: Callable[[], Awaitable[Outcome]]) -> Outcome:
         screen = self.screen
         try:
@@ -112,10 +134,17 @@ class Session:
         return Outcome(outcome.data, None, outcome.exit_code)
 
     async def _run(self, invocation: Invocation, text: str) -> Outcome:
+        self._warn_of_secrets(text)
         ask = Recommended(self.ask) if invocation.options.get("yes") else self.ask
         if invocation.module is None:
             return await self._sentence(invocation.sentence, ask)
         return await self._typed(invocation.module, cast(Decision, invocation.decision), text, ask)
+
+    def _warn_of_secrets(self, text: str) -> None:
+        from lqmf.hub.auth import redact
+
+        if redact(text) != text:
+            self.screen.notice(SECRET)
 
     async def _sentence(self, text: str, ask: Ask) -> Outcome:
         from lqmf.cli.spoken import to_nothing_asked
@@ -128,13 +157,18 @@ class Session:
         return await self._remembered(text, decision, self._said(text, decision, ask))
 
     async def _said(self, text: str, decision: Decision, ask: Ask) -> Outcome:
-        from lqmf.cli.spoken import declines, without_command
+        from lqmf.cli.spoken import about_doing, declines, without_command
 
         if declines(decision):
-            return Outcome({"status": "notice", "text": "Nothing is made."}, "Nothing is made.")
-        self._tell_left_out(text, decision)
+            return Outcome({"status": "notice", "text": "Nothing is done."}, "Nothing is done.")
+        if told := about_doing(decision):
+            return told
+        left_out = self._tell_left_out(text, decision)
         module = registry.for_intent(decision.intent)
-        return await self._act(module, decision, ask) if module else without_command(decision)
+        outcome = await self._act(module, decision, ask) if module else without_command(decision, text)
+        if left_out and isinstance(outcome.data, dict):
+            outcome.data["not_used"] = left_out
+        return outcome
 
     async def _helped(self, reader: Reader, text: str, ask: Ask, read: Decision) -> Decision:
         """The decision for a line that the rules left open, where a provider reads it and, if it changes anything, the
@@ -158,12 +192,14 @@ class Session:
         self.app.memory.remember_turn("", text, decision, "failed" if outcome.failed else "done")
         return outcome
 
-    def _tell_left_out(self, text: str, decision: Decision) -> None:
-        from lqmf.understanding.lexicon import REQUESTS
-        from lqmf.understanding.slots import below_zero
+    def _tell_left_out(self, text: str, decision: Decision) -> list[str]:
+        """Say which parts of a wish are not used; returns them."""
+        from lqmf.understanding.unused import unused
 
-        for amount in below_zero(text) if decision.intent in REQUESTS else ():
-            self.screen.notice(f"{amount} is no amount of memory: it was left out.")
+        left_out = list(unused(text, decision))
+        if left_out:
+            self.screen.notice(f"I did not use: {'; '.join(left_out)}.")
+        return left_out
 
     async def _typed(self, module: ModuleType, decision: Decision, text: str, ask: Ask) -> Outcome:
         if not module.COMMAND.remembered:
@@ -262,7 +298,15 @@ def split(text: str) -> list[str]:
         words = shlex.split(text)
     except ValueError:
         return []
-    return words[1:] if words[:1] == ["lqmf"] and len(words) > 1 else words
+    words = words[1:] if words[:1] == ["lqmf"] and len(words) > 1 else words
+    return without_slash(words)
+
+
+def without_slash(words: list[str]) -> list[str]:
+    """Words whose first may be a command as other chats spell it: "/help"."""
+    if words and words[0].startswith("/") and registry.exists(words[0][1:]):
+        return [words[0][1:], *words[1:]]
+    return words
 
 
 def is_command(invocation: Invocation, session: Session) -> bool:
@@ -288,8 +332,8 @@ def known(names: list[str], session: Session) -> bool:
 
 
 def is_path(word: str) -> bool:
-    """Whether a word is meant as a path, by its looks."""
-    return word.startswith(("./", "../", "/", "~")) or word.endswith(".gguf")
+    """Whether a word is meant as a path or an address, by its looks."""
+    return word.startswith(("./", "../", "/", "~", "http://", "https://")) or word.endswith(".gguf")
 
 
 def named(decision: Decision, slots: tuple[str, ...]) -> list[str]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from lqmf.cli.interruptible import interruptible
 from lqmf.cli.render import Screen, lead_nowhere
+from lqmf.declared.entry_points import untold
 from lqmf.errors import JobCancelled, LqmfError, NotBuilt, UsageError
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def _with_arguments(arguments: list[str]) -> int:
     try:
         invocation = read(arguments)
     except Exit as done:  # --help was printed
+        for sentence in untold():
+            Screen().notice(sentence)
         return done.exit_code
     except TyperException as error:
         from lqmf.cli import faults
@@ -80,7 +83,7 @@ def read(arguments: list[str]) -> Invocation:
     from lqmf.cli import session, tree
 
     try:
-        invocation = tree.read(arguments)
+        invocation = tree.read(session.without_slash(arguments))
     except BadParameter:
         raise
     except TyperException:
@@ -134,11 +137,15 @@ def _carry_out(invocation: Invocation, arguments: list[str]) -> int:
 
 
 def _one_turn(invocation: Invocation, text: str) -> int:
+    from lqmf.cli.ask import Terminal
     from lqmf.cli.session import Session
 
     options = invocation.options
     screen = Screen(json=bool(options.get("json")), color=not options.get("no_color"))
-    session = Session(screen, options, _ask(screen))
+    asking = _ask(screen)
+    session = Session(screen, options, asking)
+    if isinstance(asking, Terminal):
+        asking.aside = session.aside
     with contextlib.closing(session):
         outcome = asyncio.run(interruptible(session.run(invocation, text), session))
     return outcome.exit_code

@@ -22,8 +22,10 @@ NOT_BUILT = {
     "finetune": "finetune models",
     "adapters": "manage adapters",
     "serve": "serve models over an API",
+    "publish": "publish artifacts on the Hugging Face Hub",
     "sweep": "run sweeps",
 }
+ELSEWHERE = {"publish": "`hf upload ORG/NAME FOLDER` does; `lqmf show NAME` says which folder."}
 INSTEAD = "It can quantize, plan, test, compare, list, show and verify: `help` lists it all."
 AGREEING = frozenset(
     ["y", "yes", "yeah", "yep", "ok", "okay", "sure", "ja", "oui", "si", "no", "n", "nope", "nein", "non"]
@@ -42,10 +44,11 @@ def to_nothing_asked(text: str) -> Outcome | None:
 
 
 def declines(decision: Decision) -> bool:
-    """Whether a line said no to what the last job proposed."""
-    from lqmf.understanding.proposals import DECLINED
+    """Whether a line only says no, and speaks of no work that runs."""
+    from lqmf.understanding.dialogue import ends_a_job
+    from lqmf.understanding.mood import DENIED
 
-    return decision == DECLINED
+    return decision.reason == DENIED or (decision.intent == "cancel" and not ends_a_job(decision))
 
 
 async def agreed(decision: Decision, ask: Ask) -> bool:
@@ -61,12 +64,40 @@ async def agreed(decision: Decision, ask: Ask) -> bool:
     return reply.kind == "value" and reply.value is True
 
 
-def without_command(decision: Decision) -> Outcome:
-    """The outcome of an intent that no command has. Raises NotBuilt for those of a later version."""
+def about_doing(decision: Decision) -> Outcome | None:
+    """What is told of a command that a line only asked about; None for any other decision."""
+    from lqmf.cli import registry
+    from lqmf.understanding.mood import asked_about
+
+    intent = asked_about(decision) if decision.intent == "explain" else None
+    module = registry.for_intent(intent) if intent else None
+    if module is None:
+        return None
+    command = module.COMMAND
+    text = f"Nothing was done. `{command.name}`: {command.summary}. To do it: `{command.examples[0]}`."
+    from lqmf.cli.views.messages import notice_view
+
+    return Outcome({"status": "notice", "text": text, "command": command.name}, notice_view(text))
+
+
+def without_command(decision: Decision, text: str) -> Outcome:
+    """The outcome of an intent that no command has, said as `text`. Raises NotBuilt for those of a later version."""
     if decision.intent in NOT_BUILT:
-        raise NotBuilt(f"This version cannot {NOT_BUILT[decision.intent]} yet.", INSTEAD)
+        remedy = ELSEWHERE.get(decision.intent, INSTEAD)
+        raise NotBuilt(f"This version cannot {NOT_BUILT[decision.intent]} yet.", remedy)
     from lqmf.cli.views.messages import error_view
 
     message = "I did not understand that."
-    data = {"error": {"code": "unknown", "message": message, "remedy": SUGGESTIONS}}
-    return Outcome(data, error_view(message, SUGGESTIONS), exit_code=1)
+    remedy = f"{_did_you_mean(text)}{SUGGESTIONS}"
+    data = {"error": {"code": "unknown", "message": message, "remedy": remedy}}
+    return Outcome(data, error_view(message, remedy), exit_code=1)
+
+
+def _did_you_mean(text: str) -> str:
+    """The command whose name is nearest to the first word of a short line."""
+    from lqmf.cli import registry
+    from lqmf.workspace import nearest
+
+    found = text.lower().lstrip("/-").split()
+    guess = nearest(found[0], list(registry.builtin_names())) if 0 < len(found) <= 3 else None
+    return f"Did you mean `{guess}`? " if guess else ""

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 _faults: dict[tuple[str, str], str] = {}  # (group, name) -> what to tell of a broken plug-in
-_told: set[tuple[str, str]] = set()
+_told: set[str] = set()
 
 
 @cache
@@ -54,6 +54,6 @@ def check_words(name: str, words: str) -> None:
 
 def untold() -> list[str]:
     """Return what has not been told yet of broken plug-ins, a sentence each; it counts as told now."""
-    new = [key for key in _faults if key not in _told]
+    new = [sentence for sentence in dict.fromkeys(_faults.values()) if sentence not in _told]
     _told.update(new)
-    return [_faults[key] for key in new]
+    return new

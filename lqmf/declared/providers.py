@@ -101,7 +101,8 @@ GEMINI = Service(
 LOCAL = Service(
     "local",
     r"ollama|lm ?studio|local(?: (?:model|llm|provider|one|server))?"
-    r"|localhost|llamafile|vllm|offline (?:model|llm)|llama-server",
+    r"|(?:local |llama |the )?server(?: (?:at|on|under))? localhost|localhost|llamafile|vllm|offline (?:model|llm)"
+    r"|llama-server",
     keys=("local_api_key",),
     address="http://127.0.0.1:11434/v1",
     module="openai",

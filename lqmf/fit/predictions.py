@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import Any
 
-from lqmf.records import QuantizationPlan, Receipt
+from lqmf.records import Compared, QuantizationPlan, Receipt
 from lqmf.units import duration, file_size, memory_size, rate, small
 
 LABELS: Mapping[str, str] = {
@@ -27,16 +27,6 @@ MISS = 0.1  # an error beyond it, in either direction, is a miss
 DIGITS = 4  # of an error, so that 110 for 100 is 0.1 and no miss
 
 Values = Mapping[str, float | None]
-
-
-class Compared(TypedDict):
-    """A prediction beside its measurement, both in the quantity's unit; `error` is measured / predicted - 1, rounded
-    to four digits."""
-
-    predicted: float
-    measured: float
-    error: float
-    missed: bool
 
 
 def observed(receipt: Receipt) -> dict[str, float | None]:

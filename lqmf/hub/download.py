@@ -23,6 +23,7 @@ from lqmf.hub.snapshots import arrivals, clean_orphans, find_local, missing_byte
 from lqmf.hub.transfer import TransferOptions, disk_error
 from lqmf.model_files import selection
 from lqmf.records import ModelInfo, ModelRef
+from lqmf.units import file_size
 
 __all__ = [
     "TransferOptions", "arrivals", "check_formats", "clean_orphans", "fetch", "fetch_passing", "find_local",
@@ -148,7 +149,7 @@ def _check_disk(info: ModelInfo, dest_root: Path, more_bytes: int) -> None:
     free = shutil.disk_usage(dest_root).free
     if free < needed:
         raise DiskFull(
-            f"{info.ref.id} needs {needed / 1e9:.2f} GB more in {dest_root}, where {free / 1e9:.2f} GB are free.",
+            f"{info.ref.id} needs {file_size(needed)} more in {dest_root}, where {file_size(free)} are free.",
             "Free some space (lqmf disk), or set models_dir to a larger disk: lqmf config set models_dir PATH",
             needed_bytes=needed,
             free_bytes=free,

@@ -27,6 +27,7 @@ from lqmf.hub.ranges import Range
 from lqmf.hub.transfer import FileTransfer, TransferOptions, disk_error
 from lqmf.model_files import safetensors_header
 from lqmf.records import ModelInfo, RemoteFile
+from lqmf.units import file_size
 
 if TYPE_CHECKING:
     import httpx2
@@ -77,8 +78,8 @@ def _refuse_large(info: ModelInfo) -> None:
     size = sum(file.size_bytes for file in info.files if not _is_weights(file))
     if size > _MOST_SMALL_BYTES:
         raise ModelError(
-            f"The files of {info.ref.id} beside its weights take {size / 1e6:.0f} MB: more than a tokenizer and a "
-            f"configuration need ({_MOST_SMALL_BYTES / 1e6:.0f} MB at most).",
+            f"The files of {info.ref.id} beside its weights take {file_size(size)}: more than a tokenizer and a "
+            f"configuration need ({file_size(_MOST_SMALL_BYTES)} at most).",
             "Use another repository of this model, or fetch it yourself and name the folder (./folder).",
         )
 
@@ -178,7 +179,7 @@ class _Skeleton:
         self._header_bytes += length
         if self._header_bytes > _MOST_HEADER_BYTES:
             raise ModelError(
-                f"The headers of {self.info.ref.id}'s weights take more than {_MOST_HEADER_BYTES / 1e6:.0f} MB, which "
+                f"The headers of {self.info.ref.id}'s weights take more than {file_size(_MOST_HEADER_BYTES)}, which "
                 "no real model's do.",
                 "Use another repository of this model.",
             )

@@ -38,7 +38,7 @@ async def run(app: App, request: Decision, ask: Ask) -> Benchmarked:
     """Benchmark what is named; what is wrong with prompts and tasks is said before anything runs. Raises LqmfError."""
     name, wanted = request.slots.get("name"), _wanted(app, request)
     if is_address(name):
-        return Benchmarked(await _benchmark_address(app, str(name), request.slots.get("model"), wanted))
+        return Benchmarked(await _benchmark_address(app, str(name), request.slots.get("served"), wanted))
     return Benchmarked(await benchmark(app, app.shelf.find(name), wanted))
 
 

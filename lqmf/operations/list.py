@@ -16,15 +16,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Listed(Result):
-    """Artifacts and failed jobs, the newest first; `status` says which of them were asked for (None: both)."""
+    """Artifacts and failed jobs, the newest first; `status` says which of them were asked for (None: both); `running`
+    are the jobs at work."""
 
     records: tuple[Mapping[str, Any], ...]
     status: str | None = None
+    running: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def document(self) -> dict[str, Any]:
-        """`{"records": [..]}`."""
-        return {"records": [dict(record) for record in self.records]}
+        """`{"records": [..], "running": ids}`."""
+        records = [dict(record) for record in self.records]
+        return {"records": records, "running": [job["id"] for job in self.running]}
 
 
 async def run(app: App, request: Decision, ask: Ask) -> Listed:
@@ -33,4 +36,4 @@ async def run(app: App, request: Decision, ask: Ask) -> Listed:
     found = app.memory.list_records(
         slots.get("status"), slots.get("method"), slots.get("model"), slots.get("limit"), bool(slots.get("deleted"))
     )
-    return Listed(tuple(found), slots.get("status"))
+    return Listed(tuple(found), slots.get("status"), tuple(app.memory.running_jobs()))

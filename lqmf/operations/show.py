@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lqmf import workspace
 from lqmf.operations.result import Result
-from lqmf.records import Decision, Manifest, from_json
+from lqmf.records import Decision
 
 if TYPE_CHECKING:
     from lqmf.app import App
@@ -40,12 +40,11 @@ async def run(app: App, request: Decision, ask: Ask) -> Known:
 
 def _run_lines(folder: Path, name: str) -> dict[str, str] | None:
     """Return the lines that run an artifact elsewhere as it was planned for; None for a file without a manifest."""
-    from lqmf.artifacts import run_lines
+    from lqmf.artifacts import run_lines, shelf
 
-    path = folder / workspace.MANIFEST
-    if not path.is_file():
+    if not (folder / workspace.MANIFEST).is_file():
         return None
-    found = run_lines.of_manifest(from_json(Manifest, workspace.read_json(path)))
+    found = run_lines.of_manifest(shelf.manifest(folder))
     if found is None:
         return None
     modelfile = folder / workspace.MODELFILE

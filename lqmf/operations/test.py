@@ -98,7 +98,7 @@ async def _test_address(app: App, request: Decision) -> Tested:
     address, depth = str(slots["name"]), str(slots.get("test") or "quick")
     with app.pipeline.job("test", address) as (context, result):
         artifact, receipt = await app.feedback.test_address(
-            address, slots.get("model"), key, depth=depth, context=context
+            address, slots.get("served"), key, depth=depth, context=context
         )
         result["artifact"] = artifact.name
         path = app.pipeline.keep(context.job, artifact, app.feedback.benchmark_document(artifact, receipt))

@@ -39,6 +39,7 @@ from lqmf.records import (
 from lqmf.units import GB, GIB, file_size, memory_size
 
 LADDER = ("Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0", "Q3_K_M", "Q2_K")  # what most people choose between
+OFFERED = 4  # types of the bits that were said
 QUANTIZED_BITS = 8  # what has more is not quantized, and nobody is offered it unasked
 SHORTEST_CONTEXT = 512
 ELSEWHERE = "For a larger machine, say its memory: `--memory 24GB`."
@@ -108,11 +109,11 @@ class Planner:
             return None
         solution = self._solve(backend, request)
         advised, context = _best(solution).type, _best(solution).run.context
-        usual = [name for name in LADDER if said.bits is None] or sorted(self._types(backend, request))
+        usual = LADDER if said.bits is None else self._nearest(backend, request, advised)
         makeable = request.fit.needs[backend.name].weights
         known = {name for name in self._types(backend, request) if name in makeable}
         names = dict.fromkeys([advised, *(c.type for c in solution.best), *usual])
-        offered = [name for name in names if name in known]
+        offered = [name for name in names if name in known][: OFFERED if said.bits is not None else None]
         if len(offered) < 2:
             return None
         return Question(
@@ -121,6 +122,14 @@ class Planner:
             options=tuple(self._option(backend, request, name, context) for name in offered),
             default=advised,
             reason=why.of(request, solution),
+        )
+
+    def _nearest(self, backend: Backend, request: PlanRequest, advised: str) -> tuple[str, ...]:
+        """The types with the bits that were said: the usual ones first, then by how near the advised one's width is."""
+        kinds, width = backend.types, backend.types[advised].bits_per_weight
+        known = sorted(self._types(backend, request))
+        return tuple(
+            sorted(known, key=lambda name: (not kinds[name].general, abs(kinds[name].bits_per_weight - width)))
         )
 
     def _option(self, backend: Backend, request: PlanRequest, name: str, context: int) -> Option:

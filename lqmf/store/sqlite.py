@@ -229,6 +229,8 @@ def _narrow(table: str, where: Mapping[str, Any]) -> tuple[str, list[Any]]:
 
 
 def _select(db: Database, table: str, key: str | int) -> Row | None:
+    if not fits("text", key) and isinstance(key, str):  # no row has a name that is no text
+        return None
     rows = _dicts(db.execute(f'SELECT * FROM "{table}" WHERE "{key_column(table)}" = ?', [key]))
     return next((_decode(table, row) for row in rows), None)
 

@@ -104,7 +104,11 @@ def fits(kind: Kind, value: Any) -> bool:
         return isinstance(value, bool)
     if kind == "text":
         return isinstance(value, str) and _encodes(value)
-    return not isinstance(value, bool) and isinstance(value, int | float) and (math.isinf(value) or abs(value) <= EXACT)
+    return (
+        not isinstance(value, bool)
+        and isinstance(value, int | float)
+        and (abs(value) <= EXACT or abs(value) == math.inf)
+    )
 
 
 def _encodes(text: str) -> bool:

@@ -27,6 +27,7 @@ from lqmf.texts.calibration_text import (
     sha256,
 )
 from lqmf.texts.windows import cut
+from lqmf.units import file_size
 
 BUILT_IN = "LQMF's calibration texts"
 _LARGEST_BYTES = 1 << 30
@@ -80,7 +81,7 @@ def of_file(path: Path) -> CalibrationText:
     path = path.expanduser()
     try:
         if (size := path.stat().st_size) > _LARGEST_BYTES:
-            raise UsageError(f"{path.name} has {size / 1e9:.1f} GB: far more than is ever read.", DEFAULT)
+            raise UsageError(f"{path.name} has {file_size(size)}: far more than is ever read.", DEFAULT)
         data = path.read_bytes()
     except FileNotFoundError as error:
         raise UsageError(f"There is no calibration file {path}.", DEFAULT) from error

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from lqmf.records import Option, Question
+from lqmf.understanding.assent import CALLS_OFF, CONFIRMS, REFUSES, TAKES
 from lqmf.understanding.intents import classify
 from lqmf.understanding.patterns import Pattern
 from lqmf.understanding.slots import extract
@@ -38,35 +39,10 @@ class Ask(Protocol):
         ...
 
 
-_WHY = Pattern(r"^(?:why|how come|what for|reason)\b.{0,40}$|^\?$")
+_WHY = Pattern(r"^(?:why|how come|what for|reason)\b(?! not \S).{0,40}$|^\?$")
 _BACK = Pattern(
     r"^(?:(?:go|step|one step|take me) )?(?:back|previous(?: question)?|undo)(?: (?:please|one(?: step)?"
     r"|a step|up))*$"
-)
-_CANCEL = Pattern(
-    r"^(?:cancel|abort|stop|quit|exit|never ?mind|nvm|forget (?:it|about it|this|that)|leave it|drop it"
-    r"|scrap (?:it|that))"
-    r"(?: (?:it|this|that|please|everything|the (?:job|plan|whole thing|quantization)|all of it))*$"
-)
-_YES = Pattern(
-    r"^(?:y|yes|yeah|yep|yup|sure|ok|okay|fine|right|correct|agreed|of course|go|go ahead|go for it|do it"
-    r"|do so|proceed|continue|sounds good|looks good"
-    r"|good|great|perfect|please do|alright|all right|default|the default"
-    r"|recommended|the recommended(?: one)?"
-    r"|take (?:the )?(?:default|recommended)(?: one)?|whatever"
-    r"|you (?:choose|decide|pick)|as you (?:like|wish|say|recommend)"
-    r"|i do not (?:care|mind|know)|any|your (?:choice|call|pick)|up to you"
-    r"|suggested|yes please|that one|let us go|confirm|start|fire away"
-    r"|i am sure|no preference|does not matter)"
-    r"(?:[ ,!]+(?:please|then|do it|go ahead|thanks|that|sure|delete it|it|is fine|fine|go|i am sure))*$"
-)
-_CONFIRMED = Pattern(
-    r"^(?:y|yes|yeah|yep|yup|sure|ok|okay|of course|go ahead|do it|confirm(?:ed)?|i am sure|absolutely|definitely)"
-    r"(?:[ ,!]+(?:yes|please|do it|go ahead|i am sure|sure|delete it|delete|it|do|really))*$"
-)
-_NO = Pattern(
-    r"^(?:n|no|nope|nah|no thanks?(?: you)?|not now|never|do not|better not|rather not|please do not|no way"
-    r"|i do not)(?:[ ,!]+(?:no|thanks|please|do not|keep it|that|it|delete it))*$"
 )
 _ORDER = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 _SPOKEN = Pattern(
@@ -83,17 +59,44 @@ def answer(question: Question, line: str) -> Reply:
     if question.kind == "secret":
         return (
             Reply("cancel")
-            if _CANCEL.match(text)
+            if CALLS_OFF.match(text)
             else Reply("value", line.strip())
             if line.strip()
             else Reply("cancel")
         )
-    for kind, pattern in (("why", _WHY), ("back", _BACK), ("cancel", _CANCEL)):
+    for kind, pattern in (("why", _WHY), ("back", _BACK), ("cancel", CALLS_OFF)):
         if pattern.match(text) and not _is_option(question, text):
             return Reply(kind)  # type: ignore[arg-type]
     if question.kind == "confirm":
         return _confirmation(text)
     return _chosen(question, wording, text)
+
+
+def about(question: Question, line: str) -> str:
+    """A line that asks about options by their numbers, with what they stand for: "why not 3?" -> "why not Q8_0?"."""
+    plain = read(line).plain
+    if not question.options or not _ASKS_ABOUT.match(plain) or extract(_NUMBERED.sub(" ", plain)):
+        return line
+
+    def option(found: re.Match[str]) -> str:
+        place = int(found[1]) - 1
+        return str(question.options[place].value) if 0 <= place < len(question.options) else found[0]
+
+    return _NUMBERED.sub(option, line)
+
+
+def is_curious(question: Question, line: str) -> bool:
+    """Does a line at a question ask for help, or to know something, rather than answer or change the wish?"""
+    if changes(question, line):
+        return False
+    rule = classify(read(about(question, line)).plain)
+    return rule is not None and rule.intent in ("explain", "help")
+
+
+_ASKS_ABOUT = Pattern(
+    r"^(?:(?:and|but|ok|so|hmm+)[ ,]+)*(?:why|what|how|which|is|are|does|explain|tell me|difference|compare)\b"
+)
+_NUMBERED = Pattern(r"(?<![\w.])(?:(?:number|option|no\.?|#) ?)?([1-9]\d?)(?![\w.]| ?(?:bits?|gb|k)\b)")
 
 
 def changes(question: Question, line: str) -> bool:
@@ -105,9 +108,9 @@ def changes(question: Question, line: str) -> bool:
 
 
 def _confirmation(text: str) -> Reply:
-    if _NO.match(text):
+    if REFUSES.match(text):
         return Reply("value", False)
-    return Reply("value", True) if _CONFIRMED.match(text) else Reply("other")
+    return Reply("value", True) if CONFIRMS.match(text) else Reply("other")
 
 
 def _asks_for_something_else(wording: Wording) -> bool:
@@ -128,9 +131,9 @@ def _chosen(question: Question, wording: Wording, text: str) -> Reply:
     if option is not None:
         return Reply("value", option.value)
     booleans = {option.value for option in question.options if isinstance(option.value, bool)}
-    if booleans and (_YES.match(text) or _NO.match(text)):
-        return Reply("value", _NO.match(text) is None)
-    if _YES.match(text) and question.default is not None:
+    if booleans and (TAKES.match(text) or REFUSES.match(text)):
+        return Reply("value", REFUSES.match(text) is None)
+    if TAKES.match(text) and question.default is not None:
         return Reply("value", question.default)
     if question.options and question.id != "model":  # models that are offered are only suggestions
         return _unlisted(question, wording)

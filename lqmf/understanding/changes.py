@@ -239,7 +239,7 @@ def _revision(state: Dialogue, sentence: Sentence, intent: str | None) -> Decisi
         if key in INTENT_SLOTS[request.intent] | INTENT_SLOTS["quantize"]
     }
     if not said and not sentence.models and not _drops(sentence) and intent is None:
-        return _bare_number(state, sentence)
+        return _bare_number(state, sentence) or _asked_again(request, sentence, last_is_request)
     if intent is None and not _belongs(state, sentence, last_is_request):
         return None
     if intent is None and request.intent in ("plan", "preflight") and _STARTS_NOW.search(sentence.plain):
@@ -255,6 +255,8 @@ def _revision(state: Dialogue, sentence: Sentence, intent: str | None) -> Decisi
 
 def _reads_as_fragment(sentence: Sentence, intent: str, last_is_request: bool) -> bool:
     """Words like "make it smaller" name an intent, but here they change the request."""
+    if intent == "explain" and last_is_request and _ON_CONDITION.match(sentence.plain):
+        return True
     if intent == "explain":
         asks_on = _ASKS_ON if last_is_request else _ASKS_ON_WITH
         told = bool(sentence.said or sentence.models)
@@ -283,6 +285,29 @@ def _reads_as_fragment(sentence: Sentence, intent: str, last_is_request: bool) -
             and "_" not in sentence.plain
         )
     return False
+
+
+# "And if part of it stays in RAM?" asks for the plan again, whatever terms it names.
+_ON_CONDITION = Pattern(
+    r"^(?:(?:ok|okay|hmm+|so|but|and|then|now|well|fine)[ ,]+)*(?:(?:what )?if|when|suppose|assuming|say|provided)"
+    r" (?!i (?:want|need) to know)(?!.*\b(?:what|why|which|how) (?:is|are|does|do|would)\b)"
+)
+
+
+_WHAT_THEN = Pattern(
+    r"^(?:(?:ok|okay|hmm+|so|but|and|then|now|well)[ ,]+)*(?:what|which (?:one|type|quant))"
+    r" (?:then |else )?(?:would|does|will|do|can|could) (?:then |still |i )?(?:fit|run|work|go|use|take|do)\b"
+)
+
+
+def _asked_again(request: Decision, sentence: Sentence, last_is_request: bool) -> Decision | None:
+    """The plan again: on a condition that fills no slot, or with type and bits left open."""
+    if last_is_request and request.intent == "plan" and _ON_CONDITION.match(sentence.plain):
+        return replace(request, reason="asked on a condition")
+    if request.intent in ("plan", "quantize") and _WHAT_THEN.match(sentence.plain):
+        open_again = {name: value for name, value in request.slots.items() if name not in ("type", "bits")}
+        return decided("plan", open_again, 0.8, "asks what would do")
+    return None
 
 
 def _asks_for_more(request: Decision, sentence: Sentence) -> bool:

@@ -5,6 +5,8 @@ Knows plain sentences. Knows nothing of what they ask for.
 
 from __future__ import annotations
 
+from lqmf.understanding.assent import line_of
+from lqmf.understanding.lexicon import PROVIDER, uncaptured
 from lqmf.understanding.patterns import Pattern
 
 _FILLER = Pattern(
@@ -37,24 +39,33 @@ _FILLER = Pattern(
     r"|i guess|i think|simply|to start with|wait)(?![\w-])[\s,!.:;-]*)+"
 )
 
+# The words of doing, with their endings: "quantize", "deleting", "get rid of".
+DOING = (
+    r"(?:(?:(?:re)?quanti[sz]|(?:re)?quant|compress|shrink|squeez|convert|download|delet|remov|eras|cancel|abort|stop"
+    r"|interrupt|kill|terminat|undo|redo|(?:re)?test|evaluat|measur|benchmark|(?:re)?build|remak|recreat|mak|creat"
+    r"|run(?!ning)"
+    r"|start|launch|begin|execut|resum|continu|finish|serv|host|publish|upload|deploy|push|finetun|train|adapt|merg"
+    r"|attach"
+    r"|sweep|experiment|chat|talk|switch|chang|set|turn|writ|generat|report|login|logout|disconnect|authenticat|connect"
+    r"|exit|quit|leav|clear|touch|compar|list|verif|show)(?:e|y|ing|ying|ting|ning|ping)?|try(?:ing)?|do (?:it|that"
+    r"|this)|get(?:ting)? rid of"
+    rf"|open(?:ing)?|(?:us(?:e|ing)|ask(?:ing)?) (?:{uncaptured(PROVIDER)}))\b"
+)
 _NOT_DONE = Pattern(
-    r"\b(?:do not|never|no need to|not going to|will not|no|not(?= \w+ing\b)|without|instead of|rather than|before|not)"
-    r" (?:(?:want|wish|need|have|you|to|yet|actually|really|bother|try|even|like|going|go and) )*"
-    r"(?:(?:re)?quantiz(?:e|ing|ation)|start(?:ing)?|run(?:ning)?|execut(?:e|ing)|convert(?:ing)?"
-    r"|compress(?:ing)?|build(?:ing)?|mak(?:e|ing)|do(?:ing)?|download(?:ing)?"
-    r"|delet(?:e|ing)|remov(?:e|ing)|test(?:ing|s)?|benchmark(?:ing|s)?"
-    r"|compar(?:e|ing)|serv(?:e|ing)|launch(?:ing)?|begin(?:ning)?"
-    r"|touch(?:ing)?|creat(?:e|ing)"
-    r"|list(?:ing)?|verify(?:ing)?|show(?:ing)?|train(?:ing)?|finetun(?:e|ing)|shrink(?:ing)?)\b"
-    r"(?:(?! but\b| just\b| only\b| instead\b| rather\b| show\b| tell\b| plan\b| list\b| i (?:just|only"
-    r"|want)\b)[^,.;:!?])*?"
+    r"\b(?:do not|never|no need to|not going to|will not|would not|must not|should not|may not|no|not(?= \w+ing\b)"
+    r"|without"
+    r"|instead of|rather than|rather not|before|not)"
+    r" (?:(?:want|wish|need|have|you|to|yet|actually|really|bother|try|even|like|going|go|and|dare|ever|please|it to"
+    r"|that"
+    r"|us|me|intend|plan|mean|just) )*" + DOING + r"(?:(?! but\b| just\b| only\b| instead\b| rather\b| show\b| tell\b"
+    r"| plan\b| list\b| i (?:just|only|want)\b)[^,.;:!?])*?"
     r"(?=[,.;:!?]| - | but\b| just\b| only\b| instead\b| rather\b| show\b| tell\b| plan\b| list\b"
     r"| i (?:just|only|want)\b|$)"
 )
 
 _COURTESY = Pattern(
-    r"(?:,[ ]*(?:ok|okay|right|alright|yeah|huh|eh)(?=[\s.!?]*$)|[\s,.;:!-]+(?:please|thanks(?: (?:a lot|so much"
-    r"|in advance|again|very much|a bunch|mate))?"
+    r"(?:,[ ]*(?:ok|okay|right|alright|yeah|huh|eh)(?=[\s.!?]*$)|(?<![\s,.;:!-])[\s,.;:!-]++(?:please"
+    r"|thanks(?: (?:a lot|so much|in advance|again|very much|a bunch|mate))?"
     r"|thank you(?: (?:very much|so much|in advance))?"
     r"|thx|ty|cheers|kindly|mate|buddy|dude|bro|man|pal|for me|for us|real quick|if (?:you (?:can|could|please"
     r"|do not mind"
@@ -78,6 +89,12 @@ _DENIED_THING = Pattern(
 
 
 _ORPHAN = Pattern(r"^ *(?:i|we|you|please)? *[,;:.!-]+")  # what a denial leaves of its own clause
+_NOTHING = line_of(
+    """i, we, you, please, would, wait, no, ok, okay, but, and, so, oh, well, hey, actually, sorry, must, should, may,
+    can, let us""",
+    """i, we, you, please, would, no, do, must, should, may, can, for now, yet, today, now, thanks, thank you, at all,
+    ever""",
+)
 
 
 def head(plain: str) -> str:
@@ -96,8 +113,19 @@ def without_courtesy(plain: str) -> str:
     )
 
 
+def only_denied(plain: str) -> bool:
+    """Does a sentence say what is not to be done, and nothing else?"""
+    return not _less_denied(plain) and _NOT_DONE.search(plain) is not None
+
+
 def without_denied(plain: str) -> str:
     """The sentence without what is not to be done ("don't quantize, just list", "not the stats, the history")."""
+    return _less_denied(plain) or plain
+
+
+def _less_denied(plain: str) -> str:
     rest = _NOT_DONE.sub(" ", _DENIED_THING.sub(" ", plain))
-    rest = " ".join(_ORPHAN.sub("", rest).strip(" ,.;:!-").split()) if rest != plain else plain
-    return rest or plain
+    if rest == plain:
+        return plain
+    left = " ".join(_ORPHAN.sub("", rest).strip(" ,.;:!?-").split())
+    return "" if _NOTHING.match(left) else left

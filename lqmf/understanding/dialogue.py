@@ -12,11 +12,14 @@ from typing import Any
 
 from lqmf.records import Decision, Question
 from lqmf.understanding import answers
+from lqmf.understanding.assent import NO, YES
 from lqmf.understanding.changes import continuation
 from lqmf.understanding.lexicon import INTENT_SLOTS, ON_ARTIFACTS, REQUESTS
+from lqmf.understanding.mood import ACTS, ASKED, DENIED, mood
 from lqmf.understanding.patterns import Pattern
 from lqmf.understanding.proposals import DECLINED
-from lqmf.understanding.requests import by_values, decided, of_its_own
+from lqmf.understanding.requests import by_values, decided, of_its_own, said_of
+from lqmf.understanding.rules import DOMAIN, ENDS_A_JOB
 from lqmf.understanding.sentence import Sentence, understand
 from lqmf.understanding.slots import contradictions, revise
 from lqmf.understanding.state import Dialogue
@@ -34,11 +37,39 @@ def step(state: Dialogue, line: str) -> tuple[Dialogue, Decision]:
         or continuation(state, sentence)
         or of_its_own(state, sentence)
         or by_values(state, sentence)
+        or _question(sentence)
         or Decision("unknown", {}, 0.0, "no rule reads this")
     )
+    decision = _no_act(state, sentence, decision)
     found = contradictions(decision.slots) if decision.intent in REQUESTS else ()
     decision = replace(decision, conflicts=found)
     return _after(state, decision), decision
+
+
+def _no_act(state: Dialogue, sentence: Sentence, decision: Decision) -> Decision:
+    """The decision, or where it would act on what was only asked or refused, one that changes nothing."""
+    if decision.intent not in ACTS or (decision.intent == "config" and "value" not in decision.slots):
+        return decision
+    if sentence.said == {"test": "none"} and state.artifact_is_it:  # what is made already is not made again
+        return Decision("cancel", {}, 0.8, REFUSED)
+    meant = mood(sentence.plain)
+    if meant == "order" or (meant == "wondered" and decision.intent not in REQUESTS):
+        return decision
+    if meant == "denied":
+        answers_last = state.last is not None and state.last.intent in REQUESTS | ON_ARTIFACTS
+        no = answers_last or NO.match(sentence.plain)
+        return Decision("cancel", {}, 0.8, REFUSED) if no else Decision("unknown", {}, 0.2, DENIED)
+    if decision.intent in REQUESTS and "model" in decision.slots:
+        return decided("plan", decision.slots, 0.8, ASKED + decision.intent)
+    return Decision("explain", {"topic": said_of(sentence)}, 0.8, ASKED + decision.intent)
+
+
+def _question(sentence: Sentence) -> Decision | None:
+    """A question that no rule reads, but which speaks of what LQMF deals with."""
+    known = DOMAIN.search(sentence.plain) or sentence.said.keys() & {"bits", "type", "method"}
+    if not known or mood(sentence.plain) not in ("asked", "wondered"):
+        return None
+    return Decision("explain", {"topic": said_of(sentence)}, 0.5, "a question of what is dealt with here")
 
 
 def parse_dialogue(lines: Iterable[str]) -> list[Decision]:
@@ -88,37 +119,12 @@ def with_artifact(state: Dialogue, name: str) -> Dialogue:
 
 # ---------------------------------------------------------------- answers, yes and no
 
-_YES = Pattern(
-    r"^(?:(?:oh |hell |ok(?:ay)?,? )*(?:yes|yeah|yep|yup|ya|sure(?: thing)?|ok|okay|k|fine|right|correct"
-    r"|exactly|of course|absolutely|definitely|please(?: do)?|do|go|go ahead|go for it|do it|do that"
-    r"|proceed|start|begin|run|run it|run that|make it so|let us (?:go|do it|do that|start|begin)"
-    r"|sounds (?:good|great|fine|right|perfect)|looks (?:good|great|fine|right|ok)|perfect|great|good"
-    r"|confirm(?:ed)?|agreed|approved?|accept(?:ed)?|i agree|affirmative|why not|alright|all right"
-    r"|that is (?:right|fine|correct|good|it|ok)|i am sure|i confirm|fire away|start it|start now"
-    r"|launch(?: it)?|execute(?: it)?|hit it|shoot|ship it|lgtm|very well|indeed|y|go on|continue|carry on"
-    r"|proceed with it|build it|make it|get going|get started|then do it|let it run|kick it off|off you go"
-    r"|with that|please do so|do so|go with that|thanks|then|now|it|and|for me|please|just|i want that"
-    r"|that works|works for me|exactly that|exactly like that|let us|so be it|by all means))"
-    r"(?:[\s,.!]+(?:yes|please|go|ahead|do|it|that|then|now|and|start|run|proceed|sure|ok|i am|thanks"
-    r"|thank you|so|go for it|delete it|delete|really|with|this|the|plan|job|sounds good|good|great"
-    r"|exactly|like|launch|execute|make it so|(?:make|run|start|build|create) (?:it|that|this)(?: one)?"
-    r"|kick it off|get going|by all means|of course"
-    r"|as planned|away|right|one|anyway|anyhow|all|begin|start it|launch it|very well"
-    r"|quantize it|quantization|let us go|do it|build it|confirm"
-    r"|fine))*[\s.!]*$"
-)
 _START = Pattern(
     r"\b(?:go ahead|go for it|do it|do that|proceed|start|run (?:it|that)|let us (?:go|do it|start|begin)"
     r"|make it so|build it|launch|execute|begin|kick it off|get going|get started|ship it|let it run"
     r"|off you go|hit it)\b|^go[\s.!]*$"
 )
-_CLAUSE = Pattern(r"[,.;:!]+ +(?=\S)")
-_NO = Pattern(
-    r"^(?:no|nope|nah|n|no way|no thanks?(?: you)?|not really|never|negative|rather not|better not|do not"
-    r"|i do not want (?:that|it|to)|no please|please no|please do not|certainly not|absolutely not|hell no"
-    r"|no no|of course not)(?:[\s,.!]+(?:no|thanks|thank you|do not|please|stop|cancel|forget it|leave it|not"
-    r"|that|it|keep it|delete it|do|i do not|way|keep))*[\s.!]*$"
-)
+_CLAUSE = Pattern(r"(?<![,.;:!])[,.;:!]++ +(?=\S)")
 _WHY = Pattern(
     r"^(?:but |and |ok |so )?(?:why(?: (?:is )?(?:that|this|so|not|do you (?:ask|say so|think so|suggest that"
     r"|recommend that|need (?:that|to know|this))|exactly|though|would you|did you (?:choose|pick|suggest"
@@ -135,6 +141,14 @@ _REMARK = Pattern(
     r"(?:[\s,.!]+|$))+$"
 )
 _DELETES = Pattern(r"\b(?:delete|remove|erase)\b")
+REFUSED = "a no to the last request"
+
+
+def ends_a_job(decision: Decision) -> bool:
+    """Whether a decision to cancel speaks of work that runs, and is no mere no."""
+    return decision.intent == "cancel" and (decision.confidence == 1.0 or decision.reason.startswith(ENDS_A_JOB))
+
+
 _PROPOSED = Question("proposed", "", kind="confirm")
 
 
@@ -189,9 +203,9 @@ def _assent(state: Dialogue, sentence: Sentence) -> Decision | None:
         return None
     if _agrees(sentence):
         return _yes(state, front)
-    if _NO.match(front) and not (sentence.rule and sentence.rule.intent == "cancel"):
+    if NO.match(front) and not (sentence.rule and sentence.rule.intent == "cancel"):
         if state.last is not None and state.last.intent in REQUESTS | ON_ARTIFACTS:
-            return Decision("cancel", {}, 0.8, "a no to the last request")
+            return Decision("cancel", {}, 0.8, REFUSED)
         return Decision("unknown", {}, 0.2, "a no with nothing asked")
     return None
 
@@ -202,7 +216,7 @@ def _agrees(sentence: Sentence) -> bool:
     if sentence.models or sentence.names or sentence.said or _WHY.match(front):
         return False
     told = _CLAUSE.split(sentence.front)[-1]
-    yes = _YES.match(front) or (_YES.match(told) and (_START.search(front) or _START.search(told)))
+    yes = YES.match(front) or (YES.match(told) and (_START.search(front) or _START.search(told)))
     return bool(yes) and not _asks(sentence, "resume", "chat")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 # How a family is spelled in a sentence -> may a version number follow ("llama 3"), and does the bare word name a model?
 # The bare word of a family that is also an English word ("opt", "falcon") needs a size behind it.
 FAMILIES: dict[str, tuple[bool, bool]] = {
-    r"(?:meta[- ])?llama(?!\w|[ ._-]?cpp)": (True, True),
+    r"(?:meta[- ])?llama(?!\w|[ ._-]?cpp|[ -]server)": (True, True),
     r"code[- ]?llama": (False, True),
     r"tiny[- ]?llama": (False, True),
     r"open[- ]?llama": (False, True),

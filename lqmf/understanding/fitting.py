@@ -18,7 +18,8 @@ _RUNS = rf"(?<!\ba )(?:{_RUN}|fits|runs)\b"
 _MAY = r"(?:can|could|might|may|will|would|should)"
 _WHO = r"(?:i|we|one|my|this|our)"
 _BEST = (
-    r"(?:best|top|coolest|biggest|largest|greatest|smartest|strongest|smallest|fastest|heaviest|good|decent|right|suitable"
+    r"(?:best|top|coolest|biggest|largest|greatest|smartest|strongest|smallest|fastest|heaviest|good|decent|right"
+    r"|suitable"
     r"|ideal|most (?:capable|powerful|intelligent|accurate))"
 )
 _MODELS = r"(?:language )?(?:models?|llms?)"
@@ -60,6 +61,10 @@ _GENERAL = (
     # I have an 8 GB card, which model is best for me
     rf"\b{_MACHINE}[^<]{{0,40}}\b(?:which|what|{_BEST}|recommend|suggest)\b[^.;<]{{0,30}}\b{_MODELS}"
     r"(?: (?:is|would be|should|do you|can you|will) (?:best|good|right|work|i|recommend|suggest)\b|[\s?!.]*$)",
+    # with 4 GB of vram is there any point at all; is it worth trying a 70b on 24 GB
+    r"^(?!.*<)(?=.*\d ?(?:gb|gib|gigs?|go|g)\b)(?=.*(?:\?|\b(?:is|are|would|worth|any)\b))"
+    r".*\b(?:worth|point|realistic|any (?:use|good|sense|chance|hope)|make sense|makes sense|hopeless|pointless"
+    r"|bother\w*)\b",
     # can I run a 13b
     rf"\b{_MAY} (?:{_WHO}|an?|the)\b[^.;<]{{0,40}}\b{_RUN}\b[^.;<]{{0,20}}{_SIZED}",
     rf"\b(?:{_MAY}|does|do) (?:an? |the |any )?{_SIZED}[^.;<]{{0,20}}\b(?:{_RUNS}|work\b)",
@@ -119,6 +124,9 @@ _OF_THE_MODEL = tuple(
             rf"|\b(?:what|which) {_QUANT}\b[^.;,]{{0,20}}\b{_MAY} {_WHO}\b[^.;,]{{0,20}}\b{_RUN}\b"
             rf"|\bbest {_QUANT}\b[^.;,]{{0,30}}\b{_WHO} {_MAY} (?:get|have)\b"
             rf"|^(?:and )?(?:the |what is the |what would be the )?best (?:possible )?{_QUANT} of (?:{M}|{IT})"
+            rf"|^(?:what|which)\b.*\b(?:smallest|lowest|best|largest|highest|right|ideal"
+            rf"|minim\w+)(?: \w+)? {_QUANT} (?:for|of)"
+            rf" {M}|{M}[^.;]{{0,40}}\b(?:which|what)(?: \w+)? (?:{_QUANT}|settings|bits?)[\s?.]*$"
             rf"|\bbest {_QUANT} (?:(?:that|which|{_MAY}|still|actually) )*(?:fits?|runs?)\b",
         ),
         (
@@ -156,7 +164,15 @@ _OF_THE_MODEL = tuple(
         (
             "plan",
             "asks how much fits",
-            r"\bhow many (?:\w+ )?(?:users|people|chats|requests|sessions|clients|conversations)\b[^.;]{0,40}\bcan\b"
+            r"\bhow many (?:\w+ )?layers\b[^.;]{0,30}\b(?:gpu|card|v?ram|fit|stay|go)\b"
+            r"|\bhow much\b[^.;<]{0,30}\b(?:download|fetch)\w*\b[^.;<]{0,20}"
+            + M
+            + r"|\bhow much\b[^.;<]{0,20}"
+            + M
+            + r"[^.;<]{0,20}\bdownload"
+            r"|\b(?:settings|parameters|options|flags|config(?:uration)?) (?:\w+ )?for\b[^.;]*"
+            + M
+            + r"|\bhow many (?:\w+ )?(?:users|people|chats|requests|sessions|clients|conversations)\b[^.;]{0,40}\bcan\b"
             r"|\bhow (?:much|many|long|large|big|many tokens of)\b(?: an?| of an?)?(?: \w+)? (?:context|ctx)\b"
             r"[^.;]{0,40}"
             rf"\b(?:{_MAY}|fits?|possible|get|have|left|max)\b"
@@ -178,7 +194,9 @@ def fitting_rule(text: str) -> Rule | None:
 
 _ORDERS = Pattern(r"\b(?:(?:re)?quantize|(?:convert|compress|shrink)(?:ing)?|make|build|create|produce|turn)\b")
 _SPEAKS_OF_FITTING = Pattern(
-    rf"\b(?:{_RUNS}|(?:best|works?|what|how (?:many|much)|context|ctx|tokeni[sz]er|template|{_MODELS}|{_NEEDED}"
+    rf"\b(?:{_RUNS}|smallest|lowest|least|largest|highest|right|ideal|minim(?:um|al)|which|settings|parameters"
+    rf"|options|flags|download\w*|layers|worth|point|(?:best|works?|what|how (?:many"
+    rf"|much)|context|ctx|tokeni[sz]er|template|{_MODELS}|{_NEEDED}"
     rf"|(?:any|some)thing|{_FEASIBLE})\b)|\?|{_MACHINE}"
 )
 _BEST_OF_ONE = Pattern(
@@ -202,7 +220,8 @@ _SUPERLATIVES = {
 _NUDGE = Pattern(
     r"^(?:(?:(?:too|very|so|quite|rather) (?:slow|big|large|much|small|heavy|bad|fat)"
     r"|and|but|ok(?:ay)?|now|then|so|hmm+|no|please|well|actually|rather|maybe|perhaps|what about|how about|could"
-    r"|can|would|should|it|that|this|you|we|i|make|get|be|is|go|run|there|a|an|the|one|something|anything|want|need|like"
+    r"|can|would|should|it|that|this|you|we|i|make|get|be|is|go|run|there|a|an|the|one|something|anything|want|need"
+    r"|like"
     r"|give|me|have|must|has|to|let us|try|any|even|much|way|still|slightly|bit|little|tad|lot|far|take|use|with"
     r"|somewhat|if|possible|prefer|what|answers?|responds?|runs|works?|hm|ah|oh|nah)[ ,.;!-]+)*(?:"
     + "|".join(f"(?P<{name}>{pattern}|{_SUPERLATIVES[name]})" for name, pattern in _WISHES.items())
@@ -214,7 +233,7 @@ _NUDGE = Pattern(
 _OF_THE_PLAN = Pattern(
     r"^(?:(?:ok|okay|hmm+|so|but|and|then|now),? )*(?:(?:if|and if|what if) (?:i|we)\b"
     r"|(?:does|do|would|will|could|can|should|might|is|are)\b[^.;<]{0,60}"
-    r"\b(?:help|work|do|suffice|fit|run|enough|make sense|be (?:ok|okay|fine|better|good|possible|too \w+))\b"
+    r"\b(?:help|work|do|go|still|suffice|fit|run|enough|make sense|be (?:ok|okay|fine|better|good|possible|too \w+))\b"
     r"[^.;<]{0,12}$)"
 )
 

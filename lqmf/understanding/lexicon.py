@@ -13,14 +13,17 @@ from lqmf.understanding.patterns import Pattern, words
 
 INTENTS = words(
     """quantize plan preflight test benchmark compare list show stats history delete verify rebuild report docs
-    chat experiment finetune adapters serve sweep hf_login hf_status hf_logout llm_status llm_switch config
-    doctor demo explain help cancel resume exit unknown"""
+    chat experiment finetune adapters serve publish sweep hf_login hf_status hf_logout llm_status llm_switch config
+    doctor demo explain help clear cancel resume exit unknown"""
 )
 
 SLOTS = words(
     """model method bits type device memory_gb ram_gb context kv_type parallel target_size_gb format priority
-    purpose parameters cpu_fallback calibration name names status provider topic key value"""
+    purpose parameters cpu_fallback calibration test name names status provider topic key value"""
 )
+
+# The largest numbers that can be meant; a larger one is refused in words.
+MOST = {"bits": 32, "memory_gb": 10**6, "ram_gb": 10**6, "target_size_gb": 10**6, "context": 10**9, "parallel": 10**6}
 
 # ---------------------------------------------------------------- types and methods, as they are declared
 
@@ -155,7 +158,7 @@ SETTING = Pattern(
 
 _BUILD = words(
     """model method bits type device memory_gb ram_gb context kv_type parallel target_size_gb format priority
-    purpose parameters cpu_fallback calibration"""
+    purpose parameters cpu_fallback calibration test"""
 )
 _NAMED = frozenset({"name", "names", "model"})
 
@@ -178,16 +181,16 @@ INTENT_SLOTS: dict[str, frozenset[str]] = {
     "llm_status": frozenset({"provider"}),
     "config": frozenset({"key", "value"}),
     "explain": frozenset({"topic"}),
-    **{intent: _NAMED for intent in ("show", "delete", "verify", "rebuild", "report", "docs")},
+    **{intent: _NAMED for intent in ("show", "delete", "verify", "rebuild", "report", "docs", "publish")},
 }
 
 REQUESTS = frozenset(
     {"quantize", "plan", "preflight", "sweep", "finetune"}
 )  # about a model that is to become something
 ON_ARTIFACTS = words(
-    """test benchmark compare show delete verify rebuild report docs chat experiment serve history"""
+    """test benchmark compare show delete verify rebuild report docs chat experiment serve publish history"""
 )  # about something made before
-ALWAYS_BY_NAME = frozenset({"test", "compare", "delete", "verify", "rebuild", "docs", "report", "history", "show"})
+ALWAYS_BY_NAME = words("test compare delete verify rebuild docs report history show publish")
 
 
 def uncaptured(pattern: Pattern) -> str:

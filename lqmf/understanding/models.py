@@ -38,6 +38,11 @@ ARTIFACT = Pattern(
 _START, _END = r"(?<![\w./@~\\<-])", r"(?![\w/\\]|-\w)"
 _QUOTED = Pattern(r"\"([^\"]{1,200})\"|(?<!\w)'([^']{1,200})'(?!\w)|`([^`]{1,200})`")
 _URL = Pattern(r"(?:https?://)?(?:www\.)?(huggingface\.co|hf\.co)/([\w.-]+/[\w.-]*\w)(?:/(?:tree|blob)/([\w.-]+))?\S*")
+_OWN_SERVER = Pattern(
+    r"(?i)(?:https?://)?(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\]|192\.168\.\d+\.\d+):\d+(?:/[\w./-]*)?"
+    r"|https?://(?:localhost|127\.0\.0\.1)(?:/[\w./-]*)?"
+    r"|https?://[\w.-]+:\d+(?:/[\w./-]*)?"
+)
 _OTHER_URL = Pattern(r"https?://\S+")
 _PATH = Pattern(r"(?<![\w./~\\<])(?!/ )(?:(?:\.{1,2}|~)?/|~(?=\s|$)|[A-Za-z]:[\\/]|\.\\)[^\s,;\"'|&<>$`()]*", re.ASCII)
 _DOT = Pattern(r"(?<=\s)\.(?=\s|$)")
@@ -104,7 +109,7 @@ def mark_entities(text: str, marker: Marker) -> str:
     """The sentence with every spelled-out id, path, artifact and file marked."""
     text = _QUOTED.sub(lambda found: _mark_quoted(found, marker), text)
     text = _URL.sub(lambda found: marker.mark("m", found[2] + (f"@{found[3]}" if found[3] else "")), text)
-    text = _OTHER_URL.sub(" ", text)
+    text = _OTHER_URL.sub(" ", _OWN_SERVER.sub(" localhost ", text))
     text = marker.replace(_PATH, "p", text)
     text = marker.replace(_DOT, "p", text)
     text = marker.replace(_FILE, "p", text)

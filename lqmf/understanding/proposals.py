@@ -125,7 +125,7 @@ def confirmation(decision: Decision) -> Question | None:
 
 ONCE = ("fit", "start")  # answers to questions of one job
 ACCEPTED = "a yes to what was proposed"
-DECLINED = Decision("cancel", {}, 1.0, "a no to what was proposed")
+DECLINED = Decision("cancel", {}, 0.9, "a no to what was proposed")
 
 
 def next_request(

@@ -9,7 +9,7 @@ from typing import Any
 from lqmf.records import Decision
 from lqmf.understanding.fitting import IN_GENERAL, without_replaced
 from lqmf.understanding.intents import topic
-from lqmf.understanding.lexicon import INTENT_SLOTS, ON_ARTIFACTS, PROVIDER, REQUESTS, is_value, uncaptured
+from lqmf.understanding.lexicon import INTENT_SLOTS, ON_ARTIFACTS, PROVIDER, REQUESTS, TYPE, is_value, uncaptured
 from lqmf.understanding.models import MARK, unmark
 from lqmf.understanding.patterns import Pattern, words
 from lqmf.understanding.references import argument, references
@@ -27,8 +27,7 @@ def of_its_own(state: Dialogue, sentence: Sentence) -> Decision | None:
         return None
     intent, reason = rule.intent, f"{rule.name}{_evidence(sentence)}"
     if intent == "explain":
-        about = unmark(topic(sentence.plain), sentence.wording.entities)
-        return Decision("explain", {"topic": about}, 0.9, reason)
+        return Decision("explain", {"topic": said_of(sentence)}, 0.9, reason)
     if intent == "config":
         return decided("config", setting(sentence), 0.9, reason)
     if intent in ("llm_switch", "llm_status"):
@@ -36,10 +35,19 @@ def of_its_own(state: Dialogue, sentence: Sentence) -> Decision | None:
     if intent in ON_ARTIFACTS:
         return _on_artifact(state, sentence, intent, reason)
     if intent in REQUESTS:
-        return decided(intent, _requested(state, sentence, intent), 0.9, reason)
+        slots = _requested(state, sentence, intent)
+        asks = intent == "preflight" and not sentence.front.startswith("preflight")
+        if asks and state.request is None and "model" not in slots:  # "does this work with images?"
+            return Decision("explain", {"topic": said_of(sentence)}, 0.7, reason)
+        return decided(intent, slots, 0.9, reason)
     if intent == "list" and sentence.models:
         return decided(intent, {**sentence.said, "model": sentence.models[-1]}, 0.9, reason)
     return decided(intent, sentence.said, 0.9, reason)
+
+
+def said_of(sentence: Sentence) -> str:
+    """What a question is about, in its own words."""
+    return unmark(topic(sentence.plain), sentence.wording.entities)
 
 
 def _requested(state: Dialogue, sentence: Sentence, intent: str) -> Slots:
@@ -136,11 +144,16 @@ def by_values(state: Dialogue, sentence: Sentence) -> Decision | None:
         slots = {**said, "model": sentence.models[-1]}
         amounts = {"memory_gb", "ram_gb", "context", "parallel", "kv_type"} & said.keys()
         asks = not telling and bool(amounts) and "priority" not in said and not _ORDERED.search(sentence.plain)
+        asks = asks or _EITHER.search(sentence.plain) is not None
         return decided("plan" if asks else "quantize", slots, 0.7, f"a model{_evidence(sentence)}")
     if ("method" in telling and {"bits", "type"} & telling) or (telling and _WANTED.search(sentence.plain)):
         return decided("quantize", said | _unfamiliar(sentence), 0.6, f"says how to quantize{_evidence(sentence)}")
+    if telling and sentence.plain.endswith("?") and state.request is None and not _WANTED.search(sentence.plain):
+        return Decision("explain", {"topic": said_of(sentence)}, 0.5, "asks of how to quantize")
     if telling and len(sentence.plain.split()) <= 6:
         return decided("quantize", said, 0.5, f"says how to quantize{_evidence(sentence)}")
+    if said.keys() == {"priority"} and _MAKE_IT.match(sentence.front):
+        return decided("quantize", said, 0.5, f"says how it should be{_evidence(sentence)}")
     if said.keys() & {"memory_gb", "ram_gb"} and state.request is None and not (sentence.models or sentence.names):
         return decided("plan", said, 0.5, f"says what the machine has{_evidence(sentence)}")
     if sentence.names and len(sentence.plain.split()) <= 2:
@@ -148,6 +161,9 @@ def by_values(state: Dialogue, sentence: Sentence) -> Decision | None:
     return None
 
 
+_MAKE_IT = Pattern(r"(?:make|get|do|have|shrink|keep) (?:it|this|that|me)\b")
+_KIND = rf"(?:q\d\w*|\d[ -]?bits?|{TYPE.pattern})"
+_EITHER = Pattern(rf"{_KIND} (?:or|vs\.?|versus) {_KIND}(?![^.;]*\b(?:whatever|either)\b)")
 _ORDERED = Pattern(
     r"\b(?:make|create|build|produce|generate|give|gimme|get|want|need(?! to know)|like|turn|prepare|convert|for"
     r"|please|as|into|bring|fetch|deliver|version|download|squash|crush|cram|use|must|should|has to)\b(?!.*\?\s*$)"

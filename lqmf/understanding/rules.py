@@ -61,7 +61,9 @@ DOMAIN = Pattern(
     r"|compression|tensors?|gate|logits?|layers?"
     r"|double quant\w*|nested quant\w*|mixed|bandwidth|metal|speculative"
     r"|batch|rtn|gguf|scales?|zero[ -]point|smoothquant|mmlu|entropy"
-    r"|noise floor|gpu layers|mmap|mlock|threads?)\b"
+    r"|types?|sizes?|\d+(?:\.\d+)?b|i?q[1-8]|imatrix|quality loss|ngl|\w+_\w+|nvlink|pcie|ddr\d|noise floor"
+    r"|gpu layers|mmap"
+    r"|mlock|threads?)\b"
 )
 
 
@@ -80,16 +82,28 @@ _PROVIDER, _METHOD, _SETTING = (uncaptured(pattern) for pattern in (PROVIDER, ME
 
 # ---------------------------------------------------------------- the rules
 
+ENDS_A_JOB = "ends a job"
+_RUNNERS = (
+    r"(?:ollama|lm ?studio|llama\.cpp|llama-server|llama-cli|koboldcpp|kobold|jan|gpt4all|open ?webui|oobabooga"
+    r"|text[ -]generation[ -]webui|llamafile|vllm|msty|anythingllm|sillytavern|llama-cpp-python|transformers)"
+)
+_OF_A_JOB = (
+    r"(?! (?:back|the (?:chat|session|program)|to|method|quantizing with|using))(?: (?:it|that|this|everything|all|now"
+    r"|please|there|right|away|the|my|current|running|job|jobs|run|quantization|task|whole|thing|download|last|request"
+    r"|anymore|any|more|at|once|what|you|are|doing|for|about|process|work|plan|conversion|mission|operation|immediately"
+    r"|ok|okay|again|then|benchmark|test|training|sweep|finetune|deletion|delete|deleting|instead)\b)*+[\s!.,?]*$"
+)
+
 COMMANDS = _rules(
     (
         "exit",
         "a word of leaving",
-        r"^(?:(?:(?:exit|quit|leave|close|shut down)"
+        r"^(?:(?>(?:bye|goodbye)\b.{0,20}$|(?:exit|quit|leave|close|shut down)"
         r"(?: (?:out|of|the|this|lqmf|chat|session|program|app|application|tool|shell|prompt|conversation|now|then"
         r"|again))*"
         r"|(?:end|stop|terminate) (?:the |this )?(?:lqmf|chat|session|program|app|application|tool|shell"
         r"|conversation)(?: now)?"
-        r"|(?:bye[ -]?)+|good[ -]?bye|see (?:you|ya)(?: (?:later|soon|tomorrow|around|next time|then))?|q|:q!?|cya"
+        r"|bye(?:[ -]?bye)*|good[ -]?bye|see (?:you|ya)(?: (?:later|soon|tomorrow|around|next time|then))?|q|:q!?|cya"
         r"|later"
         r"|i am (?:done|finished|off|out|leaving|going)(?: (?:here|now|for (?:today|now|the day)|with (?:this|lqmf)))?"
         r"|(?:that is|that was|that will be|this is) (?:all|it|everything)"
@@ -99,7 +113,7 @@ COMMANDS = _rules(
         r"|leave|bed)"
         r"|(?:we are|all|i am all) done(?: (?:here|for (?:today|now)))?|nothing (?:else|more)|out(?: of here)?"
         r"|(?:i )?(?:want|would like|need) to (?:quit|leave|exit)|call it a (?:day|night)|until (?:next time|tomorrow)"
-        r"|(?:bye|goodbye) .{0,20})[\s!,.]*)+$",
+        r")[\s!,.]*+)++$",
     ),
     (
         "help",
@@ -129,6 +143,40 @@ COMMANDS = _rules(
         r"|what (?:do|should|can) i (?:do|type|say|enter|write)(?: (?:now|here|next|first))?|tutorial|guide(?: me)?"
         r"|(?:some |a little |a bit of )?help(?: \w+)?|(?:please )?assist(?: me)?|(?:a )?list of (?:the )?commands"
         r"|(?:introduce|explain) (?:yourself|this (?:tool|program)|the commands))[\s?!.]*$",
+    ),
+    ("clear", "asks for an empty screen", r"^(?:clear|cls|wipe)(?: (?:the )?(?:screen|terminal|chat|window))?[\s.!]*$"),
+    (
+        "list",
+        "asks what runs",
+        r"^(?:ps|top|jobs)[\s?.!]*$|^(?:what|which jobs?|(?:is|are|show|list)(?: me)?(?: there)? (?:any|some|all|my"
+        r"|the)?"
+        r"(?: ?(?:thing|jobs?))?) ?(?:is |are )?(?:still )?(?:running|going on)"
+        r"(?: jobs?)?(?: (?:right )?now| here| at the moment)?[\s?.!]*$",
+    ),
+    (
+        "publish",
+        "asks to publish",
+        rf"^(?!.*\b(?:{QUANTIZE_VERB})\b)(?:.*?)\bpublish\b(?!.*\b(?:api|server|endpoint)\b)"
+        rf"|^(?!.*\b(?:{QUANTIZE_VERB})\b)(?:.*?)\b(?:upload|push|share|put|post|release"
+        rf"|send)\b[^.;<]*(?:{THING})?[^.;<]*\b(?:to|on|onto|at|with)"
+        rf" (?:the |my )?{_HF}\b(?![^.;]*\b(?:token|login)\b)|^upload\b",
+    ),
+    (
+        "show",
+        "asks how to run it, or where it is",
+        rf"^how (?:do|can|could|should|would|to|might|am)(?: (?:i|we|one|you))?(?: (?:now|then|actually|even))*"
+        rf" (?:(?:run|load|start|launch|open|try)\b(?: out)?(?!.*<m)|(?:use|talk to|chat with) (?=(?:{N}|{IT})))[^<]*"
+        rf"(?:{N}|\b{IT}\b)(?![^.;]*\b\d ?gb\b)"
+        rf"|^(?!.*\b(?:{QUANTIZE_VERB})\b)(?:.*?)\b(?:open|load|run|use|import|start|try|get|put)\b[^.;<]*(?:{N}"
+        rf"|{IT})[^.;<]*"
+        rf" (?:in|with|into|on|from|to|inside|via|under) {_RUNNERS}\b"
+        rf"|\bwhere (?:is|are|do i find|can i find|did (?:you|it|that|they)|does|has|will|have you"
+        rf"|lies?)\b(?! (?:all )?(?:my|the|your) \w+s\b)"
+        r"[^.;<]*"
+        rf"(?:{N}|\b{IT}\b|\b(?:file|model|result|output|gguf|artifact|folder|path|save|stored?|put|go|end up|land)\b)"
+        r"(?![^.;]*\b(?:config|settings?|token|logs?)\b)"
+        rf"|\b(?:command|line|path|location)(?: line)? (?:to (?:run|start|use|load|open)|of|for|to) (?:{N}|\b{IT}\b)"
+        r"|^show (?:me )?(?:the |my )?(?:last|latest|newest|most recent)(?: (?:one|result|artifact|model))?[\s.!?]*$",
     ),
     (
         "doctor",
@@ -302,39 +350,40 @@ COMMANDS = _rules(
         r"|\b(?:switch|change|swap|move|go|use|using|let|try|set|make|activate|select|choose|pick|prefer"
         r"|talk to|connect to|ask|want|take|enable|default to|rely on|flip|hop|work with|back to|over to"
         rf"|i would like|give me)\b(?: (?:over|back|to|the|my|a|an|with|on|from \S+ to|{_LLM}|llm provider|me"
-        rf"|us|be|is|as|model|instead|it|now|your))*:? {_PROVIDER}(?! (?:model )?(?:<"
+        rf"|us|be|is|as|model|instead|it|now|your)\b)*+:? {_PROVIDER}(?! (?:model )?(?:<"
         r"|format))(?![^.;,]*\b(?:quantiz|gguf|gptq|bits?)\b)"
         rf"|\b(?:switch|change|swap) (?:the |my |to another |to a different )?(?:{_LLM}|llm provider)\b"
         rf"|^{_PROVIDER}(?: (?:please|now|instead|then|again|this time))*[\s.!]*$"
         rf"|\b{_PROVIDER} (?:as|for) (?:the |my |your )?(?:{_LLM})\b"
         rf"|\b(?:have|let|get|make|want) {_PROVIDER} (?:answer|help|advise|do|plan|decide|think|take|handle|reply|to)"
-        rf"|\b{_PROVIDER} should (?:be|do|help|answer|advise)",
+        rf"|\b{_PROVIDER} should (?:be|do|help|answer|advise)"
+        rf"|\b(?:local|llama|own) (?:\w+ )?server\b[^<]*\b(?:as|be) (?:the |my |your )?{_LLM}\b"
+        rf"|\b{_LLM} (?:is|shall be|should be|will be|must be)(?: now)? (?:an? |my |the )?(?:\w+ )?{_PROVIDER}",
+    ),
+    (
+        "cancel",
+        ENDS_A_JOB,
+        r"^(?:(?:please |just |no )*(?:cancel|abort|stop|halt|kill (?:it|(?:the|that|this|my) (?:\w+ )?(?:job|run"
+        r"|task))"
+        r"|terminate|interrupt|(?:i |we )?(?:(?:have )?changed (?:my|our) minds?|do not want (?:it|that"
+        r"|this) any ?more),?"
+        rf" (?:cancel|stop|abort)))\b{_OF_A_JOB}"
+        r"|^(?:please )?(?:cancel|abort|stop) (?:the |my |that |this )?(?:\w+ )?(?:job|run|quantization"
+        r"|download|task|conversion|sweep|training|process)\b",
     ),
     (
         "cancel",
         "calls it off",
         r"^(?:cancel|stop|abort|halt|wait|never ?mind)\b[ ,.!-]+[^<]*\b(?:chang\w+|mind|no longer|later"
         r"|wrong|bad idea|mistake|forget|leave)\b"
-        r"(?: (?:my|it|this|that|mind|about|one|idea|model|now|for))*[\s.!]*$"
-        r"|^(?:(?:please |just |no )*(?:cancel|abort|stop|halt|never ?mind|nvm|forget (?:it|that|about it"
-        r"|this)"
-        r"|(?:i |we )?(?:(?:have )?changed (?:my|our) minds?|do not want (?:it|that|this) any ?more),? (?:cancel"
-        r"|stop|abort)"
-        r"|undo(?: (?:that|it|this))?|scratch that|drop it|leave it|kill (?:it|(?:the|that|this"
-        r"|my) (?:\w+ )?(?:job|run|task))"
-        r"|terminate"
-        r"|interrupt|nah,? (?:forget|leave|drop|cancel).*|back|go back|not now|do not(?: do (?:it|that|this))?"
+        r"(?: (?:my|it|this|that|mind|about|one|idea|model|now|for)\b)*+[\s.!]*$"
+        r"|^(?:(?:please |just |no )*(?:never ?mind|nvm|forget (?:it|that|about it|this)"
+        r"|undo(?: (?:that|it|this))?|scratch that|drop it|leave it"
+        r"|nah,? (?:forget|leave|drop|cancel).*|back|go back|not now|do not(?: do (?:it|that|this))?"
         r"|do not bother|let us not|changed? my mind|i (?:have )?changed my mind|i (?:do not"
         r"|no longer) (?:want|need) (?:it|that|this|to)(?: any ?more)?|on second thou?ghts?,? (?:no|cancel"
         r"|stop|leave|forget|do not|never).*|call it off|quash it|discard (?:it|that|this)|skip it|scrap (?:it"
-        r"|that)))\b(?! (?:back|the (?:chat|session|program)|to|method|quantizing with|using))(?: (?:it|that"
-        r"|this|everything|all|now|please|there|right|away|the|my|current|running|job|jobs|run|quantization"
-        r"|task|whole|thing|download|last|request|anymore|any|more|at|once|what|you|are|doing|for|about"
-        r"|process|work|plan|conversion|mission|operation|right|there|immediately|ok|okay|thing|running|that|about"
-        r"|again|then|benchmark|test|training|sweep|finetune|deletion"
-        r"|delete|deleting|operation|immediately|instead))*[\s!.,?]*$"
-        r"|^(?:please )?(?:cancel|abort|stop) (?:the |my |that |this )?(?:\w+ )?(?:job|run|quantization"
-        r"|download|task|conversion|sweep|training|process)\b",
+        rf"|that)))\b{_OF_A_JOB}",
     ),
     (
         "resume",
@@ -405,14 +454,14 @@ ACTIONS = _rules(
         "names the model card",
         r"^docs?\b|\bmodel[ -]?cards?\b(?! mean)|\bread ?me\b"
         rf"|\b(?:documentation|docs|document|documenting)\b[^.;]*{THING}"
-        rf"|\b(?:write|generate|create|make|update|refresh|produce|regenerate)\b[^.;]{0, 20}\b(?:documentation"
+        rf"|\b(?:write|generate|create|make|update|refresh|produce|regenerate)\b[^.;]{{0,20}}\b(?:documentation"
         r"|docs|card)\b",
     ),
     (
         "rebuild",
         "asks to make it again",
-        r"\b(?:rebuild|re-build|remake|recreate|regenerate|reproduce|redo|reconstruct"
-        rf"|reconvert)\b(?=[^.;]*(?:{THING}|$))"
+        r"\b(?:rebuild|re-build|remake|recreate|regenerate|reproduce|reconstruct"
+        rf"|reconvert)\b(?=[^.;]*(?:{THING}|$))|\bredo (?:the )?{N}"
         rf"|\b(?:build|make|create|produce|generate)\b[^.;]*(?:{N}|{IT})[^.;]*\b(?:again|anew|afresh|once more"
         r"|from scratch|from (?:its|the) manifest)\b"
         rf"|\bfrom (?:its|the|their) manifests?\b|\b(?:build|make) {N} again",
@@ -470,8 +519,8 @@ ACTIONS = _rules(
     (
         "serve",
         "asks for a server",
-        r"^(?:serve|api|host|expose|publish|deploy)\b"
-        rf"|\b(?:serve|serving|host|expose|deploy|publish)\b[^.;]*(?:{THING}|api|server|endpoint|port|\bhttp\b"
+        r"^(?:serve|api|host|expose|deploy)\b"
+        rf"|\b(?:serve|serving|host|expose|deploy)\b[^.;]*(?:{THING}|api|server|endpoint|port|\bhttp\b"
         r"|models?)"
         r"|\b(?:start|run|launch|open|spin up|fire up|bring up|boot|stop|put|make|provide|need|want|stand up"
         rf"|set up|create)\b[^.;]{{0,45}}\b(?:api(?! key)|rest|server|endpoint|web ?service"

@@ -11,7 +11,7 @@ from lqmf.understanding.intents import classify
 from lqmf.understanding.models import MARK, Entity
 from lqmf.understanding.patterns import Pattern, words
 from lqmf.understanding.rules import Rule
-from lqmf.understanding.slots import Slots, calibration, extract, from_flags, revise
+from lqmf.understanding.slots import NO_TEST, Slots, calibration, extract, from_flags, revise
 from lqmf.understanding.wording import Wording, read
 
 
@@ -32,8 +32,8 @@ class Sentence:
         return head(self.plain)
 
 
-_CORRECTS = Pattern(
-    r"(?:[,.;:!-]+ *|(?<= )|^)(?:no,? |oh,? |oops,? |ah,? |er+,? |uh,? |hm+,? )*(?:sorry|no wait"
+CORRECTS = Pattern(
+    r"(?:(?<![,.;:!-])[,.;:!-]++ *|(?<= )|^)(?:no,? |oh,? |oops,? |ah,? |er+,? |uh,? |hm+,? )*(?:sorry|no wait"
     r"|wait(?: a (?:second|moment|minute))?(?:,? no)?|i meant?(?: to say)?|i mean|scratch that|make that"
     r"|correction|or rather|rather(?! than)|on second thou?ghts?"
     r"|actually(?: no(?! (?:cpu|gpu|fall|calib|imatrix|limit|graphics|need)))?|oops|strike that|my (?:mistake|bad)"
@@ -41,7 +41,7 @@ _CORRECTS = Pattern(
 )
 _NO_COMMA = Pattern(
     r"(?:[,;.:-]|\bhmm?) +no+(?:, +| +(?!gpu|cpu|graphics|dedicated|discrete|nvidia|cuda|separate|real|v?ram|video"
-    r"|fall|\w+ing\b|imatrix|calib|need|more|less"
+    r"|fall|tests?\b|measure|evaluation|\w+ing\b|imatrix|calib|need|more|less"
     r"|bigger|larger|way|matter|limit"
     r"|gguf|gptq|bitsandbytes|bnb|quantiz|safetensors|idea|problem|rush|hurry))"
 )
@@ -55,8 +55,9 @@ def understand(line: str, *, of_models: bool = False) -> Sentence:
     for piece in pieces:
         said = revise(said, extract(piece))
     said = revise(said, from_flags(wording))
-    rules = [rule for rule in (classify(piece) for piece in reversed(pieces[1:])) if rule]
-    rule = next((r for r in rules if r.intent not in ("unknown", "exit", "help")), None) or classify(wording.plain)
+    rules = [rule for rule in (classify(NO_TEST.sub(" ", piece)) for piece in reversed(pieces[1:])) if rule]
+    chosen = next((rule for rule in rules if rule.intent not in ("unknown", "exit", "help")), None)
+    rule = chosen or classify(NO_TEST.sub(" ", wording.plain))
     return _rather_quantize(_with_entities(Sentence(wording, wording.plain, rule, said), pieces))
 
 
@@ -75,7 +76,7 @@ _INCIDENTAL = words("chat experiment serve test show list stats history help doc
 
 
 def _pieces(plain: str) -> list[str]:
-    return [piece for part in _CORRECTS.split(plain) for piece in _NO_COMMA.split(part)]
+    return [piece for part in CORRECTS.split(plain) for piece in _NO_COMMA.split(part)]
 
 
 def _with_entities(sentence: Sentence, pieces: list[str]) -> Sentence:

@@ -14,6 +14,7 @@ from lqmf.understanding.fitting import wish
 from lqmf.understanding.lexicon import (
     METHOD,
     METHOD_WORDS,
+    MOST,
     OTHER_WORDS,
     TYPE,
     method_has,
@@ -541,6 +542,7 @@ def extract(plain: str) -> Slots:
     bits = _bits(rest)
     method = _method(plain) or (None if type_ else owner)
     slots: Slots = {
+        "test": _test(plain),
         "type": type_,
         "bits": bits if bits is not None or type_ not in ("int8", "int4") else type_bits(type_ or ""),
         "method": method,
@@ -555,7 +557,12 @@ def extract(plain: str) -> Slots:
         "device": _device(rest),
         "status": status(plain),
     }
-    return {key: value for key, value in slots.items() if value is not None} | sizes
+    return in_bounds({key: value for key, value in slots.items() if value is not None} | sizes)
+
+
+def in_bounds(slots: Mapping[str, Any]) -> Slots:
+    """The slots whose numbers can be meant: from above zero to `MOST`."""
+    return {key: value for key, value in slots.items() if key not in MOST or 0 < value <= MOST[key]}
 
 
 _PURPOSE = Pattern(
@@ -563,6 +570,24 @@ _PURPOSE = Pattern(
     r"|\b(?:so that|because|as) (?:i|we) (?:can|want to|will|may)(?: later)? (?:fine[ -]?tune|train)\b"
     r"|\bto (?:fine[ -]?tune|train) (?:on|it|later|(?:an? )?(?:q?lora|adapters?))\b"
 )
+
+
+_TESTED = r"(?:tests?|testing|measur\w+|evaluat\w+|quality checks?|receipt)"
+NO_TEST = Pattern(
+    r"\b(?:skip(?:ping)?|without|no|not|omit|leave out|leaving out|drop|forget|never ?mind|do not (?:do|run|want|need"
+    r"|make)?"
+    r"|no need (?:to|for))(?: (?:the|a|an|any|to|run|do|doing|running|want|need|about|all|my|quality|it for|me))*"
+    rf" {_TESTED}\b(?: (?:it|afterwards|after|please|at all|run|then|now|this time))*|\b(?:untested|unmeasured)\b"
+)
+_DEPTH = Pattern(rf"\b(?:with|and|do|run) (?:an? |the )?(quick|short|comprehensive|full|thorough|long) {_TESTED}\b")
+
+
+def _test(plain: str) -> str | None:
+    """How well what is made shall be measured: "none", "quick" or "comprehensive"."""
+    if NO_TEST.search(plain):
+        return "none"
+    depth = _DEPTH.search(plain)
+    return ("quick" if depth[1] in ("quick", "short") else "comprehensive") if depth else None
 
 
 def _format(plain: str, method: str | None) -> str | None:
@@ -580,13 +605,13 @@ def from_flags(wording: Wording) -> Slots:
     for name, value in wording.flags:
         reader = _FLAGS.get(name)
         if reader:
-            slots |= {key: found for key, found in reader(value).items() if found is not None}
+            slots |= in_bounds({key: found for key, found in reader(value).items() if found is not None})
     return {"device": "gpu"} | slots if {"memory_gb", "ram_gb"} <= slots.keys() else slots
 
 
 def _flag_number(key: str) -> Callable[[str], Slots]:
     def read(value: str) -> Slots:
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)(k?)", value.lower().replace(",", ""))
+        found = re.fullmatch(r"(\d{1,12}(?:\.\d+)?)(k?)", value.lower().replace(",", ""))
         return {key: _tidy(float(found[1]) * (1024 if found[2] else 1))} if found else {}
 
     return read
@@ -594,7 +619,7 @@ def _flag_number(key: str) -> Callable[[str], Slots]:
 
 def _flag_size(key: str, unit: Callable[[str], float]) -> Callable[[str], Slots]:
     def read(value: str) -> Slots:
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([gmt]?)(i?b?)", value.lower())
+        found = re.fullmatch(r"(\d{1,12}(?:\.\d+)?)\s*([gmt]?)(i?b?)", value.lower())
         return {key: _tidy(float(found[1]) * unit((found[2] or "g") + found[3]))} if found else {}
 
     return read

@@ -106,6 +106,15 @@ _SMALL = {
     "my": "mijn meine meinen meiner mein mes mis miei minhas meus mon ma mio mia meu minha",
     "me": "mir moi mi mim",
     "it": "lo ihn esto isso questo",
+    "would": "ware waere wurde wuerde serait sarebbe",
+    "can": "kann konnte puede pueden puo",
+    "should": "soll sollte sollen",
+    "if": "wenn falls",
+    "part": "teil partie parte",
+    "stays": "bleibt queda resta blijft",
+    "runs": "lauft laeuft tourne roda gira funziona funciona funktioniert",
+    "is enough": "reicht reichen genugt suffit suffisent basta bastano bastan alcanza",
+    "versus": "gegenuber",
     "which": "welke welche welches welcher quels quelles quel quelle cuales cual quali quale quais qual",
     "what": "quoi que cosa",
     "is": "ist est es wordt sind zijn sono estao estan",
@@ -159,6 +168,16 @@ PHRASES: tuple[tuple[Pattern, str], ...] = tuple(
             "what is",
         ),
         (r"^non\b(?!-)", "no"),
+        (r"\b(?:et|y|e|and) (?:si|se) (?=\w+ \w)", "and if "),
+        (
+            r"\blohnt (?:es )?sich\b|\bbringt (?:es )?(?:etwas|was)\b|\bvale (?:la pena|a pena)\b|\bvaut(?: (?:le|la))?"
+            r" (?:coup|peine)\b|\bne vale la pena\b|\bconviene\b",
+            "is it worth",
+        ),
+        (r"\b(?:frente a|rispetto a|par rapport a|em relacao a|im vergleich zu)\b", "versus"),
+        (r"\bdas (?=auf\b|in\b|mit\b|fur\b|gehen\b|laufen\b|passen\b)", "it "),
+        (r"\bauf (?=(?:der|dem|den|meiner|meinem|meinen|einer|einem|einen) )", "on "),
+        (r"\bim (?=v?ram\b|speicher\b|hauptspeicher\b|arbeitsspeicher\b)", "in "),
         (
             r"\b(?:menos de|moins de|meno di|weniger als|unter|unterhalb von|hochstens|maximal|au plus"
             r"|como maximo|al massimo)\b",

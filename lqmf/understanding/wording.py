@@ -12,13 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from lqmf.understanding.lexicon import NUMBER_WORDS
+from lqmf.understanding.lexicon import INTENTS, NUMBER_WORDS
 from lqmf.understanding.models import Entity, Marker, mark_entities, mark_familiar
 from lqmf.understanding.patterns import Pattern, words
 from lqmf.understanding.spelling import corrected
 from lqmf.understanding.translations import PHRASES, STEMS, WORDS
 
-LONGEST = 1000  # characters of a line that are read
+LONGEST = 400  # characters of a line that are read
+RUN = 8  # characters of a run of signs that are read
 
 
 @dataclass(frozen=True)
@@ -51,15 +52,18 @@ _INJECTED = Pattern(
           |jailbreak|sudo\b|you\ (?:must|have\ to|should)\ (?:now\ )?(?:obey|ignore|reveal|comply))
       | \brm\s+-\w+ | \b(?:run|execute|exec|eval)\b\s+(?:the\ )?
           (?:following|command|code|shell|script|this\ command|`|rm\b|curl|wget|bash|os\.)
-      | \$\( | [;&|]+\s*(?:rm|curl|wget|cat|bash|sh|sudo|shutdown|reboot|mkfs|dd|python\d?|nc|chmod|echo|ls)\b
+      | \$\( | (?<![;&|])[;&|]++\s*
+          (?:rm|curl|wget|cat|bash|sh|sudo|shutdown|reboot|mkfs|dd|python\d?|nc|chmod|echo|ls)\b
       | \b(?:curl|wget)\s+\S+ | __import__ | os\.system | <\s*/?script | \bdrop\ table\b | \{\{.*\}\}
       | \bdelete\ (?:all|every)\b[^.;!?]{0,20}\b(?:files|disk|system|drive|home|folder|directory)\b
     )""",
 )
-_SENTENCE_END = Pattern(r"[.;!?]+(?=\s|$)|,?\s+(?:then|now|and then|after that)\s+(?=(?:please )?quanti|convert|make)")
+_SENTENCE_END = Pattern(
+    r"(?<![.;!?])[.;!?]++(?=\s|$)|,?\s+(?:then|now|and then|after that)\s+(?=(?:please )?quanti|convert|make)"
+)
 _LEADS_INTO = Pattern(
-    r"(?i)[\s,;:&|-]*(?:\b(?:and|but|also|oh|then|btw|by the way|p\.?s\.?|while you(?:'re| are) at it"
-    r"|please|first|now)\b[\s,:]*)*$"
+    r"(?i)(?<![\s,;:&|-])[\s,;:&|-]*+(?:\b(?:and|but|also|oh|then|btw|by the way|p\.?s\.?|while you(?:'re| are) at it"
+    r"|please|first|now)\b[\s,:]*+)*+$"
 )
 
 _CONTRACTIONS: tuple[tuple[Pattern, str], ...] = tuple(
@@ -120,18 +124,39 @@ _SWITCHES = words("""yes json quick comprehensive imatrix no-imatrix cpu-fallbac
 def read(line: str) -> Wording:
     """The line made plain."""
     text = clean(line)
-    body, flags = _flags(_without_injection(text))
+    body, flags = _flags(_without_injection(_ALONE.get(text.lower(), _SLASH.sub("", text))))
     marker = Marker()
-    masked = mark_familiar(mark_entities(body, marker), marker)
+    masked = mark_familiar(without_huge(mark_entities(body, marker)), marker)
     plain = mark_familiar(_plain(masked), marker)
     return Wording(text, plain, tuple(marker.entities), flags)
 
 
+# "/help" and "--help" are commands as in other chats; "/models/x" is a path.
+_SLASH = Pattern(rf"(?i)^/(?=(?:{'|'.join(sorted(INTENTS))}|quit|bye|ls|ps|cls|new|info|disk|llm|hf|parse)(?:\s|$))")
+_ALONE = {"--help": "help", "-h": "help", "-?": "help", "/?": "help", "--list": "list", "--version": "doctor"}
+
+
 def clean(line: str) -> str:
     """The line without control characters, odd spaces and quotes, and no longer than `LONGEST`."""
-    text = unicodedata.normalize("NFKC", line[:LONGEST]).translate(_QUOTES)
+    text = unicodedata.normalize("NFKC", line[:LONGEST])[:LONGEST].translate(_QUOTES)
     text = "".join(" " if _invisible(c) or _is_picture(c) else c for c in text).replace("<", " ").replace(">", " ")
-    return " ".join(text.split()).removeprefix("$ ").strip()
+    return _RUN.sub(lambda found: found[0][:RUN], " ".join(text.split())).removeprefix("$ ").strip()
+
+
+_RUN = Pattern(r"[^\w\s./]{9,}|\.{9,}|/{9,}")  # "!!!!!!!!!" says no more than "!!!!!!!!"
+
+
+def huge(text: str) -> tuple[str, ...]:
+    """The numbers in a text that are larger than anything that is counted here. None is read as a number."""
+    return tuple(found[0] for found in _HUGE.finditer(text))
+
+
+def without_huge(text: str) -> str:
+    """A text without such numbers."""
+    return _HUGE.sub(" ", text)
+
+
+_HUGE = Pattern(r"(?<![\w.@/-])\d(?:,?\d){12,}(?:\.\d+)? ?(?:[kmgt]?i?b?\b)?", re.IGNORECASE)
 
 
 def _is_picture(character: str) -> bool:
@@ -172,7 +197,6 @@ def _flags(text: str) -> tuple[str, tuple[tuple[str, str], ...]]:
 def _plain(masked: str) -> str:
     text = _without_accents(masked.lower())
     text = text.removeprefix("lqmf ").strip()
-    text = re.sub(r"^/(?=[a-z]+$)", "", text)
     for stem, english in STEMS if not text.isascii() else ():
         text = stem.sub(english, text)
     text = _IDEOGRAPHS.sub(" ", text)
@@ -202,7 +226,10 @@ _GERUNDS = {
 }
 _AFTER: tuple[tuple[Pattern, str | Callable[[re.Match[str]], str]], ...] = (
     (Pattern(r"\bquanti[sz]"), "quantiz"),
-    (Pattern(rf"(?:(?:would|do) you mind|begin|start) ({'|'.join(_GERUNDS)})\b"), lambda found: _GERUNDS[found[1]]),
+    (
+        Pattern(rf"(?:(?:would|do) you mind|begin|start) ({'|'.join(_GERUNDS)})\b"),
+        lambda found: f"please {_GERUNDS[found[1]]}",
+    ),
     (Pattern(r"\bggufi(?:fy|ze)\b"), "quantize to gguf"),
     (Pattern(r"\bbit's\b|(?<=\d)[ -]?(?:bti|btis|bist|bitt|bitts|bt|bts|bbits?|biit|bites?)\b"), " bits"),
 )

@@ -147,11 +147,13 @@ def test_a_broken_foreign_file_is_told(tmp_path):
     assert "cut.gguf" in told[0]
 
 
-def test_a_receipt_that_cannot_be_read_is_none(tmp_path):
+def test_a_receipt_that_cannot_be_read_holds_only_the_reason_why(tmp_path):
     for text in ("{", "[]"):
         shutil.rmtree(tmp_path / "a", ignore_errors=True)
         (make(tmp_path, "a") / "receipt.json").write_text(text)
-        assert artifacts.discover(tmp_path)[0].receipt is None
+        receipt = artifacts.discover(tmp_path)[0].receipt
+        assert receipt["reasons"]["*"].startswith("its receipt cannot be read: ")
+        assert receipt["perplexity"] is None
 
 
 def test_a_foreign_file_keeps_its_receipt_beside_it_until_it_is_another_file(tmp_path):

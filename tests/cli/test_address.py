@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from lqmf.cli.views.benchmarks import benchmark_view
+from lqmf.cli.views.receipts import receipt_view
 from lqmf.engines.http.engine import HttpEngine
 from lqmf.engines.llama.engine import LlamaCppEngine
 from lqmf.quality import address
@@ -41,6 +44,17 @@ def prompts(tmp_path: Path) -> str:
     path = tmp_path / "prompts.txt"
     path.write_text("What is a file?\nWhat is a database?\n", encoding="utf-8")
     return str(path)
+
+
+def drawn(view: object) -> str:
+    console = Console(width=200, no_color=True)
+    with console.capture() as captured:
+        console.print(view)
+    return " ".join(captured.get().replace("│", " ").split())
+
+
+def quiet(done: float, total: float | None, note: str = "") -> None:
+    """Progress that nobody watches."""
 
 
 def asked(place: Path, *words: str, **env: str) -> tuple[int, dict[str, Any]]:
@@ -80,19 +94,9 @@ def test_an_address_is_benchmarked_alone_and_with_several_chats(server: Server, 
     assert benchmark["source"] is None
     assert benchmark["measured_on"]["cpu"] is None
     assert Path(told["path"]).parent == tmp_path / "benchmarks"
+    assert "Not held against the source" in drawn(benchmark_view(told))
     assert KEY not in json.dumps(told)
     assert not any(KEY in path.read_text(encoding="utf-8") for path in (tmp_path / "logs").glob("*"))
-
-
-def test_a_person_reads_both_on_the_screen(server: Server, tmp_path: Path, prompts: str) -> None:
-    ran = lqmf(tmp_path, "benchmark", server.url, "--parallel", "1", "--prompts", prompts)
-    assert ran.returncode == 0, ran.stderr
-    assert "t/s" in ran.stdout
-    assert "Not held against the source" in ran.stdout
-    ran = lqmf(tmp_path, "test", server.url)
-    assert ran.returncode == 0, ran.stderr
-    assert "tokens/s" in ran.stdout
-    assert "behind an address" in " ".join(ran.stdout.split())
 
 
 def test_the_loss_is_that_of_the_same_passages_read_here(server: Server, engine: LlamaCppEngine) -> None:
@@ -117,19 +121,20 @@ def test_the_loss_is_that_of_the_same_passages_read_here(server: Server, engine:
 def test_a_server_that_neither_counts_nor_scores_leaves_nulls_with_reasons(server: Server) -> None:
     server.counts = server.scores = False
     with HttpEngine(server.url, "demo") as remote:
-        found = address.receipt(remote, SHORT, EVALUATION[MAIN], lambda done, total, note="": None)
+        found = address.receipt(remote, SHORT, EVALUATION[MAIN], quiet)
     assert found["tokens_per_second"] == {"prompt": None, "generation": None}
     assert found["perplexity"] is None
     assert "log-probabilities" in found["reasons"]["perplexity"]
     assert "count" in found["reasons"]["tokens_per_second.generation"]
+    shown = drawn(receipt_view(address.artifact(server.url, "demo"), found))
+    assert "writing - the server does not count tokens" in shown
+    assert "size - the model runs behind an address" in shown
 
 
 def test_a_long_prompt_is_shortened_to_what_the_server_takes(server: Server) -> None:
     server.longest = 1000
     with HttpEngine(server.url, "demo") as remote:
-        found = address.receipt(
-            remote, address.Depth(1, 1, 2000, 16, 0, 1), EVALUATION[MAIN], lambda done, total, note="": None
-        )
+        found = address.receipt(remote, address.Depth(1, 1, 2000, 16, 0, 1), EVALUATION[MAIN], quiet)
     assert found["tokens_per_second"]["prompt"] > 0
     assert "no log-probability" in found["reasons"]["perplexity"]
 
@@ -161,3 +166,9 @@ def test_an_address_where_nobody_is_says_so(tmp_path: Path) -> None:
     assert code == 1
     assert "cannot be reached" in told["error"]["message"]
     assert "server runs" in told["error"]["remedy"]
+
+
+def test_an_address_is_a_command_in_the_chat_too(tmp_path: Path) -> None:
+    ran = lqmf(tmp_path, stdin="test http://127.0.0.1:9/v1 --model other\n")
+    assert "cannot be reached" in ran.stdout
+    assert ran.returncode == 1

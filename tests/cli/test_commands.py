@@ -18,8 +18,8 @@ from lqmf.records import Decision
 
 INTENTS = """
 quantize plan preflight test benchmark compare list show stats history delete verify rebuild report docs chat experiment
-finetune adapters serve sweep hf_login hf_status hf_logout llm_status llm_switch config doctor demo explain help cancel
-resume exit
+finetune adapters serve publish sweep hf_login hf_status hf_logout llm_status llm_switch config doctor demo explain help
+cancel resume exit clear
 """
 ROOT = Path(__file__).parents[2]
 
@@ -69,7 +69,7 @@ def test_a_command_has_an_operation_that_knows_no_terminal_and_a_view_of_its_rec
     run = registry.operation(module)
     assert list(inspect.signature(run).parameters) == ["app", "request", "ask"]
     assert len(inspect.signature(module.view).parameters) == 1
-    at_the_terminal = {"completion", "docs", "exit", "help", "parse"}  # what a server has no use for, or no stdin
+    at_the_terminal = {"clear", "completion", "docs", "exit", "help", "parse"}  # a server has none
     assert (run.__module__ == f"lqmf.operations.{name}") != (name in at_the_terminal)
 
 

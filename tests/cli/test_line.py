@@ -194,3 +194,11 @@ def test_bits_with_a_fraction_ask_for_a_mix() -> None:
 )
 def test_types_are_spelled_their_own_way(typed: str, name: str) -> None:
     assert options.type_name(typed) == name
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "1e999", "9" * 200, "0", "-4", "33", "\udcff"])
+def test_bits_that_nobody_means_are_refused_in_words(talk: session.Session, text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        session.read_line(f"plan demo --bits {text}", talk)
+    assert "no number of bits" in caught.value.message or "requires an argument" in caught.value.message
+    assert len(caught.value.message) < 200

@@ -198,3 +198,38 @@ def test_the_bottom_line_shows_device_free_memory_and_the_last_job(talk: Session
     assert "free" in Toolbar(talk)()
     talk.app.memory.start_job(Job("j1", "quantize", "demo as \x1b[31mQ8_0", "done"))
     assert Toolbar(talk)().endswith(" · last job: demo as Q8_0, done ")
+
+
+ASIDES = {
+    "help": "Or type a command",
+    "explain gptq": "GPTQ quantizes a model layer by layer",
+    "why not 2?": "Sources:",
+    "what is the difference between 1 and 2?": "Sources:",
+    "list": "Nothing was done yet",
+    "/stats": "Nothing was done yet",
+    "config get log_level": "log_level",
+}
+
+
+@pytest.mark.parametrize("line", ASIDES)
+def test_at_a_question_one_may_ask_or_type_a_command_and_the_question_comes_again(chat: Chat, line: str) -> None:
+    told = chat("quantize demo" + ENTER + line + ENTER + CTRL_C + CTRL_D)[1]
+    _, told_aside, after = told.partition("type?")[2].partition(ASIDES[line])
+    assert told_aside
+    assert "type?" in after
+    assert "Cancelled; nothing was changed." in after
+
+
+def test_a_wish_at_a_question_changes_it_and_the_types_near_it_are_offered(chat: Chat) -> None:
+    told = chat("quantize demo" + ENTER + "Q4" + ENTER + CTRL_C + CTRL_D)[1]
+    offered = told.rpartition("type?")[2]
+    assert "  4 " in offered
+    assert "  5 " not in offered
+
+
+def test_a_secret_in_a_line_is_masked_in_the_history_and_warned_of(chat: Chat, home: Path) -> None:
+    told = chat("my token is hf_AbCdEfGhIjKlMnOpQr" + ENTER + CTRL_D)[1]
+    assert "holds a secret" in told
+    kept = (home / "mcp" / repl.HISTORY).read_text()
+    assert "my token is" in kept
+    assert "hf_AbCd" not in kept

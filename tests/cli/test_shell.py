@@ -366,3 +366,26 @@ def test_quantize_and_demo_give_the_documents_of_the_design(tmp_path: Path) -> N
 
 def test_spoken_words_are_lower_case_words() -> None:
     assert all(word == word.lower() and word.isalpha() for word in session.SPOKEN)
+
+
+WILD = [
+    ["history", "--limit", "9" * 31],
+    ["list", "--limit", "9" * 31],
+    ["plan", "demo", "--context", "9" * 200],
+    ["plan", "demo", "--memory", "9" * 5000],
+    ["show", "\udcff\udcfe"],
+    ["verify", "\udcff"],
+    ["quantize it with " + "9" * 6000 + " tokens"],
+]
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "json"])
+def test_no_wild_value_faults_or_spoils_the_commands_after_it(
+    run: Run, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    monkeypatch.setenv("STORAGE_BACKEND", backend)
+    for words in WILD:
+        ran = run(*words, "--json") if len(words) > 1 else run("--json", *words)
+        assert ran.document.get("error", {}).get("code") != "internal", ran.err
+    for words in (["list"], ["history"], ["stats"], ["history", "--json"]):
+        assert run(*words).code == 0

@@ -64,7 +64,9 @@ class Handler(BaseHTTPRequestHandler):
         return False
 
     def _json(self, status: int, document: dict[str, Any]) -> None:
-        self._scripted(status, {"Content-Type": "application/json"}, json.dumps(document).encode(), False)
+        self._scripted(
+            status, {"Content-Type": "application/json", "Connection": "close"}, json.dumps(document).encode(), False
+        )
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

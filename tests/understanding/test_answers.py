@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lqmf.records import Option, Question
-from lqmf.understanding.answers import answer
+from lqmf.understanding.answers import about, answer, is_curious
 
 BITS = Question(
     "bits",
@@ -75,3 +75,29 @@ def test_what_is_no_answer_is_told_apart(question: Question, line: str, kind: st
 @pytest.mark.parametrize("line", ["maybe", "test it", "the default", "Q4_K_M", ""])
 def test_only_a_yes_confirms(line: str) -> None:
     assert answer(DELETE, line).kind == "other"
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("why not 2?", "why not Q5_K_M?"),
+        ("what is the difference between 1 and 2?", "what is the difference between Q4_K_M and Q5_K_M?"),
+        ("explain option 2", "explain Q5_K_M"),
+        ("why not 9?", "why not 9?"),
+        ("how about 5 bits?", "how about 5 bits?"),
+        ("2", "2"),
+    ],
+)
+def test_numbers_in_a_question_about_options_stand_for_them(line: str, meant: str) -> None:
+    assert about(TYPE, line) == meant
+
+
+@pytest.mark.parametrize("line", ["help", "explain gptq", "why not 2?", "what is the difference between 1 and 2?"])
+def test_a_curious_line_neither_answers_nor_ends_a_question(line: str) -> None:
+    assert is_curious(TYPE, line)
+    assert answer(TYPE, line).kind == "other"
+
+
+@pytest.mark.parametrize("line", ["5 bits", "for cpu", "list", "quantize gpt2 to 8 bits", "Q5_K_S"])
+def test_other_lines_are_not_curious(line: str) -> None:
+    assert not is_curious(TYPE, line)

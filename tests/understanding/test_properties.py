@@ -26,6 +26,7 @@ NUMBERS = {"bits", "memory_gb", "ram_gb", "context", "parallel", "target_size_gb
 CACHE_TYPES = {"f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"}
 CHOICES = {
     "method": {"gguf", "gptq", "bnb"},
+    "test": {"none", "quick", "comprehensive"},
     "device": {"cpu", "gpu"},
     "format": {"gguf", "safetensors"},
     "priority": {"quality", "speed", "size"},

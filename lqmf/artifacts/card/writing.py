@@ -9,11 +9,12 @@ import re
 from pathlib import Path
 
 from lqmf import workspace
+from lqmf.artifacts import shelf
 from lqmf.artifacts.card import modelfile, prose
 from lqmf.artifacts.card.model_card import model_card
 from lqmf.artifacts.card.prose import Prose
 from lqmf.errors import UsageError
-from lqmf.records import Artifact, Manifest, from_json
+from lqmf.records import Artifact, Manifest
 
 _OURS = re.compile(r'---\n(?:(?!---\n).*\n)*?quantized_by: "?LQMF"?\n')  # a card's header
 _OUR_COMMENTS = tuple(f"# {note.partition('{')[0]}" for note in (modelfile.WITH_TEMPLATE, modelfile.WITHOUT))
@@ -64,4 +65,4 @@ def _manifest(artifact: Artifact) -> Manifest:
             f"{artifact.name} was not made by LQMF: there are no records to write a card from.",
             f"`lqmf test {artifact.name}` measures it.",
         )
-    return from_json(Manifest, workspace.read_json(Path(artifact.path) / workspace.MANIFEST))
+    return shelf.manifest(Path(artifact.path))

@@ -67,7 +67,7 @@ def cli(
         prompts=str(prompts.expanduser().absolute()) if prompts else None,
         tasks=tasks,
         device=device,
-        model=model,
+        served=model,
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from lqmf.cli import options
 from lqmf.cli.command import Command
@@ -15,15 +17,15 @@ COMMAND = Command(
     "cancel",
     "end the job that runs in another terminal",
     intents=("cancel",),
-    examples=("lqmf cancel", "lqmf cancel --json"),
+    examples=("lqmf cancel", "lqmf cancel --force --json"),
     order=130,
     panel="Housekeeping",
 )
 
 
-def cli() -> Decision:
-    """Cancel what runs in this workspace, as Ctrl-C would where it runs."""
-    return options.typed("cancel")
+def cli(force: Annotated[bool, typer.Option("--force", help="Do not ask.")] = False) -> Decision:
+    """Cancel what runs in this workspace, as Ctrl-C would where it runs. It is asked first."""
+    return options.typed("cancel", force=force or None)
 
 
 def view(found: Ended) -> str:

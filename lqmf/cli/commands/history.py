@@ -26,7 +26,9 @@ COMMAND = Command(
 )
 
 
-def cli(limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = LIMIT) -> Decision:
+def cli(
+    limit: Annotated[int, typer.Option("--limit", min=1, max=options.MOST_ROWS, help="At most so many.")] = LIMIT,
+) -> Decision:
     """Show the last turns of the chat and the last jobs, the newest at the end."""
     return options.typed("history", limit=limit)
 

@@ -31,7 +31,7 @@ def cli(
     model: Annotated[
         str | None, typer.Option("--model", metavar="TEXT", help="Only models with this in their id.")
     ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, max=options.MOST_ROWS, help="At most so many.")] = None,
     deleted: Annotated[bool, typer.Option("--deleted", help="Deleted artifacts too.")] = False,
 ) -> Decision:
     """List artifacts, and jobs that failed or were cancelled, the newest first."""
@@ -39,7 +39,9 @@ def cli(
 
 
 def view(found: Listed) -> RenderableType:
-    """A line for each record."""
-    from lqmf.cli.views.records import list_view
+    """A line for each job at work, and for each record."""
+    from rich.console import Group
 
-    return list_view(found.records, found.status)
+    from lqmf.cli.views.records import list_view, running_view
+
+    return Group(*map(running_view, found.running), list_view(found.records, found.status))

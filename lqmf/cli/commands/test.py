@@ -65,7 +65,7 @@ def cli(
         raise UsageError("--model is for an address.", "lqmf test http://127.0.0.1:8080/v1 --model NAME")
     if base and is_address(name):
         raise UsageError("An address cannot be held against --base.", "Leave --base out, or name the model's file.")
-    return options.typed("test", name=name, test=depth, base=base, model=model, gate=gate or None)
+    return options.typed("test", name=name, test=depth, base=base, served=model, gate=gate or None)
 
 
 def view(found: Tested | Listing | Cancelled) -> RenderableType | str:

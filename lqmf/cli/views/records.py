@@ -37,6 +37,11 @@ def list_view(records: Sequence[Record], status: str | None = None) -> Renderabl
     return Narrowing(lambda left_out: _rows(records, left_out), {"when": 70, "KL": 60})
 
 
+def running_view(job: Record) -> RenderableType:
+    """A job that runs now."""
+    return notice_view(f"Running: {clean(str(job['title']))} ({job['id']}). `cancel` ends it.")
+
+
 def _rows(records: Sequence[Record], left_out: frozenset[str]) -> RenderableType:
     names = [name for name in ("name", "status", "size", "KL", "when") if name not in left_out]
     rows = table(*names, right=("size", "KL"), keep=("status", "size", "KL", "when"))

@@ -12,10 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from lqmf.declared import methods
-from lqmf.records import Check, Receipt
+from lqmf.records import Check, Gate, GateLimits, Receipt
 from lqmf.settings import KL_NATS, TOP1, by_bits
 
 
@@ -26,7 +25,7 @@ class Limits:
     kl: Mapping[int, float]
     top1: Mapping[int, float]
 
-    def of(self, bits: int) -> dict[str, float]:
+    def of(self, bits: int) -> GateLimits:
         """The bounds for `bits`: those of the most bits that are not more, else of the fewest there are."""
         return {"kl_mean": _nearest(self.kl, bits), "top1": _nearest(self.top1, bits)}
 
@@ -51,7 +50,7 @@ def _nearest(table: Mapping[int, float], bits: int) -> float:
 # ---------------------------------------------------------------- the verdict
 
 
-def judge(receipt: Receipt, method: str, bits: int, bounds: Limits) -> dict[str, Any]:
+def judge(receipt: Receipt, method: str, bits: int, bounds: Limits) -> Gate:
     """The receipt's `gate`: {"passed", "reasons", "limits"}. `passed` is None where nothing failed, but no divergence
     was measured; each reason says what was seen and what to try."""
     most = _own(method, bounds).of(bits)
@@ -79,7 +78,7 @@ def _beyond(receipt: Receipt) -> Iterator[str]:
         yield f"KL divergence is {why.rstrip('.')}."
 
 
-def _divergences(receipt: Receipt, most: Mapping[str, float], bits: int, remedy: str) -> Iterator[str]:
+def _divergences(receipt: Receipt, most: GateLimits, bits: int, remedy: str) -> Iterator[str]:
     """What is beyond the bounds, of the whole and of each kind of text. One remedy stands at the end of the first."""
     seen = dict(_measured(receipt))
     remedy = f" Try {remedy}."

@@ -23,6 +23,7 @@ from lqmf.ggml import library
 from lqmf.model_files.gguf_header import GgufHeader, read_header
 from lqmf.quantization.gguf.converter import convert
 from lqmf.quantization.gguf.converter.toolchain import Toolchain
+from lqmf.units import file_size
 
 _FORMAT = 5  # of what is kept; a new one makes everything kept before it worthless
 _LARGEST_HASHED = 64 << 20  # bytes; larger files beside the weights count by name and size
@@ -48,7 +49,7 @@ class Kept:
                 os.truncate(copy, whole)
             except OSError as error:
                 raise ResourceError(
-                    f"{folder} takes no file of {whole / 1e9:.0f} GB, not even one of holes: {error.strerror}.",
+                    f"{folder} takes no file of {file_size(whole)}, not even one of holes: {error.strerror}.",
                     "Set TMPDIR to a folder on another disk (ext4, xfs, btrfs, APFS).",
                 ) from error
             yield copy

@@ -106,7 +106,7 @@ def _connect(root: Path, asked: bytes, *, quiet: bool) -> tuple[socket.socket, B
 
 def _address(root: Path) -> Path:
     """Where the server of the converter in `root` listens."""
-    key = repr((str(root), sys.executable, str(Path(__file__).resolve())))
+    key = repr((str(root.resolve()), sys.executable, str(Path(__file__).resolve())))
     return share() / hashlib.sha256(key.encode()).hexdigest()[:16]
 
 
