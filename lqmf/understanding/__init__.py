@@ -3,5 +3,5 @@
 A line passes `wording` (plain English keywords, with marks for whatever has a name), `slots` and `running` (the
 values), `courtesy`, `intents`, `rules` and `fitting` (what is asked), `sentence` (one line by itself) and `dialogue`
 (what it means after the lines before it: `changes`, `requests`, `references`). `answers` tells whether a line answers a
-question. Nothing is executed.
+question, `mood` whether it orders, asks or refuses, `unused` what of it is not used. Nothing is executed.
 """

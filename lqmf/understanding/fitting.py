@@ -61,6 +61,9 @@ _GENERAL = (
     # I have an 8 GB card, which model is best for me
     rf"\b{_MACHINE}[^<]{{0,40}}\b(?:which|what|{_BEST}|recommend|suggest)\b[^.;<]{{0,30}}\b{_MODELS}"
     r"(?: (?:is|would be|should|do you|can you|will) (?:best|good|right|work|i|recommend|suggest)\b|[\s?!.]*$)",
+    # how fast would a 7b be on a cpu
+    rf"\b(?:tokens? (?:per|a) s\w*|tok/s|t/s|how (?:fast|slow"
+    rf"|quick)\w*)\b[^.;<]{{0,30}}{_SIZED}[^.;<]{{0,20}}\b{_MACHINE}",
     # with 4 GB of vram is there any point at all; is it worth trying a 70b on 24 GB
     r"^(?!.*<)(?=.*\d ?(?:gb|gib|gigs?|go|g)\b)(?=.*(?:\?|\b(?:is|are|would|worth|any)\b))"
     r".*\b(?:worth|point|realistic|any (?:use|good|sense|chance|hope)|make sense|makes sense|hopeless|pointless"
@@ -233,7 +236,8 @@ _NUDGE = Pattern(
 _OF_THE_PLAN = Pattern(
     r"^(?:(?:ok|okay|hmm+|so|but|and|then|now),? )*(?:(?:if|and if|what if) (?:i|we)\b"
     r"|(?:does|do|would|will|could|can|should|might|is|are)\b[^.;<]{0,60}"
-    r"\b(?:help|work|do|go|still|suffice|fit|run|enough|make sense|be (?:ok|okay|fine|better|good|possible|too \w+))\b"
+    r"\b(?:help|work|do|go|still|suffice|fit|run|enough|make sense|be (?:\w+ )?(?:slower|faster|smaller|larger|bigger"
+    r"|worse|better)|be (?:ok|okay|fine|better|good|possible|too \w+))\b"
     r"[^.;<]{0,12}$)"
 )
 

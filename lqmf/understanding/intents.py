@@ -104,7 +104,7 @@ def classify(plain: str) -> Rule | None:
     rule = _whole(text)
     if _LEAVES_LAST.search(text):
         return _first(COMMANDS[:1], "exit")
-    if rule is None or rule.intent in _WEAK:
+    if rule is None or rule.intent in _WEAK or (rule.intent == "plan" and not re.search(r"<|\d", text)):
         return _of_a_clause(text) or rule
     return rule
 

@@ -32,7 +32,7 @@ _POLITE = (
 )
 _WHETHER = (
     r"(?:is|are|am|was|were|does|did|has|have (?:i|we|you)|had|should|shall|must|may|might|(?:can|could|would|will)"
-    r" (?:i|we|it|that|this|there|one|not)|do (?:i|we|you|they)|need i"
+    r" (?!you\b|ya\b|some(?:one|body)\b|any(?:one|body)\b|lqmf\b|do\b)\S+|do (?:i|we|you|they)|need i"
     r"|what(?! about)|when|where|why(?! (?:do|can) not)|who|how(?! about)|which|if (?:i|we)|suppose|wonder\w*"
     r"|(?:tell me|(?:i )?(?:am |do )?not (?:know|sure|certain)|unsure|i am (?:unsure|undecided|curious)|i (?:want"
     r"|need) to"

@@ -61,8 +61,8 @@ DOMAIN = Pattern(
     r"|compression|tensors?|gate|logits?|layers?"
     r"|double quant\w*|nested quant\w*|mixed|bandwidth|metal|speculative"
     r"|batch|rtn|gguf|scales?|zero[ -]point|smoothquant|mmlu|entropy"
-    r"|types?|sizes?|\d+(?:\.\d+)?b|i?q[1-8]|imatrix|quality loss|ngl|\w+_\w+|nvlink|pcie|ddr\d|noise floor"
-    r"|gpu layers|mmap"
+    r"|types?|sizes?|\d+(?:\.\d+)?b"
+    r"|i?q[1-8]|imatrix|quality loss|ngl|\w+_\w+|nvlink|pcie|ddr\d|noise floor|gpu layers|mmap"
     r"|mlock|threads?)\b"
 )
 
@@ -212,6 +212,9 @@ COMMANDS = _rules(
         + _MINE
         + r"(?:whole )?(?:setup|set-up|set up|system|installation|install|environment|machine|hardware|toolchain"
         r"|dependencies|computer|pc|drivers?|everything is|everything works)\b"
+        r"|is my (?:(?:graphics )?card|gpu|cpu|processor|pc|laptop|machine|computer|hardware) (?:any good|good|ok"
+        r"|okay|fine"
+        r"|fast|supported|enough|up to)\b[^<\d]{0,25}\??$"
         r"|what(?: kind of)? (?:hardware|gpus?|cpus?|machine|graphics) (?:do (?:i|we) have|have i got"
         r"|is (?:there|in here|this|available|installed)|am i (?:on|running))"
         r"|is (?:my |the |everything |this )(?:setup|set-up|installation|install|environment|everything"
@@ -417,7 +420,7 @@ ACTIONS = _rules(
     (
         "finetune",
         "names finetuning",
-        r"^(?:q?lora|train)\b|\bfinetun(?:e|ing)\b(?! (?:work|mean))"
+        r"^(?:q?lora|train)\b|(?<!my )\bfinetun(?:e|ing)\b(?! (?:work|mean))"
         r"|\b(?:train|teach|adapt|specialis\w*|specializ\w*|retrain) (?:a |an |the |my "
         rf"|up )?(?:q?lora (?:adapter )?(?:for |on |of )?)?(?:{THING})"
         r"|\btrain (?:a |an )?(?:q?lora|adapter)\b"

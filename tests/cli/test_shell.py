@@ -389,3 +389,23 @@ def test_no_wild_value_faults_or_spoils_the_commands_after_it(
         assert ran.document.get("error", {}).get("code") != "internal", ran.err
     for words in (["list"], ["history"], ["stats"], ["history", "--json"]):
         assert run(*words).code == 0
+
+
+def test_what_of_a_wish_is_not_used_is_said_in_both_tongues(run: Run) -> None:
+    sentence = "plan demo in awq with flash attention"
+    assert run("--json", sentence).document["not_used"] == [
+        "in awq (gguf, gptq and bnb are offered)",
+        "with flash attention",
+    ]
+    assert "I did not use: in awq (gguf, gptq and bnb are offered); with flash attention." in " ".join(
+        run(sentence).err.split()
+    )
+
+
+@pytest.mark.parametrize(("words", "code"), [(["/help"], 0), (["/list"], 0), (["don't quantize demo"], 0), (["ps"], 0)])
+def test_commands_as_other_chats_spell_them_and_a_no_are_understood(run: Run, words: list[str], code: int) -> None:
+    assert run(*words).code == code
+
+
+def test_a_wrong_command_is_told_with_the_nearest_one(run: Run) -> None:
+    assert "Did you mean `benchmark`?" in run("bnchmrk").out

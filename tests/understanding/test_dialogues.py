@@ -18,6 +18,8 @@ from lqmf.records import Decision
 from lqmf.understanding.dialogue import parse_dialogue
 
 LATER = ("fit-third.jsonl", "fit-blind.jsonl")  # written before the rules that read them
+# After questions in public threads. Rules were mended on one half; the other read 94 of 100 turns before it was seen.
+ASKED = ("asked.jsonl", "asked-held.jsonl")
 HERE = Path(__file__).parent
 
 
@@ -54,7 +56,9 @@ def wrong_turns(name: str) -> tuple[list[str], int]:
     return wrong, total
 
 
-@pytest.mark.parametrize("name", ["dev.jsonl", "own.jsonl", "blind.jsonl", "fit.jsonl", "fit-later.jsonl", *LATER])
+@pytest.mark.parametrize(
+    "name", ["dev.jsonl", "own.jsonl", "blind.jsonl", "fit.jsonl", "fit-later.jsonl", *LATER, *ASKED]
+)
 def test_at_least_97_of_100_turns_are_understood(name: str) -> None:
     wrong, total = wrong_turns(name)
     assert len(wrong) <= 0.03 * total, "\n".join([f"{len(wrong)} of {total} turns of {name} are read wrongly", *wrong])
