@@ -75,10 +75,10 @@ def measure(
     its receipt. Raises LqmfError."""
     from lqmf.operations import library
     from lqmf.operations import test as operation
-    from lqmf.records import Decision
+    from lqmf.records import Request
 
-    said = {"name": name, "test": depth, **({"base": base} if base else {})}
-    found = library.carried_out(operation.run, Decision("test", said), workspace)
+    request = Request(intent="test", exact=True, name=name, test=depth, base=base)
+    found = library.carried_out(operation.run, request, workspace)
     assert isinstance(found, operation.Tested), "an artifact was named"
     return found
 

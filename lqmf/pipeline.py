@@ -36,6 +36,7 @@ from lqmf.records import (
     ModelInfo,
     QuantizationPlan,
     Receipt,
+    Request,
     Utterance,
     from_json,
     to_json,
@@ -96,13 +97,13 @@ class Pipeline:
 
     # ------------------------------------------------------------ plan and execute
 
-    async def quantize(self, decision: Decision, ask: Ask, announce: Announce) -> list[Made]:
+    async def quantize(self, request: Request, ask: Ask, announce: Announce) -> list[Made]:
         """Plan, then carry out each plan as a job of its own, measured and recorded. Raises LqmfError.
 
         What the plans have in common is made once, by the first job. `announce` is handed each plan before it is
         carried out, and the rules' own where a provider is asked about it.
         """
-        planned = await self._planning.plan(decision, ask, announce)
+        planned = await self._planning.plan(request, ask, announce)
         for one in planned:
             announce(one)
             await self._planning.refuse_doomed(one, ask)

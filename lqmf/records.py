@@ -79,14 +79,20 @@ class Utterance:
     session: str = ""
 
 
+_NO_SLOTS = frozenset({"intent", "exact", "more"})  # fields of a Request that are no slots
+
+
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """What a user asks for, as far as it was said; None for what was left open. One field a slot of the design.
+    `intent` says what is to be done, `exact` that a command line or a program said so, and no rule read a sentence.
 
     Memory is in GiB (`memory_gb`, `ram_gb`), a file's greatest size in GB (`target_size_gb`); `type` may name several
     with commas between, and a mix's size ("auto@4.2GB"); `bits` may be a fraction, for a mix.
     """
 
+    intent: str = ""
+    exact: bool = False
     # what is made, and how
     model: str | None = None
     method: str | None = None
@@ -116,24 +122,64 @@ class Request:
     test: Literal["none", "quick", "comprehensive"] | None = None
     gate: bool | None = None
     base: str | None = None
+    served: str | None = None  # the model's name behind an address
+    tasks: str | None = None
+    prompts: str | None = None
+    # which artifacts and records are meant
+    name: str | None = None
+    names: tuple[str, ...] | None = None
+    status: Literal["ok", "failed"] | None = None
+    limit: int | None = None
+    deleted: bool | None = None
+    job: str | None = None
+    predictions: bool | None = None
+    # what is written, checked or removed
+    out: str | None = None
+    force: bool | None = None
+    prose: bool | None = None
+    project: bool | None = None
+    layers: bool | None = None
+    keep_rebuilt: bool | None = None
+    quick: bool | None = None
+    sign: str | None = None
+    new_key: bool | None = None
+    # answers, settings, providers and the machine
+    topic: str | None = None
+    text: str | None = None
+    lines: tuple[str, ...] | None = None
+    llm: bool | None = None
+    action: str | None = None
+    key: str | None = None
+    value: str | None = None
+    provider: str | None = None
+    provider_model: str | None = None
+    artifact: str | None = None
+    shell: str | None = None
+    fix: bool | None = None
+    online: bool | None = None
+    calibrate: bool | None = None
     # answers to a plan's questions
     fit: str | None = None
     start: bool | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)  # of commands that other packages bring
 
     @classmethod
-    def of(cls, slots: Mapping[str, Any]) -> Request:
-        """Return the request that `slots` spells; lists become tuples, names that are no field are passed over."""
-        known = {f.name for f in dataclasses.fields(cls)}
+    def of(cls, slots: Mapping[str, Any], intent: str = "", *, exact: bool = False) -> Request:
+        """Return the request that `slots` spells; lists become tuples, names that are no field lie in `more`."""
+        known = {f.name for f in dataclasses.fields(cls)} - _NO_SLOTS
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in slots.items()
         }
         if isinstance(values.get("type"), tuple):
             values["type"] = ",".join(values["type"])
-        return cls(**{name: value for name, value in values.items() if name in known})
+        said = {name: value for name, value in values.items() if name in known}
+        more = {name: value for name, value in values.items() if name not in known}
+        return cls(intent=intent, exact=exact, more=more, **said)
 
     def slots(self) -> dict[str, Any]:
         """Return what was said, by name, without what was left open."""
-        values = ((f.name, getattr(self, f.name)) for f in dataclasses.fields(self))
+        names = (f.name for f in dataclasses.fields(self) if f.name not in _NO_SLOTS)
+        values = ((name, getattr(self, name)) for name in names)
         return {name: value for name, value in values if value is not None}
 
 
@@ -153,6 +199,11 @@ class Decision:
     confidence: float = 1.0
     reason: str = ""
     conflicts: tuple[str, ...] = ()
+
+    @property
+    def request(self) -> Request:
+        """What is asked for, typed."""
+        return Request.of(self.slots, self.intent, exact=self.reason == TYPED)
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def plans(app: App, said: str, *lines: str):
     """The plans for a sentence whose questions are answered with `lines`."""
     ask = Typed(*lines)
     decision = app.understanding.decide(Utterance(said))
-    planned = asyncio.run(app.planning.plan(decision, ask))
+    planned = asyncio.run(app.planning.plan(decision.request, ask))
     assert ask.lines == []
     return [one.plan for one in planned], ask.asked
 
@@ -97,7 +97,7 @@ def test_no_to_what_everything_hangs_on_changes_nothing(app, tmp_path):
 
 def test_a_list_of_types_is_a_plan_for_each(app):
     decision = Decision("quantize", {"model": "demo", "type": "Q4_K_M,Q8_0"})
-    planned = asyncio.run(app.planning.plan(decision, Typed()))
+    planned = asyncio.run(app.planning.plan(decision.request, Typed()))
     assert [one.plan.type for one in planned] == ["Q4_K_M", "Q8_0"]
 
 
@@ -105,7 +105,7 @@ def test_a_job_that_runs_is_not_taken_up_a_second_time(app, tmp_path):
     [plan], _ = plans(app, "quantize demo to Q4_K_M")
     app.memory.start_job(Job("job-1", "quantize", "demo", "running", to_json(plan), started_at=time.time()))
     with pytest.raises(UsageError, match="is running"):
-        asyncio.run(resume.run(app, Decision("resume", {"job": "job-1"}), Typed()))
+        asyncio.run(resume.run(app, Decision("resume", {"job": "job-1"}).request, Typed()))
 
 
 def test_two_that_resume_at_once_do_not_touch_one_anothers_work(app, tmp_path):
@@ -116,7 +116,7 @@ def test_two_that_resume_at_once_do_not_touch_one_anothers_work(app, tmp_path):
     place = tmp_path / "quantized-models" / ".building-job-1"
     place.mkdir(parents=True)
     with hold(tmp_path / "logs" / "job-1.job.lock"), pytest.raises(JobError, match="working on this job"):
-        asyncio.run(resume.run(app, Decision("resume", {"job": "job-1"}), Typed()))
+        asyncio.run(resume.run(app, Decision("resume", {"job": "job-1"}).request, Typed()))
     assert place.is_dir()
 
 
@@ -149,5 +149,5 @@ def test_an_artifacts_manifest_gives_no_leave_to_run_a_models_python(app, tmp_pa
     }
     workspace.write_json(artifact / "manifest.json", manifest)
     with pytest.raises(LqmfError):
-        asyncio.run(test.run(app, Decision("test", {"name": artifact.name, "test": "quick"}), Typed()))
+        asyncio.run(test.run(app, Decision("test", {"name": artifact.name, "test": "quick"}).request, Typed()))
     assert not proof.exists()

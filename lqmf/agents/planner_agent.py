@@ -127,19 +127,19 @@ class PlannerAgent:
 
     # ------------------------------------------------------------ plan
 
-    async def plan(self, decision: Decision, ask: Ask, announce: Announce | None = None) -> list[Planned]:
+    async def plan(self, request: Request, ask: Ask, announce: Announce | None = None) -> list[Planned]:
         """The plans for what was said, every open question answered. Raises LqmfError.
 
         Where a provider is asked for advice, `announce` is handed the rules' own plan before.
         """
-        said = await self._with_model(Request.of(decision.slots), ask)
+        said = await self._with_model(request, ask)
         while True:
             info = await self.inspect(self._models.resolve(str(said.model)), ask)
             self._remember(info)
             wishes = _each_type(said)
             first = announce if len(wishes) == 1 else None  # who lists types has chosen
             try:
-                return [await self._plan_one(one, info, decision.intent, ask, first) for one in wishes]
+                return [await self._plan_one(one, info, request.intent, ask, first) for one in wishes]
             except _AnotherModel as change:
                 said = change.said
 
@@ -250,7 +250,7 @@ class PlannerAgent:
         decision = self._understanding.decide(Utterance(line))
         if decision.intent != intent:
             return request
-        new = Request.of(decision.slots).slots()
+        new = decision.request.slots()
         changed = {name for name, value in new.items() if getattr(request.said, name) != value}
         said = dataclasses.replace(request.said, **new)
         if changed & {"bits", "method"} and "type" not in new:
@@ -269,9 +269,9 @@ class PlannerAgent:
             advice=None,
         )
 
-    def classes(self, decision: Decision) -> dict[SizeClass, Solution]:
+    def classes(self, request: Request) -> dict[SizeClass, Solution]:
         """What size of model fits the machine that was told of, when no model was. Raises LqmfError."""
-        return self._classes(Request.of(decision.slots))
+        return self._classes(request)
 
     def _classes(self, wished: Request) -> dict[SizeClass, Solution]:
         said = _findable(wished)
@@ -322,9 +322,9 @@ class PlannerAgent:
 
     # ------------------------------------------------------------ preflight
 
-    async def preflight(self, decision: Decision, ask: Ask) -> Preflight:
+    async def preflight(self, request: Request, ask: Ask) -> Preflight:
         """What can be said before a byte of weights is fetched. Raises LqmfError for a model that cannot be found."""
-        said = _each_type(await self._with_model(Request.of(decision.slots), ask))[0]
+        said = _each_type(await self._with_model(request, ask))[0]
         info = await self._models.inspect(self._models.resolve(str(said.model)))
         asked = asyncio.ensure_future(self._published(info.ref))
         try:

@@ -5,20 +5,18 @@ Knows typer; knows no command.
 
 from __future__ import annotations
 
+import inspect
 import os
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from lqmf.declared import methods
-from lqmf.errors import LqmfError, UsageError
-from lqmf.fit.needs import CACHE_TYPES
+from lqmf.errors import LqmfError
 from lqmf.records import TYPED, Decision
-from lqmf.understanding.lexicon import MOST
-from lqmf.units import GB, GIB, parse_file_size, parse_memory, parse_tokens, short
+from lqmf.understanding.slot_table import Slot, chats, method_name, of_intent, settled
 
 COMMON = "Common options"
 MOST_ROWS = 1_000_000
@@ -75,81 +73,6 @@ def parsed(convert: Callable[[str], Any]) -> Callable[[str], Any]:
 def given(meta: Mapping[str, Any]) -> dict[str, Any]:
     """The common options that were given, by name."""
     return {key.removeprefix(META): value for key, value in meta.items() if key.startswith(META)}
-
-
-# ---------------------------------------------------------------- values
-
-
-def type_name(text: str) -> str:
-    """A type, or several with commas between, in its own spelling: Q4_K_M in capitals, nf4 in small letters. A mix may
-    name its size: auto@4.2GB."""
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    return ",".join(_spelled(part) for part in parts)
-
-
-def _spelled(part: str) -> str:
-    from lqmf.understanding.lexicon import type_name as known_type
-
-    name, at, size = part.partition("@")
-    if at and name.lower() == "auto":
-        parse_file_size(size)
-        return f"auto@{size}"
-    return known_type(part) or (part.upper() if _GGUF_TYPE.match(part) else part.lower())
-
-
-_GGUF_TYPE = re.compile(r"(?:I?Q\d|TQ\d|B?F16|F32|MXFP)", re.IGNORECASE)
-
-
-def bits(text: str) -> float:
-    """Bits a weight. Raises UsageError for what is no number from 1 to 32."""
-    if not re.fullmatch(r"\d{1,2}(?:\.\d{1,6})?", text.strip()) or not 1 <= float(text) <= MOST["bits"]:
-        raise UsageError(f"'{short(text)}' is no number of bits.", "Write a number from 1 to 32, like 4 or 4.25.")
-    return float(text)
-
-
-def method_name(text: str) -> str:
-    """A quantization method by its name, those that others installed included. Raises UsageError."""
-    from lqmf.quantization.registry import backends
-
-    if (name := text.strip().lower()) not in backends():
-        raise UsageError(f"'{text}' is not one of {', '.join(backends())}.")
-    return name
-
-
-def settings(said: Sequence[str] | None) -> dict[str, str] | None:
-    """`--set NAME=VALUE`, several times, as a slot. Raises UsageError for what is no such pair."""
-    from lqmf.quantization.parameters import pairs
-
-    return pairs(said) if said else None
-
-
-def memory_gb(text: str) -> float:
-    """Memory in GiB, as cards are sold; a whole number where it is one."""
-    return _plain(parse_memory(text) / GIB)
-
-
-def cache_types(text: str) -> str:
-    """The types of a KV cache: one for keys and values, or two with a slash between. Raises UsageError."""
-    names = [part.strip().lower() for part in text.split("/")]
-    if len(names) > 2 or any(name not in CACHE_TYPES for name in names):
-        raise UsageError(f"'{text}' is no type of a KV cache.", f"Write one of {', '.join(CACHE_TYPES)}, or q8_0/q4_0.")
-    return "/".join(dict.fromkeys(names))
-
-
-def chats(text: str) -> int:
-    """How many chats at once. Raises UsageError for what is no whole number from 1."""
-    if not re.fullmatch(r"0*[1-9]\d{0,5}", text.strip()):
-        raise UsageError(f"'{short(text)}' is no number of chats.", "Write a whole number, 1 or more.")
-    return int(text)
-
-
-def file_gb(text: str) -> float:
-    """A file's size in GB, powers of 1000."""
-    return _plain(parse_file_size(text) / GB)
-
-
-def _plain(number: float) -> float:
-    return int(number) if number == int(number) else round(number, 6)
 
 
 # ---------------------------------------------------------------- completion in shells
@@ -211,93 +134,57 @@ Method = Annotated[
         autocompletion=method_names,
     ),
 ]
-Type = Annotated[
-    str | None,
-    typer.Option(
-        "--type",
-        metavar="TYPE",
-        help="Q4_K_M, Q8_0, auto, auto@4.2GB, or several: Q4_K_M,Q8_0.",
-        parser=parsed(type_name),
-        autocompletion=type_names,
-    ),
-]
-Bits = Annotated[
-    float | None,
-    typer.Option("--bits", metavar="N", help="Bits a weight; 4.25 gives a mix of types.", parser=parsed(bits)),
-]
 ServedModel = Annotated[
     str | None,
     typer.Option("--model", metavar="NAME", help="Of an address: the model's name there."),
 ]
 Device = Annotated[Literal["cpu", "gpu"] | None, typer.Option("--device", help="Where it will run.")]
-Memory = Annotated[
-    float | None,
-    typer.Option("--memory", metavar="SIZE", help="Memory it must run in, like 8GB.", parser=parsed(memory_gb)),
-]
-Ram = Annotated[
-    float | None,
-    typer.Option("--ram", metavar="SIZE", help="RAM beside a GPU's memory, like 16GB.", parser=parsed(memory_gb)),
-]
-KvType = Annotated[
-    str | None,
-    typer.Option(
-        "--kv-type",
-        metavar="TYPE",
-        help="Type of the KV cache: f16, q8_0, q4_0, or K/V apart: q8_0/q4_0.",
-        parser=parsed(cache_types),
-    ),
-]
 Parallel = Annotated[int | None, typer.Option("--parallel", metavar="N", help="Chats at once.", parser=parsed(chats))]
-ContextLength = Annotated[
-    int | None,
-    typer.Option("--context", metavar="N", help="Tokens of context, like 4096 or 16k.", parser=parsed(parse_tokens)),
-]
-TargetSize = Annotated[
-    float | None,
-    typer.Option("--target-size", metavar="SIZE", help="The file's greatest size, like 4.2GB.", parser=parsed(file_gb)),
-]
-Priority = Annotated[Literal["quality", "speed", "size"] | None, typer.Option("--priority", help="What matters most.")]
-Fallback = Annotated[
-    bool | None,
-    typer.Option("--cpu-fallback/--no-cpu-fallback", help="Go on with the CPU when the GPU's memory is full."),
-]
-Keep = Annotated[
-    bool | None, typer.Option("--keep-16bit/--no-keep-16bit", help="Keep the 16-bit file made on the way.")
-]
-Imatrix = Annotated[
-    bool | None,
-    typer.Option("--imatrix/--no-imatrix", help="Whether an importance matrix guides it (left open: up to 4 bits)."),
-]
-Calibration = Annotated[
-    str | None,
-    typer.Option(
-        "--calibration", metavar="FILE", help="Text to calibrate on, or a finished importance matrix (.gguf)."
-    ),
-]
-KeepTypes = Annotated[
-    list[str] | None,
-    typer.Option("--keep", metavar="NAME=TYPE", help="A mix leaves these tensors in this type, like output=Q8_0."),
-]
-DiscardSource = Annotated[
-    bool | None,
-    typer.Option(
-        "--discard-source", help="Drop each downloaded file once it is read; nothing is left to compare with."
-    ),
-]
-Adapter = Annotated[
-    str | None, typer.Option("--adapter", metavar="DIR", help="A LoRA to merge into the weights on the way.")
-]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="NAME=VALUE",
-        help="A setting of the method's own: group_size=64, desc_act=true (gptq); double_quant=false (bnb).",
-    ),
-]
-Purpose = Annotated[
-    Literal["finetune"] | None, typer.Option("--for", help="What it is for: decides the method, if left open.")
-]
-Test = Annotated[
-    Literal["none", "quick", "comprehensive"] | None, typer.Option("--test", help="How well to measure it.")
-]
+
+
+# ---------------------------------------------------------------- a request's options, from the table of slots
+
+COMPLETION = {"method": method_names, "type": type_names}
+
+
+def of_request(intent: str, *, model_required: bool = True) -> Callable[[Callable[[Decision], Decision]], Any]:
+    """Give a command the options that requests of `intent` have, from the table of slots. The decorated function is
+    handed the Decision that they come to; its docstring is the command's help."""
+
+    def give(function: Callable[[Decision], Decision]) -> Any:
+        def command(**values: Any) -> Decision:
+            return function(Decision(intent, settled(values), 1.0, TYPED))
+
+        slots = of_intent(intent)
+        empty = [inspect.Parameter.empty if slot.name == "model" and model_required else None for slot in slots]
+        hints = {slot.name: _annotation(slot) for slot in slots}
+        command.__doc__, command.__name__ = function.__doc__, function.__name__
+        command.__annotations__ = {**hints, "return": Decision}
+        command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [
+                inspect.Parameter(
+                    slot.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[slot.name]
+                )
+                for slot, default in sorted(zip(slots, empty, strict=True), key=lambda pair: pair[1] is None)
+            ],
+            return_annotation=Decision,
+        )
+        return command
+
+    return give
+
+
+def _annotation(slot: Slot) -> Any:
+    """Return what typer makes an option or an argument of."""
+    if not slot.flag:
+        return Annotated[str | None, typer.Argument(metavar=slot.metavar, help=slot.help)]
+    flag = f"{slot.flag}/--no-{slot.flag.removeprefix('--')}" if slot.negative else slot.flag
+    more: dict[str, Any] = {"metavar": slot.metavar} if slot.metavar else {}
+    if slot.read is not None:
+        more["parser"] = parsed(slot.read)
+    if slot.name in COMPLETION:
+        more["autocompletion"] = COMPLETION[slot.name]
+    option = typer.Option(flag, help=slot.help, **more)
+    if slot.choices:
+        return Annotated[Literal[slot.choices] | None, option]
+    return Annotated[(list[str] if slot.repeated else slot.kind) | None, option]

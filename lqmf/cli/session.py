@@ -212,7 +212,7 @@ class Session:
     async def _act(self, module: ModuleType, decision: Decision, ask: Ask) -> Outcome:
         self.finished = self.finished or decision.intent == "exit"
         run = registry.operation(module)
-        result = await run(self.app if module.COMMAND.needs_app else None, decision, ask)
+        result = await run(self.app if module.COMMAND.needs_app else None, decision.request, ask)
         if decision.intent == "llm_switch" or (decision.intent == "config" and "value" in decision.slots):
             self._renew()
         return self._closed(_told(module, result))

@@ -11,7 +11,7 @@ from lqmf.artifacts import shelf
 from lqmf.errors import UsageError
 from lqmf.operations.result import Result
 from lqmf.quality.address import is_address
-from lqmf.records import Artifact, Decision
+from lqmf.records import Artifact, Request
 from lqmf.settings import secret
 from lqmf.store.artifacts import known_as
 
@@ -34,11 +34,11 @@ class Benchmarked(Result):
         return {"status": "done", **self.file}
 
 
-async def run(app: App, request: Decision, ask: Ask) -> Benchmarked:
+async def run(app: App, request: Request, ask: Ask) -> Benchmarked:
     """Benchmark what is named; what is wrong with prompts and tasks is said before anything runs. Raises LqmfError."""
-    name, wanted = request.slots.get("name"), _wanted(app, request)
+    name, wanted = request.name, _wanted(app, request)
     if is_address(name):
-        return Benchmarked(await _benchmark_address(app, str(name), request.slots.get("served"), wanted))
+        return Benchmarked(await _benchmark_address(app, str(name), request.served, wanted))
     return Benchmarked(await benchmark(app, app.shelf.find(name), wanted))
 
 
@@ -74,21 +74,20 @@ def _kept(app: App, context: JobContext, artifact: Artifact, measured: Mapping[s
     return {**document, "path": str(path)}
 
 
-def _wanted(app: App, request: Decision) -> BenchmarkRequest:
+def _wanted(app: App, request: Request) -> BenchmarkRequest:
     from lqmf.agents.benchmark_agent import PARALLEL, BenchmarkRequest
     from lqmf.quality.benchmark import harness
     from lqmf.quality.benchmark.prompts import BUILT_IN, read
 
-    slots = request.slots
-    prompts = Path(slots["prompts"]) if slots.get("prompts") else BUILT_IN
+    prompts = Path(request.prompts) if request.prompts else BUILT_IN
     read(prompts)
     tasks: tuple[str, ...] = ()
-    if slots.get("tasks"):
+    if request.tasks:
         harness.require()
-        tasks = tuple(harness.names(str(slots["tasks"])))
-    depth = "comprehensive" if slots.get("test") == "comprehensive" else "quick"
-    parallel = int(slots.get("parallel") or PARALLEL)
-    return BenchmarkRequest(depth, parallel, prompts, tasks, _embedding(app), str(slots.get("device") or "auto"))
+        tasks = tuple(harness.names(str(request.tasks)))
+    depth = "comprehensive" if request.test == "comprehensive" else "quick"
+    parallel = int(request.parallel or PARALLEL)
+    return BenchmarkRequest(depth, parallel, prompts, tasks, _embedding(app), str(request.device or "auto"))
 
 
 def _embedding(app: App) -> Path | None:

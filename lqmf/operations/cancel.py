@@ -12,7 +12,7 @@ import psutil
 
 from lqmf.errors import NeedsInput
 from lqmf.operations.result import Cancelled, Result
-from lqmf.records import TYPED, Decision, Option, Question
+from lqmf.records import Option, Question, Request
 
 if TYPE_CHECKING:
     from lqmf.app import App
@@ -32,12 +32,12 @@ class Ended(Result):
         return {"status": "done", "cancelled": list(self.jobs)}
 
 
-async def run(app: App, request: Decision, ask: Ask) -> Ended | Cancelled:
+async def run(app: App, request: Request, ask: Ask) -> Ended | Cancelled:
     """Interrupt the processes that drive running jobs. They are another terminal's, so that it is asked first."""
     jobs = [job for job in app.memory.running_jobs() if job["owner_pid"] != os.getpid()]
     if not jobs:
         return Ended()
-    if not request.slots.get("force") and not await _agreed(request, ask, _question(jobs)):
+    if not request.force and not await _agreed(request, ask, _question(jobs)):
         return Cancelled("It goes on.")
     for pid in {job["owner_pid"] for job in jobs}:
         with contextlib.suppress(ProcessLookupError):  # it ended while the question was open
@@ -45,12 +45,12 @@ async def run(app: App, request: Decision, ask: Ask) -> Ended | Cancelled:
     return Ended(tuple(job["id"] for job in jobs), tuple(str(job["title"]) for job in jobs))
 
 
-async def _agreed(request: Decision, ask: Ask, question: Question) -> bool:
+async def _agreed(request: Request, ask: Ask, question: Question) -> bool:
     """Return whether the person agrees. Where nobody can be asked, a typed command is the yes, a sentence is not."""
     try:
         reply = await ask(question)
     except NeedsInput:
-        if request.reason != TYPED:
+        if not request.exact:
             raise
         return True
     return reply.kind == "value" and reply.value is True

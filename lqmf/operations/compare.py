@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lqmf.errors import UsageError
 from lqmf.operations.result import Result
-from lqmf.records import Decision
+from lqmf.records import Request
 from lqmf.store.artifacts import known_as
 
 if TYPE_CHECKING:
@@ -28,10 +28,9 @@ class Compared(Result):
         return dict(self.comparison)
 
 
-async def run(app: App, request: Decision, ask: Ask) -> Compared:
+async def run(app: App, request: Request, ask: Ask) -> Compared:
     """Compare what is named; without names, the two newest. Raises UsageError, NotFound, AmbiguousName."""
-    slots = request.slots
-    names = list(slots.get("names") or ([slots["name"]] if slots.get("name") else []))
+    names = list(request.names or ([request.name] if request.name else []))
     if not names:
         names = [artifact.name for artifact in app.shelf.artifacts()[:2]]
     if len(names) < 2:

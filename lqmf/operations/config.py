@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lqmf.errors import SettingsError
 from lqmf.operations.result import Result
-from lqmf.records import Decision
+from lqmf.records import Request
 
 if TYPE_CHECKING:
     from lqmf.app import App
@@ -55,15 +55,14 @@ class Located(Result):
     reason: str
 
 
-async def run(app: App, request: Decision, ask: Ask) -> Described | Written | Located:
+async def run(app: App, request: Request, ask: Ask) -> Described | Written | Located:
     """Get, set or locate."""
-    slots = request.slots
-    if slots.get("action") == "path":
+    if request.action == "path":
         file = app.root / "config.json"
         return Located(str(file), file.exists(), str(app.root), app.root_reason)
-    if slots.get("value") is not None and slots.get("key"):
-        return _set(app, slots["key"].lower(), str(slots["value"]))
-    return _get(app, slots.get("key"))
+    if request.value is not None and request.key:
+        return _set(app, request.key.lower(), str(request.value))
+    return _get(app, request.key)
 
 
 def _get(app: App, key: str | None) -> Described:

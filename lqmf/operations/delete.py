@@ -11,7 +11,7 @@ from lqmf import workspace
 from lqmf.artifacts import shelf
 from lqmf.errors import NotFound, UsageError
 from lqmf.operations.result import Result
-from lqmf.records import Artifact, Decision, Option, Question
+from lqmf.records import Artifact, Option, Question, Request
 from lqmf.units import file_size
 
 if TYPE_CHECKING:
@@ -32,14 +32,13 @@ class Deleted(Result):
         return {"status": "done" if names else "cancelled", "deleted": names}
 
 
-async def run(app: App, request: Decision, ask: Ask) -> Deleted:
+async def run(app: App, request: Request, ask: Ask) -> Deleted:
     """Ask about what is named, then remove it. Raises UsageError, NotFound, AmbiguousName, NeedsInput."""
-    slots = request.slots
-    names = slots.get("names") or [slots.get("name")]
-    if not names[0]:
+    names = request.names or ((request.name,) if request.name else ())
+    if not names:
         raise UsageError("Which artifact shall be deleted?", "Say `delete NAME`; `list` shows the names.")
     artifacts = [_found(app, name) for name in names]
-    if not slots.get("force"):
+    if not request.force:
         reply = await ask(_sure(artifacts))
         if reply.kind != "value" or reply.value is not True:
             return Deleted(())

@@ -9,7 +9,7 @@ from lqmf.jobs.journal import new_id
 from lqmf.operations import quantize
 from lqmf.operations.quantize import Quantized
 from lqmf.operations.result import Result
-from lqmf.records import Artifact, Decision, Proposal, Task
+from lqmf.records import Artifact, Proposal, Request, Task
 
 if TYPE_CHECKING:
     from lqmf.app import App
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 TOKENS = 40
 PROMPT = "A list is a mutable sequence,"
-REQUEST = Decision("quantize", {"model": "demo", "method": "gguf", "bits": 4, "type": "Q4_K_M", "device": "cpu"})
+REQUEST = Request(intent="quantize", model="demo", method="gguf", bits=4, type="Q4_K_M", device="cpu")
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Shown(Result):
         return {**self.made.document, "prompt": self.prompt, "continuation": self.continuation}
 
 
-async def run(app: App, request: Decision, ask: Ask) -> Shown:
+async def run(app: App, request: Request, ask: Ask) -> Shown:
     """Quantize the bundled model, then put one question to the result."""
     made = await quantize.run(app, REQUEST, ask)
     return Shown(made, PROMPT, await _continued(app, made.artifacts[0], PROMPT))

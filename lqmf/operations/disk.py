@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lqmf import workspace
 from lqmf.operations.result import Result
-from lqmf.records import Decision
+from lqmf.records import Request
 
 if TYPE_CHECKING:
     from lqmf.app import App
@@ -50,7 +50,7 @@ class Survey(Result):
     removable: tuple[Removable, ...]
 
 
-async def run(app: App, request: Decision, ask: Ask) -> Survey:
+async def run(app: App, request: Request, ask: Ask) -> Survey:
     """Walk the workspace's folders."""
     return survey(app.workspace)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from lqmf.errors import ProviderError, UsageError
 from lqmf.events import Notice
 from lqmf.operations.result import Result
-from lqmf.records import Artifact, Decision
+from lqmf.records import Artifact, Request
 
 if TYPE_CHECKING:
     from lqmf.app import App
@@ -32,17 +32,16 @@ class Written(Result):
         return {"status": "done", "artifact": self.artifact, "files": files, "prose": self.prose}
 
 
-async def run(app: App, request: Decision, ask: Ask) -> Written:
+async def run(app: App, request: Request, ask: Ask) -> Written:
     """Write the card and the Modelfile of each artifact that is named, without a name the newest's."""
     from lqmf.artifacts.card import writing
 
-    slots = request.slots
-    out = Path(slots["out"]).expanduser().absolute() if slots.get("out") else None
-    artifacts = [app.shelf.find(name) for name in slots.get("names") or (slots.get("name") or slots.get("model"),)]
+    out = Path(request.out).expanduser().absolute() if request.out else None
+    artifacts = [app.shelf.find(name) for name in request.names or (request.name or request.model,)]
     if out is not None and len(artifacts) > 1:
         raise UsageError(f"In {out} they would overwrite one another.", "Name one artifact for each `--out`.")
-    words = await _worded(app, artifacts[0]) if slots.get("prose") else None
-    force = bool(slots.get("force"))
+    words = await _worded(app, artifacts[0]) if request.prose else None
+    force = bool(request.force)
     written = [path for artifact in artifacts for path in writing.write(artifact, words, out, force=force)]
     return Written(artifacts[0].name, tuple(written), "records" if words is None else "provider")
 

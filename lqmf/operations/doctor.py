@@ -20,7 +20,7 @@ from lqmf.errors import LqmfError, of_system
 from lqmf.jobs.journal import new_id
 from lqmf.operations.disk import existing
 from lqmf.operations.result import Result
-from lqmf.records import Decision, Task, from_json, to_json
+from lqmf.records import Request, Task, from_json, to_json
 from lqmf.units import file_size, memory_size
 
 if TYPE_CHECKING:
@@ -62,13 +62,12 @@ class Examined(Result):
         return {**told, "calibration": to_json(self.calibration)} if self.calibration else told
 
 
-async def run(app: App, request: Decision, ask: Ask) -> Examined:
+async def run(app: App, request: Request, ask: Ask) -> Examined:
     """Examine everything, after calibrating and fixing where that is asked for. Raises LqmfError."""
-    slots = request.slots
-    measured = await calibrate(app) if slots.get("calibrate") else None
-    if slots.get("fix"):
+    measured = await calibrate(app) if request.calibrate else None
+    if request.fix:
         await asyncio.to_thread(fix, app)
-    checks = await asyncio.to_thread(examine, app, online=bool(slots.get("online")))
+    checks = await asyncio.to_thread(examine, app, online=bool(request.online))
     return Examined(tuple(checks), measured)
 
 

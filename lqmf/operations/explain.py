@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lqmf.errors import NotFound, ProviderError
 from lqmf.operations.result import Result
-from lqmf.records import Decision
+from lqmf.records import Request
 
 if TYPE_CHECKING:
     from lqmf.app import App
@@ -51,11 +51,11 @@ class Explained(Result):
         }
 
 
-async def run(app: App, request: Decision, ask: Ask) -> Explained | Topics:
+async def run(app: App, request: Request, ask: Ask) -> Explained | Topics:
     """Look the topic up; a free question is answered in a provider's words, where one is set. Raises NotFound."""
     from lqmf.knowledge.passages import passages
 
-    question = str(request.slots.get("topic") or "")
+    question = str(request.topic or "")
     if not question:
         return Topics(tuple(passages()))
     found = await asyncio.to_thread(_looked_up, app, question)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lqmf.operations.result import Result
-from lqmf.records import Decision, Question
+from lqmf.records import Question, Request
 
 if TYPE_CHECKING:
     from lqmf.app import App
@@ -56,7 +56,7 @@ class NotLoggedIn(Result):
         return {"status": "cancelled", "logged_in": False}
 
 
-async def run(app: App, request: Decision, ask: Ask) -> Account | LoggedOut | NotLoggedIn:
+async def run(app: App, request: Request, ask: Ask) -> Account | LoggedOut | NotLoggedIn:
     """Log in, say who is, or log out."""
     from lqmf.hub import auth
 

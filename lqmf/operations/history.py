@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lqmf.operations.result import Result
-from lqmf.records import Decision
+from lqmf.records import Request
 
 if TYPE_CHECKING:
     from lqmf.app import App
@@ -23,6 +23,6 @@ class Remembered(Result):
     history: tuple[Mapping[str, Any], ...]
 
 
-async def run(app: App, request: Decision, ask: Ask) -> Remembered:
+async def run(app: App, request: Request, ask: Ask) -> Remembered:
     """Return the last turns and jobs, as many as were asked for, or twenty."""
-    return Remembered(tuple(app.memory.history(request.slots.get("limit") or LIMIT)))
+    return Remembered(tuple(app.memory.history(request.limit or LIMIT)))

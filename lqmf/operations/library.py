@@ -17,14 +17,14 @@ from typing import TypeVar
 from lqmf.app import App
 from lqmf.events import Event, Notice
 from lqmf.operations.asking import never_asking
-from lqmf.records import Decision
+from lqmf.records import Request
 from lqmf.understanding.answers import Ask
 
 T = TypeVar("T")
-Run = Callable[[App, Decision, Ask], Awaitable[T]]
+Run = Callable[[App, Request, Ask], Awaitable[T]]
 
 
-def carried_out(run: Run[T], wanted: Decision, workspace: str | Path | None) -> T:
+def carried_out(run: Run[T], wanted: Request, workspace: str | Path | None) -> T:
     """Run an operation to its end. Raises LqmfError. Where a loop runs already, as in a notebook, it gets a thread of
     its own."""
 
@@ -47,7 +47,7 @@ def opened(workspace: str | Path | None) -> App:
     return app
 
 
-async def _coroutine(run: Run[T], app: App, wanted: Decision) -> T:
+async def _coroutine(run: Run[T], app: App, wanted: Request) -> T:
     return await run(app, wanted, never_asking())
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lqmf.operations.result import Result
-from lqmf.records import Decision
+from lqmf.records import Request
 
 if TYPE_CHECKING:
     from lqmf.app import App
@@ -30,10 +30,7 @@ class Listed(Result):
         return {"records": records, "running": [job["id"] for job in self.running]}
 
 
-async def run(app: App, request: Decision, ask: Ask) -> Listed:
+async def run(app: App, request: Request, ask: Ask) -> Listed:
     """List what the MemoryAgent has."""
-    slots = request.slots
-    found = app.memory.list_records(
-        slots.get("status"), slots.get("method"), slots.get("model"), slots.get("limit"), bool(slots.get("deleted"))
-    )
-    return Listed(tuple(found), slots.get("status"), tuple(app.memory.running_jobs()))
+    found = app.memory.list_records(request.status, request.method, request.model, request.limit, bool(request.deleted))
+    return Listed(tuple(found), request.status, tuple(app.memory.running_jobs()))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lqmf.declared import providers
 from lqmf.errors import LqmfError, UsageError
 from lqmf.operations.result import Result
-from lqmf.records import Decision
+from lqmf.records import Request
 
 if TYPE_CHECKING:
     from lqmf.app import App
@@ -68,13 +68,12 @@ class Tried(Result):
         return {**asked, **self.usage, "cost": self.cost}
 
 
-async def run(app: App, request: Decision, ask: Ask) -> Standing | Switched | Tried:
+async def run(app: App, request: Request, ask: Ask) -> Standing | Switched | Tried:
     """Show, switch or try."""
-    slots = request.slots
-    if request.intent == "llm_switch" and slots.get("provider"):
-        return await asyncio.to_thread(_switch, app, dict(slots))
-    if slots.get("action") == "test":
-        return await _try(app, slots.get("provider"))
+    if request.intent == "llm_switch" and request.provider:
+        return await asyncio.to_thread(_switch, app, request)
+    if request.action == "test":
+        return await _try(app, request.provider)
     return await asyncio.to_thread(_standing, app)
 
 
@@ -100,12 +99,12 @@ def _standing(app: App) -> Standing:
 # ---------------------------------------------------------------- switch
 
 
-def _switch(app: App, slots: Mapping[str, Any]) -> Switched:
+def _switch(app: App, request: Request) -> Switched:
     from lqmf.providers.config import llm_settings
     from lqmf.settings import load, write_config
 
-    name = _known(slots["provider"])
-    changes = {"llm_provider": name, **_details(app, name, slots)}
+    name = _known(str(request.provider))
+    changes = {"llm_provider": name, **_details(app, name, request)}
     for key, value in changes.items():
         write_config(app.root, key, value)
     settings = llm_settings(load(app.root, app.options))
@@ -127,9 +126,9 @@ def _known(name: str) -> str:
     raise UsageError(f"There is no provider '{name}'.", f"{remedy}There are {', '.join(known)}.")
 
 
-def _details(app: App, name: str, slots: Mapping[str, Any]) -> dict[str, str]:
+def _details(app: App, name: str, request: Request) -> dict[str, str]:
     """Return settings of the provider that go with the switch. Raises UsageError, NotFound, AmbiguousName."""
-    artifact, model = slots.get("artifact"), slots.get("provider_model")
+    artifact, model = request.artifact, request.provider_model
     if artifact and name != "local":
         raise UsageError("--artifact goes with local.", "Type `lqmf llm switch local --artifact NAME`.")
     if artifact:

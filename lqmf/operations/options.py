@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
 from lqmf.errors import UsageError
-from lqmf.records import Decision
+from lqmf.records import Request
+from lqmf.understanding.slot_table import settled
 from lqmf.workspace import nearest
 
 
@@ -40,22 +41,11 @@ class Options(TypedDict, total=False):
     test: Literal["none", "quick", "comprehensive"]
 
 
-def request(intent: str, model: str, options: Mapping[str, Any]) -> Decision:
+def request(intent: str, model: str, options: Mapping[str, Any]) -> Request:
     """Return what a program asks for. Raises UsageError for an option that there is not."""
     for name in options:
         if name not in Options.__annotations__:
             guess = nearest(name, list(Options.__annotations__))
             known = f"Did you mean '{guess}'?" if guess else f"There are {', '.join(Options.__annotations__)}."
             raise UsageError(f"There is no option '{name}'.", known)
-    slots = {**options, **mixed_bits(options.get("bits"), options.get("type"))}
-    said = {name: value for name, value in slots.items() if value is not None}
-    return Decision(intent, {"model": model, **said}, 1.0, "asked for by a program")
-
-
-def mixed_bits(bits: float | None, type: Any) -> dict[str, Any]:
-    """Return bits and type as slots: a fraction asks for a mix of types."""
-    if bits is None:
-        return {"type": type}
-    if bits == int(bits):
-        return {"type": type, "bits": int(bits)}
-    return {"type": type or "auto", "bits": bits}
+    return Request.of({"model": model, **settled(options)}, intent, exact=True)

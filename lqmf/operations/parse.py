@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lqmf.errors import UsageError
 from lqmf.operations.result import Result
-from lqmf.records import Decision, Utterance
+from lqmf.records import Decision, Request, Utterance
 
 if TYPE_CHECKING:
     from lqmf.advice.reading import Reading
@@ -47,16 +47,16 @@ class Dialogue(Result):
         return True
 
 
-async def run(app: App, request: Decision, ask: Ask) -> Parsed | Dialogue:
+async def run(app: App, request: Request, ask: Ask) -> Parsed | Dialogue:
     """Read the sentence in `text`, or the dialogue in `lines`, in a dialogue of its own. Raises UsageError where a
     provider is to read along and none is set; ProviderError."""
     from lqmf.agents.enhanced_decision_agent import EnhancedDecisionAgent
 
-    agent, text = EnhancedDecisionAgent(), str(request.slots.get("text") or "")
-    if (lines := request.slots.get("lines")) is not None:
+    agent, text = EnhancedDecisionAgent(), str(request.text or "")
+    if (lines := request.lines) is not None:
         return Dialogue(tuple(agent.decide(Utterance(line)) for line in lines))
     understood = agent.decide(Utterance(text))
-    if not request.slots.get("llm"):
+    if not request.llm:
         return Parsed(understood)
     if app.reader is None:
         raise UsageError("No provider is in use, so nobody else reads this.", "`lqmf llm switch PROVIDER` chooses one.")

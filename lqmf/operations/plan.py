@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lqmf.operations.asking import never_asking
 from lqmf.operations.result import Result
-from lqmf.records import Decision, QuantizationPlan, Request, Suggestion, to_json
+from lqmf.records import QuantizationPlan, Request, Suggestion, to_json
 
 if TYPE_CHECKING:
     from lqmf.agents.planner_agent import Planned
@@ -73,12 +73,12 @@ class Sizes(Result):
         return data if self.suggestions is None else {**data, "suggestions": to_json(self.suggestions)}
 
 
-async def run(app: App, request: Decision, ask: Ask) -> Plans | Sizes:
+async def run(app: App, request: Request, ask: Ask) -> Plans | Sizes:
     """Plan with everything open at its recommended value; where no model was named, say what size of model fits.
     Raises LqmfError."""
-    if not request.slots.get("model"):
+    if not request.model:
         return await _sizes(app, request, ask)
-    model = str(request.slots["model"])
+    model = str(request.model)
     by_rules: list[Planned] = []
 
     def announce(one: Planned) -> None:
@@ -91,12 +91,12 @@ async def run(app: App, request: Decision, ask: Ask) -> Plans | Sizes:
     return Plans(model, tuple(planned), by_rules[0] if by_rules else None)
 
 
-async def _sizes(app: App, request: Decision, ask: Ask) -> Sizes:
+async def _sizes(app: App, request: Request, ask: Ask) -> Sizes:
     found = Sizes(await asyncio.to_thread(app.planning.classes, request))
     if app.adviser is None:
         return found
     ask.show(found)
-    return Sizes(found.sizes, await app.planning.suggestions(Request.of(request.slots)), told=True)
+    return Sizes(found.sizes, await app.planning.suggestions(request), told=True)
 
 
 def _lines(model: str, one: Planned) -> list[str]:

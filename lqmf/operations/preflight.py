@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lqmf.operations.asking import never_asking
 from lqmf.operations.result import Result
-from lqmf.records import Decision, to_json
+from lqmf.records import Request, to_json
 
 if TYPE_CHECKING:
     from lqmf.app import App
@@ -50,6 +50,6 @@ class Examined(Result):
         }
 
 
-async def run(app: App, request: Decision, ask: Ask) -> Examined:
+async def run(app: App, request: Request, ask: Ask) -> Examined:
     """Look at everything. Raises LqmfError for a model that cannot be found."""
-    return Examined(await app.planning.preflight(request, never_asking(ask)), narrowed=len(request.slots) > 1)
+    return Examined(await app.planning.preflight(request, never_asking(ask)), narrowed=len(request.slots()) > 1)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lqmf.operations import gating, next_step
 from lqmf.operations.closing import closing
 from lqmf.operations.result import Result
-from lqmf.records import Advice, Artifact, Choice, Decision, Feedback, Proposal, to_json
+from lqmf.records import Advice, Artifact, Choice, Feedback, Proposal, Request, to_json
 
 if TYPE_CHECKING:
     from lqmf.agents.planner_agent import Planned
@@ -55,12 +55,12 @@ class Quantized(Result):
         }
 
 
-async def run(app: App, request: Decision, ask: Ask) -> Quantized:
+async def run(app: App, request: Request, ask: Ask) -> Quantized:
     """Plan, show the plan, carry it out. Raises LqmfError."""
     made = await app.pipeline.quantize(request, ask, Announcing(ask))
     feedback = [closing(app, one.artifact, one.slots) for one in made]
     artifacts, jobs = tuple(one.artifact for one in made), tuple(one.job for one in made)
-    return Quantized(artifacts, jobs, _joined(feedback), gate=bool(request.slots.get("gate")))
+    return Quantized(artifacts, jobs, _joined(feedback), gate=bool(request.gate))
 
 
 class Announcing:

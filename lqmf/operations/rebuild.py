@@ -13,7 +13,7 @@ from lqmf.errors import IncompleteModel, ModelNotFound, Unauthorized
 from lqmf.events import Notice
 from lqmf.jobs.journal import new_id, work_folder
 from lqmf.operations.result import Result
-from lqmf.records import Decision, Manifest, ModelInfo, QuantizationPlan, to_json
+from lqmf.records import Manifest, ModelInfo, QuantizationPlan, Request, to_json
 
 if TYPE_CHECKING:
     from lqmf.app import App
@@ -51,16 +51,16 @@ class Remade(Result):
         }
 
 
-async def run(app: App, request: Decision, ask: Ask) -> Remade:
+async def run(app: App, request: Request, ask: Ask) -> Remade:
     """Make an artifact again from its manifest (the name may be a manifest's path; without one the newest), and
     compare. What was made goes away unless it is to be kept, or there is no artifact of that manifest here. Raises
     NotFound, AmbiguousName, ModelError where the source has changed or is gone, and what making it raises."""
-    wanted = rebuild.original(request.slots.get("name"), app.shelf.find)
+    wanted = rebuild.original(request.name, app.shelf.find)
     plan = rebuild.plan_of(wanted.manifest, gpu=bool(hardware.gpus()))
     info = await _source(app, wanted.manifest, plan, ask)
     for sentence in rebuild.warnings(wanted.manifest, plan):
         app.bus.publish(Notice(text=sentence, level="warning"))
-    keep = bool(request.slots.get("keep")) or not wanted.is_in(app.workspace.artifacts)
+    keep = bool(request.keep_rebuilt) or not wanted.is_in(app.workspace.artifacts)
     context = app.pipeline.context(new_id())
     check = rebuild.RebuildCheck(wanted, app.runner.run, context, keep=keep)
     with work_folder(app.workspace, info.ref, info.commit, f"-again-{wanted.key}") as folder:

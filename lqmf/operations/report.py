@@ -15,7 +15,7 @@ from lqmf.artifacts import shelf
 from lqmf.errors import JobCancelled, LqmfError, MeasurementError, NotFound, UsageError
 from lqmf.events import Notice
 from lqmf.operations.result import Result
-from lqmf.records import Artifact, Decision
+from lqmf.records import Artifact, Request
 
 if TYPE_CHECKING:
     from lqmf.app import App
@@ -41,14 +41,13 @@ class Reported(Result):
         return {"status": "ok", **told}
 
 
-async def run(app: App, request: Decision, ask: Ask) -> Reported:
+async def run(app: App, request: Request, ask: Ask) -> Reported:
     """Write the page on what is named; without names, on all artifacts, the newest first."""
     from lqmf.report.report import report
 
-    slots = request.slots
-    artifacts = _named(app, list(slots.get("names") or ([slots["name"]] if slots.get("name") else [])))
-    path = _writable(Path(slots.get("out") or OUT).expanduser().absolute(), bool(slots.get("force")))
-    measured = await _layers(app, artifacts) if slots.get("layers") else []
+    artifacts = _named(app, list(request.names or ([request.name] if request.name else [])))
+    path = _writable(Path(request.out or OUT).expanduser().absolute(), bool(request.force))
+    measured = await _layers(app, artifacts) if request.layers else []
     models = {artifact.model for artifact in artifacts}
     earlier = [row for row in app.memory.list_records(status="ok", deleted=True) if row["model"] in models]
     text = await asyncio.to_thread(report, artifacts, app.workspace.benchmarks, earlier, app.hardware())

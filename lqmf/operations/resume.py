@@ -13,17 +13,17 @@ from lqmf.events import JobStarted
 from lqmf.jobs.journal import work_folder
 from lqmf.operations.closing import closing
 from lqmf.operations.quantize import Quantized
-from lqmf.records import Artifact, Decision, QuantizationPlan, from_json
+from lqmf.records import Artifact, QuantizationPlan, Request, from_json
 
 if TYPE_CHECKING:
     from lqmf.app import App
     from lqmf.understanding.answers import Ask
 
 
-async def run(app: App, request: Decision, ask: Ask) -> Quantized:
+async def run(app: App, request: Request, ask: Ask) -> Quantized:
     """Go on with the job that is named, without a name the latest: what was downloaded or made stays, the rest is
     redone. Raises LqmfError."""
-    job = request.slots.get("job")
+    job = request.job
     interrupted(app)  # so that what a killed process left running counts as unfinished
     row = app.memory.job(job) if job else _last_unfinished(app)
     if row["kind"] != "quantize":

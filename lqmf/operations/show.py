@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lqmf import workspace
 from lqmf.operations.result import Result
-from lqmf.records import Decision
+from lqmf.records import Request
 
 if TYPE_CHECKING:
     from lqmf.app import App
@@ -29,9 +29,9 @@ class Known(Result):
         return dict(self.record)
 
 
-async def run(app: App, request: Decision, ask: Ask) -> Known:
+async def run(app: App, request: Request, ask: Ask) -> Known:
     """Return the record of what is named; without a name, of the newest artifact. Raises NotFound, AmbiguousName."""
-    name = request.slots.get("name") or request.slots.get("model") or app.shelf.find(None).name
+    name = request.name or request.model or app.shelf.find(None).name
     record = app.memory.show(name)
     if record["kind"] == "artifact" and not record.get("deleted_at"):
         record = {**record, "run": _run_lines(Path(record["path"]), record["name"])}

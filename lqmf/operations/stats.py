@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lqmf.operations.result import Result
-from lqmf.records import Decision
+from lqmf.records import Request
 
 if TYPE_CHECKING:
     from lqmf.app import App
@@ -33,9 +33,9 @@ class Learnt(Result):
     predictions: tuple[Mapping[str, Any], ...]
 
 
-async def run(app: App, request: Decision, ask: Ask) -> Statistics | Learnt:
+async def run(app: App, request: Request, ask: Ask) -> Statistics | Learnt:
     """Sum up the MemoryAgent's records, or what its predictions came to."""
-    if request.slots.get("predictions"):
+    if request.predictions:
         from lqmf.fit import corrections
 
         learnt = corrections.fit(app.memory.predictions()).by_key.values()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from lqmf.operations import gating, next_step
 from lqmf.operations.closing import closing
 from lqmf.operations.result import Cancelled, Result
 from lqmf.quality.address import is_address
-from lqmf.records import Artifact, Decision, Feedback, Option, Proposal, Question, Receipt, to_json
+from lqmf.records import Artifact, Feedback, Option, Proposal, Question, Receipt, Request, to_json
 from lqmf.settings import secret
 from lqmf.store.artifacts import known_as
 from lqmf.units import file_size
@@ -60,9 +61,9 @@ class Listing(Result):
     artifacts: tuple[Artifact, ...]
 
 
-async def run(app: App, request: Decision, ask: Ask) -> Tested | Listing | Cancelled:
+async def run(app: App, request: Request, ask: Ask) -> Tested | Listing | Cancelled:
     """Test what is named; without a name, show what there is and let one be picked. Raises LqmfError."""
-    action, name = request.slots.get("action"), request.slots.get("name")
+    action, name = request.action, request.name
     if name:
         return await _test(app, request, ask)
     found = Listing(tuple(app.shelf.artifacts()))
@@ -73,37 +74,34 @@ async def run(app: App, request: Decision, ask: Ask) -> Tested | Listing | Cance
     picked = await ask(_which(found.artifacts, looking=bool(action)))
     if picked.kind != "value" or picked.value == NONE:
         return Cancelled("Nothing was tested.")
-    return await _test(app, Decision("test", {**request.slots, "name": picked.value}), ask)
+    return await _test(app, dataclasses.replace(request, name=picked.value), ask)
 
 
-async def _test(app: App, request: Decision, ask: Ask) -> Tested:
+async def _test(app: App, request: Request, ask: Ask) -> Tested:
     """Measure an artifact against its source, or against the base that was named. Raises MeasurementError for a base
     that it was not made from."""
-    slots = request.slots
-    if is_address(slots["name"]):
+    if is_address(request.name):
         return await _test_address(app, request)
-    artifact = app.shelf.find(slots["name"])
-    given = await app.sources.named(str(slots["base"]), ask) if slots.get("base") else None
-    depth = slots.get("test") or await _depth(artifact, ask)
+    artifact = app.shelf.find(request.name)
+    given = await app.sources.named(str(request.base), ask) if request.base else None
+    depth = request.test or await _depth(artifact, ask)
     with app.pipeline.job("test", artifact.name, artifact.name) as (context, _):
         receipt = await app.pipeline.measure_against_base(context, artifact, depth, given)
     artifact = app.shelf.find(artifact.path)  # with its receipt
-    return Tested(artifact, receipt, closing(app, artifact), gate=bool(slots.get("gate")))
+    return Tested(artifact, receipt, closing(app, artifact), gate=bool(request.gate))
 
 
-async def _test_address(app: App, request: Decision) -> Tested:
+async def _test_address(app: App, request: Request) -> Tested:
     """Measure a model behind an OpenAI-compatible address; kept under benchmarks/ and in the store. Raises LqmfError
     where it cannot be asked."""
-    slots, key = request.slots, secret(app.settings, "local_api_key")
-    address, depth = str(slots["name"]), str(slots.get("test") or "quick")
+    key = secret(app.settings, "local_api_key")
+    address, depth = str(request.name), str(request.test or "quick")
     with app.pipeline.job("test", address) as (context, result):
-        artifact, receipt = await app.feedback.test_address(
-            address, slots.get("served"), key, depth=depth, context=context
-        )
+        artifact, receipt = await app.feedback.test_address(address, request.served, key, depth=depth, context=context)
         result["artifact"] = artifact.name
         path = app.pipeline.keep(context.job, artifact, app.feedback.benchmark_document(artifact, receipt))
         app.memory.remember_receipt(known_as(artifact), receipt, str(path))
-    return Tested(artifact, receipt, closing(app, artifact), gate=bool(slots.get("gate")))
+    return Tested(artifact, receipt, closing(app, artifact), gate=bool(request.gate))
 
 
 async def _depth(artifact: Artifact, ask: Ask) -> str:

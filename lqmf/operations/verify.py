@@ -13,7 +13,7 @@ from lqmf.artifacts.verify import Finding
 from lqmf.errors import JobCancelled, UsageError
 from lqmf.jobs.journal import new_id
 from lqmf.operations.result import Result
-from lqmf.records import Artifact, Decision, Question, to_json
+from lqmf.records import Artifact, Question, Request, to_json
 
 if TYPE_CHECKING:
     from lqmf.app import App
@@ -50,21 +50,20 @@ class Verified(Result):
         }
 
 
-async def run(app: App, request: Decision, ask: Ask) -> Verified:
+async def run(app: App, request: Request, ask: Ask) -> Verified:
     """Check the artifact that is named, without a name the newest; sign it where that is asked for and all is well."""
-    slots = request.slots
-    artifact = app.shelf.find(slots.get("name"))
+    artifact = app.shelf.find(request.name)
     folder, document = Path(artifact.path), verify.manifest_of(artifact)
-    private = await asyncio.to_thread(_key, app, slots) if slots.get("sign") else None
+    private = await asyncio.to_thread(_key, app, request) if request.sign else None
     findings, files = [verify.form(document)], list[dict[str, Any]]()
     if findings[0].passed:
         files = await asyncio.to_thread(verify.hashed, folder, document["files"], app.bus.publish)
         findings.append(verify.intact(files))
-    findings += await _signature(folder, slots.get("key"))
-    if not slots.get("quick") and all(one.passed for one in findings if one.name in ("manifest", "files")):
+    findings += await _signature(folder, request.key)
+    if not request.quick and all(one.passed for one in findings if one.name in ("manifest", "files")):
         findings += await _loaded(app, artifact)
     extra = verify.unlisted(folder, files)
-    if extra and (slots.get("key") or private):  # a file that nobody signed may be read before one that was
+    if extra and (request.key or private):  # a file that nobody signed may be read before one that was
         findings.append(Finding("unlisted", False, f"not in the manifest: {', '.join(extra)}"))
     found = Verified(artifact.name, tuple(findings), tuple(files), tuple(extra), None, private is not None)
     if private is None or not found.ok:
@@ -87,15 +86,15 @@ async def _signature(folder: Path, key: str | None) -> list[Finding]:
     return []
 
 
-def _key(app: App, slots: Mapping[str, Any]) -> Path:
+def _key(app: App, request: Request) -> Path:
     """Return the private key to sign with, made now on request. Raises UsageError for one in the workspace."""
-    private = Path(slots["sign"]).expanduser().absolute()
+    private = Path(str(request.sign)).expanduser().absolute()
     if private.resolve().is_relative_to(app.root.resolve()):
         raise UsageError(
             f"{private} lies in the workspace, which is there to be shared and copied.",
             f"Keep the key elsewhere: `--sign {Path.home() / private.name}`.",
         )
-    if slots.get("new_key"):
+    if request.new_key:
         signing.new_key(private)
     return private
 

@@ -7,17 +7,19 @@ Pure; knows no terminal. The fields of `lqmf.records.Request` are these and no o
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lqmf.declared import methods
 from lqmf.errors import UsageError
 from lqmf.fit.needs import CACHE_TYPES
 from lqmf.quantization.parameters import pairs
 from lqmf.records import Request
-from lqmf.units import GB, GIB, parse_file_size, parse_memory, parse_tokens
+from lqmf.understanding.lexicon import MOST, type_name
+from lqmf.units import GB, GIB, parse_file_size, parse_memory, parse_tokens, short
 
-PLANS, QUANTIZES = ("plan", "preflight", "quantize"), ("quantize",)
+PLANS, PREPARES, QUANTIZES = ("plan", "preflight", "quantize"), ("plan", "quantize"), ("quantize",)
 
 
 @dataclass(frozen=True)
@@ -78,10 +80,17 @@ def _spelled(part: str) -> str:
     if at and name.lower() == "auto":
         parse_file_size(size)
         return f"auto@{size}"
-    return part.upper() if _GGUF_TYPE.match(part) else part.lower()
+    return type_name(part) or (part.upper() if _GGUF_TYPE.match(part) else part.lower())
 
 
 _GGUF_TYPE = re.compile(r"(?:I?Q\d|TQ\d|B?F16|F32|MXFP)", re.IGNORECASE)
+
+
+def bits(text: str) -> float:
+    """Return bits a weight. Raises UsageError for what is no number from 1 to 32."""
+    if not re.fullmatch(r"\d{1,2}(?:\.\d{1,6})?", text.strip()) or not 1 <= float(text) <= MOST["bits"]:
+        raise UsageError(f"'{short(text)}' is no number of bits.", "Write a number from 1 to 32, like 4 or 4.25.")
+    return float(text)
 
 
 def method_name(text: str) -> str:
@@ -114,7 +123,7 @@ def cache_types(text: str) -> str:
 def chats(text: str) -> int:
     """Return how many chats at once. Raises UsageError for what is no whole number from 1."""
     if not re.fullmatch(r"0*[1-9]\d{0,5}", text.strip()):
-        raise UsageError(f"'{text}' is no number of chats.", "Write a whole number, 1 or more.")
+        raise UsageError(f"'{short(text)}' is no number of chats.", "Write a whole number, 1 or more.")
     return int(text)
 
 
@@ -126,7 +135,7 @@ def _plain(number: float) -> float:
 
 SLOTS = (
     Slot("model", "", "org/name[@revision], a folder, a familiar name, or demo.", PLANS, metavar="MODEL"),
-    Slot("method", "--method", "How to quantize: gguf, gptq or bnb.", PLANS, metavar="NAME", read=method_name),
+    Slot("method", "--method", f"How to quantize: {methods.names()}.", PLANS, metavar="NAME", read=method_name),
     Slot(
         "type",
         "--type",
@@ -135,7 +144,7 @@ SLOTS = (
         metavar="TYPE",
         read=type_names,
     ),
-    Slot("bits", "--bits", "Bits a weight; 4.25 gives a mix of types.", PLANS, float, metavar="N"),
+    Slot("bits", "--bits", "Bits a weight; 4.25 gives a mix of types.", PLANS, float, metavar="N", read=bits),
     Slot("device", "--device", "Where it will run.", PLANS, choices=("cpu", "gpu")),
     Slot(
         "memory_gb",
@@ -190,7 +199,7 @@ SLOTS = (
         "imatrix",
         "--imatrix",
         "Whether an importance matrix guides it (left open: up to 4 bits).",
-        PLANS,
+        PREPARES,
         bool,
         negative=True,
     ),
@@ -198,14 +207,14 @@ SLOTS = (
         "calibration",
         "--calibration",
         "Text to calibrate on, or a finished importance matrix (.gguf).",
-        PLANS,
+        PREPARES,
         metavar="FILE",
     ),
     Slot(
         "keep",
         "--keep",
         "A mix leaves these tensors in this type, like output=Q8_0.",
-        PLANS,
+        PREPARES,
         metavar="NAME=TYPE",
         repeated=True,
     ),
@@ -213,25 +222,25 @@ SLOTS = (
         "discard_source",
         "--discard-source",
         "Drop each downloaded file once it is read; nothing is left to compare with.",
-        PLANS,
+        PREPARES,
         bool,
     ),
-    Slot("adapter", "--adapter", "A LoRA to merge into the weights on the way.", PLANS, metavar="DIR"),
+    Slot("adapter", "--adapter", "A LoRA to merge into the weights on the way.", PREPARES, metavar="DIR"),
     Slot(
         "parameters",
         "--set",
         "A setting of the method's own: group_size=64, desc_act=true (gptq); double_quant=false (bnb).",
-        PLANS,
+        PREPARES,
         dict,
         metavar="NAME=VALUE",
         repeated=True,
     ),
-    Slot("purpose", "--for", "What it is for: decides the method, if left open.", PLANS, choices=("finetune",)),
+    Slot("purpose", "--for", "What it is for: decides the method, if left open.", PREPARES, choices=("finetune",)),
     Slot(
         "cpu_fallback",
         "--cpu-fallback",
         "Go on with the CPU when the GPU's memory is full.",
-        PLANS,
+        PREPARES,
         bool,
         negative=True,
     ),
@@ -269,12 +278,12 @@ def words(request: Request) -> list[str]:
 
 
 def settled(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the slots that options of a command line come to: a fraction of bits asks for a mix of types, repeated
-    settings become one table, what was not given is left out. Raises UsageError for a setting that is no pair."""
-    said = {name: value for name, value in values.items() if value is not None and value is not False and value != []}
-    said |= {slot.name: False for slot in SLOTS if slot.negative and values.get(slot.name) is False}
-    if isinstance(settings := said.get("parameters"), Sequence):
+    """Return the slots that options come to: a fraction of bits asks for a mix of types, repeated settings become one
+    table, what was not given is left out. Raises UsageError for a setting that is no pair."""
+    said = {name: value for name, value in values.items() if value is not None and value != []}
+    said = {name: value for name, value in said.items() if value is not False or BY_NAME[name].negative}
+    if isinstance(settings := said.get("parameters"), list):
         said["parameters"] = pairs(settings)
-    if (bits := said.get("bits")) is not None:
-        said |= {"bits": int(bits)} if bits == int(bits) else {"type": said.get("type") or "auto"}
+    if (width := said.get("bits")) is not None:
+        said |= {"bits": int(width)} if width == int(width) else {"type": said.get("type") or "auto"}
     return said

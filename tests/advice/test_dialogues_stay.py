@@ -42,7 +42,7 @@ def told(app: App, dialogue: Mapping[str, Any]) -> list[Any]:
     async def carry_out(decision: Decision) -> None:
         record.append(to_json(decision))
         if decision.intent in ("quantize", "plan"):
-            for one in await app.planning.plan(decision, ask, lambda planned: None):
+            for one in await app.planning.plan(decision.request, ask, lambda planned: None):
                 record.append(to_json(dataclasses.replace(one.plan, id="")))
 
     for turn in dialogue["turns"]:

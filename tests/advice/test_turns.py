@@ -85,7 +85,7 @@ def chosen() -> dict[str, Any]:
 
 
 def planned(app: App, ask: Any, **slots: Any) -> Plans:
-    return asyncio.run(plan.run(app, Decision("plan", {"model": "ada/seven", **slots}), ask))
+    return asyncio.run(plan.run(app, Decision("plan", {"model": "ada/seven", **slots}).request, ask))
 
 
 def test_the_rules_plan_is_shown_at_once_and_the_improvement_comes_beside_it(tmp_path):
@@ -162,7 +162,7 @@ def test_types_that_were_listed_are_a_choice_already(tmp_path):
 def job(app: App, ask: Any, **slots: Any) -> list[Question]:
     """What a job asks before it starts; it is called off at the last question."""
     with pytest.raises(JobCancelled):
-        asyncio.run(quantize.run(app, Decision("quantize", {"model": "ada/seven", **slots}), ask))
+        asyncio.run(quantize.run(app, Decision("quantize", {"model": "ada/seven", **slots}).request, ask))
     return ask.asked
 
 
@@ -182,7 +182,7 @@ def test_a_correction_takes_the_advice_back(tmp_path):
     decision = app.understanding.decide(to_utterance("quantize ada/seven"))
     seen: list[Any] = []
     ask = Correcting("no, 8 bits", "yes")
-    [made] = asyncio.run(app.planning.plan(decision, ask, seen.append))
+    [made] = asyncio.run(app.planning.plan(decision.request, ask, seen.append))
     assert [one.plan.type for one in seen] == ["Q4_K_M", pick().type]
     assert made.plan.type == "Q8_0"
     assert {c.source for c in made.plan.choices} == {"user", "rules"}
@@ -228,7 +228,7 @@ def test_named_models_are_answers_to_choose_from_and_any_other_may_be_typed(line
     app, _ = advised(tmp_path, NAMED, answer())
     ask = Watching(line, "1", "no")
     with pytest.raises(JobCancelled):
-        asyncio.run(quantize.run(app, Decision("quantize", {}), ask))
+        asyncio.run(quantize.run(app, Decision("quantize", {}).request, ask))
     assert [q.id for q in ask.asked] == ["model", "type", "start"]
     assert f"Plan for {model_said}" in drawn(*ask.shown)
 
@@ -236,7 +236,7 @@ def test_named_models_are_answers_to_choose_from_and_any_other_may_be_typed(line
 def test_no_named_model_is_taken_unasked_not_even_with_yes(tmp_path):
     app, _ = advised(tmp_path, NAMED)
     with pytest.raises(NeedsInput) as caught:
-        asyncio.run(quantize.run(app, Decision("quantize", {}), Recommended(Nobody(Screen(json=True)))))
+        asyncio.run(quantize.run(app, Decision("quantize", {}).request, Recommended(Nobody(Screen(json=True)))))
     [question] = caught.value.questions
     assert question.default is None
     assert [option.value for option in question.options] == ["ada/french", "ada/small"]
@@ -245,7 +245,7 @@ def test_no_named_model_is_taken_unasked_not_even_with_yes(tmp_path):
 def test_the_question_is_the_plain_one_where_nobody_answers(tmp_path):
     def asked(app: App) -> Any:
         with pytest.raises(NeedsInput) as caught:
-            asyncio.run(quantize.run(app, Decision("quantize", {}), Nobody(Screen(json=True))))
+            asyncio.run(quantize.run(app, Decision("quantize", {}).request, Nobody(Screen(json=True))))
         return to_json(caught.value.questions)
 
     helped, _ = advised(tmp_path / "helped", ProviderUnavailable("Down."))

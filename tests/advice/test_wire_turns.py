@@ -69,7 +69,7 @@ def planned(root: Path, settings: dict[str, Any]) -> tuple[Plans, str, list[str]
     """The outcome, all that is read on the screen, and what was told in passing."""
     app = place(root, settings, wishes.LAPTOP, SHAPE)
     heard, ask = notices(app), Watching()
-    outcome = asyncio.run(plan.run(app, Decision("plan", {"model": "ada/seven", "context": 1024}), ask))
+    outcome = asyncio.run(plan.run(app, Decision("plan", {"model": "ada/seven", "context": 1024}).request, ask))
     app.close()
     return outcome, drawn(*ask.shown, outcome), heard
 

@@ -147,7 +147,7 @@ def test_a_benchmark_is_kept_in_a_file_and_the_store_and_compare_finds_it(tmp_pa
     for type in ("Q4_K_M", "Q8_0"):
         shutil.copy(demo_gguf(type), folder / f"demo-{type}.gguf")
     app = App.create(str(tmp_path), {}, tmp_path, {})
-    names = Decision("compare", {"names": ["demo-Q4_K_M", "demo-Q8_0"]})
+    names = Decision("compare", {"names": ["demo-Q4_K_M", "demo-Q8_0"]}).request
     try:
         for name in ("demo-Q4_K_M", "demo-Q8_0"):
             request = BenchmarkRequest(prompts=prompts, parallel=1)

@@ -101,7 +101,7 @@ def test_a_third_party_adds_a_command_through_an_entry_point(tmp_path: Path) -> 
         "    greeted: str\n"
         "async def run(app, request, ask):\n"
         "    ask.show(Greeted('somebody'))\n"
-        "    return Greeted(request.slots['name'])\n"
+        "    return Greeted(request.name)\n"
         "def view(found):\n"
         "    return f'Hello, {found.greeted}!'\n"
     )

@@ -97,7 +97,7 @@ def test_several_artifacts_are_not_written_over_one_another(run, make_artifact, 
     names = [make_artifact(NAME).name, make_artifact("m_gguf_8bit_Q8_0", "Q8_0", 8).name]
     app = App.create(None, {}, home, os.environ)
     with pytest.raises(UsageError, match="overwrite one another"):
-        asyncio.run(docs.run(app, Decision("docs", {"names": names, "out": str(tmp_path / "out")}), None))
+        asyncio.run(docs.run(app, Decision("docs", {"names": names, "out": str(tmp_path / "out")}).request, None))
     app.close()
     assert not (tmp_path / "out").exists()
 

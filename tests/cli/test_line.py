@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lqmf.cli import options, session
+from lqmf.cli import session
 from lqmf.cli.render import Screen
 from lqmf.errors import LqmfError, UsageError
-from lqmf.operations.options import mixed_bits
+from lqmf.understanding import slot_table
 
 COMMANDS = [
     ("stats", "stats", {}),
@@ -176,9 +176,9 @@ def test_any_line_is_read_without_a_fault(talk: session.Session, line: str) -> N
 
 
 def test_bits_with_a_fraction_ask_for_a_mix() -> None:
-    assert mixed_bits(4.0, None) == {"type": None, "bits": 4}
-    assert mixed_bits(4.25, None) == {"type": "auto", "bits": 4.25}
-    assert mixed_bits(None, "Q4_K_M") == {"type": "Q4_K_M"}
+    assert slot_table.settled({"bits": 4.0, "type": None}) == {"bits": 4}
+    assert slot_table.settled({"bits": 4.25, "type": None}) == {"bits": 4.25, "type": "auto"}
+    assert slot_table.settled({"bits": None, "type": "Q4_K_M"}) == {"type": "Q4_K_M"}
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_bits_with_a_fraction_ask_for_a_mix() -> None:
     ],
 )
 def test_types_are_spelled_their_own_way(typed: str, name: str) -> None:
-    assert options.type_name(typed) == name
+    assert slot_table.type_names(typed) == name
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "1e999", "9" * 200, "0", "-4", "33", "\udcff"])

@@ -236,7 +236,7 @@ def carried_out(found: Preflight) -> Any:
         return found
 
     app: Any = SimpleNamespace(planning=SimpleNamespace(preflight=look))
-    return asyncio.run(operation.run(app, Decision("preflight", {"model": "org/m"}), Nobody(Screen())))
+    return asyncio.run(operation.run(app, Decision("preflight", {"model": "org/m"}).request, Nobody(Screen())))
 
 
 def test_what_is_possible_ends_with_0_and_says_everything_in_one_document() -> None:

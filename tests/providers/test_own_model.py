@@ -17,14 +17,14 @@ from lqmf.operations import plan
 from lqmf.providers.base import Message, Usage
 from lqmf.providers.config import llm_settings
 from lqmf.providers.registry import build
-from lqmf.records import Decision, to_json
+from lqmf.records import Request, to_json
 from lqmf.settings import load
 from tests.advice.places import notices, place
 from tests.fixtures_gguf import demo_gguf
 from tests.providers.own_server import MODEL, serving
 
 ASKED = [Message("system", "Be short."), Message("user", "Which type? " * 2000)]
-WISH = Decision("plan", {"model": "org/m", "method": "gguf"})
+WISH = Request(intent="plan", model="org/m", method="gguf")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from rich.control import Control
 from lqmf.cli import options
 from lqmf.cli.command import Command
 from lqmf.operations.result import Result
-from lqmf.records import Decision
+from lqmf.records import Decision, Request
 
 if TYPE_CHECKING:
     from lqmf.understanding.answers import Ask
@@ -44,7 +44,7 @@ class Cleared(Result):
         return {"status": "done"}
 
 
-async def run(app: None, request: Decision, ask: Ask) -> Cleared:
+async def run(app: None, request: Request, ask: Ask) -> Cleared:
     """Do nothing but say whether there is a screen to empty."""
     return Cleared(ask.interactive)
 

@@ -10,7 +10,7 @@ import typer
 from lqmf.cli import options
 from lqmf.cli.command import Command
 from lqmf.operations.result import Result
-from lqmf.records import Decision
+from lqmf.records import Decision, Request
 
 if TYPE_CHECKING:
     from lqmf.understanding.answers import Ask
@@ -45,14 +45,14 @@ class Script(Result):
     script: str
 
 
-async def run(app: None, request: Decision, ask: Ask) -> Script:
+async def run(app: None, request: Request, ask: Ask) -> Script:
     """Return the script, as typer makes it."""
     from typer.completion import get_completion_script  # type: ignore[attr-defined]
 
     from lqmf.cli.shell import COMPLETE
     from lqmf.cli.tree import PROGRAM
 
-    shell = request.slots["shell"]
+    shell = str(request.shell)
     return Script(shell, get_completion_script(prog_name=PROGRAM, complete_var=COMPLETE, shell=shell))
 
 

@@ -13,7 +13,7 @@ from lqmf.cli.command import Command
 from lqmf.errors import UsageError
 from lqmf.operations import docs
 from lqmf.operations.result import Result
-from lqmf.records import Decision
+from lqmf.records import Decision, Request
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -70,14 +70,14 @@ def cli(
     return options.typed("docs", name=name, out=out, **{option: True for option, on in given.items() if on})
 
 
-async def run(app: App, request: Decision, ask: Ask) -> docs.Written | Referenced:
+async def run(app: App, request: Request, ask: Ask) -> docs.Written | Referenced:
     """Write an artifact's documents; with --project those of the command line itself, which only it knows."""
-    if not request.slots.get("project"):
+    if not request.project:
         return await docs.run(app, request, ask)
     from lqmf import workspace
     from lqmf.cli import reference
 
-    folder = Path(request.slots.get("out") or REFERENCE).expanduser().absolute()
+    folder = Path(request.out or REFERENCE).expanduser().absolute()
     pages = reference.pages(app.backends())
     for name, text in pages.items():
         workspace.write_text(folder / name, text)

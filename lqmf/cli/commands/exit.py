@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lqmf.cli import options
 from lqmf.cli.command import Command
 from lqmf.operations.result import Result
-from lqmf.records import Decision
+from lqmf.records import Decision, Request
 
 if TYPE_CHECKING:
     from lqmf.understanding.answers import Ask
@@ -37,7 +37,7 @@ class Left(Result):
     status: str = "bye"
 
 
-async def run(app: None, request: Decision, ask: Ask) -> Left:
+async def run(app: None, request: Request, ask: Ask) -> Left:
     """Do nothing: whoever reads the lines stops after this one."""
     return Left()
 

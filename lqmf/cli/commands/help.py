@@ -11,7 +11,7 @@ from lqmf.cli import options
 from lqmf.cli.command import Command
 from lqmf.errors import UsageError
 from lqmf.operations.result import Result
-from lqmf.records import Decision
+from lqmf.records import Decision, Request
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -50,11 +50,11 @@ class Helped(Result):
         return {"commands": [{"name": one.name, "summary": one.summary} for one in self.commands]}
 
 
-async def run(app: None, request: Decision, ask: Ask) -> Helped:
+async def run(app: None, request: Request, ask: Ask) -> Helped:
     """Find the commands, or the one that is named. Raises UsageError."""
     from lqmf.cli import registry, tree
 
-    topic = request.slots.get("topic")
+    topic = request.topic
     if topic and not registry.exists(topic):
         raise UsageError(f"There is no command '{topic}'.", "`help` lists them.")
     return Helped((), topic) if topic else Helped(tuple(tree.commands()))

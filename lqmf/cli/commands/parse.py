@@ -11,7 +11,7 @@ import typer
 
 from lqmf.cli import options
 from lqmf.cli.command import Command
-from lqmf.records import Decision
+from lqmf.records import Decision, Request
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -48,12 +48,12 @@ def cli(
     return options.typed("parse", text=" ".join(sentence), llm=llm or None)
 
 
-async def run(app: App, request: Decision, ask: Ask) -> Parsed | Dialogue:
+async def run(app: App, request: Request, ask: Ask) -> Parsed | Dialogue:
     """Read the sentence, or the dialogue that comes from stdin, which only a command line has."""
     from lqmf.operations import parse
 
-    if request.slots["text"] == "-":
-        request = dataclasses.replace(request, slots={"lines": sys.stdin.read().splitlines()})
+    if request.text == "-":
+        request = dataclasses.replace(request, lines=tuple(sys.stdin.read().splitlines()))
     return await parse.run(app, request, ask)
 
 

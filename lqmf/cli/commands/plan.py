@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from lqmf.cli import options
 from lqmf.cli.command import Command
-from lqmf.operations.options import mixed_bits
 from lqmf.records import Decision
 
 if TYPE_CHECKING:
@@ -24,53 +23,12 @@ COMMAND = Command(
 )
 
 
-def cli(
-    model: options.Model = None,
-    method: options.Method = None,
-    type: options.Type = None,
-    bits: options.Bits = None,
-    device: options.Device = None,
-    memory: options.Memory = None,
-    ram: options.Ram = None,
-    context: options.ContextLength = None,
-    kv_type: options.KvType = None,
-    parallel: options.Parallel = None,
-    target_size: options.TargetSize = None,
-    priority: options.Priority = None,
-    imatrix: options.Imatrix = None,
-    calibration: options.Calibration = None,
-    keep: options.KeepTypes = None,
-    discard_source: options.DiscardSource = None,
-    adapter: options.Adapter = None,
-    settings: options.Settings = None,
-    purpose: options.Purpose = None,
-    cpu_fallback: options.Fallback = None,
-) -> Decision:
+@options.of_request("plan", model_required=False)
+def cli(decision: Decision) -> Decision:
     """Show the plan for MODEL: every choice with its reason, sizes and memory. Nothing is asked, no weights fetched.
 
     Without MODEL, say what size of model fits."""
-    return options.typed(
-        "plan",
-        model=model,
-        method=method,
-        **mixed_bits(bits, type),
-        device=device,
-        memory_gb=memory,
-        ram_gb=ram,
-        context=context,
-        kv_type=kv_type,
-        parallel=parallel,
-        target_size_gb=target_size,
-        priority=priority,
-        imatrix=imatrix,
-        calibration=calibration,
-        keep=keep or None,
-        discard_source=discard_source or None,
-        adapter=adapter,
-        parameters=options.settings(settings),
-        purpose=purpose,
-        cpu_fallback=cpu_fallback,
-    )
+    return decision
 
 
 def view(found: Plans | Sizes) -> RenderableType | None:

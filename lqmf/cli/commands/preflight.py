@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from lqmf.cli import options
 from lqmf.cli.command import Command
-from lqmf.operations.options import mixed_bits
 from lqmf.records import Decision
 
 if TYPE_CHECKING:
@@ -27,36 +26,11 @@ COMMAND = Command(
 )
 
 
-def cli(
-    model: options.Model,
-    method: options.Method = None,
-    type: options.Type = None,
-    bits: options.Bits = None,
-    device: options.Device = None,
-    memory: options.Memory = None,
-    ram: options.Ram = None,
-    context: options.ContextLength = None,
-    kv_type: options.KvType = None,
-    parallel: options.Parallel = None,
-    target_size: options.TargetSize = None,
-    priority: options.Priority = None,
-) -> Decision:
+@options.of_request("preflight")
+def cli(decision: Decision) -> Decision:
     """Say of MODEL, before its weights are fetched, whether it can be quantized here, what that costs, and which ways
     to run it fit this machine. Every no comes with a way out. Exit 1 when it cannot be done."""
-    return options.typed(
-        "preflight",
-        model=model,
-        method=method,
-        **mixed_bits(bits, type),
-        device=device,
-        memory_gb=memory,
-        ram_gb=ram,
-        context=context,
-        kv_type=kv_type,
-        parallel=parallel,
-        target_size_gb=target_size,
-        priority=priority,
-    )
+    return decision
 
 
 def view(found: Examined) -> RenderableType:

@@ -43,7 +43,7 @@ def cli(
 ) -> Decision:
     """Make the artifact NAME again from its stored source, or from the source fetched at the same commit, and compare
     it byte for byte. A manifest whose artifact is not here becomes an artifact. Exit 1 when it differs."""
-    return options.typed("rebuild", name=name, keep=keep or None)
+    return options.typed("rebuild", name=name, keep_rebuilt=keep or None)
 
 
 def view(found: Remade) -> RenderableType:
