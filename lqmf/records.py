@@ -504,6 +504,8 @@ class Receipt:
     window_tokens: int = 0
     text: Mapping[str, str] | None = None  # {"name", "sha256"}
     domains: Mapping[str, Any] = field(default_factory=dict)  # {"prose": the same figures on another kind of text}
+    conversion: Mapping[str, Any] | None = None  # the 16-bit GGUF against the model as transformers runs it:
+    # {"kl_divergence", "top1_agreement", "largest_logit_error", "noise_floor", "limit_nats", ..}
     checks: tuple[Check, ...] = ()
     first_logits: Mapping[str, Any] | None = None  # what it expects after one sentence: {"tokens", "top"}, for verify
     prediction: Mapping[str, Any] = field(default_factory=dict)

@@ -36,7 +36,7 @@ from lqmf.fit.predictions import compare, observed
 from lqmf.fit.quality import expected_loss
 from lqmf.hardware import detect
 from lqmf.inference import nature
-from lqmf.quality import figures, gate, texts
+from lqmf.quality import conversion, figures, gate, texts
 from lqmf.quality.result_file import result
 from lqmf.quality.verdict import Case, Verdict, verdict
 from lqmf.records import Artifact, Check, Hardware, QuantizationPlan, Receipt, Task, from_json, to_json
@@ -149,13 +149,16 @@ class FeedbackAgent:
         started = time.monotonic()
         probed = await self._probe(what, budget_seconds)
         checked: dict[str, Any] = {"checks": []}
+        converted = _unconverted("the artifact could not be run")
         if any(check["name"] == "loads" and not check["passed"] for check in probed["checks"]):
             compared = _unmeasured("the artifact could not be run")
         else:
             checked = await self._structure(what, against, budget_seconds)
+            converted = await self._conversion(what, against, budget_seconds)
             left = budget_seconds - (time.monotonic() - started)
             compared = await self._compare(what, against, left)
-        receipt = self._receipt(probed, checked, compared, against.name)
+        reasons = {**compared.get("reasons", {}), **converted["reasons"]}
+        receipt = self._receipt(probed, checked, {**compared, **converted, "reasons": reasons}, against.name)
         beside = compare(predicted or {}, {**observed(receipt), **(making or {})})
         return dataclasses.replace(self._judged(receipt, artifact), prediction=beside)
 
@@ -199,6 +202,26 @@ class FeedbackAgent:
                 "Name the model that it was made from: `lqmf test FILE --base MODEL`.",
             )
         return checked
+
+    async def _conversion(self, what: _Test, against: Against, budget_seconds: float) -> dict[str, Any]:
+        """The 16-bit GGUF against the model itself, as far as a quick test's share of the time goes."""
+        if (why := _not_converted(what, against)) is not None:
+            return _unconverted(why)
+        task = what.task(
+            "conversion",
+            source=str(against.source),
+            base=str(against.base),
+            text=str(self._text),
+            windows=conversion.WINDOWS if what.quick else conversion.THOROUGH_WINDOWS,
+            budget_seconds=budget_seconds * PROBE_SHARE if what.quick else None,
+        )
+        try:
+            return await self._run(task, what.emit)
+        except (ModelError, JobError, ResourceError, MeasurementError) as error:
+            if isinstance(error, JobCancelled):
+                raise
+            what.emit(Notice(text=f"The conversion could not be compared with the model: {error}", level="warning"))
+            return _unconverted(error.message)
 
     async def _compare(self, what: _Test, against: Against, seconds: float) -> dict[str, Any]:
         task = what.task(
@@ -288,6 +311,21 @@ def _damaged(artifact: Artifact, error: LqmfError) -> LqmfError:
 
 def _unmeasured(reason: str) -> dict[str, Any]:
     return {"reasons": dict.fromkeys(figures.FIELDS, reason)}
+
+
+def _not_converted(what: _Test, against: Against) -> str | None:
+    """Why there is no conversion to compare with the model; None where there is one."""
+    if what.artifact.method != "gguf":
+        return "it was not converted: the same engine runs it and its source"
+    if what.tasks[0] != "probe":
+        return "only models that continue text are compared with the model itself"
+    if against.base is None or against.source is None:
+        return against.reason or "the model's own folder is not on this machine"
+    return None
+
+
+def _unconverted(reason: str) -> dict[str, Any]:
+    return {"conversion": None, "reasons": {"conversion": reason}}
 
 
 def _lengths(tokens: list[int]) -> dict[str, float] | None:

@@ -17,6 +17,7 @@ MEASURES = (
     ("Perplexity", "perplexity", "{:.4f}"),
     ("KL divergence from the source", "kl_divergence", ""),
     ("Top-1 agreement with the source", "top1_agreement", "{:.2%}"),
+    ("KL divergence of the conversion to 16 bits", "conversion", ""),
     ("Tokens a second", "tokens_per_second", ""),
     ("Time to the first token", "latency_seconds", ""),
     ("Peak memory", "peak_memory_bytes", ""),
@@ -61,6 +62,13 @@ def _divergence(value: Mapping[str, Any]) -> str:
     return f"{value['mean']:.5f} ± {value['standard_error']:.5f} nats a token; 99 % of tokens below {value['p99']:.4f}"
 
 
+def _conversion(value: Mapping[str, Any]) -> str:
+    found = value["kl_divergence"]
+    told = f"{found['mean']:.6f} nats a token from the model as {text(str(value['source']['engine']))} runs it"
+    beyond = f"; not compared beyond its sliding window of {value['sliding_window']} tokens"
+    return told + (beyond if value.get("long_window_reason") else "")
+
+
 def _speed(value: Mapping[str, Any]) -> str:
     return _joined((f"{rate:,.1f} {what}" for what, rate in _known(value, prompt="prompt", generation="generation")))
 
@@ -75,6 +83,7 @@ def _latency(value: Mapping[str, Any]) -> str:
 
 COMPOSED = {
     "kl_divergence": _divergence,
+    "conversion": _conversion,
     "tokens_per_second": _speed,
     "peak_memory_bytes": _memory,
     "latency_seconds": _latency,

@@ -21,6 +21,7 @@ from lqmf.units import duration, file_size, memory_size
 Receipt = Mapping[str, Any]
 Line = tuple[str, str, str]  # what, figure, remark
 SAMPLE_LENGTH = 160
+OLDER = "not measured when this receipt was made"
 PASSED, FAILED = "✓", "✗"
 FORESEEN = ("size_bytes", "peak_rss_bytes", "peak_gpu_bytes", "generation_tokens_per_second")  # told of in any case
 
@@ -70,6 +71,7 @@ def quality_lines(receipt: Receipt) -> Iterator[Line]:
     if (loss := receipt.get("sequence_loss")) is not None:
         yield _loss_line(loss)
     yield from _divergence_lines(receipt)
+    yield _conversion_line(receipt)
     yield _perplexity_line(receipt)
     yield from _extent(receipt)
 
@@ -89,6 +91,20 @@ def _divergence_lines(receipt: Receipt) -> Iterator[Line]:
     if (change := receipt.get("right_token")) is not None:
         usual = f"change of the probability of the text's own next token; usually by {percent(change['rms_change'])}"
         yield "right token", f"{change['mean_change'] * 100:+.2f} %", usual
+
+
+def _conversion_line(receipt: Receipt) -> Line:
+    """What converting to GGUF alone changed, before anything was quantized."""
+    found = receipt.get("conversion")
+    if found is None:
+        return "conversion", NONE, (receipt.get("reasons") or {}).get("conversion") or OLDER
+    remark = (
+        f"nats a token between the 16-bit GGUF and the model itself ({clean(str(found['source']['engine']))}); "
+        f"same top choice {percent(found['top1_agreement'])}, logits within {found['largest_logit_error']:.3g}"
+    )
+    if found.get("long_window_reason"):
+        remark += f"; beyond its sliding window of {found['sliding_window']} tokens not compared"
+    return "conversion", small(found["kl_divergence"]["mean"]), remark
 
 
 def _perplexity_line(receipt: Receipt) -> Line:
