@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lqmf.errors import MeasurementError
-from lqmf.events import Event, StageFinished
+from lqmf.events import Event, Progress
 from lqmf.jobs.tasks import conversion as task
 from lqmf.quality import conversion
 from lqmf.quantization.gguf import toolchain
@@ -52,9 +52,10 @@ def test_a_sound_conversion_is_as_near_as_16_bits_and_is_measured_once(tmp_path)
     assert found["top1_agreement"] > 0.97
     assert found["tokens_evaluated"] == 2 * 255
     assert (found["base"]["type"], found["limit_nats"]) == ("F16", conversion.BOUND_NATS)
-    assert [event.stage for event in heard if isinstance(event, StageFinished)] == ["conversion"]
+    told = [(event.done, event.total) for event in heard if isinstance(event, Progress)]
+    assert told == [(1, 2), (2, 2)]
     assert compared(source, tmp_path, heard)["conversion"] == found
-    assert len([event for event in heard if isinstance(event, StageFinished)]) == 1
+    assert len([event for event in heard if isinstance(event, Progress)]) == 2
 
 
 def test_a_sliding_window_that_libllama_ignores_is_seen(tmp_path):

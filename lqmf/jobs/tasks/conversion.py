@@ -19,6 +19,7 @@ import lqmf
 from lqmf.errors import LqmfError, MeasurementError, UsageError
 from lqmf.events import Emit
 from lqmf.hub import safetensors_header, selection
+from lqmf.inference import safetensors_folder
 from lqmf.inference.gguf_files import model_file
 from lqmf.inference.gguf_header import read_header
 from lqmf.inference.local import LocalEngine
@@ -29,7 +30,7 @@ from lqmf.quality.conversion import Batch, Conversion
 from lqmf.quality.finite import OutOfTime
 from lqmf.quality.floor import NoiseFloor
 from lqmf.quality.stage import Report, stage
-from lqmf.quantization.gguf import toolchain
+from lqmf.quantization.gguf import ignored, toolchain
 from lqmf.quantization.gguf.header import write_whole
 from lqmf.records import Task
 from lqmf.units import duration
@@ -55,9 +56,9 @@ def run(task: Task, emit: Emit) -> dict[str, Any]:
     source, base = Path(params["source"]), model_file(Path(params["base"]))
     try:
         kept = toolchain.measured_dir() / "conversions" / f"{_key(source, base, params)}.json"
-        if kept.is_file():
-            return {"conversion": json.loads(kept.read_text(encoding="utf-8")), "reasons": {}}
         with stage(emit, "conversion", f"Comparing {base.stem} with the model itself", "layers") as report:
+            if kept.is_file():
+                return {"conversion": json.loads(kept.read_text(encoding="utf-8")), "reasons": {}}
             found = _Check(source, base, params, report).found()
     except OutOfTime as reason:
         return {"conversion": None, "reasons": {"conversion": str(reason)}}
@@ -99,6 +100,7 @@ class _Check:
                 **self._conversion.told(self._floor.kl_nats),
                 "window_tokens": len(usual.windows[0]),
                 "sliding_window": source.sliding_window,
+                "ignored_window": ignored.ignored_window(safetensors_folder.config(self._source)),
                 **more,
                 "limit_nats": conversion.limit_nats(header.type),
                 "source": {"engine": source.name},

@@ -22,7 +22,7 @@ from lqmf.inference.gguf_header import GgufHeader, read_header
 from lqmf.quantization.gguf import convert, toolchain
 from lqmf.quantization.gguf.toolchain import Toolchain
 
-_FORMAT = 5  # of what is kept; a new one makes everything kept before it worthless
+_FORMAT = 6  # of what is kept; a new one makes everything kept before it worthless
 _LARGEST_HASHED = 64 << 20  # bytes; larger files beside the weights count by name and size
 
 

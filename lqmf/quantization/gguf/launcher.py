@@ -27,8 +27,10 @@ from lqmf.errors import (
     OutOfMemory,
     UnsupportedModel,
 )
-from lqmf.quantization.gguf import child, compat, guard, pretokenizer, stream_child, stream_job
+from lqmf.quantization.gguf import child, compat, guard, ignored, pretokenizer, stream_child, stream_job
 from lqmf.quantization.gguf.child import Send
+
+_ATTENTION = ("attn_factor", "yarn_log_multiplier")  # keys by which some architectures say how attention is scaled
 
 
 @dataclass(frozen=True)
@@ -121,8 +123,8 @@ def _prove(base: Any, model: Any, tokenizer: Any, request: Request) -> pretokeni
 
 
 def _reconcile(base: Any) -> None:
-    """Give the converter the configuration keys it looks for, state a rope base that it leaves out, and take into the
-    weights what libllama leaves out of the computation."""
+    """Give the converter the configuration keys it looks for, state a rope base and a YaRN's scale of attention that it
+    leaves out, and take into the weights what libllama leaves out of the computation."""
     load, prepare = base.ModelBase.load_hparams, base.TextModel.prepare_metadata
 
     def completed(*args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -131,9 +133,12 @@ def _reconcile(base: Any) -> None:
     def stated(model: Any, *args: Any, **kwargs: Any) -> None:
         prepare(model, *args, **kwargs)
         key = f"{model.gguf_writer.arch}.rope.freq_base"
-        rope_base = compat.unsaid_rope_base(model.hparams)
-        if rope_base is not None and not any(key in values for values in model.gguf_writer.kv_data):
+        said = {name for values in model.gguf_writer.kv_data for name in values}
+        rope_base, factor = compat.unsaid_rope_base(model.hparams), ignored.attention_factor(model.hparams)
+        if rope_base is not None and key not in said:
             model.gguf_writer.add_rope_freq_base(rope_base)
+        if factor is not None and not said & {f"{model.gguf_writer.arch}.rope.scaling.{name}" for name in _ATTENTION}:
+            model.gguf_writer.add_rope_scaling_attn_factors(factor)
 
     mapped = base.ModelBase.modify_tensors
 

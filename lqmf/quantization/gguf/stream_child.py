@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lqmf.hub import safetensors_header
 from lqmf.quantization.gguf import adapter, ggml_chunks, imatrix_file, stream_blocks, stream_job
 from lqmf.quantization.gguf.child import Send
 from lqmf.quantization.gguf.lazy_rows import Leaf, Rows, leaves, understand
@@ -149,7 +150,7 @@ class _Stream:
         rows = understand(node, self._leaf) if node is not None and _is_plain(raw) else None
         files = tuple(sorted({leaf.file for leaf in found}))
         if isinstance(tensor, self._base.gguf.LazyChunkedTensor):  # which files it needs cannot be told
-            files = tuple(sorted(path.name for path in Path(self._job.source).glob("model*.safetensors")))
+            files = tuple(file.name for file in safetensors_header.weights(Path(self._job.source)))
         size = sum(leaf.size for leaf in found)
         unit = Unit(raw, _fitting(rows, raw), partial(self._evaluated, tensor), files, size, targets)
         unit.weighted = frozenset(place for place, output in enumerate(self._job.outputs) if output.weighted)
