@@ -65,6 +65,10 @@ def _divergence(value: Mapping[str, Any]) -> str:
 def _conversion(value: Mapping[str, Any]) -> str:
     found = value["kl_divergence"]
     told = f"{found['mean']:.6f} nats a token from the model as {text(str(value['source']['engine']))} runs it"
+    if value.get("ignored_window"):
+        return (
+            f"{told}; llama.cpp ignores its sliding window of {value['ignored_window']} tokens, beyond which it differs"
+        )
     beyond = f"; not compared beyond its sliding window of {value['sliding_window']} tokens"
     return told + (beyond if value.get("long_window_reason") else "")
 

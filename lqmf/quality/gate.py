@@ -90,10 +90,14 @@ def _conversion(receipt: Receipt) -> Iterator[str]:
     """A conversion that does not predict as its model does, whatever is then lost by quantizing."""
     found = receipt.conversion
     if found and not found["kl_divergence"]["mean"] <= found["limit_nats"]:
+        window = found.get("ignored_window")
+        why = (
+            f"llama.cpp ignores its sliding window of {window} tokens" if window else "llama.cpp computes it otherwise"
+        )
         yield (
             "The conversion changes the model: before anything is quantized, KL divergence from the model itself is "
-            f"{found['kl_divergence']['mean']:.4g} nats a token; {found['limit_nats']:g} is the most. llama.cpp "
-            "computes it in another way; `--method bnb` and `--method gptq` run transformers' own code."
+            f"{found['kl_divergence']['mean']:.4g} nats a token; {found['limit_nats']:g} is the most. {why}; "
+            "`--method bnb` and `--method gptq` run transformers' own code."
         )
 
 

@@ -11,6 +11,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from lqmf.cards import measures
 from lqmf.cli.checkup import Check
 from lqmf.cli.render import Screen, clean
 from lqmf.cli.views import (
@@ -259,6 +260,23 @@ def test_a_receipt_says_how_good_how_fast_and_against_what() -> None:
     assert "perplexity 47.990 the source has 47.690" in text
     assert "writing 413 tokens/s llama.cpp 0.3.36" in text
     assert "4.2 GB from 14.5 GB, 3.45 times smaller" in text
+
+
+def test_what_conversion_changes_stands_apart_from_the_loss_of_quantizing() -> None:
+    assert "conversion - not measured when this receipt was made" in text_of("receipt")
+    found = {
+        "kl_divergence": {"mean": 2e-6}, "top1_agreement": 0.998, "largest_logit_error": 0.0123, "limit_nats": 1e-3,
+        "source": {"engine": "transformers 5.23.0 (float32)"}, "sliding_window": 64, "ignored_window": 64,
+    }  # fmt: skip
+    for receipt, seen in (
+        ({**RECEIPT, "conversion": found}, "llama.cpp ignores its sliding window of 64 tokens"),
+        ({**RECEIPT, "conversion": {**found, "ignored_window": None, "long_window_reason": "x"}}, "not compared"),
+        ({**RECEIPT, "reasons": {"conversion": "its source is gone"}}, "conversion - its source is gone"),
+    ):
+        lines = drawn(receipts.receipt_view(artifact("a"), receipt), 80)
+        assert seen in " ".join(clean(" ".join(lines)).replace("│", " ").split())
+    assert "0.000002" in measures.quality({"conversion": found})
+    assert "ignores its sliding window of 64 tokens" in measures.quality({"conversion": found})
 
 
 def test_a_receipt_says_whether_it_passed_its_gate_and_what_failed() -> None:

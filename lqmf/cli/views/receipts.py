@@ -102,7 +102,9 @@ def _conversion_line(receipt: Receipt) -> Line:
         f"nats a token between the 16-bit GGUF and the model itself ({clean(str(found['source']['engine']))}); "
         f"same top choice {percent(found['top1_agreement'])}, logits within {found['largest_logit_error']:.3g}"
     )
-    if found.get("long_window_reason"):
+    if found.get("ignored_window"):
+        remark += f"; llama.cpp ignores its sliding window of {found['ignored_window']} tokens, beyond which it differs"
+    elif found.get("long_window_reason"):
         remark += f"; beyond its sliding window of {found['sliding_window']} tokens not compared"
     return "conversion", small(found["kl_divergence"]["mean"]), remark
 
