@@ -30,6 +30,7 @@ WINDOW_TOKENS = 512
 _BEYOND = 1.5  # sliding windows long, so that a third of the positions lies beyond
 _LOGITS_BYTES = 256 << 20  # of one model, that wait for the other's
 _FEWEST_SCORED = 16
+_NOISES = 10  # times the noise floor, which is measured on few tokens
 _FLOAT_BYTES = 4
 
 
@@ -63,9 +64,11 @@ def beyond(sliding_window: int | None, context_length: int) -> int | None:
     return length if WINDOW_TOKENS < length <= context_length else None
 
 
-def limit_nats(base_type: str) -> float:
-    """The bound for a GGUF of this type: one that is quantized itself may lose what its bits may."""
-    return BOUND_NATS if is_exact(base_type) else by_bits(KL_NATS)[8]
+def limit_nats(base_type: str, noise_floor: float | None) -> float:
+    """The bound for a GGUF of this type: one that is quantized itself may lose what its bits may, and one that differs
+    from itself, as a mixture does whose router is near a tie, some times that noise."""
+    bound = BOUND_NATS if is_exact(base_type) else by_bits(KL_NATS)[8]
+    return max(bound, _NOISES * (noise_floor or 0.0))
 
 
 @dataclass

@@ -109,6 +109,9 @@ def test_a_longer_window_is_read_where_the_usual_ones_do_not_reach_beyond(slidin
     assert conversion.beyond(sliding, context) == length
 
 
-@pytest.mark.parametrize(("type", "limit"), [("F16", 1e-3), ("BF16", 1e-3), ("Q8_0", 0.005)])
-def test_a_base_that_is_quantized_itself_may_lose_what_its_bits_may(type, limit):
-    assert conversion.limit_nats(type) == limit
+@pytest.mark.parametrize(
+    ("type", "floor", "limit"),
+    [("F16", 3e-6, 1e-3), ("BF16", None, 1e-3), ("Q8_0", 3e-6, 0.005), ("F16", 4e-4, 4e-3)],
+)
+def test_a_base_may_lose_what_its_own_bits_and_noise_may(type, floor, limit):
+    assert conversion.limit_nats(type, floor) == limit

@@ -102,7 +102,7 @@ class _Check:
                 "sliding_window": source.sliding_window,
                 "ignored_window": ignored.ignored_window(safetensors_folder.config(self._source)),
                 **more,
-                "limit_nats": conversion.limit_nats(header.type),
+                "limit_nats": conversion.limit_nats(header.type, self._floor.kl_nats),
                 "source": {"engine": source.name},
                 "base": {"engine": name, "type": header.type},
             }

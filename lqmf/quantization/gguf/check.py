@@ -98,8 +98,9 @@ def _doubts(model: ModelInfo, type: str | None, architectures: Mapping[str, str]
         doubts.append(("Its weights are quantized already, so quality starts from there.", ""))
     if model.config.get("vision_config") or model.config.get("audio_config"):
         doubts.append(("Only its text part is converted.", ""))
-    if (warning := ignored.window_warning(model.config)) is not None:
-        doubts.append((warning, ""))
+    for warning in (ignored.window_warning(model.config), ignored.untruncated_warning(model.config)):
+        if warning is not None:
+            doubts.append((warning, ""))
     if type == "MXFP4_MOE" and not is_mixture(model.config):
         doubts.append(("MXFP4_MOE is for mixtures of experts; the rest of a model becomes Q8_0.", ""))
     if type is not None and type not in _SMALL_BLOCK and (misfits := _misfits(model.config)):

@@ -23,9 +23,9 @@ _SILU = ("silu", "swish")
 _GELU = ("gelu", "gelu_new", "gelu_pytorch_tanh", "gelu_fast", "gelu_python", "gelu_accurate", "gelu_python_tanh")
 # Betas of YaRN that libllama takes everywhere but in these, whose files say them.
 _YARN_BETAS: Mapping[str, float] = {"beta_fast": 32.0, "beta_slow": 1.0}
-_UNTRUNCATED = ("gpt_oss",)  # published so, with a range of frequencies so wide that little hangs on it
+_UNTRUNCATED = ("gpt_oss",)  # published so, and to be had nowhere else: warned of, and measured in the receipt
 _ROPES_UNSAID: Mapping[str, tuple[str, ...]] = {  # kinds of rope that the converter does not write, by model type
-    **dict.fromkeys(("qwen2", "qwen2_moe", "qwen3", "qwen3_moe"), ("llama3",)),
+    **dict.fromkeys(("qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "gpt_oss", "starcoder2"), ("llama3",)),
     "glm": ("linear", "llama3", "yarn"),
 }
 _YARN_SAID = ("grok", "mistral3", "ministral3")
@@ -81,8 +81,7 @@ FIELDS: tuple[Field, ...] = (
     Field("query_pre_attn_scalar", ("gemma2",), _gemma_scale(46)),
     Field("query_pre_attn_scalar", ("gemma3", "gemma3_text"), _gemma_scale(62)),
     Field("no_rope_layers", ("smollm3",), lambda config: _every_fourth(config)),
-    Field("layer_types", ("gemma3", "gemma3_text"), lambda config: _whole_context_every(config, 6)),
-    Field("layer_types", ("gemma2",), lambda config: _whole_context_every(config, 2)),
+    Field("swiglu_alpha", ("gpt_oss",), (1.702,), 1.702),
     Field("use_bidirectional_attention", ("gemma3", "gemma3_text"), lambda config: _one_way_or_embedding(config)),
 )  # fmt: skip
 WINDOWS: tuple[str, ...] = (  # model types whose sliding windows libllama takes for the whole context
@@ -139,6 +138,15 @@ def window_warning(config: Config) -> str | None:
     )
 
 
+def untruncated_warning(config: Config) -> str | None:
+    """What there is to say of a YaRN whose range of frequencies is not rounded to whole numbers, which libllama rounds
+    in any case."""
+    inner = text_part(config)
+    if inner.get("model_type") not in _UNTRUNCATED or _yarn(inner).get("truncate") is not False:
+        return None
+    return "llama.cpp rounds the range of its YaRN, which the model does not: the receipt's `conversion` says how much."
+
+
 def attention_factor(config: Config) -> float | None:
     """What a file must state as `rope.scaling.attn_factor` so that YaRN scales attention as transformers does; None
     where libllama's own 0.1 ln(factor) + 1 is right."""
@@ -170,13 +178,6 @@ def _every_fourth(config: Config) -> bool:
     """Whether each fourth layer, and no other, goes without rotary positions (a 1 in the list means with)."""
     said = config.get("no_rope_layers")
     return not said or all(bool(rotates) is ((place + 1) % 4 != 0) for place, rotates in enumerate(said))
-
-
-def _whole_context_every(config: Config, number: int) -> bool:
-    """Whether each so-manyth layer, and no other, sees the whole context."""
-    wanted = ("sliding_attention", "full_attention")
-    said = config.get("layer_types") or ()
-    return all(kind == wanted[(place + 1) % number == 0] for place, kind in enumerate(said))
 
 
 def _one_way_or_embedding(config: Config) -> bool:

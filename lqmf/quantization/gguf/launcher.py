@@ -14,7 +14,7 @@ import json
 import os
 import runpy
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,8 +123,9 @@ def _prove(base: Any, model: Any, tokenizer: Any, request: Request) -> pretokeni
 
 
 def _reconcile(base: Any) -> None:
-    """Give the converter the configuration keys it looks for, state a rope base and a YaRN's scale of attention that it
-    leaves out, and take into the weights what libllama leaves out of the computation."""
+    """Give the converter the configuration keys it looks for, state what it leaves out and libllama reads (a rope base,
+    a YaRN's scale of attention, which layers have windows, further end tokens), and take into the weights what libllama
+    leaves out of the computation."""
     load, prepare = base.ModelBase.load_hparams, base.TextModel.prepare_metadata
 
     def completed(*args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -137,6 +138,10 @@ def _reconcile(base: Any) -> None:
         rope_base, factor = compat.unsaid_rope_base(model.hparams), ignored.attention_factor(model.hparams)
         if rope_base is not None and key not in said:
             model.gguf_writer.add_rope_freq_base(rope_base)
+        _state_ends(model, said)
+        windows = compat.unsaid_windows(model.gguf_writer.arch, model.hparams)
+        if windows is not None and f"{model.gguf_writer.arch}.attention.sliding_window_pattern" not in said:
+            model.gguf_writer.add_sliding_window_pattern(windows)
         if factor is not None and not said & {f"{model.gguf_writer.arch}.rope.scaling.{name}" for name in _ATTENTION}:
             model.gguf_writer.add_rope_scaling_attn_factors(factor)
 
@@ -149,6 +154,23 @@ def _reconcile(base: Any) -> None:
     base.ModelBase.modify_tensors = scaled
     base.ModelBase.load_hparams = staticmethod(completed)
     base.TextModel.prepare_metadata = stated
+
+
+def _state_ends(model: Any, said: Collection[str]) -> None:
+    """Say which further tokens end an answer, as far as there are keys for them: libllama knows one end by the file,
+    and others by names that are usual."""
+    values = {name: each.value for kept in model.gguf_writer.kv_data for name, each in kept.items()}
+    words, file = values.get("tokenizer.ggml.tokens") or [], Path(model.dir_model) / "generation_config.json"
+    generation = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    ends = compat.further_ends(
+        (model.hparams.get("eos_token_id"), generation.get("eos_token_id")),
+        values.get("tokenizer.ggml.eos_token_id"),
+        words,
+    )
+    keys = {"tokenizer.ggml.eot_token_id": "add_eot_token_id", "tokenizer.ggml.eom_token_id": "add_eom_token_id"}
+    free = [add for key, add in keys.items() if key not in said]
+    for add, end in zip(free, ends, strict=False):
+        getattr(model.gguf_writer, add)(end)
 
 
 # ---------------------------------------------------------------- the header alone

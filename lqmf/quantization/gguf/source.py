@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from lqmf.errors import IncompleteModel, UnsupportedModel
-from lqmf.hub import safetensors_header
+from lqmf.hub import safetensors_header, selection
+from lqmf.quantization.gguf import tensor_names
 from lqmf.quantization.gguf.toolchain import Toolchain
 
 _AGAIN = "Download the model again."
@@ -23,16 +24,15 @@ def inspect(source: Path, tools: Toolchain, *, tokenizer: bool = True) -> None:
     config = _json(source / "config.json")
     _refuse_absurd(config)
     _refuse_unknown(architecture_of(config), tools)
-    for file in safetensors_header.weights(source):
-        safetensors_header.read(file)  # whole, as far as its header says
+    names = [tensor.name for tensor in safetensors_header.tensors(source)]  # of files that are whole
+    tensor_names.refuse(source.name, config, names)
     if tokenizer and not has_tokenizer(source):
         raise IncompleteModel(f"{source.name} has no tokenizer.", _AGAIN)
 
 
 def has_tokenizer(source: Path) -> bool:
     """Whether a tokenizer's files are there."""
-    files = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
-    return any((source / file).is_file() for file in files)
+    return any(selection.is_tokenizer(file.name) for file in source.iterdir() if file.is_file())
 
 
 def architecture_of(config: Mapping[str, Any]) -> str | None:
