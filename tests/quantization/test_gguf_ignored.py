@@ -36,6 +36,7 @@ def described(config: dict[str, Any]) -> ModelInfo:
         ({"model_type": "olmoe", "clip_qkv": 8.0}, "clip_qkv"),
         ({"model_type": "falcon", "alibi": True}, "alibi"),
         ({"model_type": "gemma2", "head_dim": 256, "query_pre_attn_scalar": 224}, "query_pre_attn_scalar"),
+        ({"model_type": "gpt_oss", "layer_types": ["full_attention"] * 2}, "layer_types"),
         ({"model_type": "smollm3", "no_rope_layers": [1, 1, 0, 1]}, "no_rope_layers"),
         ({"model_type": "llama", "rope_scaling": {**YARN, "beta_fast": 16}}, "rope_parameters.beta_fast"),
         ({"model_type": "x", "text_config": {"model_type": "llama", "hidden_act": "gelu"}}, "hidden_act"),

@@ -68,7 +68,8 @@ def test_which_layers_have_windows_is_said_where_libllama_would_take_others():
     assert unsaid_windows("gemma3", {"layer_types": usual * 2}) is None
     assert unsaid_windows("gemma3", {"layer_types": [sliding, whole]}) == [True, False]
     assert unsaid_windows("gpt-oss", {"layer_types": [sliding, whole] * 3}) is None
-    assert unsaid_windows("gpt-oss", {"layer_types": [whole, whole]}) == [False, False]
+    assert unsaid_windows("gpt-oss", {"layer_types": [sliding, sliding]}) == [True, True]
+    assert unsaid_windows("gpt-oss", {"layer_types": [whole, whole]}) is None  # libllama would abort; it is refused
     assert unsaid_windows("llama", {"layer_types": [sliding, whole]}) is None
     assert unsaid_windows("gemma3", {}) is None
 

@@ -39,12 +39,12 @@ def unsaid_rope_base(config: Mapping[str, Any]) -> float | None:
 
 def unsaid_windows(architecture: str, config: Mapping[str, Any]) -> list[bool] | None:
     """Which layers look at a sliding window, where libllama's own order for this architecture is another; None where a
-    file need not say it."""
+    file need not say it, or none does (of which libllama makes nothing)."""
     said, number = config.get("layer_types"), WINDOWS_BUT_EVERY.get(architecture)
     if number is None or not isinstance(said, list | tuple):
         return None
     found = [kind == "sliding_attention" for kind in said]
-    return None if found == [(place + 1) % number != 0 for place in range(len(found))] else found
+    return None if not any(found) or found == [(place + 1) % number != 0 for place in range(len(found))] else found
 
 
 def further_ends(said: Iterable[Any], eos: int | None, words: Sequence[str]) -> list[int]:

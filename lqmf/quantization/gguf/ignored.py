@@ -81,6 +81,7 @@ FIELDS: tuple[Field, ...] = (
     Field("query_pre_attn_scalar", ("gemma2",), _gemma_scale(46)),
     Field("query_pre_attn_scalar", ("gemma3", "gemma3_text"), _gemma_scale(62)),
     Field("no_rope_layers", ("smollm3",), lambda config: _every_fourth(config)),
+    Field("layer_types", ("gemma2", "gemma3", "gemma3_text", "gpt_oss"), lambda config: _has_windows(config)),
     Field("swiglu_alpha", ("gpt_oss",), (1.702,), 1.702),
     Field("use_bidirectional_attention", ("gemma3", "gemma3_text"), lambda config: _one_way_or_embedding(config)),
 )  # fmt: skip
@@ -178,6 +179,11 @@ def _every_fourth(config: Config) -> bool:
     """Whether each fourth layer, and no other, goes without rotary positions (a 1 in the list means with)."""
     said = config.get("no_rope_layers")
     return not said or all(bool(rotates) is ((place + 1) % 4 != 0) for place, rotates in enumerate(said))
+
+
+def _has_windows(config: Config) -> bool:
+    """Whether any layer has a sliding window: of architectures that have some, libllama gives some to each model."""
+    return not config.get("layer_types") or "sliding_attention" in config["layer_types"]
 
 
 def _one_way_or_embedding(config: Config) -> bool:
