@@ -3,8 +3,8 @@ it, before anything is quantized. What the converter or libllama gets wrong is i
 comparison among GGUF files shows it.
 
 Pure: windows, logits and a meter; knows no engine. The bound lies between the two things that were measured
-(docs/measured/conversion.md): sound conversions of all architecture families are at most 1e-4 nats a token away, which
-is llama.cpp's rounding of activations to 16 bits, and the smallest fault that was found in any is .02.
+(docs/measured/conversion.md): sound conversions of small models with sharp weights are at most 2e-6 nats a token away
+as F16 and 1e-4 as BF16, which is llama.cpp's rounding of activations, and the smallest fault that was found is .0014.
 """
 
 from __future__ import annotations
