@@ -69,6 +69,8 @@ _NOT_TRIED = (
     "use_cache",
     "vocab_size",
     "tie_word_embeddings",
+    "output_attentions",
+    "output_hidden_states",
 )
 
 

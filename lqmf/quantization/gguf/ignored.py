@@ -25,8 +25,10 @@ _GELU = ("gelu", "gelu_new", "gelu_pytorch_tanh", "gelu_fast", "gelu_python", "g
 _YARN_BETAS: Mapping[str, float] = {"beta_fast": 32.0, "beta_slow": 1.0}
 _UNTRUNCATED = ("gpt_oss",)  # published so, and to be had nowhere else: warned of, and measured in the receipt
 _ROPES_UNSAID: Mapping[str, tuple[str, ...]] = {  # kinds of rope that the converter does not write, by model type
-    **dict.fromkeys(("qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "gpt_oss", "starcoder2"), ("llama3",)),
-    "glm": ("linear", "llama3", "yarn"),
+    **dict.fromkeys(
+        ("qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "gpt_oss", "starcoder2", "olmo", "olmo2"), ("llama3",)
+    ),
+    **dict.fromkeys(("glm", "falcon", "gpt_neox"), ("linear", "llama3", "yarn")),
 }
 _YARN_SAID = ("grok", "mistral3", "ministral3")
 
