@@ -67,6 +67,7 @@ FIELDS: tuple[Field, ...] = (
     Field("hidden_act", (
         "llama", "mistral", "mixtral", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "olmo", "olmo2", "olmo3", "olmoe",
         "phi3", "glm", "glm4", "cohere", "cohere2", "granite", "smollm3", "stablelm", "deepseek_v2", "deepseek_v3",
+        "mamba",
     ), _SILU, "silu"),
     Field("hidden_act", ("gpt_neox", "starcoder2", "phi", "bert", "roberta"), _GELU, "gelu"),
     Field("activation_function", ("gpt2", "gpt_bigcode"), _GELU, "gelu_new"),
