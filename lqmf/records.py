@@ -795,6 +795,8 @@ class Receipt:
     window_tokens: int = 0
     text: Mapping[str, str] | None = None  # {"name", "sha256"}
     domains: Mapping[str, DomainFigures] = field(default_factory=dict)  # by the name of the text: "prose"
+    conversion: Mapping[str, Any] | None = None  # the 16-bit GGUF against the model as transformers runs it:
+    # {"kl_divergence", "top1_agreement", "largest_logit_error", "noise_floor", "limit_nats", ..}
     checks: tuple[Check, ...] = ()
     first_logits: FirstLogits | None = None
     prediction: Mapping[str, Compared] = field(default_factory=dict)

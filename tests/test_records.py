@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lqmf.records import (
-    Against,
+    Base,
     Divergence,
     InvalidRecord,
     ModelRef,
@@ -23,7 +23,7 @@ PLAN = QuantizationPlan("p", ModelRef("demo", "demo"), None, "gguf", 4, "Q4_K_M"
 RECEIPT = Receipt(kl_divergence=Divergence(0.1, 0.01, 0.05, 0.2, 0.5, 1.0), peak_memory_bytes={"rss": 5, "gpu": None})
 
 
-@pytest.mark.parametrize("record", [PLAN, RECEIPT, Against(base=Path("base.gguf"), name="m")])
+@pytest.mark.parametrize("record", [PLAN, RECEIPT, Base(path=Path("base.gguf"), name="m")])
 def test_a_record_comes_back_from_json_as_it_went_in(record: Any) -> None:
     assert from_json(type(record), json.loads(json.dumps(to_json(record)))) == record
 

@@ -37,7 +37,7 @@ from lqmf.hardware import detect
 from lqmf.model_files.model_kind import kind_at
 from lqmf.quality.address import artifact as artifact_of
 from lqmf.quality.compare.verdict import Case, Verdict, verdict
-from lqmf.quality.receipt import figures, gate
+from lqmf.quality.receipt import conversion, figures, gate
 from lqmf.quality.result_file import result
 from lqmf.records import Artifact, Check, Hardware, Measurement, QuantizationPlan, Receipt, Task, from_json, to_json
 from lqmf.texts import evaluation
@@ -93,13 +93,16 @@ class FeedbackAgent:
         running, comparing = _kinds(what.artifact)
         probed = await self._probe(what, running, budget_seconds, emit)
         checked: dict[str, Any] = {"checks": []}
+        converted = _unconverted("the artifact could not be run")
         if any(check["name"] == "loads" and not check["passed"] for check in probed["checks"]):
             compared = _unmeasured("the artifact could not be run")
         else:
             checked = await self._structure(what, budget_seconds, emit)
+            converted = await self._conversion(what, running, budget_seconds, emit)
             left = budget_seconds - (time.monotonic() - started)
             compared = await self._compare(what, comparing, left, emit)
-        receipt = self._receipt(probed, checked, compared, what.base.name)
+        reasons = {**compared.get("reasons", {}), **converted["reasons"]}
+        receipt = self._receipt(probed, checked, {**compared, **converted, "reasons": reasons}, what.base.name)
         beside = compare(what.predicted, {**observed(receipt), **what.making})
         return dataclasses.replace(self._judged(receipt, what.artifact), prediction=beside)
 
@@ -153,6 +156,28 @@ class FeedbackAgent:
                 "Name the model that it was made from: `lqmf test FILE --base MODEL`.",
             )
         return checked
+
+    async def _conversion(self, what: Measurement, kind: str, budget_seconds: float, emit: Emit) -> dict[str, Any]:
+        """Compare the 16-bit GGUF with the model itself, as far as a quick test's share of the time goes."""
+        if (why := _not_converted(what, kind)) is not None:
+            return _unconverted(why)
+        quick = _is_quick(what)
+        task = _task(
+            what,
+            "conversion",
+            source=str(what.base.source),
+            base=str(what.base.path),
+            text=str(self._text),
+            windows=conversion.WINDOWS if quick else conversion.THOROUGH_WINDOWS,
+            budget_seconds=budget_seconds * PROBE_SHARE if quick else None,
+        )
+        try:
+            return await self._run(task, emit)
+        except (ModelError, JobError, ResourceError, MeasurementError) as error:
+            if isinstance(error, JobCancelled):
+                raise
+            emit(Notice(text=f"The conversion could not be compared with the model: {error}", level="warning"))
+            return _unconverted(error.message)
 
     async def _compare(self, what: Measurement, kind: str, seconds: float, emit: Emit) -> dict[str, Any]:
         quick, base = _is_quick(what), what.base
@@ -263,6 +288,21 @@ def _damaged(artifact: Artifact, error: LqmfError) -> LqmfError:
 
 def _unmeasured(reason: str) -> dict[str, Any]:
     return {"reasons": dict.fromkeys(figures.FIELDS, reason)}
+
+
+def _not_converted(what: Measurement, kind: str) -> str | None:
+    """Return why there is no conversion to compare with the model; None where there is one."""
+    if what.artifact.method != "gguf":
+        return "it was not converted: the same engine runs it and its source"
+    if kind != "probe":
+        return "only models that continue text are compared with the model itself"
+    if what.base.path is None or what.base.source is None:
+        return what.base.reason or "the model's own folder is not on this machine"
+    return None
+
+
+def _unconverted(reason: str) -> dict[str, Any]:
+    return {"conversion": None, "reasons": {"conversion": reason}}
 
 
 def _lengths(tokens: list[int]) -> dict[str, float] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections import Counter
 from collections.abc import Mapping
@@ -9,11 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lqmf.errors import IncompleteModel, UnsafeFormat
+from lqmf.errors import IncompleteModel, UnsafeFormat, UnsupportedModel
 from lqmf.model_files import safetensors_header, selection
 from lqmf.model_files.refs import DEMO_FOLDER, printable
 from lqmf.records import ModelInfo, ModelRef, RemoteFile
 
+ADAPTER_CONFIG = "adapter_config.json"
+LFS_POINTER_BYTES = 1024  # a pointer is smaller
 _CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length", "seq_length")
 
 
@@ -37,7 +40,7 @@ def describe_folder(ref: ModelRef, folder: Path, *, commit: str | None = None, l
     }
     choice = selection.choose(names, small.get(index) if index else None)
     if selection.CONFIG not in small:
-        raise no_config(str(folder))
+        raise _adapter_alone(folder) if ADAPTER_CONFIG in names else no_config(str(folder))
     allowed = [folder.resolve(), *([links.resolve()] if links else _blobs_beside(folder))]
     files = {path: _on_disk(folder, path, allowed) for path in choice.paths}
     info = assemble(ref, commit, small[selection.CONFIG], small, choice, files)
@@ -69,7 +72,10 @@ def _on_disk(folder: Path, name: str, allowed: list[Path]) -> RemoteFile:
             f"{printable(name)} in {folder} is a link that leads out of the folder.",
             "Copy the file it points to into the folder, or name the folder where the real files are.",
         )
-    return RemoteFile(name, target.stat().st_size)
+    size = target.stat().st_size
+    if size <= LFS_POINTER_BYTES:
+        refuse_lfs_pointer(name, target.read_bytes())
+    return RemoteFile(name, size)
 
 
 def assemble(
@@ -127,6 +133,12 @@ def most_common(counts: Mapping[str, int]) -> str | None:
 
 def parse_json(path: str, body: bytes) -> Mapping[str, Any]:
     """A JSON object. Raises UnsafeFormat for a symbolic link, IncompleteModel for anything else."""
+    if body.startswith(codecs.BOM_UTF8):
+        raise IncompleteModel(
+            f"{path} begins with a byte order mark, which transformers and llama.cpp's converter do not read.",
+            f"Save it as UTF-8 without one: `sed -i '1s/^\\xEF\\xBB\\xBF//' {path}`.",
+        )
+    refuse_lfs_pointer(path, body)
     try:
         content = json.loads(body)
     except (ValueError, RecursionError):
@@ -136,6 +148,25 @@ def parse_json(path: str, body: bytes) -> Mapping[str, Any]:
     if not isinstance(content, dict):
         raise IncompleteModel(f"{path} is not readable as JSON.", "Use another revision or repository of this model.")
     return content
+
+
+def refuse_lfs_pointer(name: str, body: bytes) -> None:
+    """Raises IncompleteModel for what git leaves in place of a large file that was not fetched."""
+    if body.startswith(b"version https://git-lfs.github.com/spec"):
+        raise IncompleteModel(
+            f"{printable(name)} is git-lfs's pointer to the file, not the file itself.",
+            "Run `git lfs install && git lfs pull` in its folder.",
+        )
+
+
+def _adapter_alone(folder: Path) -> UnsupportedModel:
+    told = json.loads((folder / ADAPTER_CONFIG).read_bytes())
+    base = told.get("base_model_name_or_path") if isinstance(told, dict) else None
+    model = printable(base) if isinstance(base, str) else "MODEL"
+    return UnsupportedModel(
+        f"{folder} holds an adapter{f' of {model}' if base else ''}, no model.",
+        f"Merge it into its model on the way: `lqmf quantize {model} --adapter {folder}`.",
+    )
 
 
 def no_config(what: str) -> IncompleteModel:

@@ -47,7 +47,7 @@ class Selection:
 
     @property
     def has_tokenizer(self) -> bool:
-        return any(_matches(path, _TOKENIZERS) for path in self.small)
+        return any(map(is_tokenizer, self.small))
 
 
 def refuse_unsafe_paths(paths: Iterable[str]) -> None:
@@ -136,6 +136,11 @@ def _is_safe(path: str) -> bool:
         and all(part not in ("", ".", "..") for part in parts)
         and path == printable(path, limit=4096)
     )
+
+
+def is_tokenizer(name: str) -> bool:
+    """Whether a file of that name can hold a tokenizer's vocabulary."""
+    return _matches(name, _TOKENIZERS)
 
 
 def is_duplicate(name: str) -> bool:

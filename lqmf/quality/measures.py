@@ -198,6 +198,19 @@ def _share_error(told: Document) -> float | None:
     return None if share is None else significance.share_error(share, tokens)
 
 
+def _conversion(told: Document) -> str:
+    """Say what converting to GGUF alone changed, before anything was quantized."""
+    found = told["conversion"]
+    remark = f"between the 16-bit GGUF and the model itself ({found['source']['engine']})"
+    if (largest := found.get("largest_logit_error")) is not None:
+        remark += f"; same top choice {percent(found.get('top1_agreement'))}, logits within {largest:.3g}"
+    if found.get("ignored_window"):
+        remark += f"; llama.cpp ignores its sliding window of {found['ignored_window']} tokens, beyond which it differs"
+    elif found.get("long_window_reason"):
+        remark += f"; beyond its sliding window of {found['sliding_window']} tokens not compared"
+    return remark
+
+
 # ---------------------------------------------------------------- the table
 
 QUALITY = ("text", "model")  # what must be the same for two losses to be comparable
@@ -249,6 +262,11 @@ MEASURES = [
         "top1_agreement", "same top choice", ("top1_agreement",), "share", percent,
         "Share of tokens with the source's first choice", better="higher", needs=QUALITY, tested="error bars",
         error=_share_error, remark=lambda told: "of tokens, against the source",
+    ),
+    Measure(
+        "conversion", "conversion", ("conversion", "kl_divergence", "mean"), "nats/token", small,
+        "KL divergence of the 16-bit GGUF from the model itself, nats a token", better="lower", needs=QUALITY,
+        remark=_conversion,
     ),
     Measure(
         "right_token", "right token", ("right_token", "mean_change"), "share", lambda share: f"{share * 100:+.2f} %",

@@ -48,6 +48,8 @@ CHECKED = {
     "reasons": {"checks.template": "no template"},
     "other_model": "",
 }
+CONVERSION = {"kl_divergence": {**DIVERGENCE, "mean": 2e-6}, "limit_nats": 1e-3}
+CONVERTED = {"conversion": CONVERSION, "reasons": {}}
 COMPARED = {"perplexity": 9.0, "kl_divergence": DIVERGENCE, "tokens_evaluated": 510, "reasons": {"base": "why"}}
 SOURCE = Base(Path("/base.gguf"), source=Path("/models/source"), name="org/source")
 
@@ -55,10 +57,11 @@ Answer = dict[str, Any] | LqmfError
 
 
 class Scripted:
-    """A runner that answers each kind of task as told, a check of files with CHECKED, and keeps what it was asked."""
+    """A runner that answers each kind of task as told, a check of files with CHECKED, one of the conversion with
+    CONVERTED, and keeps what it was asked."""
 
     def __init__(self, **answers: Answer) -> None:
-        self.answers, self.asked = {"structure": CHECKED, **answers}, []
+        self.answers, self.asked = {"structure": CHECKED, "conversion": CONVERTED, **answers}, []
 
     async def run(self, task: Task, emit: Emit) -> dict[str, Any]:
         self.asked.append(task)
@@ -120,13 +123,53 @@ def test_a_quick_test_shares_out_its_time_and_a_comprehensive_one_has_no_limit()
     quick, full = Scripted(probe=PROBED, divergence=COMPARED), Scripted(probe=PROBED, divergence=COMPARED)
     run_test(quick.run)
     run_test(full.run, depth="comprehensive")
-    probe, structure, divergence = (task.params for task in quick.asked)
+    probe, structure, conversion, divergence = (task.params for task in quick.asked)
+    assert (conversion["source"], conversion["base"]) == ("/models/source", "/base.gguf")
+    assert (conversion["windows"], conversion["budget_seconds"]) == (2, 30)
     assert (structure["source"], structure["base"]) == ("/models/source", "/base.gguf")
     assert probe["budget_seconds"] == 40
     assert 110 < divergence["budget_seconds"] <= 120
     assert divergence["max_windows"] == QUICK_WINDOWS
-    probe, _, divergence = (task.params for task in full.asked)
+    probe, _, conversion, divergence = (task.params for task in full.asked)
     assert probe["budget_seconds"] is divergence["budget_seconds"] is divergence["max_windows"] is None
+    assert (conversion["windows"], conversion["budget_seconds"]) == (4, None)
+
+
+def test_the_conversion_stands_in_the_receipt_apart_from_the_loss_of_quantizing():
+    assert run_test(Scripted(probe=PROBED, divergence=COMPARED).run).conversion == CONVERSION
+    fault = {**CONVERSION, "kl_divergence": {**DIVERGENCE, "mean": 0.66}}
+    gate = run_test(Scripted(probe=PROBED, divergence=COMPARED, conversion={**CONVERTED, "conversion": fault}).run).gate
+    assert gate is not None
+    assert gate["passed"] is False
+    assert ["conversion" in reason for reason in gate["reasons"]] == [True]
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"base": dataclasses.replace(SOURCE, source=None)}, "not on this machine"),
+        ({"base": Base(reason="too large")}, "too large"),
+        ({"artifact": dataclasses.replace(ARTIFACT, method="bnb")}, "not converted"),
+    ],
+)
+def test_where_there_is_no_conversion_to_compare_the_receipt_says_why(changes, why):
+    script = Scripted(probe=PROBED, divergence=COMPARED)
+    receipt = run_test(script.run, **changes)
+    assert receipt.conversion is None
+    assert why in receipt.reasons["conversion"]
+    assert "conversion" not in [task.kind for task in script.asked]
+
+
+def test_a_conversion_that_could_not_be_compared_leaves_the_rest_of_the_receipt():
+    receipt = run_test(Scripted(probe=PROBED, divergence=COMPARED, conversion=OutOfMemory("no room")).run)
+    assert (receipt.conversion, receipt.reasons["conversion"]) == (None, "no room")
+    assert receipt.kl_divergence is not None
+
+
+def test_a_receipt_from_before_conversions_were_compared_reads_as_before():
+    old = to_json(run_test(Scripted(probe=PROBED, divergence=COMPARED).run))
+    del old["conversion"]
+    assert from_json(Receipt, old).conversion is None
 
 
 @pytest.mark.parametrize(
@@ -258,7 +301,11 @@ def test_the_real_demo_gets_a_whole_receipt_from_real_workers(tmp_path):
     document = to_json(receipt)
     empty = {name for name, value in document.items() if value is None}
     assert empty <= set(receipt.reasons)
-    assert [event.stage for event in heard if isinstance(event, StageFinished)] == ["probe", "structure", "divergence"]
+    assert [event.stage for event in heard if isinstance(event, StageFinished)] == [
+        "probe", "structure", "conversion", "divergence",
+    ]  # fmt: skip
+    assert receipt.conversion is not None
+    assert 0 < receipt.conversion["kl_divergence"]["mean"] < 1e-5
     assert receipt.gate is not None
     assert receipt.gate["passed"] is True
     assert receipt.base is not None

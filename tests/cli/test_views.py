@@ -355,3 +355,17 @@ def test_no_path_and_no_command_is_folded_where_there_is_no_terminal(capsys: pyt
 def test_a_line_to_be_copied_is_one_line_at_any_terminal_and_obeyed_by_none() -> None:
     line = f"llama-server -m /models/{LONG * 3}/model.gguf -c 8192"
     assert drawn(messages.Copied(f"{line}\x1b[31m\nollama run it"), 60) == [line, "ollama run it"]
+
+
+def test_what_conversion_changes_stands_apart_from_the_loss_of_quantizing() -> None:
+    found = {
+        "kl_divergence": {"mean": 2e-6}, "top1_agreement": 0.998, "largest_logit_error": 0.0123, "limit_nats": 1e-3,
+        "source": {"engine": "transformers 5.23.0 (float32)"}, "sliding_window": 64, "ignored_window": 64,
+    }  # fmt: skip
+    for receipt, seen in (
+        ({**RECEIPT, "conversion": found}, "llama.cpp ignores its sliding window of 64 tokens"),
+        ({**RECEIPT, "conversion": {**found, "ignored_window": None, "long_window_reason": "x"}}, "not compared"),
+        ({**RECEIPT, "reasons": {"conversion": "its source is gone"}}, "conversion - its source is gone"),
+    ):
+        lines = drawn(receipts.receipt_view(artifact("a"), receipt), 80)
+        assert seen in " ".join(clean(" ".join(lines)).replace("│", " ").split())

@@ -14,11 +14,13 @@ from lqmf.errors import (
     HubUnavailable,
     IncompleteModel,
     IntegrityError,
+    LqmfError,
     ModelNotFound,
     Offline,
     RateLimited,
     Unauthorized,
     UnsafeFormat,
+    UnsupportedModel,
 )
 from lqmf.hub.client import HubClient
 from lqmf.hub.metadata import inspect
@@ -176,6 +178,35 @@ def test_weights_that_are_no_safetensors_are_refused(client: HubClient, tmp_path
 def test_a_folder_without_a_config_is_incomplete(client: HubClient, tmp_path: Path) -> None:
     with pytest.raises(IncompleteModel, match=r"config\.json"):
         look(client, ModelRef("local", "model", path=str(tmp_path)))
+
+
+ADAPTER = b'{"base_model_name_or_path": "org/base"}'
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "error", "says", "way"),
+    [
+        (
+            {"adapter_config.json": b'{"base_model_name_or_path": "org/base"}'},
+            UnsupportedModel,
+            "org/base",
+            "--adapter",
+        ),
+        ({"config.json": b"\xef\xbb\xbf{}"}, IncompleteModel, "byte order mark", "sed"),
+        ({"config.json": b"{}", "tokenizer.json": POINTER}, IncompleteModel, "git-lfs", "git lfs pull"),
+        ({"config.json": POINTER}, IncompleteModel, "git-lfs", "git lfs pull"),
+        ({"config.json": b"{}", "model.safetensors": POINTER}, IncompleteModel, "git-lfs", "git lfs pull"),
+    ],
+)
+def test_what_is_no_models_folder_says_what_it_is_and_what_to_do(
+    client: HubClient, tmp_path: Path, files: dict[str, bytes], error: type[LqmfError], says: str, way: str
+) -> None:
+    for name, body in files.items():
+        (tmp_path / name).write_bytes(body)
+    with pytest.raises(error, match=says) as caught:
+        look(client, ModelRef("local", "model", path=str(tmp_path)))
+    assert way in caught.value.remedy
 
 
 def test_a_hub_model_without_a_config_is_incomplete(hub: LocalHub, client: HubClient) -> None:

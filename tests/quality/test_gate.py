@@ -65,6 +65,13 @@ def test_one_kind_of_text_can_fail_what_the_whole_hides():
     ]
 
 
+@pytest.mark.parametrize(("kl", "passed"), [(1e-5, True), (0.66, False), (float("nan"), False)])
+def test_a_conversion_that_changes_the_model_fails_whatever_quantizing_loses(kl, passed):
+    found = judged(receipt(conversion={"kl_divergence": {"mean": kl}, "limit_nats": 1e-3}))
+    assert found["passed"] is passed
+    assert all("conversion" in reason and "--method bnb" in reason for reason in found["reasons"])
+
+
 def test_what_was_not_measured_passes_nothing():
     found = judged(receipt(kl=None, top1=None, reasons={"kl_divergence": "its source is gone"}))
     assert found["passed"] is None

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from lqmf.errors import IncompleteModel, LqmfError, RemoteCodeRefused, UnsafeFormat, UnsupportedModel
+from lqmf.model_files import safetensors_header
 from lqmf.quantization.gguf.converter import convert
 from tests.quantization.bases import make_base
 
@@ -58,7 +59,7 @@ def make_hostile(model: Path, mark: Path, *, needs_code: bool) -> None:
 
 def converted(model: Path, *, allow_remote_code: bool = False) -> Path:
     scratch = model.parent / "scratch"
-    scratch.mkdir()
+    scratch.mkdir(exist_ok=True)
     made = make_base(model, scratch, lambda _event: None, name="m", allow_remote_code=allow_remote_code)
     return made.path
 
@@ -96,11 +97,32 @@ def test_pickled_weights_are_never_opened(model: Path, mark: Path) -> None:
     assert not mark.exists()
 
 
-@pytest.mark.parametrize("shard", ["../secret.safetensors", "/etc/secret.safetensors", "a/b.safetensors"])
+@pytest.mark.parametrize("shard", ["../secret.safetensors", "/etc/secret.safetensors"])
 def test_an_index_that_points_elsewhere_is_refused(model: Path, shard: str) -> None:
     (model / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"lm_head.weight": shard}}))
-    with pytest.raises(UnsafeFormat, match="outside"):
+    with pytest.raises(UnsafeFormat, match="leads out"):
         converted(model)
+
+
+def test_only_the_weights_that_are_the_models_are_converted(model: Path) -> None:
+    """The converter takes whatever is called model*.safetensors, and the last file wins; here a stale index, a shard of
+    another save and a file of averages lie beside the model."""
+    before = converted(model).read_bytes()
+    weights = bytearray((model / "model.safetensors").read_bytes())
+    weights[-1000:] = bytes(1000)
+    for name in ("model_ema.safetensors", "model-00002-of-00002.safetensors"):
+        (model / name).write_bytes(weights)
+    (model / "model.safetensors.index.json").write_text(SHARDED)
+    assert converted(model).read_bytes() == before
+
+
+def test_an_index_may_name_a_tied_head_that_is_nowhere(model: Path) -> None:
+    before = converted(model).read_bytes()
+    (model / "model.safetensors").rename(model / "model-00001-of-00001.safetensors")
+    tensors = safetensors_header.read(model / "model-00001-of-00001.safetensors").tensors
+    places = dict.fromkeys([*(tensor.name for tensor in tensors), "nowhere.weight"], "model-00001-of-00001.safetensors")
+    (model / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": places}))
+    assert converted(model).read_bytes() == before
 
 
 def spoil(file: str, text: str | None) -> Callable[[Path], None]:
@@ -122,7 +144,6 @@ SHARDED = json.dumps({"weight_map": {"x": "model-00001-of-00002.safetensors"}})
         (spoil("config.json", "{}"), UnsupportedModel, "no architecture"),
         (spoil("config.json", '{"architectures": ["HalForCausalLM"]}'), UnsupportedModel, "HalForCausalLM"),
         (spoil("model.safetensors", None), IncompleteModel, "no weights"),
-        (spoil("model.safetensors.index.json", SHARDED), IncompleteModel, "00001-of-00002"),
         (spoil("tokenizer.json", None), IncompleteModel, "no tokenizer"),
     ],
 )
@@ -139,7 +160,7 @@ def test_what_is_missing_or_unknown_is_named_before_any_weight_is_read(
 def test_weights_that_break_off_are_refused_before_the_work(model: Path, size: int) -> None:
     weights = model / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:size])
-    with pytest.raises(IncompleteModel, match=r"model\.safetensors"):
+    with pytest.raises((IncompleteModel, UnsafeFormat), match=r"model\.safetensors"):
         converted(model)
 
 

@@ -71,7 +71,6 @@ def load(
     info = describe.describe_folder(ModelRef("local", folder.name, path=str(folder)), folder)
     if info.weights_format == "pickle":
         raise selection.pickle_refused(folder.name)
-    files = safetensors_header.weights(folder)
     how = safetensors_folder.scheme(folder)
     weights = safetensors_folder.stored(folder)
     _require(how.method if how else None)
@@ -83,7 +82,8 @@ def load(
         if needs_accelerate(placement, weights) and importlib.util.find_spec("accelerate") is None:
             raise missing("accelerate", methods.BNB.install)
         scratch = tempfile.TemporaryDirectory(prefix="lqmf-offload-") if placement.memory else None
-        config = _config(folder, files, how, placement, allow_remote_code)
+        config = configuration(folder, allow_remote_code=allow_remote_code)
+        _tell_scheme(config, how, placement)
         if writes:
             _refuse_what_continues_nothing(folder.name, config, allow_remote_code)
         if how is not None and how.method == "gptq" and info.model_type in BY_GPTQMODEL:
@@ -112,22 +112,24 @@ def _machine() -> Machine:
     return Machine(free, torch.cuda.mem_get_info()[0], torch.cuda.is_bf16_supported())
 
 
-def _config(
-    folder: Path, files: tuple[Path, ...], how: Scheme | None, placement: Placement, allow_remote_code: bool
-) -> Any:
-    """The configuration, told which files hold the weights and, of an old layout, how they are quantized."""
+def configuration(folder: Path, *, allow_remote_code: bool) -> Any:
+    """The configuration, told which files hold the weights. Raises RemoteCodeRefused."""
     from transformers import AutoConfig
 
     _refuse_remote_code(folder, allow_remote_code)
     config = AutoConfig.from_pretrained(folder, trust_remote_code=allow_remote_code, local_files_only=True)
-    index = selection.index_of([path.name for path in folder.iterdir()])
+    files, index = safetensors_header.weights(folder), selection.index_of([path.name for path in folder.iterdir()])
     config.transformers_weights = files[0].name if len(files) == 1 else index
+    return config
+
+
+def _tell_scheme(config: Any, how: Scheme | None, placement: Placement) -> None:
+    """Say in `config`, of an old layout too, how the weights are quantized."""
     if how is not None:
         told = dict(how.told)
         if how.method == "bnb" and how.bits == 4:
             told["bnb_4bit_compute_dtype"] = placement.dtype  # else it rounds to the dtype it was made with
         config.quantization_config = told
-    return config
 
 
 def _refuse_remote_code(folder: Path, allowed: bool) -> None:

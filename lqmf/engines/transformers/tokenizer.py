@@ -13,7 +13,7 @@ from lqmf.errors import IncompleteModel, UsageError
 from lqmf.model_files import chat_template
 
 # What ends a turn under a name of its own, whatever the configuration says (llama-vocab.cpp of llama.cpp has the list)
-_TURN_ENDS = (
+KNOWN_ENDS = (
     "<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<end_of_turn>", "<|endoftext|>", "<|eom_id|>",
     "<EOT>", "_<EOT>", "<|end_of_text|>", "<end_of_utterance>",
 )  # fmt: skip
@@ -111,7 +111,7 @@ class HfTokens:
         """The tokens that end an answer: those `said` by configurations (a number, several, or None), the tokenizer's
         own, and those that are known by their names."""
         known = self._tokenizer.get_added_vocab()
-        return self.ends_said(*said) | {known[name] for name in _TURN_ENDS if name in known}
+        return self.ends_said(*said) | {known[name] for name in KNOWN_ENDS if name in known}
 
     def ends_said(self, *said: Any) -> frozenset[int]:
         """Those of `ends` that are not told by their names alone."""

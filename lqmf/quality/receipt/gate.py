@@ -55,7 +55,9 @@ def judge(receipt: Receipt, method: str, bits: int, bounds: Limits) -> Gate:
     was measured; each reason says what was seen and what to try."""
     most = _own(method, bounds).of(bits)
     remedy = _remedy(method, bits, continues=receipt.sequence_loss is None)
-    failed = [*_checks(receipt.checks), *_beyond(receipt), *_divergences(receipt, most, bits, remedy)]
+    failed = [
+        *_checks(receipt.checks), *_conversion(receipt), *_beyond(receipt), *_divergences(receipt, most, bits, remedy)
+    ]  # fmt: skip
     if failed:
         return {"passed": False, "reasons": failed, "limits": most}
     if receipt.kl_divergence is None:
@@ -69,6 +71,21 @@ def _checks(checks: tuple[Check, ...]) -> Iterator[str]:
         if not check.passed:
             detail = f": {check.detail}" if check.detail else ""
             yield f"The check {check.name} failed{detail}. Make or get the file again; `lqmf verify` reads it whole."
+
+
+def _conversion(receipt: Receipt) -> Iterator[str]:
+    """A conversion that does not predict as its model does, whatever is then lost by quantizing."""
+    found = receipt.conversion
+    if found and not found["kl_divergence"]["mean"] <= found["limit_nats"]:
+        window = found.get("ignored_window")
+        why = (
+            f"llama.cpp ignores its sliding window of {window} tokens" if window else "llama.cpp computes it otherwise"
+        )
+        yield (
+            "The conversion changes the model: before anything is quantized, KL divergence from the model itself is "
+            f"{found['kl_divergence']['mean']:.4g} nats a token; {found['limit_nats']:g} is the most. {why}; "
+            "`--method bnb` and `--method gptq` run transformers' own code."
+        )
 
 
 def _beyond(receipt: Receipt) -> Iterator[str]:

@@ -29,14 +29,14 @@ class NoiseFloor:
         self._meter = DivergenceMeter()
         self._windows = 0
 
-    def look(self, source: Engine, window: Sequence[int], rows: NDArray[np.float32]) -> None:
-        """`rows` are the logits (N, V) that `source` gave at the scored positions of `window`. Raises MeasurementError
-        for logits that are no numbers."""
+    def look(self, source: Engine, window: Sequence[int], rows: NDArray[np.float32], first: int | None = None) -> None:
+        """`rows` are the logits (N, V) that `source` gave at the scored positions of `window`, from `first` on (None:
+        those of its second half). Raises MeasurementError for logits that are no numbers."""
         import numpy as np
 
         if self._windows == WINDOWS:
             return
-        first, count = first_scored(len(window)), min(POSITIONS, len(rows))
+        first, count = first_scored(len(window)) if first is None else first, min(POSITIONS, len(rows))
         (again,) = source.logits([window[: first + count]], first=first, step=STEP)
         targets = np.asarray(window[first + 1 : first + 1 + count], dtype=np.int64)
         self._meter.add(rows[:count], again, targets)

@@ -8,6 +8,7 @@ from typing import Any
 from lqmf.model_files import gguf_types, prequantized
 from lqmf.model_files.config import text_part
 from lqmf.model_files.model_kind import model_kind
+from lqmf.quantization.gguf.converter import ignored
 from lqmf.quantization.gguf.converter.source import architecture_of
 from lqmf.quantization.refusals import unusable
 from lqmf.records import ModelInfo, Verdict
@@ -55,7 +56,8 @@ def _refusal(model: ModelInfo, type: str | None, architectures: Mapping[str, str
         reason = "A mix of types is chosen by how much worse a model continues text, which it does not."
         return Verdict("no", reason, "Choose a type, such as Q4_K_M.")
     refusal = _architecture_refusal(architecture(model), architectures) or _tokenizer_refusal(model, architectures)
-    return refusal or prequantized.unreadable(model.config) or prequantized.frozen(model.config, type)
+    refusal = refusal or prequantized.unreadable(model.config) or prequantized.frozen(model.config, type)
+    return refusal or ignored.refusal(model.config)
 
 
 def _architecture_refusal(name: str | None, architectures: Mapping[str, str] | None) -> Verdict | None:
@@ -97,6 +99,9 @@ def _doubts(model: ModelInfo, type: str | None, architectures: Mapping[str, str]
         doubts.append(("Its weights are quantized already, so quality starts from there.", ""))
     if model.config.get("vision_config") or model.config.get("audio_config"):
         doubts.append(("Only its text part is converted.", ""))
+    for warning in (ignored.window_warning(model.config), ignored.untruncated_warning(model.config)):
+        if warning is not None:
+            doubts.append((warning, ""))
     if type == "MXFP4_MOE" and not is_mixture(model.config):
         doubts.append(("MXFP4_MOE is for mixtures of experts; the rest of a model becomes Q8_0.", ""))
     if type is not None and type not in _SMALL_BLOCK and (misfits := _misfits(model.config)):

@@ -6,10 +6,14 @@ The converter reads config.json through transformers, which renames keys (`rotar
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from lqmf.engines.transformers.tokenizer import KNOWN_ENDS
+
 LAST_NORM = "decoder.final_layer_norm.weight"  # of T5, before its predictions
+# by libllama's architecture: every how many layers one sees the whole context, of a file that does not say
+WINDOWS_BUT_EVERY: Mapping[str, int] = {"gemma2": 2, "gemma3": 6, "gpt-oss": 2}
 LLAMA_CPP_ROPE_BASE = 10000.0  # what libllama assumes of a file that does not say (llama-model.cpp)
 
 
@@ -31,6 +35,24 @@ def unsaid_rope_base(config: Mapping[str, Any]) -> float | None:
     rope = config.get("rope_parameters") or {}
     base = rope.get("rope_theta")
     return float(base) if isinstance(base, int | float) and float(base) != LLAMA_CPP_ROPE_BASE else None
+
+
+def unsaid_windows(architecture: str, config: Mapping[str, Any]) -> list[bool] | None:
+    """Which layers look at a sliding window, where libllama's own order for this architecture is another; None where a
+    file need not say it, or none does (of which libllama makes nothing)."""
+    said, number = config.get("layer_types"), WINDOWS_BUT_EVERY.get(architecture)
+    if number is None or not isinstance(said, list | tuple):
+        return None
+    found = [kind == "sliding_attention" for kind in said]
+    return None if not any(found) or found == [(place + 1) % number != 0 for place in range(len(found))] else found
+
+
+def further_ends(said: Iterable[Any], eos: int | None, words: Sequence[str]) -> list[int]:
+    """The tokens at which an answer ends, by configurations that `said` one or several, besides `eos` and those that
+    libllama knows by their names among `words`."""
+    found = [one for each in said for one in (each if isinstance(each, list | tuple) else [each])]
+    ends = dict.fromkeys(one for one in found if isinstance(one, int) and 0 <= one < len(words) and one != eos)
+    return [one for one in ends if words[one] not in KNOWN_ENDS]
 
 
 def unsaid_scale(config: Mapping[str, Any]) -> float | None:

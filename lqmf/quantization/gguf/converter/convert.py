@@ -5,6 +5,7 @@ Asks `launcher.py` for a file's header alone; `stream/pipeline.py` does for whol
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from typing import Any
 from lqmf import workspace
 from lqmf.errors import LqmfError, OutOfMemory, WorkerDied
 from lqmf.events import Emit, Notice
+from lqmf.model_files import safetensors_header
 from lqmf.quantization.gguf.converter import server
 from lqmf.quantization.gguf.converter import toolchain as toolchains
 from lqmf.quantization.gguf.converter.source import has_tokenizer, inspect
@@ -90,21 +92,33 @@ def request(
 
 @contextmanager
 def named(source: Path, scratch: Path, name: str) -> Iterator[Path]:
-    """`source` under the model's own name: the converter writes its folder's name into the file, and the same plan
-    must give the same bytes wherever the files lie. Where links are not allowed, `source` itself."""
-    link = scratch / "source" / name
+    """A folder of links to the files in `source` under the model's own name: the converter writes its folder's name
+    into the file, and the same plan must give the same bytes wherever the files lie. Of weights only those that are the
+    model's are there, since the converter takes whatever is called model*.safetensors. Where links are not allowed,
+    `source` itself."""
+    place = scratch / "source" / name
+    shutil.rmtree(place.parent, ignore_errors=True)  # left by a run that was killed
     try:
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.unlink(missing_ok=True)  # left by a run that was killed
-        link.symlink_to(source.resolve(), target_is_directory=True)
+        place.mkdir(parents=True)
+        for file in _needed(source):
+            (place / file.name).symlink_to(file.resolve(), target_is_directory=file.is_dir())
     except OSError:
         yield source.resolve()
         return
     try:
-        yield link.absolute()
+        yield place.absolute()
     finally:
-        link.unlink()
-        link.parent.rmdir()
+        shutil.rmtree(place.parent)
+
+
+def _needed(source: Path) -> Iterator[Path]:
+    """What the converter may see: no weights but those that `source` is made of, and no index, which it takes for more
+    than transformers does (a tied head that it names is nowhere)."""
+    weights = safetensors_header.weights(source)
+    for file in source.iterdir():
+        weighty = file.name.endswith((".safetensors", ".safetensors.index.json"))
+        if file in weights or not weighty:
+            yield file
 
 
 def proven(message: Mapping[str, Any]) -> str:

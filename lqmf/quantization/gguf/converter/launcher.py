@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import functools
 import importlib
+import json
 import os
 import runpy
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,11 @@ from lqmf.errors import (
     OutOfMemory,
     UnsupportedModel,
 )
-from lqmf.quantization.gguf.converter import compat, guard, pretokenizer, server
+from lqmf.quantization.gguf.converter import compat, guard, ignored, pretokenizer, server
 from lqmf.quantization.gguf.stream import child as stream_child
 from lqmf.quantization.gguf.stream import job
+
+_ATTENTION = ("attn_factor", "yarn_log_multiplier")  # keys by which some architectures say how attention is scaled
 
 
 @dataclass(frozen=True)
@@ -169,8 +172,9 @@ def _prove(base: Any, model: Any, tokenizer: Any, request: Request) -> pretokeni
 
 
 def _reconcile(base: Any) -> None:
-    """Give the converter the configuration keys it looks for, state a rope base that it leaves out, and take into the
-    weights what libllama leaves out of the computation."""
+    """Give the converter the configuration keys it looks for, state what it leaves out and libllama reads (a rope base,
+    a YaRN's scale of attention, which layers have windows, further end tokens), and take into the weights what libllama
+    leaves out of the computation."""
     load, prepare = base.ModelBase.load_hparams, base.TextModel.prepare_metadata
 
     def completed(*args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -179,9 +183,16 @@ def _reconcile(base: Any) -> None:
     def stated(model: Any, *args: Any, **kwargs: Any) -> None:
         prepare(model, *args, **kwargs)
         key = f"{model.gguf_writer.arch}.rope.freq_base"
-        rope_base = compat.unsaid_rope_base(model.hparams)
-        if rope_base is not None and not any(key in values for values in model.gguf_writer.kv_data):
+        said = {name for values in model.gguf_writer.kv_data for name in values}
+        rope_base, factor = compat.unsaid_rope_base(model.hparams), ignored.attention_factor(model.hparams)
+        if rope_base is not None and key not in said:
             model.gguf_writer.add_rope_freq_base(rope_base)
+        _state_ends(model, said)
+        windows = compat.unsaid_windows(model.gguf_writer.arch, model.hparams)
+        if windows is not None and f"{model.gguf_writer.arch}.attention.sliding_window_pattern" not in said:
+            model.gguf_writer.add_sliding_window_pattern(windows)
+        if factor is not None and not said & {f"{model.gguf_writer.arch}.rope.scaling.{name}" for name in _ATTENTION}:
+            model.gguf_writer.add_rope_scaling_attn_factors(factor)
 
     mapped = base.ModelBase.modify_tensors
 
@@ -192,6 +203,23 @@ def _reconcile(base: Any) -> None:
     base.ModelBase.modify_tensors = scaled
     base.ModelBase.load_hparams = staticmethod(completed)
     base.TextModel.prepare_metadata = stated
+
+
+def _state_ends(model: Any, said: Collection[str]) -> None:
+    """Say which further tokens end an answer, as far as there are keys for them: libllama knows one end by the file,
+    and others by names that are usual."""
+    values = {name: each.value for kept in model.gguf_writer.kv_data for name, each in kept.items()}
+    words, file = values.get("tokenizer.ggml.tokens") or [], Path(model.dir_model) / "generation_config.json"
+    generation = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    ends = compat.further_ends(
+        (model.hparams.get("eos_token_id"), generation.get("eos_token_id")),
+        values.get("tokenizer.ggml.eos_token_id"),
+        words,
+    )
+    keys = {"tokenizer.ggml.eot_token_id": "add_eot_token_id", "tokenizer.ggml.eom_token_id": "add_eom_token_id"}
+    free = [add for key, add in keys.items() if key not in said]
+    for add, end in zip(free, ends, strict=False):
+        getattr(model.gguf_writer, add)(end)
 
 
 # ---------------------------------------------------------------- the header alone

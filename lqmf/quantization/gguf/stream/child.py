@@ -20,7 +20,7 @@ from typing import Any
 
 from lqmf.child_process import Send
 from lqmf.ggml import chunks
-from lqmf.model_files import imatrix_file
+from lqmf.model_files import imatrix_file, safetensors_header
 from lqmf.quantization.gguf.converter import adapter
 from lqmf.quantization.gguf.stream import blocks
 from lqmf.quantization.gguf.stream import job as stream_job
@@ -153,7 +153,7 @@ class _Stream:
         rows = understand(node, self._leaf) if node is not None and _is_plain(raw) else None
         files = tuple(sorted({leaf.file for leaf in found}))
         if isinstance(tensor, self._base.gguf.LazyChunkedTensor):  # which files it needs cannot be told
-            files = tuple(sorted(path.name for path in Path(self._job.source).glob("model*.safetensors")))
+            files = tuple(file.name for file in safetensors_header.weights(Path(self._job.source)))
         size = sum(leaf.size for leaf in found)
         unit = Unit(raw, _fitting(rows, raw), partial(self._evaluated, tensor), files, size, targets)
         unit.weighted = frozenset(place for place, output in enumerate(self._job.outputs) if output.weighted)
