@@ -163,7 +163,7 @@ def _key(source: Path, base: Path, params: Mapping[str, Any]) -> str:
     seen = hashlib.sha256()
     versions = [version(name) for name in ("llama-cpp-python", "transformers", "torch")]
     text = hashlib.sha256(Path(params["text"]).read_bytes()).hexdigest()
-    seen.update(json.dumps([_FORMAT, lqmf.__version__, versions, text, params["windows"]]).encode())
+    seen.update(json.dumps([_FORMAT, lqmf.VERSION, versions, text, params["windows"]]).encode())
     for file in (source / selection.CONFIG, *safetensors_header.weights(source), base):
         changed = file.stat().st_mtime_ns if file != base else 0  # which is made anew each time
         seen.update(f"{file.name} {file.stat().st_size} {changed}".encode())
