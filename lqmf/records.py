@@ -734,7 +734,7 @@ class FirstLogits(TypedDict):
     top: Sequence[tuple[int, float]]  # the most likely next tokens with their log-probabilities
 
 
-class GateLimits(TypedDict):
+class GateLimits(TypedDict, total=False):
     """A gate's bounds: the greatest mean KL divergence in nats a token, the least agreement, 0..1."""
 
     kl_mean: float

@@ -69,6 +69,11 @@ def memory_size(size_bytes: float | None) -> str:
     return _shown(size_bytes, 1024)
 
 
+def memory_pair(gpu_bytes: float, ram_bytes: float) -> str:
+    """Return memory on a GPU and in RAM, both in GiB as cards are sold, for a column of a table: "5.2 + 0.5 GB"."""
+    return f"{gpu_bytes / GIB:.1f} + {ram_bytes / GIB:.1f} GB"
+
+
 def _shown(size_bytes: float | None, base: int) -> str:
     if size_bytes is None:
         return "-"

@@ -112,7 +112,7 @@ def test_the_rules_plan_is_shown_at_once_and_the_improvement_comes_beside_it(tmp
 
 def test_the_document_of_a_plan_holds_the_advice_and_is_json(tmp_path):
     app, _ = advised(tmp_path, chosen())
-    data = json.loads(json.dumps(to_json(planned(app, Watching()).data)))
+    data = json.loads(json.dumps(planned(app, Watching()).document))
     assert data["advice"]["provider"] == "scripted"
     assert data["advice"]["slots"]["type"] == data["plan"]["type"] == pick().type
     assert data["plans"] == [data["plan"]]
@@ -120,7 +120,7 @@ def test_the_document_of_a_plan_holds_the_advice_and_is_json(tmp_path):
 
 def test_advice_that_agrees_is_said_in_a_line_and_the_plan_is_not_shown_twice(tmp_path):
     app, _ = advised(tmp_path, answer())
-    view = drawn(planned(app, Watching()).view)
+    view = drawn(planned(app, Watching()))
     assert "scripted would choose the same: Novels are long." in view
     assert "Q4_K_M" not in view
 
@@ -214,7 +214,7 @@ def test_for_a_described_wish_the_sizes_come_at_once_and_named_models_beside_the
     decision = app.understanding.decide(to_utterance(said))
     assert (decision.intent, "model" in decision.slots) == ("plan", False)
     ask = Watching()
-    outcome = asyncio.run(plan.run(app, decision, ask))
+    outcome = asyncio.run(plan.run(app, decision.request, ask))
     assert len(ask.shown) == 1
     assert [one["id"] for one in outcome.document["suggestions"]] == ["ada/french", "ada/small"]
     assert outcome.document["suggestions"][0]["state"] == "verified"

@@ -212,7 +212,7 @@ import importlib.util
 find = importlib.util.find_spec
 importlib.util.find_spec = lambda name, package=None: None if name == "cryptography" else find(name, package)
 from pathlib import Path
-from lqmf import signing
+from lqmf.artifacts import signing
 from lqmf.errors import NotBuilt
 for attempt in (lambda: signing.sign(Path({str(folder)!r}), Path({str(keys[0])!r})),
                 lambda: signing.check(Path({str(folder)!r}), Path({str(keys[1])!r})),

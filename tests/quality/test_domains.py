@@ -76,7 +76,7 @@ def test_in_turns_by_blocks_of_three_windows_the_figures_are_the_same(measured, 
 
 def test_where_not_even_turns_fit_nothing_is_compared_and_the_reason_says_what_is_needed(monkeypatch):
     gb = 1 << 30
-    monkeypatch.setattr(divergence, "room", lambda *_: PairMemory(14 * gb, 5 * gb, gb // 8, 8 * gb, 8 * gb))
+    monkeypatch.setattr(divergence, "pair_memory", lambda *_: PairMemory(14 * gb, 5 * gb, gb // 8, 8 * gb, 8 * gb))
     found = measure(max_windows=4)
     assert found["base"] is found["kl_divergence"] is None
     assert found["perplexity"] > 1

@@ -15,7 +15,7 @@ from lqmf.fit import words
 from lqmf.fit.quality import CLEAR, LITTLE
 from lqmf.records import Candidate
 from lqmf.terminal import clean
-from lqmf.units import file_size, memory_size, small
+from lqmf.units import file_size, memory_pair, memory_size, small
 
 if TYPE_CHECKING:
     from lqmf.fit.classes import SizeClass
@@ -131,7 +131,7 @@ def _memory(candidate: Candidate) -> str:
     memory = candidate.memory
     if not memory.gpu:
         return memory_size(memory.ram)
-    return f"{memory_size(memory.gpu)} + {memory_size(memory.ram)}"
+    return memory_pair(memory.gpu, memory.ram)
 
 
 def _loss(kl_nats: float) -> str:

@@ -15,7 +15,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import lqmf
 from lqmf import workspace
 from lqmf.engines.local import LocalEngine
 from lqmf.engines.registry import open_engine
@@ -33,6 +32,7 @@ from lqmf.quantization.gguf.converter import ignored
 from lqmf.quantization.gguf.converter.header import write_whole
 from lqmf.records import Task
 from lqmf.units import duration
+from lqmf.version import VERSION
 
 if TYPE_CHECKING:
     import numpy as np
@@ -163,7 +163,7 @@ def _key(source: Path, base: Path, params: Mapping[str, Any]) -> str:
     seen = hashlib.sha256()
     versions = [version(name) for name in ("llama-cpp-python", "transformers", "torch")]
     text = hashlib.sha256(Path(params["text"]).read_bytes()).hexdigest()
-    seen.update(json.dumps([_FORMAT, lqmf.VERSION, versions, text, params["windows"]]).encode())
+    seen.update(json.dumps([_FORMAT, VERSION, versions, text, params["windows"]]).encode())
     for file in (source / selection.CONFIG, *safetensors_header.weights(source), base):
         changed = file.stat().st_mtime_ns if file != base else 0  # which is made anew each time
         seen.update(f"{file.name} {file.stat().st_size} {changed}".encode())
