@@ -1,1 +1,1 @@
-"""What methods and providers declare of themselves, ours and those that other packages add by entry points."""
+"""The declarations of methods and providers: LQMF's own, and those that other packages add by entry points."""

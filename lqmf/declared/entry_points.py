@@ -1,5 +1,5 @@
-"""Loads what other packages add by entry points, each load guarded: a broken plug-in is told once, by name, and hurts
-nothing else. Knows no group."""
+"""Loads plug-ins that other packages add by entry points. Each load is guarded: a broken plug-in is reported once, by
+name, and affects nothing else. Knows no group."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ _told: set[str] = set()
 
 @cache
 def points(group: str) -> Mapping[str, importlib.metadata.EntryPoint]:
-    """Return the entry points of `group` by name; imports none of them."""
+    """Return the entry points of `group` by name, without importing them."""
     return {point.name: point for point in importlib.metadata.entry_points(group=group)}
 
 
 def load(group: str, name: str, read: Callable[[Any], T]) -> T | None:
-    """Return what `read` makes of the object behind the entry point `name`; None where there is none, or it is broken.
+    """Return what `read` returns for the object behind the entry point `name`; None if there is no such entry point, or
+    if it is broken.
 
-    Whatever the plug-in raises while it is imported or read is kept for `untold`.
+    Any error that the plug-in raises while it is imported or read is kept for `untold`.
     """
     if name not in points(group) or (group, name) in _faults:
         return None
@@ -40,12 +41,13 @@ def load(group: str, name: str, read: Callable[[Any], T]) -> T | None:
 
 
 def fault(group: str, name: str) -> str | None:
-    """Return why the plug-in `name` of `group` is left out; None where it is not."""
+    """Return why the plug-in `name` of `group` is left out; None if it is not left out."""
     return _faults.get((group, name))
 
 
 def check_words(name: str, words: str) -> None:
-    """Refuse what no sentence can be searched for. Raises ValueError, re.error."""
+    """Raise ValueError if `name` is not of small letters, digits and _, or if the pattern `words` is empty, captures
+    groups or matches an empty text; re.error if `words` is no pattern."""
     if not re.fullmatch("[a-z][a-z0-9_]*", name):
         raise ValueError(f"its name '{name}' is not of small letters, digits and _")
     if not words or re.compile(words).groups or re.fullmatch(words, ""):
@@ -53,7 +55,7 @@ def check_words(name: str, words: str) -> None:
 
 
 def untold() -> list[str]:
-    """Return what has not been told yet of broken plug-ins, a sentence each; it counts as told now."""
+    """Return a sentence for each broken plug-in that was not reported yet; it then counts as reported."""
     new = [sentence for sentence in dict.fromkeys(_faults.values()) if sentence not in _told]
     _told.update(new)
     return new

@@ -1,7 +1,9 @@
-"""What each quantization method declares: how people say it, its types, what its artifacts need, how they are shown.
+"""The declaration of each quantization method: the words people use for it, its types, what its artifacts need, how
+they are shown.
 
-A backend carries its declaration as the attribute `declared`. Ours stand here as plain data, so that a sentence is read
-and a folder recognized without importing a backend; those of others are read through their entry point.
+A backend carries its declaration as the attribute `declared`. LQMF's own declarations stand here as plain data, so that
+a sentence is read and a folder recognized without importing a backend; those of other packages are read through their
+entry points.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ class Phrase:
     """One way to say a method's own setting `name` in a sentence: a regular expression over small letters.
 
     Of its groups, `number` is the value (with `percent`: in hundredths), `word` is the value as `spelled` writes it;
-    without either the setting is a switch, which the group `no` turns off.
+    without either group the setting is a switch, which the group `no` turns off.
     """
 
     name: str
@@ -35,15 +37,15 @@ class Phrase:
 class Method:
     """The declaration of one method. All but the first three fields may be left out.
 
-    `words` is a regular expression, without groups that capture, of what people call it. `aliases` are other names of
-    its types. `marked` is what `quant_method` says in the config.json of its folders (empty: `name`). `packages` maps
-    each module that running its artifacts takes to the package that has it, `install` is the command that gets them.
-    `tags` and `library` stand in the header of a model card; `usage` maps titles of ways to run an artifact to Python
-    in which {folder} is its folder and {kind} the transformers class. `symbol` is plotly's name of its mark in charts.
-    `kl` and `top1` are its gate's bounds by bits as settings write them (empty: those of all methods); `remedies` are
-    what to try when an artifact is not good enough, each under the least bits that it is for. `worth` gives, for a type
-    that loses more or less than its bits per weight say, the bits that do say it. `engine` is the entry point of the
-    engine that runs its artifacts, where that is not one of ours.
+    `words` is a regular expression, without groups that capture, of the words that name the method. `aliases` are other
+    names of its types. `marked` is the `quant_method` in the config.json of its folders (empty: `name`). `packages`
+    maps each module that running its artifacts takes to the package that has it, `install` is the command that installs
+    them. `tags` and `library` stand in the header of a model card; `usage` maps titles of ways to run an artifact to
+    Python in which {folder} is its folder and {kind} the transformers class. `symbol` is plotly's name of its mark in
+    charts. `kl` and `top1` are its gate's bounds by bits as settings write them (empty: the bounds of all methods);
+    `remedies` are what to try when an artifact is not good enough, each under the least bits that it is for. `worth`
+    gives, for a type that loses more or less than its bits per weight suggest, the bits that match its loss. `engine`
+    is the entry point of the engine that runs its artifacts, if that is not one of LQMF's.
     """
 
     name: str
@@ -68,11 +70,11 @@ class Method:
 
     @property
     def by_name(self) -> Mapping[str, QuantType]:
-        """Its types by their names."""
+        """Return the method's types by their names."""
         return {kind.name: kind for kind in self.types}
 
     def spelled(self, type: str) -> str:
-        """Return a type by its own name, where `type` is another one of it."""
+        """Return the type's own name if `type` is one of its aliases, else `type`."""
         return self.aliases.get(type, type)
 
 
@@ -185,23 +187,25 @@ def known() -> Mapping[str, Method]:
 
 
 def of(name: str) -> Method:
-    """Return the declaration of the method `name`; one that says no more than the name where there is none."""
+    """Return the declaration of the method `name`; for an unknown method, a declaration of its name alone."""
     return known().get(name) or Method(name, name, "")
 
 
 def names() -> str:
-    """Return the names of the methods on offer, for people: "gguf, gptq or bnb"."""
+    """Return the names of the methods on offer, as words of a sentence: "gguf, gptq or bnb"."""
     *most, last = offered()
     return f"{', '.join(most)} or {last}"
 
 
 def marked(word: str) -> str:
-    """Return the method that writes `word` as `quant_method` into config.json; the word itself where none says so."""
+    """Return the name of the method that writes `word` as `quant_method` into config.json; `word` itself if no method
+    does."""
     return next((method.name for method in known().values() if method.marked == word), word)
 
 
 def types() -> Mapping[str, tuple[Method, QuantType]]:
-    """Return each declared type by its name with its method; GGUF's stand in `lqmf.model_files.gguf_types`."""
+    """Return each declared type and its method, by the type's name; GGUF's types are in
+    `lqmf.model_files.gguf_types`."""
     found: dict[str, tuple[Method, QuantType]] = {}
     for method in offered().values():
         for kind in method.types:
@@ -210,7 +214,7 @@ def types() -> Mapping[str, tuple[Method, QuantType]]:
 
 
 def _declaration(backend: Any) -> Method:
-    """Return what a backend's class declares. Raises TypeError where that is no declaration, ValueError for words that
+    """Return the declaration of a backend's class. Raises TypeError if it is no Method, ValueError for words that
     cannot be looked for."""
     if not isinstance(backend.declared, Method):
         raise TypeError("its `declared` is no lqmf.plugin.Method")

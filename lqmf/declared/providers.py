@@ -1,7 +1,9 @@
-"""What each provider declares: how people say it, where its key, model and address stand in the settings, its prices.
+"""The declaration of each provider: the words people use for it, the settings of its key, model and address, its
+prices.
 
-A factory of an entry point in the group `lqmf.providers` carries its declaration as the attribute `declared`; one
-without it has the name of its entry point, and no key. Ours stand here as plain data. Knows no SDK, asks nobody.
+A factory of an entry point in the group `lqmf.providers` carries its declaration as the attribute `declared`; a factory
+without it is declared by the name of its entry point, and has no key. LQMF's own declarations stand here as plain data.
+Knows no SDK, asks nobody.
 
 List prices are in US dollars for a million tokens, for prompts up to 100,000 tokens, without discounts for batches or
 caches, as the providers' pages had them in November 2026:
@@ -27,11 +29,11 @@ Price = tuple[float, float]  # US dollars for a million tokens in, and out
 class Service:
     """The declaration of one provider; all but the name may be left out.
 
-    `words` is a regular expression, without groups that capture, of what people call it (empty: its name). `keys` are
-    the settings that may hold its key, the usual one first; the environment has them in capitals. `model` and `address`
-    are defaults (empty: left to the far end, and to its SDK). `module` is the module of its SDK, `install` the command
-    that gets it. `prices` are by model; `until` holds the last day of a lower price. One that is not `shown` is listed
-    only when it is in use.
+    `words` is a regular expression, without groups that capture, of the words that name the provider (empty: its name).
+    `keys` are the settings that may hold its key, the usual one first; the environment has them in capitals. `model`
+    and `address` are defaults (empty: left to the far end, and to its SDK). `module` is the module of its SDK,
+    `install` the command that installs it. `prices` are by model; `until` holds the last day of a lower price. A
+    provider that is not `shown` is listed only when it is in use.
     """
 
     name: str
@@ -49,12 +51,12 @@ class Service:
 
     @property
     def model_key(self) -> str:
-        """The setting that holds its model."""
+        """Return the name of the setting that holds the provider's model."""
         return f"{self.name}_model"
 
     @property
     def address_key(self) -> str:
-        """The setting that holds its address."""
+        """Return the name of the setting that holds the provider's address."""
         return self.address_setting or f"{self.name}_base_url"
 
 
@@ -128,23 +130,25 @@ def added() -> tuple[Service, ...]:
 
 
 def of(name: str) -> Service:
-    """Return the declaration of the provider `name`; one that says no more than the name where there is none."""
+    """Return the declaration of the provider `name`; for an unknown provider, a declaration of its name alone."""
     return services().get(name) or Service(name)
 
 
 def asked() -> tuple[Service, ...]:
-    """Return those with a model, an address and maybe a key in the settings: all that are shown."""
+    """Return the declarations of all providers that are shown. The settings have a model, an address and maybe a key
+    for each."""
     return tuple(service for service in services().values() if service.shown)
 
 
 def names() -> str:
-    """Return the names of the providers that are shown, for people: "claude, openai, gemini or local"."""
+    """Return the names of the providers that are shown, as words of a sentence: "claude, openai, gemini or local"."""
     *most, last = (service.name for service in asked())
     return f"{', '.join(most)} or {last}"
 
 
 def price(model: str, day: datetime.date) -> Price | None:
-    """Return what `model` costs on `day`; None where no provider declares a price for it."""
+    """Return the price of `model` on `day`, (in, out) in US dollars for a million tokens; None if no provider declares
+    it."""
     for service in services().values():
         if model in service.until and day <= service.until[model][0]:
             return service.until[model][1]
@@ -154,8 +158,8 @@ def price(model: str, day: datetime.date) -> Price | None:
 
 
 def _declaration(name: str, factory: Any) -> Service:
-    """Return what a factory declares. Raises TypeError for what is no factory or declaration, ValueError for a
-    declaration under another name than its entry point's."""
+    """Return a factory's declaration. Raises TypeError if it is no factory or its declaration is no Service, ValueError
+    if it declares another name than its entry point's."""
     declared = getattr(factory, "declared", None) or Service(name)
     if not callable(factory) or not isinstance(declared, Service):
         raise TypeError("it is no factory of a provider, or its `declared` is no lqmf.plugin.Service")

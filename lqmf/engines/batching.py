@@ -1,6 +1,6 @@
-"""What an engine adds that can run several sequences at once: one pass over the weights then serves them all.
+"""The promise of an engine that can run several sequences at once: one pass over the weights then serves all of them.
 
-A promise only, beside the Engine promise; an engine without it is one that is not timed in parallel. Knows no text.
+A promise only, beside the Engine promise; an engine without it is not timed in parallel. Knows no text.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from typing import Protocol, runtime_checkable
 
 
 class Batch(Protocol):
-    """Room for some sequences that grow together, each as long as the others. Use as a context manager."""
+    """Room for several sequences that grow together and are always equally long. Use as a context manager."""
 
     def clear(self) -> None:
         """Forget all sequences."""
         ...
 
     def feed(self, sequences: Sequence[Sequence[int]]) -> None:
-        """Append token ids to each sequence, to all of them equally many; returns when they have been read."""
+        """Append equally many token ids to each sequence; return when they have been read."""
         ...
 
     def step(self) -> list[int]:
-        """The likeliest next token of each sequence, appended to it. An end token ends nothing here."""
+        """Return the likeliest next token of each sequence, and append it. An end token ends no sequence here."""
         ...
 
     def close(self) -> None: ...
@@ -36,5 +36,5 @@ class Batching(Protocol):
     """An engine that runs several sequences at once."""
 
     def batch(self, sequences: int, length: int) -> Batch:
-        """Room for `sequences` sequences of `length` tokens. Raises OutOfMemory, GpuOutOfMemory."""
+        """Return a Batch with room for `sequences` sequences of `length` tokens. Raises OutOfMemory, GpuOutOfMemory."""
         ...

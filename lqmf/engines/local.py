@@ -1,4 +1,4 @@
-"""What an engine that holds a model on this machine adds to the Engine promise. Knows nothing else."""
+"""Adds to the Engine promise the parts of an engine that holds a model on this machine. Knows nothing else."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from lqmf.engines.promise import Engine
 
 
 class LocalEngine(Engine, Protocol):
-    """An engine that can be measured. `device` is where it runs: "cpu" or "gpu"; `reason` says why so, and in which
-    precision."""
+    """An engine that can be measured. `device` is where it runs: "cpu" or "gpu"; `reason` says why it runs there, and
+    in which precision."""
 
     device: str
     reason: str
 
     def ends(self, token: int) -> bool:
-        """Whether generation stops at `token`."""
+        """Return whether generation stops at `token`."""
         ...
 
     def __enter__(self) -> LocalEngine: ...

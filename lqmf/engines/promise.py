@@ -19,7 +19,7 @@ Message = Mapping[str, str]  # {"role", "content"}
 @dataclass(frozen=True)
 class Sampling:
     """How tokens are drawn. Temperature 0 is greedy and deterministic. With a `json_schema` (JSON text) only a document
-    of that schema can be drawn; an engine that cannot hold a model to one raises UsageError."""
+    of that schema can be drawn; an engine that cannot hold a model to a schema raises UsageError."""
 
     max_tokens: int = 256
     temperature: float = 0.0
@@ -46,29 +46,31 @@ class Engine(Protocol):
     vocabulary: int
 
     def tokenize(self, text: str, *, special: bool = False, bos: bool = False) -> list[int]:
-        """Token ids of `text`; `special` lets "<|im_end|>" be read as its token."""
+        """Return the token ids of `text`. `special` lets "<|im_end|>" be read as its token; `bos` puts the beginning
+        token first if the model's convention has one."""
         ...
 
     def detokenize(self, tokens: Sequence[int]) -> str: ...
 
     def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> str:
-        """`messages` through the model's own chat template. Raises UsageError when it has none."""
+        """Return `messages` as a prompt, through the model's own chat template. Raises UsageError if the model has
+        none."""
         ...
 
     def generate(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece]:
-        """Continue `prompt` as a stream. A prompt given as text is tokenized with special tokens read."""
+        """Continue `prompt` as a stream of Pieces. In a prompt given as text, special tokens are read as such."""
         ...
 
     def chat(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[Piece]:
-        """The assistant's answer to `messages`, as a stream."""
+        """Return the assistant's answer to `messages`, as a stream of Pieces."""
         ...
 
     def logits(
         self, windows: Iterable[Sequence[int]], *, first: int = 0, step: int | None = None
     ) -> Iterator[NDArray[np.float32]]:
-        """For each window of token ids the logits at positions `first`..: (T - first, V) float32. Windows are
-        independent. What lies before `first` is read but not scored: a third less time on a small model. With `step`
-        a window is read so many tokens at a time, as when it is written: slower, and rounded in another way."""
+        """Yield for each window of token ids the logits at positions `first`..: (T - first, V) float32. Windows are
+        independent. Tokens before `first` are read but not scored: a third less time on a small model. With `step`, a
+        window is read that many tokens at a time, as when it is written: slower, and rounded in another way."""
         ...
 
     def close(self) -> None: ...

@@ -1,7 +1,7 @@
 """The Reader promise: one way to run a model that does not continue text. An encoder gives each token a state; an
 encoder-decoder predicts an answer token by token from the text that it read.
 
-Finds the reader for what lies on disk. Knows nothing about artifacts, jobs or measuring.
+Finds the reader for a model on disk. Knows nothing about artifacts, jobs or measuring.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 class Reader(Protocol):
-    """A model in memory. Use as a context manager. `device` is "cpu" or "gpu"; `reason` says why so, and in which
-    precision. `context_length` counts tokens of a text with its frame."""
+    """A model in memory. Use as a context manager. `device` is "cpu" or "gpu"; `reason` says why it runs there, and in
+    which precision. `context_length` counts the tokens of a text and the special tokens around it."""
 
     name: str
     nature: Nature
@@ -32,20 +32,20 @@ class Reader(Protocol):
     context_length: int
 
     def tokenize(self, text: str) -> list[int]:
-        """Token ids of `text`, without a frame."""
+        """Return the token ids of `text`, without special tokens around it."""
         ...
 
     def add_special_tokens(self, tokens: Sequence[int]) -> list[int]:
-        """`tokens` between what the model expects around a text."""
+        """Return `tokens` with the special tokens around them that the model expects."""
         ...
 
     def states(self, tokens: Sequence[int]) -> NDArray[np.float32]:
-        """What the encoder makes of each of `tokens`, a framed text: its last hidden states (T, H)."""
+        """Return the encoder's last hidden states (T, H) for `tokens`, a text with its special tokens."""
         ...
 
     def answers(self, tokens: Sequence[int], target: Sequence[int]) -> NDArray[np.float32]:
-        """Logits (N, V) at which the decoder predicts each of the N tokens of `target` from the framed text `tokens`
-        and the target's own tokens before it. Raises UsageError for an encoder."""
+        """Return the logits (N, V) with which the decoder predicts each of the N tokens of `target` from `tokens` (a
+        text with its special tokens) and the target's own tokens before it. Raises UsageError for an encoder."""
         ...
 
     def close(self) -> None: ...
@@ -56,7 +56,8 @@ class Reader(Protocol):
 
 
 def open_reader(path: Path, *, device: str = "cpu") -> Reader:
-    """The model at `path`, loaded. Raises NotFound, and what the reader raises."""
+    """Return the reader of the model at `path`, loaded. Raises NotFound if `path` does not exist, and as the reader
+    does."""
     if not path.exists():
         raise NotFound(f"There is nothing at {path}.", "lqmf test discover")
     reader: Reader = (llama_reader if llama_reader.can_read(path) else transformers_reader).open_model(path, device)

@@ -1,6 +1,6 @@
-"""Finds the engine for what lies on disk. An engine is a package here with a module `engine` that has
-`can_open(path)` and `open_model(path)`, or an entry point in the group `lqmf.engines` that names such a module. Knows
-no engine by name."""
+"""Finds the engine for a model on disk. An engine is a package here with a module `engine` that has `can_open(path)`
+and `open_model(path)`, or an entry point in the group `lqmf.engines` that names such a module. Knows no engine by
+name."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ ENGINE_GROUP = "lqmf.engines"
 
 
 def open_engine(path: Path, **options: Any) -> LocalEngine:
-    """The model at `path` (a file or a folder), loaded. `options` go to the engine (context, device, threads, ..).
+    """Return the model at `path` (a file or a folder), loaded. `options` go to the engine (context, device, threads,
+    ..).
 
-    Raises NotFound when nothing is there, NotBuilt when no engine runs what is, and what the engine raises.
+    Raises NotFound if `path` does not exist, NotBuilt if no engine runs the model, and as the engine does.
     """
     if not path.exists():
         raise NotFound(f"There is nothing at {path}.", "lqmf test discover")
@@ -38,7 +39,8 @@ def open_engine(path: Path, **options: Any) -> LocalEngine:
 
 
 def open_artifact(path: Path, *, device: str, **options: Any) -> LocalEngine:
-    """The model at `path`, opened as its manifest says it is to be run; `options` that are not None win over that."""
+    """Return the model at `path`, loaded with the run settings of its manifest; `options` that are not None replace
+    them."""
     run = _run(path)
     planned = {
         "context": run.get("context"),
@@ -52,19 +54,19 @@ def open_artifact(path: Path, *, device: str, **options: Any) -> LocalEngine:
 
 
 def _run(path: Path) -> Mapping[str, Any]:
-    """What a manifest beside the weights says of running them; nothing where there is none."""
+    """Return the run settings in the manifest beside the weights; empty if there is no manifest."""
     manifest = path / MANIFEST
     return read_json(manifest).get("run") or {} if manifest.is_file() else {}
 
 
 def _method(path: Path) -> str:
-    """The method that a manifest beside the weights names; empty where there is none."""
+    """Return the method that the manifest beside the weights names; empty if there is no manifest."""
     manifest = path / MANIFEST
     return str((read_json(manifest).get("plan") or {}).get("method") or "") if manifest.is_file() else ""
 
 
 def _engines(first: str) -> Iterator[ModuleType]:
-    """Every engine: the one of the entry point `first`, ours, then those of others."""
+    """Yield every engine: the engine of the entry point `first`, LQMF's own, then those of other packages."""
     if (engine := entry_points.load(ENGINE_GROUP, first, _engine)) is not None:
         yield engine
     for found in pkgutil.iter_modules(lqmf.engines.__path__, "lqmf.engines."):

@@ -1,6 +1,7 @@
-"""Text as it comes out of a model: whole characters only, and nothing of a stop string. Knows no engine.
+"""Turns a model's output into text that is safe to show: whole characters only, and nothing of a stop string. Knows no
+engine.
 
-A token may end in the middle of a character, and a stop string may begin in one token and end in another; so what
+A token may end in the middle of a character, and a stop string may begin in one token and end in another; so text that
 could still become either is held back until it is decided.
 """
 
@@ -11,7 +12,8 @@ from collections.abc import Sequence
 
 
 class TextStream:
-    """Feed it bytes, get the text that is safe to show. After a stop string, `stopped` is True and all is silent."""
+    """The text that is safe to show, from bytes as they come. After a stop string, `stopped` is True and no text
+    follows."""
 
     def __init__(self, stop: Sequence[str] = ()) -> None:
         self._decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
@@ -20,11 +22,11 @@ class TextStream:
         self.stopped = False
 
     def feed(self, data: bytes) -> str:
-        """The text that `data` makes certain, possibly empty."""
+        """Return the text that `data` makes certain, possibly empty."""
         return self._release(self._decode(data))
 
     def finish(self) -> str:
-        """What was held back and can be shown now that nothing follows."""
+        """Return the text that was held back, now that no bytes follow."""
         safe = self._release(self._decode(b"", True))
         rest, self._held = self._held, ""
         return safe + rest

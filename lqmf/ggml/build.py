@@ -1,12 +1,12 @@
-"""Builds llama.cpp for this very processor, and proves it before it is called ready. `python -m lqmf.ggml.build` is a
-step of `make setup`; `lqmf doctor --fix` calls the same.
+"""Builds llama.cpp for this very processor, and proves the build before it is used. `python -m lqmf.ggml.build` is a
+step of `make setup`; `lqmf doctor --fix` calls the same code.
 
-Built natively first, without AMX: GCC 12 compiles ggml's AMX kernels to code that dies of SIGILL (it drops the stores
-into the tile configuration), on Intel processors from Sapphire Rapids on. Where the result dies or is wrong all the
-same, it is built again for the baseline of the processor's family, with those instruction sets alone that were found to
-run. A build that was proven is kept for this processor and compiler (`wheels`), one that failed is remembered, so that
-a machine compiles once. docs/measured/builds.md has the figures, and why ggml's own way (GGML_BACKEND_DL with
-GGML_CPU_ALL_VARIANTS, which chooses among variants when it is loaded) was not taken.
+The first build is native, but without AMX: GCC 12 compiles ggml's AMX kernels to code that dies of SIGILL (it drops the
+stores into the tile configuration), on Intel processors from Sapphire Rapids on. If that build still dies or computes
+wrong results, the second build is for the baseline of the processor's family, with only those instruction sets that
+were found to run. A build that was proven is kept for this processor and compiler (`wheels`), a build that failed is
+remembered, so that a machine compiles once. docs/measured/builds.md has the figures, and why ggml's own way
+(GGML_BACKEND_DL with GGML_CPU_ALL_VARIANTS, which chooses among variants when it is loaded) was not taken.
 
 Needs the standard library alone: it runs before anything is installed.
 """
@@ -41,8 +41,9 @@ _PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input"
 
 
 def ensure(say: Say, constraints: Path | None = None) -> Proof:
-    """The proof of the installed llama.cpp, which is built first where it is missing, fails, or was not built as
-    CMAKE_ARGS asks. `constraints` is pip's file of versions. Raises ToolchainError, DiskFull, LqmfError."""
+    """Return the proof of the installed llama.cpp. Build it first if it is missing, of another version, fails, or was
+    not built as the environment's CMAKE_ARGS ask. `constraints` is pip's file of versions. Raises ToolchainError,
+    DiskFull, LqmfError."""
     version = wanted_version(constraints)
     if library.installed_version() == version and _as_asked():
         found = _proof()
@@ -58,7 +59,8 @@ def ensure(say: Say, constraints: Path | None = None) -> Proof:
 
 
 def wanted_version(constraints: Path | None = None) -> str:
-    """The version to build: the constraints' own, else the installed one, else the least that LQMF declares."""
+    """Return the version to build: the version in `constraints`, else the installed version, else the lowest version
+    that LQMF declares."""
     text = constraints.read_text(encoding="utf-8") if constraints else ""
     if pinned := re.search(r"^llama[-_]cpp[-_]python==(\S+)", text, re.MULTILINE):
         return pinned[1]
@@ -67,18 +69,18 @@ def wanted_version(constraints: Path | None = None) -> str:
 
 
 def _as_asked() -> bool:
-    """Whether the installed build is as the environment asks, if it asks."""
+    """Return whether the installed build has the CMAKE_ARGS of the environment; True if the environment has none."""
     asked = os.environ.get("CMAKE_ARGS")
     return asked is None or asked == _options(wheels.installed_build())
 
 
 def _options(build: Mapping[str, str]) -> str | None:
-    """What of a build's CMAKE_ARGS is no choice of instruction sets; None where it is not one of ours."""
+    """Return a build's CMAKE_ARGS without its choice of instruction sets; None for a build that is not LQMF's."""
     return build["cmake_args"].partition(_NOT_NATIVE)[0].strip() if build else None
 
 
 def _first_that_runs(version: str, constraints: Path | None, say: Say) -> Proof:
-    """The proof of the first of the two ways to build that runs; it is installed. Raises ToolchainError, OSError."""
+    """Install the first of the two builds that runs, and return its proof. Raises ToolchainError, OSError."""
     faults = []
     for way in (native, baseline):
         place = wheels.kept(version, way())
@@ -97,13 +99,13 @@ def _first_that_runs(version: str, constraints: Path | None, say: Say) -> Proof:
 
 
 def native() -> Build:
-    """With all that this processor has, but for AMX."""
+    """Return the build for all that this processor has, except AMX."""
     flags = instruction_sets.known_flags(instruction_sets.WITHOUT_AMX) if instruction_sets.is_x86() else ()
     return Build("native", _cmake_args(), _with("CFLAGS", flags), _with("CXXFLAGS", flags))
 
 
 def baseline() -> Build:
-    """With what every processor of the family has, and the instruction sets that were carried out here just now."""
+    """Return the build for what every processor of the family has, and the instruction sets that ran here just now."""
     run = instruction_sets.that_run()
     every = instruction_sets.INSTRUCTIONS if instruction_sets.is_x86() else ()
     sets = [f"-DGGML_{name}={'ON' if name in run else 'OFF'}" for name in every]
@@ -111,7 +113,7 @@ def baseline() -> Build:
 
 
 def _cmake_args() -> str:
-    """CMAKE_ARGS, else what the installed build was made with, else the usual."""
+    """Return CMAKE_ARGS of the environment, else those of the installed build, else the default."""
     return os.environ.get("CMAKE_ARGS") or _options(wheels.installed_build()) or CMAKE_ARGS
 
 
@@ -123,8 +125,8 @@ def _with(variable: str, flags: Sequence[str] = ()) -> str:
 
 
 def _proven(place: Kept, constraints: Path | None, say: Say) -> Proof:
-    """The proof of the build in `place`, installed: of the one kept there, or of a fresh one where that does not run.
-    Raises ToolchainError, OSError."""
+    """Install the build in `place` and return its proof: the build kept there, or a fresh build if the kept one does
+    not run. Raises ToolchainError, OSError."""
     if wheel := place.wheel():
         say(f"Installing the llama.cpp that was built for this processor before ({place.folder}).")
         found = _tried(wheel, constraints)
@@ -139,7 +141,7 @@ def _proven(place: Kept, constraints: Path | None, say: Say) -> Proof:
 
 
 def _tried(wheel: Path, constraints: Path | None) -> Proof:
-    """The proof of a build, once it is installed with what it needs to be imported. Raises ToolchainError."""
+    """Install a build with the packages that importing it needs, and return its proof. Raises ToolchainError."""
     install, pinned = [*_PIP, "install", "--quiet"], ["-c", str(constraints)] if constraints else []
     for words in (
         ["--no-deps", "--no-index", "--force-reinstall", str(wheel)],
@@ -154,7 +156,7 @@ def _tried(wheel: Path, constraints: Path | None) -> Proof:
 
 
 def _proof() -> Proof:
-    """The proof of the installed llama.cpp. Raises ToolchainError where a fault is none of the build's."""
+    """Return the proof of the installed llama.cpp. Raises ToolchainError if the build is not to blame for the fault."""
     found = proof.prove()
     if found.fault and not found.lasting:
         raise ToolchainError(f"llama.cpp could not be tried: {found.fault}.", "`lqmf doctor --fix` tries again.")
@@ -162,7 +164,7 @@ def _proof() -> Proof:
 
 
 def _compiled(place: Kept, say: Say) -> Path:
-    """The wheel, compiled and kept in `place`. Raises ToolchainError, OSError."""
+    """Compile the wheel, keep it in `place` and return its path. Raises ToolchainError, OSError."""
     place.folder.mkdir(parents=True, exist_ok=True)
     made_for = place.made_for
     say(f"Compiling llama.cpp {place.version} ({made_for['name']}): 5 to 8 minutes on 2 cores, once on a machine.")
@@ -181,8 +183,8 @@ def _compiled(place: Kept, say: Say) -> Path:
 
 
 def follow(command: Sequence[str], settings: Mapping[str, str], log: Path, say: Say) -> int:
-    """The exit code of `command`, whose output goes into `log`; every few seconds it is said how long it takes, and how
-    far ninja is."""
+    """Run `command` with its output in `log`, and return its exit code. Every SIGN_SECONDS, say how long it has been
+    running and at which step ninja is."""
     started = time.monotonic()
     with log.open("w", encoding="utf-8") as file:
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=os.environ | settings)
@@ -210,7 +212,7 @@ def _complaint(text: str) -> str:
 
 
 def main() -> int:
-    """Build what is missing, prove it, and say so."""
+    """Build llama.cpp if needed, prove it and print the result; return the exit code."""
     parser = argparse.ArgumentParser(description="Build llama.cpp for this processor, and prove it.")
     parser.add_argument("-c", "--constraints", type=Path, help="pip's file of versions")
     constraints = parser.parse_args().constraints

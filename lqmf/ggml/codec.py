@@ -1,4 +1,4 @@
-"""Rows of weights to the bytes of a ggml type and back, as arrays. Knows types, no file and no model.
+"""Converts rows of weights to the bytes of a ggml type and back, as arrays. Knows types, no file and no model.
 
 Worker only: libggml aborts the process on a wrong call, so lengths are checked here.
 """
@@ -18,7 +18,7 @@ NUMBERS = {kind.name.lower(): number for number, kind in TENSOR_TYPES.items()}
 
 
 def row_bytes(kind: str, columns: int) -> int:
-    """Bytes of a row of `columns` weights. Raises ValueError when it is no whole number of blocks."""
+    """Return the bytes of a row of `columns` weights. Raises ValueError if the row is no whole number of blocks."""
     block = KINDS[kind]
     if columns % block.block:
         raise ValueError(f"a row of {columns} is no whole number of {kind} blocks")
@@ -26,7 +26,8 @@ def row_bytes(kind: str, columns: int) -> int:
 
 
 def encode(rows: NDArray[np.float32], kind: str, importance: NDArray[np.float32] | None = None) -> NDArray[np.uint8]:
-    """`rows` (N, C) as `kind` ("q4_K"): (N, bytes of a row); `importance` (C,) weighs the columns."""
+    """Return `rows` (N, C) as bytes of `kind` ("q4_K"): (N, bytes of a row); `importance` (C,) weighs the columns.
+    Raises ValueError if the type's blocks or `importance` do not fit the rows."""
     import numpy as np
 
     kind = kind.lower()
@@ -46,7 +47,8 @@ def encode(rows: NDArray[np.float32], kind: str, importance: NDArray[np.float32]
 
 
 def decode(data: NDArray[np.uint8], kind: str, columns: int) -> NDArray[np.float32]:
-    """The weights (N, `columns`) that rows of bytes (N, ...) of `kind` stand for."""
+    """Return the weights (N, `columns`) float32 that rows of bytes (N, ...) of `kind` stand for. Raises ValueError if
+    the bytes are no whole rows."""
     import numpy as np
 
     kind = kind.lower()

@@ -1,4 +1,4 @@
-"""libggml-base, which llama-cpp-python brings: its functions typed, and how a tensor lies in memory.
+"""Binds libggml-base, which llama-cpp-python brings: its functions with types, and how a tensor lies in memory.
 
 ctypes releases the interpreter's lock during every call, so threads run side by side. Worker only: libggml aborts the
 process on a wrong call. Source: ggml.h of the llama.cpp in llama-cpp-python 0.3.36.
@@ -34,7 +34,7 @@ class Traits(ctypes.Structure):
 
 
 class Tensor(ctypes.Structure):
-    """`struct ggml_tensor`; `check_layout` holds its size against the installed library."""
+    """`struct ggml_tensor`; `check_layout` compares its size with the installed library."""
 
     _fields_ = (
         ("type", ctypes.c_int),
@@ -55,7 +55,8 @@ class Tensor(ctypes.Structure):
 
 
 def opened(name: str) -> ctypes.CDLL:
-    """One of the libraries that llama-cpp-python brings ("ggml-base"), untyped. Raises NotBuilt."""
+    """Return a library that llama-cpp-python brings ("ggml-base"), its functions without types. Raises NotBuilt if it
+    is missing or cannot be loaded."""
     spec = importlib.util.find_spec("llama_cpp")
     if spec is None or spec.origin is None:
         raise NotBuilt("llama-cpp-python is not installed.", REMEDY)
@@ -68,7 +69,7 @@ def opened(name: str) -> ctypes.CDLL:
 
 @lru_cache(maxsize=1)
 def library() -> Any:
-    """libggml-base. Raises NotBuilt when it is not installed."""
+    """Return libggml-base, its functions with types. Raises NotBuilt if it is not installed."""
     lib = opened("ggml-base")
     address, count, size, kind = ctypes.c_void_p, ctypes.c_int64, ctypes.c_size_t, ctypes.c_int
     for name, result, arguments in (
@@ -87,7 +88,7 @@ def library() -> Any:
 
 
 def check_layout(remedy: str) -> None:
-    """Raises ToolchainError when the installed library's tensors are not as `Tensor` has them."""
+    """Raise ToolchainError if the installed library's tensors do not have the layout of `Tensor`."""
     if library().ggml_tensor_overhead() != ctypes.sizeof(Tensor) + _OBJECT_BYTES:
         raise ToolchainError(
             "The installed llama.cpp lays out its tensors in a way that this LQMF does not know.",

@@ -1,7 +1,7 @@
-"""Which instruction sets this processor and its compiler have. Needs the standard library alone.
+"""Finds the instruction sets that this processor and its compiler have. Needs the standard library alone.
 
-`native` is what the compiler would use when told to compile for this machine: it asks the processor and the system.
-`that_run` trusts neither: it compiles one instruction of each set and carries it out. Knows nothing of llama.cpp but
+`native` gives the sets that the compiler would use if told to compile for this machine: it asks the processor and the
+system. `that_run` trusts neither: it compiles instructions of each set and runs them. Knows nothing of llama.cpp but
 the names of its options.
 """
 
@@ -45,28 +45,29 @@ INSTRUCTIONS: dict[str, tuple[str, ...]] = {
 
 
 def is_x86() -> bool:
-    """Whether this machine's processor is of Intel's family of instructions."""
+    """Return whether this machine's processor has x86 instructions."""
     return platform.machine().lower() in X86
 
 
 def compiler() -> list[str]:
-    """The C compiler's command: CC, else cc."""
+    """Return the C compiler's command: CC, else cc."""
     return shlex.split(os.environ.get("CC", "")) or ["cc"]
 
 
 def compiler_version() -> str:
-    """The first line of what the compiler says of itself; empty where there is none."""
+    """Return the first line of the compiler's `--version`; empty if there is no compiler."""
     return (_output([*compiler(), "--version"]).splitlines() or [""])[0]
 
 
 def known_flags(flags: Iterable[str]) -> tuple[str, ...]:
-    """Those `flags` that the compiler accepts, none where there is no compiler."""
+    """Return those `flags` that the compiler accepts; none if there is no compiler."""
     return tuple(flag for flag in flags if _macros(flag))
 
 
 def native() -> tuple[str, ...]:
-    """The sets that the compiler would use for this very machine, by its own names ("AVX2", "ARM_FEATURE_DOTPROD"), in
-    order. Where no compiler tells, the processor's name stands for them."""
+    """Return the sets that the compiler would use for this very machine, by the compiler's names ("AVX2",
+    "ARM_FEATURE_DOTPROD"), sorted. If no compiler answers, return the names of the machine and the processor
+    instead."""
     told = next(filter(None, map(_macros, _NATIVE)), "")
     if not told:
         return (platform.machine(), platform.processor())
@@ -75,8 +76,8 @@ def native() -> tuple[str, ...]:
 
 
 def that_run(prefix: Sequence[str] = ()) -> tuple[str, ...]:
-    """Names in `INSTRUCTIONS` whose instructions this processor carried out just now: none where it is of another
-    family, or where there is no compiler. `prefix` is an emulator's command line."""
+    """Return the names in `INSTRUCTIONS` whose instructions this processor ran just now: none if it is of another
+    family, or if there is no compiler. `prefix` is an emulator's command line."""
     if not is_x86():
         return ()
     with tempfile.TemporaryDirectory() as folder:
@@ -98,12 +99,12 @@ def _runs(instructions: Sequence[str], folder: Path, prefix: Sequence[str]) -> b
 
 
 def _escaped(instruction: str) -> str:
-    """As C's inline assembly has it, where these characters mean something else."""
+    """Return `instruction` with %, { and } escaped, which mean something else in C's inline assembly."""
     return re.sub(r"([%{}])", r"%\1", instruction)
 
 
 def _macros(*flags: str) -> str:
-    """What the compiler defines under `flags`; empty where it does not know them, or is not there."""
+    """Return the macros that the compiler defines under `flags`; empty if it does not know them, or is not there."""
     return _output([*compiler(), *flags, "-dM", "-E", "-x", "c", os.devnull])
 
 

@@ -1,6 +1,6 @@
-"""From a JSON schema to the grammar that holds a model to it while it writes. Knows schemas; knows no engine.
+"""Makes the grammar that holds a model's answer to a JSON schema. Knows schemas; knows no engine.
 
-llama_cpp makes the grammar (GBNF). What is added here keeps an answer finite and fit to be shown: a model without
+llama_cpp makes the grammar (GBNF). The limits added here keep an answer finite and fit to be shown: a model without
 sense would fill a string or a list for ever, and an answer that is cut is no JSON.
 """
 
@@ -25,7 +25,7 @@ _CHAR = (
 
 
 def grammar(schema: str) -> str:
-    """The GBNF for a document of `schema` (JSON text). Raises UsageError for a schema that has no grammar."""
+    """Return the GBNF for a document of `schema` (JSON text). Raises UsageError for a schema that has no grammar."""
     from llama_cpp.llama_grammar import json_schema_to_gbnf
 
     try:
@@ -37,7 +37,7 @@ def grammar(schema: str) -> str:
 
 
 def _properties(schema: Any) -> Iterator[str]:
-    """Names of properties in the order in which the schema has them, which is the order to think in."""
+    """Yield the names of properties in the schema's order, which is the order to think in."""
     if isinstance(schema, Mapping):
         yield from schema.get("properties") or ()
         for part in schema.values():
@@ -48,7 +48,7 @@ def _properties(schema: Any) -> Iterator[str]:
 
 
 def bounded(schema: Schema, most_characters: int) -> dict[str, Any]:
-    """`schema` with every open string at most `most_characters` long and every open list at most MOST_ITEMS."""
+    """Return `schema` with every open string at most `most_characters` long and every open list at most MOST_ITEMS."""
     return {key: _bounded_part(key, value, most_characters) for key, value in _with_limits(schema, most_characters)}
 
 
@@ -72,14 +72,14 @@ def _bounded_part(key: str, value: Any, most: int) -> Any:
 
 
 def most_characters(schema: Schema, room_tokens: int, *, tokens_a_character: float = 1.0) -> int:
-    """How long each open string of `schema` may be so that an answer ends within `room_tokens`."""
+    """Return how many characters each open string of `schema` may have so that an answer ends within `room_tokens`."""
     strings, structure = _count(schema, schema)
     return max(1, int((room_tokens - structure - 1) / (max(1, strings) * tokens_a_character)))
 
 
 def _count(part: Any, whole: Schema) -> tuple[int, int]:
-    """Open strings, and characters of everything else, that an answer may have; of alternatives the larger. Everything
-    else is ASCII: a character is a token at most."""
+    """Return the number of open strings, and of all other characters, that an answer may have; of alternatives the
+    larger. All other characters are ASCII: each is a token at most."""
     if "$ref" in part:
         return _count(_referred(part["$ref"], whole), whole)
     alternatives = [_count(one, whole) for key in ("anyOf", "oneOf") for one in part.get(key) or ()]
@@ -106,7 +106,7 @@ _NUMBER = 40  # characters of the longest number that the grammar of llama_cpp l
 
 
 def _referred(reference: str, whole: Schema) -> Any:
-    """What "#/$defs/Name" names."""
+    """Return the part of the schema that "#/$defs/Name" names."""
     found: Any = whole
     for name in reference.removeprefix("#/").split("/"):
         found = found[name]

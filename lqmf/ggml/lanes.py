@@ -1,8 +1,8 @@
-"""Quantizing blocks of rows, on all lanes of the processor where that gives libggml's own bytes.
+"""Quantizes blocks of rows on all lanes of the processor, if that gives libggml's own bytes.
 
-`lanes.c` is built when LQMF is installed. Before a type is made by it, the two are compared on this machine; where
-they differ, or where there is no compiler, libggml does the work. Worker only. Knows types and rows; nothing of
-tensors or files.
+`lanes.c` is built when LQMF is installed. Before it quantizes to a type, its bytes are compared with libggml's on this
+machine; if they differ, or if there is no compiler, libggml does the work. Worker only. Knows types and rows; nothing
+of tensors or files.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ _ROWS, _COLUMNS = 4, 1280  # compared: an odd number of super-blocks in each row
 
 
 def quantize(kind: int, source: int, target: int, rows: int, columns: int, importance: int | None) -> int:
-    """Write `rows` rows of `columns` floats at the address `source` as `kind` at `target`; returns the bytes written.
+    """Write `rows` rows of `columns` floats at `source` as `kind` at `target`, and return the number of bytes written.
 
-    `importance` is the address of `columns` floats, or None. Other threads run meanwhile.
+    All three are addresses: `source`, `target` and `importance` (of `columns` floats, or None). Other threads run
+    meanwhile.
     """
     if proven(kind, weighted=importance is not None):
         size: int = _library().lqmf_quantize(kind, source, target, rows, columns, importance)
@@ -31,7 +32,8 @@ def quantize(kind: int, source: int, target: int, rows: int, columns: int, impor
 
 @cache
 def proven(kind: int, *, weighted: bool) -> bool:
-    """Whether `lanes.c` can make the type here, with or without importance, and gave libggml's bytes for it."""
+    """Return whether `lanes.c` can quantize to the type here, with or without importance, and gave libggml's bytes for
+    it."""
     import numpy as np
 
     library, official = _library(), ggml.library()
@@ -55,7 +57,7 @@ def proven(kind: int, *, weighted: bool) -> bool:
 
 @cache
 def _library() -> Any:
-    """What was built of `lanes.c`, or None."""
+    """Return the library built from `lanes.c`; None if there is none for this machine."""
     found = next(iter(sorted(Path(__file__).parent.glob("_lanes*.so"))), None)
     try:
         library = ctypes.CDLL(str(found)) if found else None

@@ -1,6 +1,6 @@
-"""The llama.cpp library itself: loading it, its log, and what its refusals mean. Knows no engine.
+"""Loads the llama.cpp library, keeps its log, and turns its refusals into errors. Knows no engine.
 
-llama.cpp says why it refuses only in its log, so the last lines of that log are kept for the error message.
+llama.cpp gives the reason for a refusal only in its log, so the last lines of that log are kept for the error message.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ def _log_callback() -> Any:
 
 
 def load() -> Any:
-    """The low-level module of llama-cpp-python, its log turned to ours. Raises NotBuilt when it is not installed."""
+    """Return the low-level module of llama-cpp-python, its log sent to LQMF's. Raises NotBuilt if it cannot be
+    loaded."""
     try:
         from llama_cpp import llama_cpp
     except (ImportError, OSError, RuntimeError) as error:
@@ -56,8 +57,8 @@ def _start() -> None:
 
 
 def tokens(lib: Any, vocab: Any, text: str, *, frame: bool, special: bool) -> list[int]:
-    """What `vocab` makes of `text`. `frame` puts around it what belongs there; `special` tokens that are spelt out are
-    read as such."""
+    """Return the token ids of `text` in `vocab`. `frame` puts the special tokens around it that belong there; with
+    `special`, special tokens that are spelt out in `text` are read as such."""
     data = text.encode("utf-8", "replace")
     room = len(data) + 8
     buffer = (lib.llama_token * room)()
@@ -69,7 +70,7 @@ def tokens(lib: Any, vocab: Any, text: str, *, frame: bool, special: bool) -> li
 
 
 def installed_version() -> str | None:
-    """The version of the installed llama-cpp-python, without importing it; None when there is none."""
+    """Return the version of the installed llama-cpp-python, without importing it; None if it is not installed."""
     try:
         return importlib.metadata.version(PACKAGE)
     except importlib.metadata.PackageNotFoundError:
@@ -77,14 +78,14 @@ def installed_version() -> str | None:
 
 
 def version() -> str:
-    """What a receipt calls this engine: "llama.cpp 0.3.36", by the version of the Python package. Raises
-    PackageNotFoundError where it is not installed."""
+    """Return the name of this engine in a receipt, "llama.cpp 0.3.36", by the version of the Python package. Raises
+    PackageNotFoundError if it is not installed."""
     return f"llama.cpp {importlib.metadata.version(PACKAGE)}"
 
 
 def threads() -> int:
-    """OMP_NUM_THREADS where set, else the real cores that this process may use. Threads that wait for one another spin:
-    more of them than cores makes a model slower by an order of magnitude."""
+    """Return the number of threads to run: OMP_NUM_THREADS if set, else the real cores that this process may use.
+    Threads that wait for one another spin: more of them than cores makes a model slower by an order of magnitude."""
     import psutil
 
     wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
@@ -105,12 +106,13 @@ def _quota(cpu_max: Path) -> int:
 
 
 def forget_log() -> None:
-    """Start afresh, so that `refusal` quotes only what belongs to the next call."""
+    """Clear the kept log, so that `refusal` quotes only lines of the next call."""
     _said.clear()
 
 
 def refusal(what: str) -> LqmfError:
-    """The error that a NULL from llama.cpp stands for, read from its log; `what` names what was tried."""
+    """Return the error that a NULL from llama.cpp stands for, read from its log; `what` names the action that was
+    tried. The error is UnsupportedModel, OutOfMemory, GpuOutOfMemory or ModelError."""
     told = [line for line in _said if any(word in line.lower() for word in _TELLING)]
     detail = "; ".join(told[-2:]) or (_said[-1] if _said else "it gave no reason")
     lowered = detail.lower()

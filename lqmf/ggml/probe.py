@@ -1,11 +1,11 @@
-"""Does the installed llama.cpp run on this processor, and are its answers right? The child's side.
+"""Checks that the installed llama.cpp runs on this processor and computes right answers. The child's side.
 
-One matrix product of each common type, in every kind of buffer that the processor's backend offers (weights are
-arranged anew in some, with kernels of their own), then a small quantized Llama; all against plain numpy, on weights
-that libggml-base decodes: that library is compiled for any processor of the family. What is about to be computed is
-said before it is, so that the parent knows what a process died of. `python -m lqmf.ggml.probe` writes JSON lines;
-`proof.py` reads them. Needs numpy and llama_cpp alone: the set-up runs it before the rest is installed. Knows no
-engine, and no file but the one it makes.
+Computes one matrix product of each common type, in every kind of buffer that the processor's backend offers (some
+arrange weights anew and have kernels of their own), then a small quantized Llama; all are compared with plain numpy, on
+weights that libggml-base decodes: that library is compiled for any processor of the family. Each computation is
+announced before it starts, so that the parent knows which of them a process died of. `python -m lqmf.ggml.probe` writes
+JSON lines; `proof.py` reads them. Needs numpy and llama_cpp alone: the set-up runs it before the rest is installed.
+Knows no engine, and no file but its own small model.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ Floats = NDArray[np.float64]
 
 
 def main() -> int:
-    """Run everything; exit 0 when all was right. Each line is {"doing"}, {"wrong"}, {"error"} or, at the end, {"done"}:
-    how many answers were compared."""
+    """Run all checks; return 0 if all answers are right, else 1. Each printed line is {"doing"}, {"wrong"}, {"error"}
+    or, at the end, {"done", "gpu"}: how many answers were compared, and whether this build can use a GPU."""
     try:
         _say({"doing": "loading"})
         gpu = bool(library.load().llama_supports_gpu_offload())
@@ -78,7 +78,8 @@ def _say(document: dict[str, Any]) -> None:
 
 
 def _checks() -> Iterator[tuple[str, float, float]]:
-    """What was computed, its error, and how large that may be. Each is said before it is computed."""
+    """Yield each computation's name, its error, and the largest error allowed. Each is announced before it is
+    computed."""
     backend = _Backend()
     for kind in TYPES:
         weights = random_weights(kind, COLUMNS, ROWS)
@@ -105,7 +106,7 @@ def _error(found: NDArray[np.float32], expected: Floats) -> float:
 
 @dataclass(frozen=True)
 class Weights:
-    """Random rows: their bytes, and the numbers that these stand for, of shape (rows, columns)."""
+    """Random rows of weights: their bytes, and the numbers that these stand for, of shape (rows, columns)."""
 
     kind: str
     data: NDArray[np.uint8]
@@ -114,7 +115,8 @@ class Weights:
 
 @cache
 def random_weights(kind: str, columns: int, rows: int) -> Weights:
-    """Rows that are the same at each call; of a type that is quantized by search, any bytes that are a block of it."""
+    """Return random rows of `kind`, the same at each call; of a type that is quantized by search, blocks of random
+    bytes."""
     random = np.random.default_rng(rows)
     if kind in BY_SEARCH:
         blocks = random.integers(0, 256, (rows * columns // KINDS[kind].block, KINDS[kind].block_bytes), np.uint8)
@@ -145,7 +147,8 @@ class _Room(ctypes.Structure):
 
 
 class _Backend:
-    """ggml's backend for the processor, as llama.cpp uses it. `buffers` are the kinds of memory it offers, by name."""
+    """ggml's backend for the processor, as llama.cpp uses it. `buffers` are the kinds of memory that it offers, by
+    name."""
 
     def __init__(self) -> None:
         self._base = _declared(ggml.library(), _BASE)
@@ -160,7 +163,7 @@ class _Backend:
         self.buffers = {self._named(kind): kind for kind in (self._own, *self._extras(device))}
 
     def _found(self, name: str, signature: Any) -> Any:
-        """A function of the backend's own."""
+        """Return a function of this backend by its name."""
         return signature(self._base.ggml_backend_reg_get_proc_address(self._registry, name.encode()))
 
     def _extras(self, device: int) -> Iterator[int]:
@@ -176,7 +179,8 @@ class _Backend:
         return name.decode()
 
     def product(self, weights: Weights, given: NDArray[np.float32], memory: int) -> NDArray[np.float32] | None:
-        """`given` (N, columns) times the transposed weights, (N, rows); None where this memory is not for this type."""
+        """Return `given` (N, columns) times the transposed weights: (N, rows); None if this memory is not for this
+        type."""
         base, (rows, _), (batch, columns) = self._base, weights.decoded.shape, given.shape
         room = _Room(1 << 20, None, True)
         held, passing = base.ggml_init(room), base.ggml_init(room)
@@ -238,7 +242,7 @@ def _declared(lib: Any, signatures: _Signatures) -> Any:
 
 
 def _answers() -> Iterator[tuple[NDArray[np.float32], Floats]]:
-    """The logits after a prompt, and after one token more: llama.cpp's, and those of plain numpy."""
+    """Yield the logits of llama.cpp and those of plain numpy: after a prompt, then after one token more."""
     tokens = [*PROMPT, NEXT]
     expected = _logits(tokens)
     with tempfile.TemporaryDirectory() as folder:
@@ -251,7 +255,7 @@ def _answers() -> Iterator[tuple[NDArray[np.float32], Floats]]:
 
 
 def _run(file: Path, parts: Sequence[list[int]]) -> Iterator[NDArray[np.float32]]:
-    """The last token's logits after each part. Raises NotBuilt where llama.cpp refuses the file."""
+    """Yield the last token's logits after each part. Raises NotBuilt if llama.cpp does not load or run the file."""
     lib = library.load()
     settings = lib.llama_model_default_params()
     settings.n_gpu_layers = 0
@@ -288,7 +292,7 @@ def _logits(tokens: Sequence[int]) -> Floats:
 
 
 def _matrix(rows: int, columns: int) -> Floats:
-    """A matrix as the model's file has it: the rows that were given, over and over."""
+    """Return a matrix as the model's file has it: the given rows, repeated."""
     return np.resize(random_weights(MODEL.type, columns, MODEL.width).decoded, (rows, columns))
 
 

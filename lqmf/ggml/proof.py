@@ -1,7 +1,7 @@
-"""Does the installed llama.cpp run on this processor, and are its answers right? The parent's side.
+"""Tells whether the installed llama.cpp runs on this processor and computes right answers. The parent's side.
 
 `probe.py` computes in a child process, which may die of it. Needs the standard library alone, so that the set-up can
-ask. Knows processes and what their end means; nothing of models.
+ask. Knows processes and how they end; nothing of models.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ ILLEGAL = "it holds an instruction that this processor does not carry out"
 
 @dataclass(frozen=True)
 class Proof:
-    """`fault` is a clause that says where llama.cpp died or differed, and how; empty: all `computed` was right.
-    `lasting` is False where another build would not help: a kill from outside, a machine that is too busy, a package
-    that is missing."""
+    """The outcome of the probe. `fault` is a clause that says where llama.cpp died or differed, and how; empty if all
+    `computed` answers were right. `lasting` is False if another build would not help: a kill from outside, a machine
+    that is too busy, a package that is missing."""
 
     fault: str = ""
     lasting: bool = True
@@ -33,7 +33,8 @@ class Proof:
 
 
 def prove(python: Sequence[str] = (sys.executable,), timeout_seconds: float = TIMEOUT_SECONDS) -> Proof:
-    """Run the probe with `python`, a command line: an emulator may stand before the interpreter."""
+    """Run the probe with `python`, a command line (an emulator may stand before the interpreter), and return the
+    proof."""
     command = [*python, "-m", "lqmf.ggml.probe"]
     try:
         done = subprocess.run(
@@ -55,7 +56,8 @@ def prove(python: Sequence[str] = (sys.executable,), timeout_seconds: float = TI
 
 
 def _environment() -> dict[str, str]:
-    """This package importable from anywhere, no debugger started by an abort of libggml, threads that wait in peace."""
+    """Return the child's environment: this package importable from anywhere, no debugger when libggml aborts, threads
+    that wait without spinning."""
     package = str(Path(__file__).parents[2])
     known = os.environ.get("PYTHONPATH")
     return os.environ | {
@@ -66,7 +68,7 @@ def _environment() -> dict[str, str]:
 
 
 def _read(output: str) -> tuple[str, dict[str, Any], list[str]]:
-    """What was being done, the last line, and what was wrong."""
+    """Return the computation announced last, the last line, and the answers that were wrong."""
     doing, last, wrong = "starting", dict[str, Any](), list[str]()
     for line in output.splitlines():
         if not line.startswith("{"):
@@ -81,7 +83,7 @@ def _read(output: str) -> tuple[str, dict[str, Any], list[str]]:
 
 
 def _end(returncode: int, stderr: str) -> str:
-    """What it means that the child ended so."""
+    """Return a clause that says how the child ended."""
     if returncode == -signal.SIGILL:
         return ILLEGAL
     if returncode < 0:

@@ -1,8 +1,8 @@
-"""GGUF files of a Llama whose weights say nothing: to measure what running one costs.
+"""Writes GGUF files of a Llama whose weights have no meaning, to measure the cost of running such a model.
 
-They are zero and a hole in the file, which so takes a header's worth of disk and is made in milliseconds; or rows that
-are given, over and over, where it counts that a processor works harder for numbers, and that tokens choose different
-experts. Knows the format (see `lqmf.model_files.gguf_header`), and no library.
+The weights are zeros in a hole of the file, so that it takes a header's worth of disk and is written in milliseconds.
+Or they are given rows, repeated, for measurements in which it counts that a processor works harder for numbers, and
+that tokens choose different experts. Knows the format (see `lqmf.model_files.gguf_header`), and no library.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ Rows = Callable[[str, int], bytes]
 
 @dataclass(frozen=True)
 class Shape:
-    """`type` (in small letters) is that of every matrix. Attention has a head for each 64 of `width`, all of them with
-    keys of their own."""
+    """The sizes of the model. `type` (in small letters) is that of its matrices. Attention has a head for each 64 of
+    `width`, all of them with keys of their own."""
 
     type: str
     layers: int
@@ -38,33 +38,35 @@ class Shape:
 
     @property
     def weights(self) -> int:
-        """Elements of the layers' matrices that a token uses: four of attention, three of each feed-forward part."""
+        """Return the elements of the layers' matrices that a token uses: four of attention, three of each feed-forward
+        part."""
         return self.layers * (4 * self.width * self.width + self.used * 3 * self.width * self.inner)
 
     @property
     def chosen(self) -> int:
-        """Those of them that lie in experts."""
+        """Return how many of the elements in `weights` lie in experts."""
         return self.layers * self.used * 3 * self.width * self.inner if self.experts else 0
 
     @property
     def read_bytes(self) -> int:
-        """Bytes that one token reads: the layers' matrices and the head."""
+        """Return the bytes that one token reads: the layers' matrices and the head."""
         return tensor_bytes(self.type, self.weights + self.width * self.vocabulary)
 
     @property
     def attention(self) -> int:
-        """Multiply-adds of one token's attention for each token in the cache."""
+        """Return the multiply-adds of one token's attention for each token in the cache."""
         return self.layers * 2 * self.width
 
 
 def tensor_bytes(type: str, elements: int) -> int:
-    """The bytes that so many elements (whole blocks) of a type take. Raises KeyError for no known type."""
+    """Return the bytes that `elements` elements (whole blocks) of a type take. Raises KeyError for an unknown type."""
     kind = TENSOR_TYPES[_NUMBERS[type]]
     return elements // kind.block * kind.block_bytes
 
 
 def write(path: Path, shape: Shape, rows: Rows | None = None) -> None:
-    """Write the file. `rows` gives whole rows of a type and a length, to fill matrices with. Raises OSError."""
+    """Write the GGUF file of `shape`. `rows` takes a type and a row's length, and returns whole rows to fill matrices
+    with. Raises OSError."""
     tensors, described, end = list(_tensors(shape)), b"", 0
     places = []
     for name, sizes, type in tensors:
@@ -87,7 +89,7 @@ def write(path: Path, shape: Shape, rows: Rows | None = None) -> None:
 
 
 def _tensors(shape: Shape) -> Iterator[tuple[str, tuple[int, ...], str]]:
-    """Name, sizes (the row's length first) and type of each."""
+    """Yield the name, the sizes (the row's length first) and the type of each tensor."""
     width, inner = shape.width, shape.inner
     yield "token_embd.weight", (width, shape.vocabulary), shape.type
     yield "output_norm.weight", (width,), "f32"

@@ -1,8 +1,8 @@
-"""Where builds of llama.cpp are kept: a folder for each version, way of building, processor and compiler.
+"""Keeps builds of llama.cpp in a folder for each version, way of building, processor and compiler.
 
 pip's own cache knows a package by its version alone, so a build for one processor comes back on another, where it dies.
-Here the folder's name holds what the build was made for, so nothing is taken that was not made for this very machine;
-`build.json` in it says the same in words. Needs the standard library alone; compiles nothing.
+Here the folder's name is a hash of the build's target, so a build for another machine is never taken; `build.json` in
+the folder holds the target in words. Needs the standard library alone; compiles nothing.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ BUILD, REFUSED = "build.json", "refused.json"
 
 @dataclass(frozen=True)
 class Build:
-    """A way of building. `name` is native (for this processor) or baseline (with the sets that were found to run);
-    the rest is for the environment of CMake."""
+    """A way of building. `name` is native (for this processor) or baseline (with the sets that were found to run); the
+    other fields are for the environment of CMake."""
 
     name: str
     cmake_args: str
@@ -48,19 +48,20 @@ class Kept:
 
     @property
     def log(self) -> Path:
-        """Everything that pip and the compiler said."""
+        """Return the path of the log, which holds all that pip and the compiler said."""
         return self.folder / "build.log"
 
     def wheel(self) -> Path | None:
-        """The build, where there is one."""
+        """Return the path of the build's wheel; None if there is none."""
         return next(iter(sorted(self.folder.glob("*.whl"))), None)
 
     def refused(self) -> str:
-        """The fault that was found when this was built here before; empty where none was."""
+        """Return the fault that was found in this build before; empty if no fault was found."""
         return str(_json(self.folder / REFUSED).get("fault", ""))
 
     def keep(self, wheel: Path) -> Path:
-        """Move a fresh build here, and say what it was made for. Raises OSError."""
+        """Move a fresh wheel into the folder, write its target into build.json, and return its new path. Raises
+        OSError."""
         target = self.folder / wheel.name
         wheel.replace(target)
         workspace.write_json(self.folder / BUILD, self.made_for)
@@ -75,7 +76,8 @@ class Kept:
 
 
 def kept(version: str, build: Build) -> Kept:
-    """The folder for this version, built so, on this machine. (A wheel's own name holds its Python tag.)"""
+    """Return the folder for this version and way of building on this machine. (A wheel's own name holds its Python
+    tag.)"""
     made_for = {
         "version": version,
         **asdict(build),
@@ -89,12 +91,12 @@ def kept(version: str, build: Build) -> Kept:
 
 
 def root() -> Path:
-    """The folder of all of them."""
+    """Return the folder that holds all builds."""
     return workspace.cache_dir() / "llama.cpp"
 
 
 def installed_build() -> dict[str, Any]:
-    """What the installed llama-cpp-python was made for (`build.json`); empty where it is not one of ours."""
+    """Return the build.json of the installed llama-cpp-python; empty if LQMF did not build it."""
     try:
         origin = importlib.metadata.distribution(PACKAGE).read_text("direct_url.json")
     except importlib.metadata.PackageNotFoundError:

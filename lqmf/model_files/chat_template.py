@@ -1,8 +1,9 @@
-"""Messages through a model's own chat template, which is Jinja and comes from strangers: it runs in a sandbox.
+"""Renders messages to a prompt through a model's own chat template. Templates are Jinja and come from strangers, so
+they run in a sandbox.
 
-The environment is the one that templates are written for: transformers' `apply_chat_template` (trim_blocks,
-lstrip_blocks, loop controls, `raise_exception`, `strftime_now`, `tojson` that leaves characters as they are, the
-`generation` tag). Knows no model and no engine.
+The environment is the one that templates are written for, that of transformers' `apply_chat_template`: trim_blocks,
+lstrip_blocks, loop controls, `raise_exception`, `strftime_now`, a `tojson` that escapes neither HTML nor non-ASCII
+characters, the `generation` tag. Knows no model and no engine.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ def render(
     add_generation_prompt: bool = True,
     tools: Sequence[Mapping[str, Any]] | None = None,
 ) -> str:
-    """`messages` as one prompt, with the `tools` (JSON schemas of functions) that the model may call. Raises UsageError
-    when the template refuses them or is broken."""
+    """Return `messages` as one prompt, with the `tools` (JSON schemas of functions) that the model may call. Raises
+    UsageError if the template refuses the messages or is broken."""
     from jinja2 import TemplateError
 
     variables = {"messages": [dict(m) for m in messages], "bos_token": bos, "eos_token": eos, "tools": tools}
@@ -71,7 +72,7 @@ def _environment() -> Environment:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     class Generation(Extension):
-        """Marks what the assistant says, for training; here its inside is simply kept."""
+        """The `generation` tag, which marks the assistant's text for training; here the text inside is simply kept."""
 
         tags = {"generation"}  # noqa: RUF012 (jinja2 declares it so)
 

@@ -1,8 +1,9 @@
-"""The bytes of keys, values and recurrent state that llama.cpp keeps for each layer, from a Hugging Face config alone.
+"""Computes llama.cpp's bytes of keys, values and recurrent state for each layer, from a Hugging Face config alone.
 
 Formulas are those of llama.cpp (llama-kv-cache.cpp, llama-kv-cache-iswa.cpp, llama-memory-recurrent.cpp,
-llama-hparams.cpp and its converter, as in llama-cpp-python 0.3.36), for a cache of each chat's own and a sliding-window
-cache that holds no more than the window (`swa_full` off, as llama-server has it). Pure. Knows nothing of weights.
+llama-hparams.cpp and its converter, as in llama-cpp-python 0.3.36), for one cache per chat and a sliding-window cache
+that holds only the window and the batch being computed (`swa_full` off, as in llama-server). Pure. Knows nothing of
+weights.
 
 An architecture whose windows llama.cpp ignores (Mistral, Phi-3, Qwen2) has the whole context in every layer here too.
 """
@@ -58,7 +59,7 @@ _UNPACKED_MLA = ("minicpm3", "plm")  # llama.cpp caches every head of these, not
 
 @dataclass(frozen=True)
 class LayerCache:
-    """What one layer keeps for all chats, in bytes. `state` does not grow with the context."""
+    """The cache of one layer for all chats, in bytes. `state` (recurrent) does not grow with the context."""
 
     keys: int
     values: int
@@ -72,34 +73,35 @@ class LayerCache:
 def layer_cache(
     config: Config, context: int, k_type: str, v_type: str, *, parallel: int = 1, ubatch: int = 512
 ) -> tuple[LayerCache, ...]:
-    """What each layer keeps for `parallel` chats of `context` tokens, computed in batches of `ubatch`.
+    """Return the cache of each layer for `parallel` chats of `context` tokens, computed in batches of `ubatch` tokens.
 
-    Raises UnsupportedModel for a config that does not give its layers and heads, UsageError for a cache type that is
-    unknown, or whose blocks do not fit the heads.
+    Raises UnsupportedModel if the config does not give its layers and heads, UsageError for an unknown cache type, or a
+    cache type whose blocks do not fit the heads.
     """
     text = text_part(config)
     return tuple(_layer(text, index, context, (k_type, v_type), parallel, ubatch) for index in range(layers(config)))
 
 
 def cache_bytes(config: Config, context: int, k_type: str, v_type: str, *, parallel: int = 1, ubatch: int = 512) -> int:
-    """Keys, values and state of all layers and chats. Raises as `layer_cache` does."""
+    """Return the bytes of keys, values and state of all layers and chats. Raises as `layer_cache` does."""
     return sum(layer.total for layer in layer_cache(config, context, k_type, v_type, parallel=parallel, ubatch=ubatch))
 
 
 def fits(config: Config, cache_type: str) -> bool:
-    """Whether the blocks of `cache_type` fit the heads of every layer: llama.cpp refuses others."""
+    """Return whether the blocks of `cache_type` fit the heads of every layer; llama.cpp refuses other types. Raises
+    UnsupportedModel, KeyError for an unknown cache type."""
     text, (values, _) = text_part(config), BLOCKS[cache_type]
     return all(dim % values == 0 for index in range(layers(config)) for dim in _head_dims(text, index))
 
 
 def layers(config: Config) -> int:
-    """The number of repeating layers. Raises UnsupportedModel."""
+    """Return the number of repeating layers. Raises UnsupportedModel if the config does not give it."""
     names = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "encoder_layers")
     return int(_needed(text_part(config), *names))
 
 
 def text_part(config: Config) -> Config:
-    """The language model's own part of a config, with what transformers would fill in."""
+    """Return the language model's own part of a config, with the defaults that transformers would fill in."""
     for key in ("text_config", "llm_config", "language_config"):
         if isinstance(config.get(key), Mapping):
             config = config[key]

@@ -1,4 +1,4 @@
-"""What a model's files say of it: config, tokenizer, shards. Knows folders and file lists; knows no network."""
+"""Describes a model from its files: config, tokenizer, shards. Knows folders and file lists; knows no network."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ _CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len
 
 
 def local_folder(ref: ModelRef) -> Path:
-    """The folder that a local reference, or the demo, means."""
+    """Return the folder that a local reference names, or the demo's folder if the reference has no path."""
     return Path(ref.path) if ref.path else DEMO_FOLDER
 
 
 def describe_folder(ref: ModelRef, folder: Path, *, commit: str | None = None, links: Path | None = None) -> ModelInfo:
-    """The same from files on disk: the user's own folder, the demo, or a snapshot in the Hugging Face cache.
+    """Return the ModelInfo of a model on disk: the user's own folder, the demo, or a snapshot in the Hugging Face
+    cache.
 
-    Links may lead anywhere inside the folder, or inside `links` (the cache's blobs). Raises UnsafeFormat for others,
-    IncompleteModel for a missing shard or config.
+    Links may lead to files inside the folder, or inside `links` (the cache's blobs). Raises UnsafeFormat for other
+    links, IncompleteModel for a missing shard or config.
     """
     names = sorted(path.name for path in folder.iterdir() if path.is_file())
     index = selection.index_of(names)
@@ -48,8 +49,8 @@ def describe_folder(ref: ModelRef, folder: Path, *, commit: str | None = None, l
 
 
 def counted(info: ModelInfo, folder: Path) -> ModelInfo:
-    """`info` with the number of parameters and their dtype, read off the weights' headers in `folder` where the Hub has
-    not told them. Raises UnsafeFormat, IncompleteModel."""
+    """Return `info` with the number of parameters and their dtype, read from the headers of the weights in `folder` if
+    the Hub did not give the number. Raises UnsafeFormat, IncompleteModel."""
     if info.parameters:
         return info
     counts: Counter[str] = Counter()
@@ -60,7 +61,8 @@ def counted(info: ModelInfo, folder: Path) -> ModelInfo:
 
 
 def _blobs_beside(folder: Path) -> list[Path]:
-    """A snapshot of the Hugging Face cache, named as a folder, links to the blobs beside `snapshots/`."""
+    """Return the blobs folder that a snapshot of the Hugging Face cache links to, beside `snapshots/`; [] for other
+    folders."""
     return [folder.resolve().parent.parent / "blobs"] if folder.resolve().parent.name == "snapshots" else []
 
 
@@ -86,7 +88,7 @@ def assemble(
     choice: selection.Selection,
     files: Mapping[str, RemoteFile],
 ) -> ModelInfo:
-    """The record of what `config` and the tokenizer's config (in `small`) say, and of the chosen `files`."""
+    """Return the ModelInfo of `ref` from its `config`, the tokenizer's config (in `small`) and the chosen `files`."""
     tokenizer = small.get(selection.TOKENIZER_CONFIG, {})
     text = config.get("text_config") if isinstance(config.get("text_config"), dict) else {}
     architectures = config.get("architectures")
@@ -127,12 +129,13 @@ def _config_dtype(*configs: Mapping[str, Any]) -> str | None:
 
 
 def most_common(counts: Mapping[str, int]) -> str | None:
-    """The dtype with the most parameters."""
+    """Return the dtype with the most parameters; None if `counts` is empty."""
     return max(counts, key=lambda name: counts[name]) if counts else None
 
 
 def parse_json(path: str, body: bytes) -> Mapping[str, Any]:
-    """A JSON object. Raises UnsafeFormat for a symbolic link, IncompleteModel for anything else."""
+    """Return the JSON object in `body`. Raises UnsafeFormat for a symbolic link, IncompleteModel for any other content
+    that is no JSON object."""
     if body.startswith(codecs.BOM_UTF8):
         raise IncompleteModel(
             f"{path} begins with a byte order mark, which transformers and llama.cpp's converter do not read.",
@@ -170,17 +173,17 @@ def _adapter_alone(folder: Path) -> UnsupportedModel:
 
 
 def no_config(what: str) -> IncompleteModel:
-    """Weights without a config.json cannot be read by anything that LQMF uses."""
+    """Return the error for a model without a config.json: no library that LQMF uses can read its weights."""
     return IncompleteModel(f"{what} has no config.json.", "Name the repository or folder that holds the model's own.")
 
 
 def looks_like_a_link(body: bytes) -> bool:
-    """Whether a file that should hold JSON or a tokenizer holds just a path, as git keeps a symbolic link."""
+    """Return whether a file that should hold JSON or a tokenizer holds only a path, as git keeps a symbolic link."""
     return 0 < len(body) < 1024 and b"\n" not in body.strip() and b"{" not in body and b" " not in body
 
 
 def link_refused(path: str) -> UnsafeFormat:
-    """A symbolic link is never followed and never made."""
+    """Return the error for a symbolic link in a repository; such links are never followed and never created."""
     return UnsafeFormat(
         f"{printable(path)} in the repository is a symbolic link, not a file.",
         "Use another repository of this model, one that holds the files themselves.",

@@ -1,4 +1,4 @@
-"""Which file of a folder is the GGUF model. Standard library only; knows no engine."""
+"""Finds the GGUF model in a folder. Standard library only; knows no engine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LATER_SHARD = re.compile(r"-(?!00001-of-)\d{5}-of-\d{5}\.gguf$")
 
 
 def is_gguf(path: Path) -> bool:
-    """Whether `path` is a file that begins as GGUF files do."""
+    """Return whether `path` is a readable file that begins with GGUF's magic bytes."""
     try:
         with path.open("rb") as file:
             return file.read(4) == b"GGUF"
@@ -20,12 +20,13 @@ def is_gguf(path: Path) -> bool:
 
 
 def holds_gguf(path: Path) -> bool:
-    """Whether what lies at `path` is a GGUF model: such a file, or a folder with one."""
+    """Return whether `path` is a GGUF file, or a folder with a GGUF model."""
     return bool(model_files(path)) if path.is_dir() else is_gguf(path)
 
 
 def model_files(folder: Path) -> list[Path]:
-    """The GGUF models of a folder, by name: a split model counts once (its first file), image projectors do not."""
+    """Return the GGUF models of a folder, sorted: a split model counts once (its first file), image projectors do not
+    count."""
     return sorted(
         file
         for file in folder.glob("*.gguf")
@@ -34,7 +35,8 @@ def model_files(folder: Path) -> list[Path]:
 
 
 def model_file(path: Path) -> Path:
-    """The one GGUF model at `path`, a file or a folder. Raises NotFound for none, UsageError for several."""
+    """Return the only GGUF model at `path`, a file or a folder. Raises NotFound for no model, UsageError for several
+    models."""
     if path.is_file():
         return path
     found = model_files(path)

@@ -1,7 +1,7 @@
-"""What a GGUF file says of itself: metadata, and each tensor's name, shape, type and place. Standard library only.
+"""Reads the header of a GGUF file: metadata, and each tensor's name, shape, type and place. Standard library only.
 
-Reads the header, never a weight, and trusts nothing in it: every length is held against the bytes that are there, so
-a truncated or hostile file ends in a ModelError, quickly, in little memory. Knows nothing of llama.cpp's library.
+Reads no weights, and trusts no number in the header: every length is compared with the bytes that the file has, so a
+truncated or hostile file ends in a ModelError, quickly, in little memory. Knows nothing of llama.cpp's library.
 Format: the GGUF specification, versions 2 and 3, little-endian (github.com/ggml-org/ggml, docs/gguf.md).
 """
 
@@ -35,7 +35,7 @@ _LARGEST = 1 << 62
 
 @dataclass(frozen=True)
 class LongArray:
-    """Stands for an array that was skipped; `at` is the byte where its elements begin."""
+    """A placeholder for an array that was skipped; `at` is the byte where its elements begin."""
 
     length: int
     at: int = field(default=0, compare=False)
@@ -43,7 +43,8 @@ class LongArray:
 
 @dataclass(frozen=True)
 class Tensor:
-    """`shape` is in GGUF's order: the row length first. `offset` counts from the start of the data section."""
+    """One tensor. `shape` is in GGUF's order: the row length first. `offset` counts bytes from the start of the data
+    section."""
 
     name: str
     shape: tuple[int, ...]
@@ -58,7 +59,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class GgufHeader:
-    """One file's header. `file_bytes` is the size on disk, `end` where the last tensor ends."""
+    """The header of one file. `file_bytes` is the size on disk, `end` the byte at which the last tensor ends."""
 
     path: str
     version: int
@@ -73,7 +74,7 @@ class GgufHeader:
 
     @property
     def missing_bytes(self) -> int:
-        """How much of the tensors' data the file lacks; 0 for a whole file."""
+        """Return how many bytes of the tensors' data the file lacks; 0 for a whole file."""
         return max(0, self.end - self.file_bytes)
 
     @property
@@ -90,7 +91,8 @@ class GgufHeader:
 
     @property
     def type(self) -> str:
-        """llama.cpp's name of the file's type ("Q4_K_M"): as the file says, else the type that holds most bytes."""
+        """Return llama.cpp's name of the file's type ("Q4_K_M") from the metadata, else the tensor type that holds most
+        bytes; empty without tensors."""
         said = self.metadata.get("general.file_type")
         if isinstance(said, int) and said & 1023 in FILE_TYPES:  # 1024 marks a guessed type
             return FILE_TYPES[said & 1023]
@@ -105,7 +107,8 @@ class GgufHeader:
 
 
 def read_header(path: Path) -> GgufHeader:
-    """The header of the GGUF file at `path`. Raises NotFound, or ModelError when it is no sound GGUF."""
+    """Return the header of the GGUF file at `path`. Raises NotFound, ModelError if the file is unreadable or no sound
+    GGUF."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, 2)
@@ -121,7 +124,8 @@ def read_header(path: Path) -> GgufHeader:
 
 
 def token(header: GgufHeader, id: object) -> str:
-    """The text of one token of the vocabulary; empty where the file has no such token. Raises as `read_header` does."""
+    """Return the text of one token of the vocabulary; empty if the file has no such token. Raises OSError if the file
+    cannot be read, ModelError if its vocabulary is damaged."""
     known = header.metadata.get("tokenizer.ggml.tokens")
     if not isinstance(id, int) or isinstance(id, bool) or not isinstance(known, LongArray | list):
         return ""
@@ -138,7 +142,8 @@ def token(header: GgufHeader, id: object) -> str:
 
 
 def shards(path: Path) -> list[Path]:
-    """All files of the model whose first (or only) file is `path`, as llama.cpp's split naming has it."""
+    """Return all files of the model whose first (or only) file is `path`, by llama.cpp's names of split files. Raises
+    IncompleteModel if a file is missing, and as `read_header` does."""
     header = read_header(path)
     count = header.metadata.get("split.count", 1)
     if not isinstance(count, int) or count < 2:
@@ -154,7 +159,7 @@ def shards(path: Path) -> list[Path]:
 
 
 def bits_per_weight(headers: list[GgufHeader]) -> float | None:
-    """Bits a weight over all tensors of all files, norms and embeddings included; None without tensors."""
+    """Return the bits per weight over all tensors of all files, norms and embeddings included; None without tensors."""
     parameters = sum(header.parameters for header in headers)
     return 8.0 * sum(header.tensor_bytes for header in headers) / parameters if parameters else None
 

@@ -1,8 +1,8 @@
-"""The types that `llama_model_quantize` can write, what they weigh, and which is recommended for a number of bits.
+"""The types that `llama_model_quantize` can write, their sizes, and the recommended type for a number of bits.
 
 Plain data; imports no library. The numbers of files' types are those of `enum llama_ftype` in llama.h, as of
-llama-cpp-python 0.3.36. Sizes are bits per weight that llama.cpp's own dry run gives for Llama 3 8B: `body`
-for all matrices of the layers together, and the types it picks for the two ends (token embedding and output).
+llama-cpp-python 0.3.36. Sizes are bits per weight from llama.cpp's own dry run for Llama 3 8B: `body` for all matrices
+of the layers together, and the types that it picks for the token embedding and the output.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lqmf.records import QuantType
 
 @dataclass(frozen=True)
 class Layout:
-    """How a type is written: `ftype` is llama.cpp's number for it; bits per weight of the embedding and the output.
+    """How llama.cpp writes a type: `ftype` is its number for the type; bits per weight of the embedding and the output.
 
     A model whose output is tied to its embedding stores one matrix, at the output's type.
     """
@@ -102,7 +102,7 @@ _DEFAULTS: Mapping[int, str] = {
 
 
 def default_type(bits: int) -> str:
-    """The recommended type of `bits` bits. Raises UsageError, naming the choices, when there is none."""
+    """Return the recommended type of `bits` bits. Raises UsageError, naming the choices, if there is no such type."""
     if bits in _DEFAULTS:
         return _DEFAULTS[bits]
     choices = ", ".join(f"{known} ({name})" for known, name in _DEFAULTS.items())
@@ -110,7 +110,8 @@ def default_type(bits: int) -> str:
 
 
 def bits(name: str) -> int:
-    """Return the bits of a type, of a file or of a tensor: Q4_K_M has 4, IQ2_XS 2, BF16 16; 0 for no type's name."""
+    """Return the bits of a file's or a tensor's type: 4 for Q4_K_M, 2 for IQ2_XS, 16 for BF16, 0 for an unknown
+    name."""
     if name in TYPES:
         return TYPES[name].bits
     kind = KINDS.get(name.lower())
@@ -118,7 +119,7 @@ def bits(name: str) -> int:
 
 
 def known(name: str) -> QuantType:
-    """The type called `name`. Raises UsageError when llama.cpp has none of that name."""
+    """Return the type called `name`. Raises UsageError if llama.cpp has no type of that name."""
     if name in TYPES or name == AUTO:
         return TYPES.get(name, MIX)
     raise UsageError(f"GGUF has no type called '{name}'.", f"Choose one of: {', '.join(TYPES)}.")

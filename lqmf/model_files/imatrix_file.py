@@ -1,8 +1,8 @@
-"""Importance matrices in llama.cpp's file formats: read, written, and held against a model's shapes.
+"""Reads and writes importance matrices in llama.cpp's file formats, and checks them against a model's shapes.
 
-Knows the GGUF layout that llama-imatrix writes and llama-quantize reads, and the older .dat layout (read only).
-Knows nothing of how a matrix is collected. Source of both: tools/imatrix/imatrix.cpp,
-common/imatrix-loader.cpp and tools/quantize/quantize.cpp of the llama.cpp in llama-cpp-python 0.3.36.
+Knows the GGUF layout that llama-imatrix writes and llama-quantize reads, and the older .dat layout (read only). Knows
+nothing of how a matrix is collected. Source of both: tools/imatrix/imatrix.cpp, common/imatrix-loader.cpp and
+tools/quantize/quantize.cpp of the llama.cpp in llama-cpp-python 0.3.36.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _MOST_ENTRIES = 1 << 20
 
 @dataclass(frozen=True)
 class Entry:
-    """One weight's statistics: `sums` (n_matrices, n_columns) adds the squares of what went into each column, `counts`
-    (n_matrices,) the tokens that did. A dense tensor of several matrices has one row and one count, as llama-imatrix
-    has it: its row is as long as all matrices' columns together."""
+    """The statistics of one weight tensor: `sums` (n_matrices, n_columns) adds the squares of each column's inputs,
+    `counts` (n_matrices,) counts the tokens that were added. A dense tensor of several matrices has one row and one
+    count, as in llama-imatrix: its row is as long as the columns of all matrices together."""
 
     sums: NDArray[np.float32]
     counts: NDArray[np.float32]
@@ -44,7 +44,8 @@ class Entry:
 
 @dataclass(frozen=True)
 class Imatrix:
-    """Entries by GGUF tensor name; `chunks` windows of `chunk_tokens` tokens went in (0: the file does not say)."""
+    """Entries by GGUF tensor name, collected over `chunks` windows of `chunk_tokens` tokens (0: the file does not
+    say)."""
 
     entries: Mapping[str, Entry]
     datasets: tuple[str, ...] = ()
@@ -52,8 +53,9 @@ class Imatrix:
     chunk_tokens: int = 0
 
     def importance(self, tensor: str, columns: int | None = None) -> NDArray[np.float32] | None:
-        """The mean of squares that llama-quantize hands to ggml_quantize_chunk: (n_matrices, n_columns), or as many
-        rows as fit when `columns` is given. A matrix that no token reached counts as 1 throughout. None: no entry."""
+        """Return the mean squares that llama-quantize hands to ggml_quantize_chunk: (n_matrices, n_columns) float32, or
+        rows of `columns` values if given. A matrix that no token reached has ones throughout. None if `tensor` has no
+        entry."""
         import numpy as np
 
         entry = self.entries.get(tensor)
@@ -66,7 +68,8 @@ class Imatrix:
 
 
 def is_imatrix(path: Path) -> bool:
-    """Whether the file at `path` looks like an importance matrix, in either format. False for what cannot be read."""
+    """Return whether the file at `path` looks like an importance matrix, in either format; False if it cannot be
+    read."""
     try:
         with path.open("rb") as file:
             start = file.read(_LONGEST_NAME + 12)
@@ -76,7 +79,8 @@ def is_imatrix(path: Path) -> bool:
 
 
 def read(path: Path) -> Imatrix:
-    """The importance matrix at `path`. Raises UsageError for what is none, is cut short, or holds impossible values."""
+    """Return the importance matrix at `path`. Raises UsageError for a file that is missing, of another format, cut
+    short, or holds impossible values."""
     try:
         with path.open("rb") as file:
             start = file.read(_LONGEST_NAME + 12)
@@ -92,7 +96,7 @@ def read(path: Path) -> Imatrix:
 
 
 def write(imatrix: Imatrix, path: Path) -> None:
-    """Write `imatrix` as llama-imatrix would, whole or not at all, and sync it. Raises DiskFull, LqmfError."""
+    """Write `imatrix` as llama-imatrix would, the whole file or none of it, and sync it. Raises DiskFull, LqmfError."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with fresh.open("wb") as file:
@@ -107,8 +111,8 @@ def write(imatrix: Imatrix, path: Path) -> None:
 
 
 def check(imatrix: Imatrix, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Raise UsageError when `imatrix` belongs to another model than the one whose tensors have these `shapes` (by GGUF
-    name, row length first). An untied head that only one of the two has is no sign of another model."""
+    """Raise UsageError if `imatrix` belongs to another model than the one whose tensors have these `shapes` (by GGUF
+    name, row length first). An untied head that only the matrix or only the model has is no sign of another model."""
     strangers = [name for name in imatrix.entries if name not in shapes and name != "output.weight"]
     if strangers:
         raise UsageError(
@@ -139,7 +143,8 @@ def _width(shape: tuple[int, ...]) -> int:
 
 
 def _uncovered(imatrix: Imatrix, shapes: Mapping[str, tuple[int, ...]]) -> list[int]:
-    """Layers of which no entry speaks; those that only predict further tokens (nextn) are never run, so not counted."""
+    """Return the layers without an entry. Layers that only predict further tokens (nextn) are never run, so not
+    counted."""
     spoken = {_layer(name) for name in imatrix.entries}
     extra = {_layer(name) for name in shapes if ".nextn." in name}
     layers = {_layer(name) for name in shapes if len(shapes[name]) > 1} - {None}
@@ -225,7 +230,8 @@ def _checked(path: Path, imatrix: Imatrix) -> Imatrix:
 
 
 def _looks_legacy(start: bytes) -> bool:
-    """Whether a file that begins so is a .dat: a count of entries, then the length of a tensor's name, then that."""
+    """Return whether a file with this `start` is a .dat: a count of entries, the length of a tensor's name, then the
+    name."""
     if len(start) < 16:
         return False
     entries, length = struct.unpack_from("<ii", start)
@@ -236,7 +242,8 @@ def _looks_legacy(start: bytes) -> bool:
 
 
 def _read_legacy(path: Path) -> Imatrix:
-    """A .dat stores means times calls, and calls. It ends with the number of windows and the text's name, if at all."""
+    """Return the matrix of a .dat, which stores means times calls, and calls. It may end with the number of windows and
+    the name of the text."""
     data = path.read_bytes()
     try:
         at, entries = 4, {}

@@ -1,5 +1,5 @@
-"""What kind of model it is, told by its names alone: one that continues text, one that reads it, or one that answers a
-text with another. Knows configurations and GGUF headers; no engine and no weights."""
+"""Tells the kind of a model by its names alone: a decoder continues text, an encoder reads text, an encoder-decoder
+answers a text with another text. Knows configurations and GGUF headers; no engine and no weights."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ _GGUF: Mapping[str, Nature] = {
 
 
 def model_kind(architecture: str | None, model_type: str | None, config: Mapping[str, Any]) -> Nature:
-    """The kind of the model that calls itself `architecture` ("T5ForConditionalGeneration") and `model_type` ("t5")."""
+    """Return the kind of the model whose config names `architecture` ("T5ForConditionalGeneration") and `model_type`
+    ("t5")."""
     name = str(architecture or "")
     if name.endswith(ENCODERS) or (model_type in ENCODER_TYPES and not name.endswith(WRITERS)):
         return "encoder"
@@ -43,8 +44,8 @@ def model_kind(architecture: str | None, model_type: str | None, config: Mapping
 
 
 def kind_at(path: Path) -> Nature:
-    """The kind of the model at `path`: a GGUF file, or a folder of GGUF or safetensors files. Raises ModelError,
-    NotFound."""
+    """Return the kind of the model at `path`: a GGUF file, or a folder of GGUF or safetensors files. Raises ModelError,
+    NotFound, UsageError for a folder with several GGUF models."""
     if holds_gguf(path):
         return _GGUF.get(str(read_header(model_file(path)).architecture), "decoder")
     config = safetensors_folder.config(path)

@@ -1,6 +1,7 @@
-"""Sources that are quantized already: what llama.cpp's converter can widen to 16 bits again, and what it cannot.
+"""Tells which models that are quantized already llama.cpp's converter can widen to 16 bits again.
 
-Read from its own `dequant_model` (conversion/base.py of llama-cpp-python 0.3.36). Knows configurations, no files.
+Source: the converter's own `dequant_model` (conversion/base.py of llama-cpp-python 0.3.36). Knows configurations, no
+files.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from lqmf.records import Verdict
 
 
 def unreadable(config: Mapping[str, Any]) -> Verdict | None:
-    """Why llama.cpp's converter cannot widen weights that are quantized already; None where it can, or need not."""
+    """Return the refusal of quantized weights that llama.cpp's converter cannot widen; None if it can widen them, or if
+    the weights are not quantized."""
     told = quantized(config)
     if not told.get("quant_method") or _readable(told, config):
         return None
@@ -24,7 +26,8 @@ def unreadable(config: Mapping[str, Any]) -> Verdict | None:
 
 
 def frozen(config: Mapping[str, Any], type: str | None) -> Verdict | None:
-    """Why weights that stay MXFP4 in a GGUF cannot become `type`: libllama quantizes no quantized tensor again."""
+    """Return the refusal to turn weights that stay MXFP4 in a GGUF into `type`: libllama quantizes no quantized tensor
+    again. None if `type` is possible."""
     kept = type in (None, "MXFP4_MOE", *gguf_types.OUTTYPES)
     if kept or quantized(config).get("quant_method") != "mxfp4":
         return None
@@ -33,7 +36,7 @@ def frozen(config: Mapping[str, Any], type: str | None) -> Verdict | None:
 
 
 def quantized(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """How the weights are quantized, as the configuration says it; empty where they are not."""
+    """Return the configuration's `quantization_config`; empty if the weights are not quantized."""
     inner = _object(config.get("text_config"))
     return _object(config.get("quantization_config") or inner.get("quantization_config"))
 

@@ -1,7 +1,7 @@
-"""What the user typed as MODEL, read as a reference. Knows names and paths; knows no network and no files' contents.
+"""Reads the MODEL that the user typed as a reference. Knows names and paths; knows no network and no files' contents.
 
-A path begins with `./`, `../`, `/`, `~` or a drive letter (or is `.`); `demo` is the bundled model; anything else is a
-familiar name (the alias table is handed in) or a Hub id, `org/name[@revision]`.
+A path begins with `./`, `../`, `/`, `~` or a drive letter (or is `.`); `demo` is the bundled model; any other text is a
+familiar name (the caller gives the alias table) or a Hub id, `org/name[@revision]`.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ _HOW = "Type a Hub id (org/name or org/name@revision), a folder (./folder) or a 
 
 
 def parse_ref(text: str, *, canonical: Callable[[str], str | None]) -> ModelRef:
-    """The model that `text` means. `canonical` turns a familiar name into a Hub id, or gives None.
+    """Return the reference to the model that `text` names. `canonical` turns a familiar name into a Hub id, or gives
+    None.
 
-    Raises UsageError for what can be no model's name, ModelNotFound for a folder that is not there.
+    Raises UsageError for a text that can be no model's name, ModelNotFound for a folder that does not exist.
     """
     text = text.strip()
     if any(unicodedata.category(c) == "Cc" for c in text):
@@ -44,18 +45,20 @@ def parse_ref(text: str, *, canonical: Callable[[str], str | None]) -> ModelRef:
 
 
 def printable(text: str, limit: int = 200) -> str:
-    """`text` with what could steer a terminal (control, format and surrogate characters) spelled out, and cut short."""
+    """Return `text`, cut to `limit` characters, with characters that could steer a terminal (control, format and
+    surrogate characters) written as escapes."""
     shown = "".join(c if unicodedata.category(c)[0] != "C" else f"\\u{ord(c):04x}" for c in text[:limit])
     return shown + ("…" if len(text) > limit else "")
 
 
 def is_commit(text: str) -> bool:
-    """Whether `text` is a whole commit hash, and so safe as a folder's name."""
+    """Return whether `text` is a whole commit hash (40 hex digits), and so safe as a folder's name."""
     return bool(_COMMIT.fullmatch(text))
 
 
 def is_repo_id(text: str) -> bool:
-    """Whether `text` is an id by the Hub's rules: `name` or `org/name`, at most 96 characters, no `--`, no `..`."""
+    """Return whether `text` is an id by the Hub's rules: `name` or `org/name`, at most 96 characters, no `--`, no `..`,
+    no `.git` at the end."""
     parts = text.split("/")
     return (
         len(text) <= 96

@@ -1,8 +1,8 @@
-"""What lies in a folder of safetensors weights, told by its configuration and the weights' headers alone: which files
-hold the weights, how they are quantized, how many bits one takes. Knows no engine and reads no weights.
+"""Describes a folder of safetensors weights by its configuration and the weights' headers alone: the files with
+weights, how they are quantized, how many bits a weight takes. Knows no engine and reads no weights.
 
-Three layouts of "quantized already" are about: `quantization_config` in config.json (transformers), and a file beside
-it, `quantize_config.json` as auto-gptq wrote it and `quant_config.json` as AutoAWQ did.
+Weights that are quantized already are declared in one of three places: `quantization_config` in config.json
+(transformers), or a file beside it, `quantize_config.json` (auto-gptq) or `quant_config.json` (AutoAWQ).
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ _OVERHEAD = (
 
 @dataclass(frozen=True)
 class Scheme:
-    """How weights are quantized: `method` "gptq", "bnb", "awq" or the configuration's own word ("fp8"), `type` "nf4",
-    "fp4" or "int8" of bitsandbytes; `group` weights share a scale (None: not said). `told` is what the files say."""
+    """The quantization of a folder's weights: `method` is "gptq", "bnb", "awq" or the configuration's own word ("fp8"),
+    `type` is "nf4", "fp4" or "int8" for bitsandbytes; `group` weights share a scale (None: not given). `told` is the
+    quantization config as the files have it."""
 
     method: str
     bits: int
@@ -45,7 +46,7 @@ class Scheme:
 
 
 def config(folder: Path) -> dict[str, Any]:
-    """The folder's config.json. Raises IncompleteModel when it is missing or no JSON object."""
+    """Return the folder's config.json. Raises IncompleteModel if it is missing or no JSON object."""
     try:
         return _object(folder / selection.CONFIG)
     except FileNotFoundError as error:
@@ -53,13 +54,14 @@ def config(folder: Path) -> dict[str, Any]:
 
 
 def scheme(folder: Path) -> Scheme | None:
-    """How the weights in `folder` are quantized; None where they are not. Raises IncompleteModel for no config.json."""
+    """Return the quantization of the weights in `folder`; None if they are not quantized. Raises IncompleteModel if
+    config.json is missing."""
     told = dict(quantized(config(folder))) or _told_aside(folder)
     return scheme_of(told) if told else None
 
 
 def scheme_of(told: Mapping[str, Any]) -> Scheme:
-    """A `quantization_config` in LQMF's words."""
+    """Return the Scheme that a `quantization_config` describes."""
     method = str(told.get("quant_method") or ("bitsandbytes" if _bnb_type(told) else "unknown"))
     type_ = _bnb_type(told) if method == "bitsandbytes" else ""
     bits = _whole(told.get("bits", told.get("w_bit"))) or _WIDTHS.get(type_ or method) or 0
@@ -78,7 +80,8 @@ def _bnb_type(told: Mapping[str, Any]) -> str:
 
 
 def _told_aside(folder: Path) -> dict[str, Any]:
-    """What a file beside config.json says of the quantization, in the form of a `quantization_config`."""
+    """Return the quantization config in a file beside config.json, in the form of a `quantization_config`; empty
+    without it."""
     for name, method in ASIDE.items():
         if (folder / name).is_file():
             return {"quant_method": method, **_object(folder / name)}
@@ -89,7 +92,8 @@ def _told_aside(folder: Path) -> dict[str, Any]:
 
 
 def is_model(folder: Path) -> bool:
-    """Whether `folder` looks like a model with weights in safetensors files (or in pickles, which nobody opens)."""
+    """Return whether `folder` has a config.json and weights in safetensors files (or in pickles, which LQMF never
+    opens)."""
     if not (folder / selection.CONFIG).is_file():
         return False
     return any(folder.glob("*.safetensors")) or any(folder.glob("*.bin"))
@@ -97,8 +101,9 @@ def is_model(folder: Path) -> bool:
 
 @dataclass(frozen=True)
 class Stored:
-    """Weights as they lie in the files: `tensor_bytes` without the headers, how many weights that is, the type of those
-    that are not quantized ("bfloat16"), and the method of the others (None: there are none)."""
+    """The weights as the files store them: `tensor_bytes` without the headers, `parameters` the number of weights,
+    `dtype` the type of weights that are not quantized ("bfloat16"), `method` that of the quantized weights (None: there
+    are none)."""
 
     tensor_bytes: int
     parameters: int
@@ -107,21 +112,24 @@ class Stored:
 
     @property
     def bits_per_weight(self) -> float | None:
-        """Bits of file a weight, scales and all else included, over all of the model's weights; None without any."""
+        """Return the bits of file per weight, scales and all else included, over all of the model's weights; None
+        without weights."""
         return 8.0 * self.tensor_bytes / self.parameters if self.parameters else None
 
     @property
     def stays_quantized(self) -> bool:
-        """Whether the weights are in memory as they are in the files; else they are floats, maybe widened ones."""
+        """Return whether the weights are in memory as they are in the files; else they are floats, perhaps widened
+        ones."""
         return self.method is not None and self.method not in WIDENED
 
     def loaded_bytes(self, dtype: str) -> int:
-        """What they take in memory, those that do not stay quantized in `dtype`."""
+        """Return the bytes that the weights take in memory: as in the files if they stay quantized, else in `dtype`."""
         return self.tensor_bytes if self.stays_quantized else self.parameters * DTYPE_BYTES[dtype]
 
 
 def stored(folder: Path) -> Stored:
-    """What the headers in `folder` say. Raises IncompleteModel, UnsafeFormat."""
+    """Return the sizes and types of the weights in `folder`, read from their headers. Raises IncompleteModel,
+    UnsafeFormat."""
     tensors, how = safetensors_header.tensors(folder), scheme(folder)
     names = {tensor.name for tensor in tensors}
     weights = int(sum(tensor.elements * _held(tensor, how, names) for tensor in tensors))
@@ -147,8 +155,8 @@ def _held(tensor: TensorShape, how: Scheme | None, names: set[str]) -> Fraction:
 
 
 def matrices(folder: Path) -> Iterator[tuple[TensorShape, Path, int]]:
-    """Each tensor of weights with two dimensions or more, its file, and the byte of the file at which it begins.
-    Zero points are left out: they may rightly be zero."""
+    """Yield each weight tensor with two or more dimensions above 1, its file, and the byte of the file at which it
+    begins. Zero points are left out: they may rightly be zero. Raises IncompleteModel, UnsafeFormat."""
     for file in safetensors_header.weights(folder):
         header = safetensors_header.read(file)
         for tensor in header.tensors:

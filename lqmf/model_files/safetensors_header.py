@@ -1,4 +1,5 @@
-"""The header of a safetensors file: types and shapes, without the weights. Knows the format and nothing of models.
+"""Reads the header of a safetensors file: types and shapes, without the weights. Knows the format and nothing of
+models.
 
 Format: eight bytes, little-endian, give the length of a JSON object that follows; it maps each tensor's name to its
 dtype, shape and data_offsets (https://huggingface.co/docs/safetensors).
@@ -30,8 +31,8 @@ _BITS = {
 
 @dataclass(frozen=True)
 class TensorShape:
-    """A tensor as the header names it: `dtype` in the format's spelling ("BF16"), `shape` as torch gives it; its bytes
-    `begin` so far behind the header."""
+    """A tensor as the header names it: `dtype` in the format's spelling ("BF16"), `shape` as torch gives it, `begin`
+    the number of bytes between the header and the tensor's data."""
 
     name: str
     dtype: str
@@ -40,19 +41,19 @@ class TensorShape:
 
     @property
     def elements(self) -> int:
-        """How many numbers it holds."""
+        """Return how many numbers the tensor holds."""
         return math.prod(self.shape)
 
     @property
     def size_bytes(self) -> int:
-        """What it takes in the file."""
+        """Return the bytes that the tensor takes in the file."""
         return self.elements * _BITS[self.dtype] // 8
 
 
 @dataclass(frozen=True)
 class Header:
-    """`tensors` in the order of the header; the weights `begin` behind it, and `end` is the file's length in bytes as
-    the header says it."""
+    """The header of one file: `tensors` in the order of the header, `begin` the byte at which the weights begin, `end`
+    the file's length in bytes according to the header."""
 
     tensors: tuple[TensorShape, ...]
     begin: int
@@ -60,7 +61,7 @@ class Header:
 
     @property
     def elements(self) -> Counter[str]:
-        """Parameters by dtype."""
+        """Return the number of parameters of each dtype."""
         counted: Counter[str] = Counter()
         for tensor in self.tensors:
             counted[tensor.dtype] += tensor.elements
@@ -68,9 +69,9 @@ class Header:
 
 
 def read(path: Path) -> Header:
-    """The header of the file at `path`.
+    """Return the header of the file at `path`.
 
-    Raises UnsafeFormat for a file that is no safetensors file, IncompleteModel for one that was cut short.
+    Raises UnsafeFormat for a file that is no safetensors file, IncompleteModel for a file that was cut short.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -79,17 +80,17 @@ def read(path: Path) -> Header:
 
 
 def tensors(folder: Path) -> tuple[TensorShape, ...]:
-    """All tensors of the model in `folder`, from the headers of its shards alone.
+    """Return all tensors of the model in `folder`, from the headers of its shards alone.
 
-    Raises IncompleteModel where a shard is missing or no weights are there, UnsafeFormat as `read` does.
+    Raises IncompleteModel if a shard is missing or there are no weights, UnsafeFormat as `read` does.
     """
     return tuple(tensor for file in weights(folder) for tensor in read(file).tensors)
 
 
 def weights(folder: Path) -> tuple[Path, ...]:
-    """The files that hold the weights of the model in `folder`, in the order of its shards.
+    """Return the files that hold the weights of the model in `folder`, in the order of its shards.
 
-    Raises IncompleteModel where a shard is missing or no weights are there, UnsafeFormat where they are pickled.
+    Raises IncompleteModel if a shard is missing or there are no weights, UnsafeFormat if the weights are pickled.
     """
     names = [path.name for path in folder.iterdir() if path.is_file()]
     index = selection.index_of(names)
@@ -104,7 +105,8 @@ def weights(folder: Path) -> tuple[Path, ...]:
 
 
 def length(start: bytes, name: str, size: int) -> int:
-    """Bytes of the whole header, these first eight counted, of the file `name` of `size` bytes. Raises UnsafeFormat."""
+    """Return the bytes of the whole header of the file `name` of `size` bytes, its first eight bytes (`start`)
+    included. Raises UnsafeFormat."""
     said: int = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
     if not 2 <= said <= min(_MAX_HEADER_BYTES, size - 8):
         raise _not_one(name)
@@ -112,7 +114,8 @@ def length(start: bytes, name: str, size: int) -> int:
 
 
 def parse(raw: bytes, name: str, size: int) -> Header:
-    """The header whose JSON is `raw`, of the file `name` of `size` bytes. Raises UnsafeFormat, IncompleteModel."""
+    """Return the header whose JSON is `raw`, of the file `name` of `size` bytes. Raises UnsafeFormat,
+    IncompleteModel."""
     header = _object(raw)
     if header is None:
         raise _not_one(name)

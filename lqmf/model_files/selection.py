@@ -1,4 +1,5 @@
-"""Which files of a repository a quantization needs. Pure: paths in, choice out; reads and fetches nothing."""
+"""Chooses the files of a repository that quantizing needs. Pure: takes paths, returns a choice; reads and fetches no
+file."""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ _HOW_SAFETENSORS = (
 
 @dataclass(frozen=True)
 class Selection:
-    """`weights` in shard order; `small` is everything else that is needed (index, config, tokenizer, licence)."""
+    """The chosen files: `weights` in shard order; `small` are all other needed files (index, config, tokenizer,
+    licence)."""
 
     weights: tuple[str, ...]
     small: tuple[str, ...]
@@ -42,7 +44,7 @@ class Selection:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """All that is needed, in a fixed order."""
+        """Return all chosen paths, each once, sorted."""
         return tuple(sorted({*self.weights, *self.small}))
 
     @property
@@ -51,7 +53,7 @@ class Selection:
 
 
 def refuse_unsafe_paths(paths: Iterable[str]) -> None:
-    """Raises UnsafeFormat for a path that could leave the folder it is written to, on any system."""
+    """Raise UnsafeFormat for a path that could leave the folder it is written to, on any system."""
     for path in paths:
         if not _is_safe(path):
             raise UnsafeFormat(
@@ -61,7 +63,7 @@ def refuse_unsafe_paths(paths: Iterable[str]) -> None:
 
 
 def pickle_refused(model: str) -> UnsafeFormat:
-    """Why pickled weights are not even fetched."""
+    """Return the error for a model with pickled weights only: they are not even fetched."""
     return UnsafeFormat(
         f"{model} has pickled weights only (*.bin, *.pt): unpickling runs code from the file, so LQMF never does.",
         _HOW_SAFETENSORS,
@@ -69,15 +71,15 @@ def pickle_refused(model: str) -> UnsafeFormat:
 
 
 def index_of(paths: Iterable[str]) -> str | None:
-    """The shard index to read before choosing, where there is one."""
+    """Return the path of the shard index, which is read before choosing; None if `paths` has no index."""
     found = sorted(p for p in paths if "/" not in p and p.endswith(".safetensors.index.json") and not is_duplicate(p))
     return "model.safetensors.index.json" if "model.safetensors.index.json" in found else next(iter(found), None)
 
 
 def choose(paths: Iterable[str], index: Mapping[str, Any] | None) -> Selection:
-    """What to fetch of a repository's `paths`; `index` is the content of `index_of(paths)`.
+    """Return the files to fetch of a repository's `paths`; `index` is the content of the file `index_of(paths)`.
 
-    Raises IncompleteModel where a shard is missing, UnsafeFormat where the index names a path outside.
+    Raises IncompleteModel if a shard is missing, UnsafeFormat if the index names a path outside the folder.
     """
     names = {path for path in paths if "/" not in path}
     small = {name for name in names if _matches(name, _SMALL)}
@@ -144,7 +146,7 @@ def is_tokenizer(name: str) -> bool:
 
 
 def is_duplicate(name: str) -> bool:
-    """Whether a weights file repeats others in another format or precision, or is an adapter."""
+    """Return whether a weights file repeats other files in another format or precision, or is an adapter."""
     return bool(_DUPLICATE.search(name))
 
 

@@ -1,7 +1,8 @@
-"""What a model's chat template makes of dialogues: whether a small one renders at all, and the text of given ones.
+"""Checks whether a model's chat template renders a small dialogue, and renders given dialogues to text.
 
 A template is a stranger's program: the sandbox keeps it from files, but not from running for ever or filling the
-memory. So it runs in a child process (`python -m lqmf.model_files.template_check`) with little of both. Knows no model.
+memory. So it runs in a child process (`python -m lqmf.model_files.template_check`) with little time and memory. Knows
+no model.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _DIALOGUE = (
 
 @dataclass(frozen=True)
 class Template:
-    """Whether the chat template renders a small dialogue."""
+    """The verdict on a chat template: whether it renders a small dialogue."""
 
     state: Literal["renders", "fails", "none", "unknown"]
     detail: str = ""
@@ -42,22 +43,23 @@ _ENDLESS = Template("fails", "The model's chat template takes more time or memor
 
 @dataclass(frozen=True)
 class Rendered:
-    """What a template made of one dialogue: its text, or None and why it refused."""
+    """One dialogue as a template renders it: its text, or None and the reason for the refusal."""
 
     text: str | None
     refusal: str = ""
 
     @property
     def endless(self) -> bool:
-        """Whether it took more time or memory than rendering can."""
+        """Return whether rendering took more time or memory than it may."""
         return self.refusal == _ENDLESS.detail
 
 
 def template_verdict(folder: Path) -> Template:
-    """Whether the chat template in `folder` renders a small dialogue, in the sandbox that engines use.
+    """Return whether the chat template in `folder` renders a small dialogue, in the sandbox that engines use.
 
-    Looked for as transformers does: chat_template.jinja, chat_template.json, then tokenizer_config.json. What is asked
-    is given as text, and where the template drops that, as a list of parts, which those of some image models want.
+    The template is looked up as transformers does: chat_template.jinja, chat_template.json, then tokenizer_config.json.
+    The turns are given as text and, if the template fails or drops the text, as lists of parts, which the templates of
+    some image models want.
     """
     template = template_of(folder)
     if not template:
@@ -69,15 +71,15 @@ def template_verdict(folder: Path) -> Template:
 
 
 def renderings(template: str, dialogues: Sequence[Mapping[str, Any]], *, bos: str, eos: str) -> list[Rendered]:
-    """What `template` makes of each of `dialogues`, {"messages", "tools", "add_generation_prompt"} as
-    `chat_template.render` takes them; `bos` and `eos` are the tokens that it may name, as text."""
+    """Return each of `dialogues` as `template` renders it. A dialogue is {"messages", "tools", "add_generation_prompt"}
+    as `chat_template.render` takes them; `bos` and `eos` are the tokens that the template may name, as text."""
     told = _in_child({"template": template, "tokens": {"bos": bos, "eos": eos}, "dialogues": list(dialogues)})
     made = [from_json(Rendered, each) for each in told]
     return made + [Rendered(None, _ENDLESS.detail)] * (len(dialogues) - len(made))
 
 
 def _in_child(request: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What the child says to `request`; nothing where it came to its limits."""
+    """Return the objects that the child process sends for `request`; fewer, or none, if it came to its limits."""
     told: list[dict[str, Any]] = []
     with TemporaryDirectory(prefix="lqmf-template-") as place:
         file = Path(place) / "request.json"
@@ -117,7 +119,8 @@ def _attempt(template: str, turns: Sequence[Mapping[str, Any]], tokens: Mapping[
 
 
 def template_of(folder: Path) -> str:
-    """The chat template in `folder`; empty where there is none. Of several by name, the one called default."""
+    """Return the chat template in `folder`; empty if there is none. Of several by name, the template called default,
+    else the first."""
     config = _json(folder / "tokenizer_config.json")
     alone = folder / "chat_template.jinja"
     if alone.is_file():
@@ -143,7 +146,8 @@ def _json(path: Path) -> Mapping[str, Any]:
 
 
 def main() -> int:
-    """The child's end: render what the request's file holds, one object for each of its dialogues."""
+    """Render, in the child process, the dialogues of the request's file and send an object for each; without dialogues,
+    send the verdict on the template."""
     send = child_process.claim_stdout()
     child_process.end_with_parent()
     resource.setrlimit(resource.RLIMIT_CPU, (_MOST_SECONDS, _MOST_SECONDS))

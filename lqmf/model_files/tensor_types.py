@@ -1,7 +1,7 @@
-"""The names and block sizes of llama.cpp's tensor types. Knows numbers only, reads nothing.
+"""The names and block sizes of llama.cpp's tensor types. Knows numbers only, reads no file.
 
-Source: `enum ggml_type` with its block structures in ggml-common.h, as of llama-cpp-python 0.3.36. A test holds the
-sizes against the installed libggml.
+Source: `enum ggml_type` with its block structures in ggml-common.h, as of llama-cpp-python 0.3.36. A test compares the
+sizes with the installed libggml.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class TensorType(NamedTuple):
-    """`block` weights are stored together in `block_bytes` bytes."""
+    """One tensor type: `block` weights are stored together in `block_bytes` bytes."""
 
     name: str
     block: int
@@ -18,7 +18,7 @@ class TensorType(NamedTuple):
 
     @property
     def bits_per_weight(self) -> float:
-        """Bits of file a weight, scales included."""
+        """Return the bits of file per weight, scales included."""
         return 8 * self.block_bytes / self.block
 
 

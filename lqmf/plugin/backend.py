@@ -1,6 +1,7 @@
-"""What a package with a quantization backend imports. Its class keeps the promise `Backend` and declares a `Method`.
+"""The names that a package with a quantization backend imports. Its class keeps the promise `Backend` and declares a
+`Method`.
 
-What is asked of it in the chat imports nothing heavy; `quantize` runs in the worker process.
+The functions that the chat calls import nothing heavy; `quantize` runs in the worker process.
 """
 
 from __future__ import annotations

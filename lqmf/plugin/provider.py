@@ -1,5 +1,5 @@
-"""What a package with a provider imports. Its factory takes (settings, folder of artifacts), gives back a `Provider`,
-and carries its `Service` as the attribute `declared`.
+"""The names that a package with a provider imports. Its factory takes (settings, folder of artifacts), returns a
+`Provider`, and carries its `Service` as the attribute `declared`.
 
 A provider retries nothing, and raises ProviderError alone: `asked` and `streamed` see to that.
 """

@@ -1,5 +1,5 @@
-"""The Engine promise over HTTP, for any address that speaks OpenAI's API: it generates, says how long that took, and
-where the server gives them the log-probabilities of a text.
+"""The Engine promise over HTTP, for any address that speaks OpenAI's API: it generates text, times it, and returns the
+log-probabilities of a text if the server gives them.
 
 The far end holds the tokenizer, the chat template and the logits, so those parts raise UsageError. Knows nothing of
 what runs there. The API key is sent to that address and appears in no error.
@@ -44,7 +44,7 @@ _MOST_JSON = 16 << 20  # bytes of an answer that is not streamed
 
 @dataclass
 class Ending:
-    """What the far end says at the end of an answer: why it ended, and how many tokens it counted."""
+    """The end of an answer, as the far end reports it: the reason, and how many tokens it counted."""
 
     finish: str = ""
     usage: Mapping[str, Any] = field(default_factory=dict)
@@ -52,8 +52,8 @@ class Ending:
 
 @dataclass(frozen=True)
 class Reply:
-    """One answer, timed from the request on. Token counts are the far end's, None where it does not count; `ended`
-    says whether the model stopped by itself."""
+    """One answer, timed from the request on. Token counts are the far end's, None if it does not count; `ended` says
+    whether the model stopped by itself."""
 
     text: str
     pieces: tuple[str, ...]
@@ -65,7 +65,7 @@ class Reply:
 
     @property
     def tokens_per_second(self) -> float | None:
-        """The speed of writing what follows the first token; None where too little was written to time it."""
+        """Return the speed of writing after the first token; None if too few tokens were written to time it."""
         later = self.seconds - self.first_token_seconds
         return (self.tokens - 1) / later if self.tokens and self.tokens > 4 and later > 0 else None
 
@@ -102,18 +102,19 @@ class HttpEngine:
     # ------------------------------------------------------------ generation
 
     def generate(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece]:
-        """Continue `prompt` as a stream. Token ids, where given, must be the far end's."""
+        """Continue `prompt` as a stream of Pieces. Token ids, if given, must be the far end's. Raises UsageError for an
+        empty prompt."""
         continued = prompt if isinstance(prompt, str) else list(prompt)
         if not continued:
             raise UsageError("There is no prompt to continue.", "Give at least one word.")
         return self._stream("completions", {"prompt": continued}, sampling)
 
     def chat(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[Piece]:
-        """The assistant's answer to `messages`, through the far end's own template."""
+        """Return the assistant's answer to `messages` as a stream of Pieces, through the far end's own template."""
         return self._stream("chat/completions", {"messages": [dict(m) for m in messages]}, sampling)
 
     def reply(self, asked: str | Sequence[Message], sampling: Sampling) -> Reply:
-        """The whole answer to a conversation, or the continuation of a text, with the times that it took."""
+        """Return the whole answer to a conversation, or the continuation of a text, with the times that it took."""
         ending, words = Ending(), list[str]()
         chat = not isinstance(asked, str)
         path, body = ("chat/completions", {"messages": list(asked)}) if chat else ("completions", {"prompt": asked})
@@ -137,7 +138,8 @@ class HttpEngine:
 
     @contextmanager
     def _asked(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Iterator[httpx2.Response]:
-        """The response to a request, if it is no refusal; what breaks while it is read is told in our own errors."""
+        """Yield the response to a request. A refusal, and any error while the response is read, becomes one of LQMF's
+        errors."""
         try:
             with self._client.stream(method, f"{self._url}/{path}", json=body) as response:
                 if response.status_code != 200:
@@ -166,7 +168,7 @@ class HttpEngine:
             raise self._broken("ended its answer in the middle")
 
     def _object(self, data: str | bytes) -> Mapping[str, Any]:
-        """A JSON object that is no error."""
+        """Return the JSON object in `data`. Raises TransferError if it is no JSON object, or an error of the server."""
         try:
             found = json.loads(data)
         except ValueError as error:
@@ -180,7 +182,7 @@ class HttpEngine:
     # ------------------------------------------------------------ what else the far end may say
 
     def models(self) -> list[str]:
-        """The names of the models that the far end offers."""
+        """Return the names of the models that the far end offers. Raises TransferError if it sends no list."""
         with self._asked("GET", "models") as response:
             listed = self._object(self._read(response)).get("data")
         if not isinstance(listed, list):
@@ -188,8 +190,8 @@ class HttpEngine:
         return [str(one["id"]) for one in listed if isinstance(one, dict) and one.get("id")]
 
     def surprises(self, text: str) -> list[tuple[int, float]]:
-        """The place in `text` (characters) and the negative log-likelihood (nats) of each of its tokens but the first.
-        Raises UsageError for a far end that does not give the log-probabilities of a prompt."""
+        """Return the place in `text` (characters) and the negative log-likelihood (nats) of each of its tokens but the
+        first. Raises UsageError if the far end does not give the log-probabilities of a prompt."""
         body = {"model": self._model, "prompt": text, "echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0.0}
         with self._asked("POST", "completions", body) as response:
             choice = _choice(self._object(self._read(response)))
@@ -205,7 +207,7 @@ class HttpEngine:
         return [(place, -value) for place, value in pairs if isinstance(value, int | float) and place < len(text)]
 
     def _read(self, response: httpx2.Response) -> bytes:
-        """The body, unpacked, if it is not longer than any answer should be."""
+        """Return the body, unpacked. Raises TransferError if it is longer than any answer should be."""
         body = b""
         for part in response.iter_bytes():
             body += part
@@ -216,7 +218,7 @@ class HttpEngine:
     # ------------------------------------------------------------ what went wrong
 
     def _refusal(self, response: httpx2.Response) -> LqmfError:
-        """The error that a status stands for."""
+        """Return the error that a response's status stands for."""
         status, told = response.status_code, self._told(_body(response))
         said = f"{self._address} answered {status}" + (f": {told}" if told else "")
         if status in (401, 403):
@@ -231,7 +233,7 @@ class HttpEngine:
         return UsageError(f"{said}.", "The address does not accept this request: check the model and the options.")
 
     def _told(self, document: Any) -> str:
-        """A server's own words on an error, short and without the key, which some servers repeat."""
+        """Return a server's own words on an error, short and without the key, which some servers repeat."""
         error = document.get("error", document) if isinstance(document, dict) else document
         message = error.get("message", error) if isinstance(error, dict) else error
         text = " ".join(str(message or "").split())
@@ -247,21 +249,21 @@ class HttpEngine:
     # ------------------------------------------------------------ what only the far end has
 
     def tokenize(self, text: str, *, special: bool = False, bos: bool = False) -> list[int]:
-        """Raises UsageError: the tokenizer is at the far end."""
+        """Raise UsageError: the tokenizer is at the far end."""
         self._only_generates("tokens")
 
     def detokenize(self, tokens: Sequence[int]) -> str:
-        """Raises UsageError: the tokenizer is at the far end."""
+        """Raise UsageError: the tokenizer is at the far end."""
         self._only_generates("tokens")
 
     def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> str:
-        """Raises UsageError: the chat template is at the far end; `chat` goes through it."""
+        """Raise UsageError: the chat template is at the far end; `chat` uses it."""
         self._only_generates("a chat template")
 
     def logits(
         self, windows: Iterable[Sequence[int]], *, first: int = 0, step: int | None = None
     ) -> Iterator[NDArray[np.float32]]:
-        """Raises UsageError: the logits stay at the far end."""
+        """Raise UsageError: the logits stay at the far end."""
         self._only_generates("logits")
 
     def _only_generates(self, what: str) -> NoReturn:

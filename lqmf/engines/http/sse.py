@@ -1,4 +1,4 @@
-"""Server-sent events from a stream of bytes. Pure; knows no server and no model.
+"""Reads server-sent events from a stream of bytes. Pure; knows no server and no model.
 
 Source: the WHATWG HTML standard, "Server-sent events", of which only `data` fields matter here.
 """
@@ -15,7 +15,7 @@ class LineTooLong(ValueError):
 
 
 def events(chunks: Iterable[bytes]) -> Iterator[str]:
-    """The data of each event, in order; comments and other fields are skipped. Raises LineTooLong."""
+    """Yield the data of each event, in order; comments and other fields are skipped. Raises LineTooLong."""
     data: list[str] = []
     for line in _lines(chunks):
         if not line and data:

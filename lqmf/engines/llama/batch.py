@@ -1,4 +1,4 @@
-"""Several sequences in one llama.cpp context, computed together. Knows tokens; no text and no clock.
+"""Runs several sequences together in one llama.cpp context. Knows tokens; no text and no clock.
 
 llama.cpp aborts the process on a wrong call, so lengths are checked here, before it is called.
 """
@@ -38,7 +38,8 @@ class LlamaBatch:
         self._read, self._last = 0, []
 
     def feed(self, sequences: Sequence[Sequence[int]]) -> None:
-        """Append token ids to each sequence, equally many. Raises UsageError for what does not fit."""
+        """Append equally many token ids to each sequence. Raises UsageError if the lengths differ or the tokens do not
+        fit."""
         count = self._checked(sequences)
         for start in range(0, count, self._chunk):
             self._decode(
@@ -46,7 +47,8 @@ class LlamaBatch:
             )
 
     def step(self) -> list[int]:
-        """The likeliest next token of each sequence, appended to it."""
+        """Return the likeliest next token of each sequence, and append it. Raises UsageError before the first
+        `feed`."""
         if not self._last:
             raise UsageError("There is nothing to continue.", "Feed tokens first.")
         tokens = [int(self._lib.llama_sampler_sample(self._sampler, self._ctx, place)) for place in self._last]
@@ -62,7 +64,7 @@ class LlamaBatch:
         return count
 
     def _decode(self, parts: Sequence[Sequence[int]], last: bool) -> None:
-        """One pass; the prediction at the end of each part is kept where `last`."""
+        """Run one pass; with `last`, note where the prediction at the end of each part lies."""
         length = len(parts[0])
         batch = self._lib.llama_batch_init(length * self._sequences, 0, 1)
         try:

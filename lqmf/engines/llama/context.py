@@ -22,7 +22,8 @@ KV_TYPES = {"f32": 0, "f16": 1, "bf16": 30, "q8_0": 8, "q5_1": 7, "q5_0": 6, "q4
 
 @dataclass(frozen=True)
 class ContextOptions:
-    """`k_type` and `v_type` are those of the cached keys and values; `gpu` says whether anything may run there."""
+    """The options of a context. `k_type` and `v_type` are those of the cached keys and values; `gpu` says whether
+    anything may run on the GPU."""
 
     batch: int
     threads: int
@@ -50,7 +51,7 @@ class Context:
 
     @property
     def pointer(self) -> Any:
-        """For the sampler, which reads the last logits out of the context itself."""
+        """Return the context's pointer, for the sampler, which reads the last logits out of the context itself."""
         return self._ctx
 
     def clear(self) -> None:
@@ -58,20 +59,21 @@ class Context:
         self._lib.llama_memory_clear(self._memory, True)
 
     def feed(self, tokens: Sequence[int]) -> None:
-        """Append `tokens`; the logits of the last one are then ready for the sampler."""
+        """Append `tokens`; the logits of the last token are then ready for the sampler. Raises UsageError if the
+        context is full."""
         for start in range(0, len(tokens), self._batch_size):
             part = tokens[start : start + self._batch_size]
             array = (self._lib.llama_token * len(part))(*part)
             self._check(self._lib.llama_decode(self._ctx, self._lib.llama_batch_get_one(array, len(part))))
 
     def feed_one(self, token: int) -> None:
-        """Append one token, with nothing allocated."""
+        """Append one token without allocating memory. Raises UsageError if the context is full."""
         self._one[0] = token
         self._check(self._lib.llama_decode(self._ctx, self._single))
 
     def score(self, tokens: Sequence[int], first: int, step: int | None = None) -> NDArray[np.float32]:
-        """Logits at positions `first`.. of `tokens`, taken as a fresh sequence: (T - first, V) float32, a copy. Read
-        `step` tokens at a time, at most a batch."""
+        """Return the logits at positions `first`.. of `tokens`, read as a fresh sequence: (T - first, V) float32, a
+        copy. Tokens are read `step` at a time, at most a batch."""
         import numpy as np
 
         self.clear()
@@ -100,7 +102,7 @@ class Context:
 
     @cached_property
     def _scoring(self) -> Any:
-        """Room for a batch of tokens, all of the one sequence."""
+        """Return room for a batch of tokens, all of one sequence."""
         batch = self._lib.llama_batch_init(self._batch_size, 0, 1)
         for i in range(self._batch_size):
             batch.n_seq_id[i] = 1
@@ -108,7 +110,7 @@ class Context:
         return batch
 
     def _check(self, code: int) -> None:
-        """Source of the codes: llama_decode in llama.h."""
+        """Raise the error that `code` stands for. Source of the codes: llama_decode in llama.h."""
         if code == 1:
             raise UsageError(f"The context of {self.length} tokens is full.", "Give a larger --context.")
         if code != 0:
@@ -121,7 +123,7 @@ class Context:
 
 
 def parameters(lib: Any, length: int, outputs: int, options: ContextOptions) -> Any:
-    """What llama.cpp is asked for when `length` tokens of one sequence are to fit."""
+    """Return llama.cpp's parameters for a context of `length` tokens that gives up to `outputs` rows of logits."""
     asked = lib.llama_context_default_params()
     asked.n_ctx = length
     asked.n_batch = asked.n_ubatch = min(options.batch, length)
@@ -137,13 +139,13 @@ def parameters(lib: Any, length: int, outputs: int, options: ContextOptions) -> 
 
 
 def size_for(length: int, step: int = 256) -> int:
-    """The context size that llama.cpp itself rounds `length` up to."""
+    """Return the context size (tokens) that llama.cpp itself rounds `length` up to."""
     return -(-length // step) * step
 
 
 def pass_through(lib: Any, call: Any, context: Any, tokens: Sequence[int], doing: str) -> None:
-    """Give `tokens` to `call` (llama_encode or llama_decode) as one batch, every token's output kept. Raises what
-    llama.cpp's refusal comes to, which says that it was `doing` something."""
+    """Give `tokens` to `call` (llama_encode or llama_decode) as one batch, every token's output kept. Raises the error
+    of llama.cpp's refusal, which names the action `doing`."""
     batch = lib.llama_batch_init(len(tokens), 0, 1)
     try:
         batch.n_tokens = len(tokens)

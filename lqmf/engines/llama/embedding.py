@@ -1,7 +1,7 @@
-"""Texts as vectors, by a GGUF embedding model (BERT's family, or a decoder trained for it) on llama.cpp.
+"""Turns texts into vectors by a GGUF embedding model (BERT's family, or a decoder trained for it) on llama.cpp.
 
-Pooling is the file's own, the mean where it names none. A text longer than the model's context is cut to it. Knows
-texts and vectors; nothing of what is compared.
+Pooling is the file's own, the mean if the file names none. A text longer than the model's context is cut to it. Knows
+texts and vectors; nothing of comparing them.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Embedder:
             raise ModelError(f"{name} ranks texts; it gives no embeddings.", "Name an embedding model instead.")
 
     def embed(self, text: str) -> NDArray[np.float32]:
-        """The vector (H,) of `text`, of length 1; zero for a text without tokens."""
+        """Return the vector (H,) float32 of `text`, of length 1; zeros for a text without tokens."""
         import numpy as np
 
         tokens = self._tokens(text)

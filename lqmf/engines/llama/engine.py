@@ -33,12 +33,13 @@ DEFAULT_CONTEXT = 4096
 
 
 def can_open(path: Path) -> bool:
-    """Whether this engine runs what lies at `path`: a GGUF file, or a folder that holds one."""
+    """Return whether this engine runs the model at `path`: a GGUF file, or a folder that holds a GGUF file."""
     return any(is_gguf(file) for file in path.glob("*.gguf")) if path.is_dir() else is_gguf(path)
 
 
 def open_model(path: Path, **options: Any) -> LlamaCppEngine:
-    """The engine for `path`, a GGUF file or a folder with one; `options` are those of LlamaCppEngine."""
+    """Return the engine for `path`, a GGUF file or a folder with a GGUF model; `options` are those of
+    LlamaCppEngine."""
     return LlamaCppEngine(model_file(path), **options)
 
 
@@ -123,25 +124,28 @@ class LlamaCppEngine:
     # ------------------------------------------------------------ text
 
     def tokenize(self, text: str, *, special: bool = False, bos: bool = False) -> list[int]:
-        """Token ids of `text`. `bos` puts the beginning token first if the model's convention has one."""
+        """Return the token ids of `text`. `special` lets special tokens that are spelt out be read as such; `bos` puts
+        the beginning token first if the model's convention has one."""
         self._alive()
         begin = [self._lib.llama_vocab_bos(self._vocab)] if bos and self._adds_bos() else []
         return [*begin, *library.tokens(self._lib, self._vocab, text, frame=False, special=special)]
 
     def detokenize(self, tokens: Sequence[int]) -> str:
-        """The text of `tokens`, special tokens written out. (llama_detokenize would also tidy the spaces before
-        punctuation, as transformers once did; this gives back what was tokenized.)"""
+        """Return the text of `tokens`, special tokens written out. Raises UsageError for a token outside the
+        vocabulary. (llama_detokenize would also tidy the spaces before punctuation, as transformers once did; this
+        method returns the text that was tokenized.)"""
         self._check_tokens(tokens)
         text = b"".join(self._bytes(token, special=True) for token in tokens).decode("utf-8", "replace")
         return text.removeprefix(" ") if self._adds_space() else text
 
     def _adds_space(self) -> bool:
-        """Whether the tokenizer puts a space before every text, as SentencePiece does."""
+        """Return whether the tokenizer puts a space before every text, as SentencePiece does."""
         first = self.tokenize("a")[:1]
         return bool(first) and self._bytes(first[0], special=False).startswith(b" ")
 
     def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> str:
-        """`messages` through the template in the file. Raises UsageError when it has none, or it refuses them."""
+        """Return `messages` as a prompt, through the template in the file. Raises UsageError if the file has no
+        template, or the template refuses the messages."""
         self._alive()
         template = self._lib.llama_model_chat_template(self._model, None)
         if not template:
@@ -156,7 +160,7 @@ class LlamaCppEngine:
         )
 
     def ends(self, token: int) -> bool:
-        """Whether generation stops at `token`."""
+        """Return whether generation stops at `token`."""
         self._check_tokens([token])
         return bool(self._lib.llama_vocab_is_eog(self._vocab, token))
 
@@ -175,19 +179,21 @@ class LlamaCppEngine:
     # ------------------------------------------------------------ generation
 
     def chat(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[Piece]:
-        """The assistant's answer to `messages`, as a stream."""
+        """Return the assistant's answer to `messages`, as a stream of Pieces."""
         return self.generate(self.render(messages), sampling)
 
     def generate(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece]:
-        """Continue `prompt`: one Piece a token (its text may be empty, held back inside a character or a possible stop
-        string), then what was held. Ends at an end token, a stop string, `max_tokens`, or a full context."""
+        """Continue `prompt`: yield one Piece a token (its text may be empty, held back inside a character or a possible
+        stop string), then the text that was held back. Ends at an end token, a stop string, `max_tokens`, or a full
+        context. Raises UsageError for a prompt that is empty or longer than the context."""
         tokens = self._prompt_tokens(prompt) if isinstance(prompt, str) else list(prompt)
         self._check_tokens(tokens)
         limits.check_prompt(tokens, self.context_length)
         return self._stream(tokens, sampling)
 
     def _prompt_tokens(self, text: str) -> list[int]:
-        """Tokens with the beginning token once, also where a chat template has already written it out."""
+        """Return the tokens of a prompt, the beginning token once, also if a chat template has already written it
+        out."""
         tokens = self.tokenize(text, special=True, bos=True)
         twice = self._adds_bos() and len(tokens) > 1 and tokens[0] == tokens[1]
         return tokens[1:] if twice else tokens
@@ -260,8 +266,9 @@ class LlamaCppEngine:
     def logits(
         self, windows: Iterable[Sequence[int]], *, first: int = 0, step: int | None = None
     ) -> Iterator[NDArray[np.float32]]:
-        """For each window the logits at positions `first`..: (T - first, V) float32, the caller's own copy. Read `step`
-        tokens at a time (None: as many as fit a batch)."""
+        """Yield for each window the logits at positions `first`..: (T - first, V) float32, the caller's own copy.
+        Windows are read `step` tokens at a time (None: as many as fit a batch). Raises UsageError for a window that
+        does not fit the context."""
         for window in windows:
             self._check_tokens(window)
             if not 0 <= first < len(window) <= self.context_length:
@@ -273,7 +280,7 @@ class LlamaCppEngine:
             yield self._context("score", len(window), outputs=len(window) - first).score(window, first, step)
 
     def _context(self, use: str, length: int, outputs: int) -> Context:
-        """The context for a use, made when first needed and again when a larger one is."""
+        """Return the context for `use`. It is made when first needed, and again when a larger one is needed."""
         self._alive()
         have = self._contexts.get(use)
         if have is None or have.length < length or have.outputs < outputs:
@@ -283,8 +290,8 @@ class LlamaCppEngine:
         return self._contexts[use]
 
     def batch(self, sequences: int, length: int) -> LlamaBatch:
-        """Room for `sequences` sequences of `length` tokens, run at once; what generating kept is given back before.
-        Raises OutOfMemory, GpuOutOfMemory."""
+        """Return a LlamaBatch with room for `sequences` sequences of `length` tokens, run at once. The engine's other
+        contexts are freed first. Raises UsageError for too many sequences, OutOfMemory, GpuOutOfMemory."""
         self._alive()
         self._forget()
         return LlamaBatch(self._lib, self._model, sequences, length, self._options)

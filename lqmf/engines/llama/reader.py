@@ -27,12 +27,13 @@ can_read = holds_gguf
 
 
 def open_model(path: Path, device: str) -> LlamaReader:
-    """The reader for `path`. Raises NotFound, ModelError, OutOfMemory."""
+    """Return the reader for `path`, a GGUF file or a folder with a GGUF model. Raises NotFound, ModelError,
+    OutOfMemory."""
     return LlamaReader(model_file(path), device=device)
 
 
 class LlamaReader:
-    """A GGUF model in memory, with room for one text and, of an encoder-decoder, one answer as long."""
+    """A GGUF model in memory, with room for one text and, for an encoder-decoder, one answer of the same length."""
 
     def __init__(self, path: Path, *, device: str = "cpu") -> None:
         self._model: Any = None
@@ -58,11 +59,11 @@ class LlamaReader:
     # ------------------------------------------------------------ text
 
     def tokenize(self, text: str) -> list[int]:
-        """Token ids of `text`, without a frame."""
+        """Return the token ids of `text`, without special tokens around it."""
         return self._tokenize(text, frame=False)
 
     def add_special_tokens(self, tokens: Sequence[int]) -> list[int]:
-        """`tokens` between what the file says belongs around a text."""
+        """Return `tokens` with the special tokens around them that the file defines for a text."""
         return add_special_tokens(tokens, self._tokenize("a", frame=False), self._tokenize("a", frame=True))
 
     def _tokenize(self, text: str, *, frame: bool) -> list[int]:
@@ -72,7 +73,8 @@ class LlamaReader:
     # ------------------------------------------------------------ states and answers
 
     def states(self, tokens: Sequence[int]) -> NDArray[np.float32]:
-        """The encoder's last hidden states (T, H)."""
+        """Return the encoder's last hidden states (T, H) float32 for `tokens`. Raises UsageError for tokens that do not
+        fit."""
         import numpy as np
 
         self._check(tokens)
@@ -85,7 +87,8 @@ class LlamaReader:
         return np.stack([np.ctypeslib.as_array(row, shape=(self._width,)) for row in rows]).astype(np.float32)
 
     def answers(self, tokens: Sequence[int], target: Sequence[int]) -> NDArray[np.float32]:
-        """Logits (N, V) of the N tokens of `target`, each behind those before it. Raises UsageError for an encoder."""
+        """Return the logits (N, V) of the N tokens of `target`, each predicted from the tokens before it. Raises
+        UsageError for an encoder."""
         import numpy as np
 
         if self.nature != "encoder-decoder":
@@ -101,7 +104,8 @@ class LlamaReader:
         return found.copy()
 
     def _context(self, *, embeddings: bool) -> Any:
-        """The context for states, or for answers, made when first needed. A text must go through as one batch."""
+        """Return the context for states, or for answers; it is made when first needed. A text must go through as one
+        batch."""
         if embeddings not in self._contexts:
             options = ContextOptions(self.context_length, library.threads(), "f16", "f16", self.device == "gpu")
             asked = parameters(self._lib, self.context_length, self.context_length, options)

@@ -1,6 +1,6 @@
-"""What a GGUF file's tokenizer does, by llama.cpp itself, without its weights: also of a file that is cut short.
+"""Runs the tokenizer of a GGUF file by llama.cpp itself, without the weights: also for a file that is cut short.
 
-Knows tokens; runs no model. Worker only, as all that loads libllama.
+Knows tokens; runs no model. Worker only, as all code that loads libllama.
 """
 
 from __future__ import annotations
@@ -40,27 +40,29 @@ class LlamaVocabulary(LlamaCppEngine):
         self.context_length = 0
 
     def prompt(self, text: str) -> list[int]:
-        """Tokens of a prompt: special ones read, the beginning token once, also where a template has written it out."""
+        """Return the tokens of a prompt: special tokens are read as such, and the beginning token comes once, also if a
+        template has written it out."""
         return self._prompt_tokens(text)
 
     def plain(self, text: str) -> list[int]:
-        """Tokens of a text alone, without what belongs around it."""
+        """Return the tokens of a text alone, without special tokens around it."""
         return self._all(text, frame=False)
 
     def add_special_tokens(self, tokens: Sequence[int]) -> list[int]:
-        """`tokens` between what the file says belongs around a text."""
+        """Return `tokens` with the special tokens around them that the file defines for a text."""
         return add_special_tokens(tokens, self.plain("a"), self._all("a", frame=True))
 
     def _all(self, text: str, *, frame: bool) -> list[int]:
         return library.tokens(self._lib, self._vocab, text, frame=frame, special=False)
 
     def piece(self, token: int) -> str:
-        """The entry of `token` in the vocabulary, as it is written there."""
+        """Return the entry of `token` in the vocabulary, as it is written there."""
         self._check_tokens([token])
         return self._token_text(token)
 
     @property
     def specials(self) -> dict[str, int]:
-        """The ids of the special tokens that have a role, by role: bos, eos, eot (end of a turn), pad."""
+        """Return the ids of the special tokens by their roles: bos, eos, eot (end of a turn), pad. Roles without a
+        token are left out."""
         roles = {role: int(getattr(self._lib, f"llama_vocab_{role}")(self._vocab)) for role in _ROLES}
         return {role: token for role, token in roles.items() if token >= 0}

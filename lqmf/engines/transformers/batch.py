@@ -1,4 +1,5 @@
-"""Several sequences in one call of a transformers model, with its cache between calls. Knows tokens; no text."""
+"""Runs several sequences in one call of a transformers model, and keeps its cache between calls. Knows tokens; no
+text."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ Forward = Callable[..., Any]  # (token ids of N sequences, keep=1, use_cache=Tru
 
 
 class TransformersBatch:
-    """Room for `sequences` sequences of `length` tokens; `forward` runs them, `caches` names what it keeps of them."""
+    """Room for `sequences` sequences of `length` tokens; `forward` runs them, `caches` names the outputs that are its
+    cache."""
 
     def __init__(self, forward: Forward, caches: Sequence[str], sequences: int, length: int) -> None:
         self._forward, self._caches = forward, caches
@@ -25,7 +27,8 @@ class TransformersBatch:
         self._read = 0
 
     def feed(self, sequences: Sequence[Sequence[int]]) -> None:
-        """Append token ids to each sequence, equally many. Raises UsageError for what does not fit, OutOfMemory .."""
+        """Append equally many token ids to each sequence. Raises UsageError if the lengths differ, the tokens do not
+        fit or the model keeps no cache, OutOfMemory .."""
         lengths = {len(sequence) for sequence in sequences}
         if len(sequences) != self._sequences or len(lengths) != 1 or not (count := lengths.pop()):
             raise UsageError(f"{self._sequences} sequences of the same length are needed.", "Cut them alike.")
@@ -39,7 +42,8 @@ class TransformersBatch:
             raise UsageError("This model keeps no cache to go on from.", "Time it one text at a time.")
 
     def step(self) -> list[int]:
-        """The likeliest next token of each sequence, appended to it."""
+        """Return the likeliest next token of each sequence, and append it. Raises UsageError before the first
+        `feed`."""
         if self._logits is None:
             raise UsageError("There is nothing to continue.", "Feed tokens first.")
         tokens = [int(token) for token in self._logits.argmax(dim=-1)]
@@ -47,7 +51,7 @@ class TransformersBatch:
         return tokens
 
     def close(self) -> None:
-        """Give the cache back."""
+        """Free the cache."""
         self.clear()
 
     def __enter__(self) -> TransformersBatch:

@@ -32,12 +32,13 @@ OF_LLAMA_CPP = ("k_type", "v_type", "batch", "gpu_layers")  # in a manifest's `r
 
 
 def can_open(path: Path) -> bool:
-    """Whether this engine runs what lies at `path`: a folder with a config.json and weights."""
+    """Return whether this engine runs the model at `path`: a folder with a config.json and weights."""
     return path.is_dir() and safetensors_folder.is_model(path)
 
 
 def open_model(path: Path, **options: Any) -> TransformersEngine:
-    """The engine for the folder `path`; `options` are those of TransformersEngine, llama.cpp's own are passed over."""
+    """Return the engine for the folder `path`. `options` are those of TransformersEngine; llama.cpp's own are
+    ignored."""
     return TransformersEngine(path, **{name: said for name, said in options.items() if name not in OF_LLAMA_CPP})
 
 
@@ -46,7 +47,7 @@ class TransformersEngine:
 
     `context` in tokens (None: what the model was trained for, at most 4096); device "auto" takes a GPU where PyTorch
     has one; `memory_bytes` is the most that its weights may take there: the rest goes to the CPU's memory, or stays on
-    the disk. The model's own Python runs only with `allow_remote_code`. Raises what `transformers_loading.load` raises.
+    the disk. The model's own Python runs only with `allow_remote_code`. Raises as `loading.load` does.
     """
 
     def __init__(
@@ -78,20 +79,23 @@ class TransformersEngine:
     # ------------------------------------------------------------ text
 
     def tokenize(self, text: str, *, special: bool = False, bos: bool = False) -> list[int]:
-        """Token ids of `text`. `bos` puts the beginning token first if the model's convention has one."""
+        """Return the token ids of `text`. `special` lets special tokens that are spelt out be read as such; `bos` puts
+        the beginning token first if the model's convention has one."""
         return self._tokens.tokenize(text, special=special, bos=bos)
 
     def detokenize(self, tokens: Sequence[int]) -> str:
-        """The text of `tokens`, special tokens written out."""
+        """Return the text of `tokens`, special tokens written out. Raises UsageError for a token outside the
+        vocabulary."""
         self._check_tokens(tokens)
         return self._tokens.text(tokens)
 
     def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> str:
-        """`messages` through the model's template. Raises UsageError when it has none, or it refuses them."""
+        """Return `messages` as a prompt, through the model's template. Raises UsageError if the model has no template,
+        or the template refuses the messages."""
         return self._tokens.render(messages, add_generation_prompt=add_generation_prompt)
 
     def ends(self, token: int) -> bool:
-        """Whether generation stops at `token`."""
+        """Return whether generation stops at `token`."""
         self._check_tokens([token])
         return token in self._ends
 
@@ -102,12 +106,13 @@ class TransformersEngine:
     # ------------------------------------------------------------ generation
 
     def chat(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[Piece]:
-        """The assistant's answer to `messages`, as a stream."""
+        """Return the assistant's answer to `messages`, as a stream of Pieces."""
         return self.generate(self.render(messages), sampling)
 
     def generate(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece]:
-        """Continue `prompt`: one Piece a token (its text may be empty, held back inside a character or a possible stop
-        string), then what was held. Ends at an end token, a stop string, `max_tokens`, or a full context."""
+        """Continue `prompt`: yield one Piece a token (its text may be empty, held back inside a character or a possible
+        stop string), then the text that was held back. Ends at an end token, a stop string, `max_tokens`, or a full
+        context. Raises UsageError for a JSON schema, and for a prompt that is empty or longer than the context."""
         if sampling.json_schema:
             raise UsageError("transformers cannot hold a model to a JSON schema here.", "Use a GGUF artifact for that.")
         tokens = self._tokens.prompt(prompt) if isinstance(prompt, str) else list(prompt)
@@ -128,7 +133,7 @@ class TransformersEngine:
             yield Piece(rest)
 
     def _drawn(self, prompt: list[int], sampling: Sampling) -> Iterator[int]:
-        """The tokens that come after `prompt`, each computed when it is asked for."""
+        """Yield the tokens that come after `prompt`, each computed when it is asked for."""
         draw = _sampler(sampling)
         read = list(prompt)
         new, cache = read, dict[str, Any]()
@@ -140,7 +145,8 @@ class TransformersEngine:
             new = [token] if cache else read  # a model without a cache reads all again
 
     def _next(self, tokens: Sequence[int], cache: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """Logits (V,) float32, on the CPU, of what follows `tokens` behind what `cache` holds; and the new cache."""
+        """Return the logits (V,) float32, on the CPU, of the token after `tokens` (read behind those in `cache`), and
+        the new cache."""
         out = self._forward(tokens, keep=1, use_cache=True, **cache)
         return out.logits[0, -1].float().cpu(), _kept(out)
 
@@ -149,8 +155,9 @@ class TransformersEngine:
     def logits(
         self, windows: Iterable[Sequence[int]], *, first: int = 0, step: int | None = None
     ) -> Iterator[NDArray[np.float32]]:
-        """For each window the logits at positions `first`..: (T - first, V) float32, the caller's own copy. Read `step`
-        tokens at a time (None: all at once)."""
+        """Yield for each window the logits at positions `first`..: (T - first, V) float32, the caller's own copy.
+        Windows are read `step` tokens at a time (None: all at once). Raises UsageError for a window that does not fit
+        the context."""
         for window in windows:
             self._check_tokens(window)
             if not 0 <= first < len(window) <= self.context_length:
@@ -168,7 +175,8 @@ class TransformersEngine:
         return rows
 
     def _read_in_parts(self, window: Sequence[int], first: int, step: int) -> NDArray[np.float32]:
-        """The same, each part behind what is kept of those before it; a model that keeps nothing reads all again."""
+        """Return the logits as `_read` does. Each part is read with the cache of the parts before it; a model without a
+        cache reads all tokens again."""
         import numpy as np
 
         rows, cache = [], dict[str, Any]()
@@ -183,7 +191,8 @@ class TransformersEngine:
         return np.concatenate(rows)
 
     def _forward(self, tokens: Sequence[int], *, keep: int, **more: Any) -> Any:
-        """Run `tokens` as one sequence; giving at least the last `keep` rows of logits. Raises OutOfMemory .."""
+        """Run `tokens` as one sequence; return the model's output, with at least the last `keep` rows of logits. Raises
+        OutOfMemory .."""
         return self._together([tokens], keep=keep, **more)
 
     def _together(self, sequences: Sequence[Sequence[int]], *, keep: int, **more: Any) -> Any:
@@ -199,7 +208,7 @@ class TransformersEngine:
             return self._model(input_ids=ids, **more)
 
     def batch(self, sequences: int, length: int) -> TransformersBatch:
-        """Room for `sequences` sequences of `length` tokens, run at once."""
+        """Return a TransformersBatch with room for `sequences` sequences of `length` tokens, run at once."""
         self._alive()
         return TransformersBatch(self._together, CACHES, sequences, length)
 
@@ -226,7 +235,7 @@ class TransformersEngine:
 
 
 def _kept(out: Any) -> dict[str, Any]:
-    """What a model keeps of what it has read, by the names under which it takes it back."""
+    """Return the caches in a model's output, by the names under which the model takes them back."""
     return {name: out[name] for name in CACHES if out.get(name) is not None}
 
 
@@ -238,8 +247,8 @@ def _context(name: str, wanted: int | None, trained: int | None) -> int:
 
 
 def _sampler(sampling: Sampling) -> Any:
-    """How a token is drawn from logits (V,), in llama.cpp's order: the `top_k` likeliest, of them the likeliest that
-    make up `top_p`, then the temperature."""
+    """Return the function that draws a token from logits (V,), in llama.cpp's order: the `top_k` likeliest tokens, of
+    these the likeliest that make up `top_p`, then the temperature."""
     import torch
 
     if sampling.temperature <= 0:

@@ -1,7 +1,7 @@
 """Loads a model's folder through transformers: a source, a bitsandbytes or a GPTQ artifact, in old layouts too.
 
-Safetensors only; no network; no Python of the model's own unless it was allowed. Foreign errors become ours here.
-Knows nothing of text or of generating.
+Safetensors only; no network; no Python of the model's own unless it was allowed. Errors of other libraries become
+LQMF's here. Knows nothing of text or of generating.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _FOREIGN = (
 
 @dataclass
 class Loaded:
-    """A model in memory; `scratch` holds what accelerate put on the disk, as long as the model lives."""
+    """A model in memory; `scratch` holds the weights that accelerate put on the disk, as long as the model lives."""
 
     model: Any
     info: ModelInfo
@@ -62,8 +62,8 @@ def load(
     allow_remote_code: bool,
     writes: bool = True,
 ) -> Loaded:
-    """The model in `folder`, ready to run: one that continues text, or (`writes` False) one of whatever class its
-    configuration names.
+    """Return the model in `folder`, ready to run: a model that continues text, or (`writes` False) a model of the class
+    that its configuration names.
 
     Raises IncompleteModel, UnsafeFormat (pickled weights), RemoteCodeRefused, UnsupportedModel, NotBuilt where a
     package is missing, OutOfMemory, GpuOutOfMemory, DoesNotFit, UsageError.
@@ -113,7 +113,7 @@ def _machine() -> Machine:
 
 
 def configuration(folder: Path, *, allow_remote_code: bool) -> Any:
-    """The configuration, told which files hold the weights. Raises RemoteCodeRefused."""
+    """Return the configuration. Raises RemoteCodeRefused."""
     from transformers import AutoConfig
 
     _refuse_remote_code(folder, allow_remote_code)
@@ -133,7 +133,8 @@ def _tell_scheme(config: Any, how: Scheme | None, placement: Placement) -> None:
 
 
 def _refuse_remote_code(folder: Path, allowed: bool) -> None:
-    """Where transformers has a class of its own for the model, the model's Python is not needed and not run."""
+    """Raise RemoteCodeRefused for a model that needs its own Python, unless it is `allowed`. If transformers has a
+    class for the model, its own Python is not needed and not run."""
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
     said = safetensors_folder.config(folder)
@@ -153,7 +154,7 @@ def _refuse_what_continues_nothing(name: str, config: Any, allow_remote_code: bo
 
 
 def _class(config: Any, writes: bool) -> Any:
-    """The class that is to hold the model."""
+    """Return the class that loads the model."""
     import transformers
 
     named = getattr(transformers, str((config.architectures or [""])[0]), None)
@@ -200,7 +201,7 @@ def _from_pretrained(
 
 
 def _by_gptqmodel(folder: Path, placement: Placement, allow_remote_code: bool) -> Any:
-    """The model as the library loads it that made it; all of it on one device."""
+    """Return the model, loaded on one device by gptqmodel, the library that made it. Raises DoesNotFit."""
     import torch
     from gptqmodel import GPTQModel
 
@@ -217,15 +218,16 @@ def _by_gptqmodel(folder: Path, placement: Placement, allow_remote_code: bool) -
 
 
 def _widen(model: Any) -> None:
-    """What is not quantized, in float32: of a bitsandbytes folder transformers loads it as it was saved, and refuses to
-    cast it. The rounding of bfloat16 alone costs as much KL as int8 does."""
+    """Convert all floats that are not quantized to float32: transformers loads those of a bitsandbytes folder as they
+    were saved, and refuses to cast them. The rounding of bfloat16 alone costs as much KL as int8 does."""
     for parameter in model.parameters():
         if parameter.is_floating_point():
             parameter.data = parameter.data.float()
 
 
 def release() -> None:
-    """Modules point at one another: their memory comes back when the collector has been round."""
+    """Free the memory of models that are no longer used. Modules point at one another: only the garbage collector frees
+    them."""
     import gc
 
     import torch
@@ -237,8 +239,9 @@ def release() -> None:
 
 @contextlib.contextmanager
 def translated(name: str, quantizing: str | None = None) -> Iterator[None]:
-    """What torch, safetensors and transformers raise about the model `name`, as ours; `quantizing` names the library
-    that is at work on it, where it is not merely run."""
+    """Turn the errors that torch, safetensors and transformers raise about the model `name` into LQMF's. `quantizing`
+    names the library that quantizes the model; None: the model is only run. Raises GpuOutOfMemory, OutOfMemory,
+    IncompleteModel, RemoteCodeRefused, UnsupportedModel."""
     import torch
     from safetensors import SafetensorError
 

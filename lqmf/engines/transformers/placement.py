@@ -1,5 +1,5 @@
-"""Where and in which precision transformers is to run a model, and why. Pure: facts go in, a choice with its reason
-comes out. Knows no torch and no files."""
+"""Chooses where and in which precision transformers runs a model, and gives the reason. Pure: takes facts, returns a
+choice. Knows no torch and no files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ _ROOM = 0.9  # of what is free: the rest is for activations and the key-value ca
 
 @dataclass(frozen=True)
 class Machine:
-    """What is free; `gpu_free_bytes` None: PyTorch sees no GPU. `gpu_bf16`: it computes in bfloat16."""
+    """The free memory of this machine. `gpu_free_bytes` is None if PyTorch sees no GPU; `gpu_bf16` says whether the GPU
+    computes in bfloat16."""
 
     ram_free_bytes: int
     gpu_free_bytes: int | None = None
@@ -25,7 +26,8 @@ class Machine:
 
 @dataclass(frozen=True)
 class Placement:
-    """`memory` are the limits for accelerate, in bytes by device (None: all of it on the one device)."""
+    """The device and dtype to run in, with the reason. `memory` holds the limits for accelerate, in bytes by device
+    (None: all weights on the one device)."""
 
     device: Literal["cpu", "gpu"]
     dtype: str
@@ -34,10 +36,11 @@ class Placement:
 
 
 def place(weights: Stored, machine: Machine, device: str, limit_bytes: int | None = None) -> Placement:
-    """The choice for `weights`; `device` "auto" takes a GPU where there is one, `limit_bytes` is the most that they may
-    take of the device they run on.
+    """Return the placement of `weights`. `device` "auto" takes a GPU if there is one, `limit_bytes` is the most that
+    the weights may take of the memory of the device they run on.
 
-    Raises UsageError for a GPU that is not there, DoesNotFit or GpuOutOfMemory where nothing can be moved elsewhere.
+    Raises UsageError for a GPU that is not there, DoesNotFit or GpuOutOfMemory if the weights do not fit and cannot be
+    moved elsewhere.
     """
     if device == "gpu" and machine.gpu_free_bytes is None:
         raise UsageError("PyTorch sees no GPU here.", "Use --device cpu, or install a PyTorch built for your GPU.")
@@ -95,10 +98,10 @@ def _of(need: int, room: int) -> str:
 
 
 def needs_accelerate(placement: Placement, weights: Stored) -> bool:
-    """Whether the weights can only be put there by accelerate."""
+    """Return whether only accelerate can load `weights` to `placement`."""
     return bool(placement.memory or weights.method or placement.device == "gpu")
 
 
 def missing(package: str, install: str) -> NotBuilt:
-    """What to install for a package that is not there."""
+    """Return the error for a package that is not installed; it names the command that installs it."""
     return NotBuilt(f"Running this needs {package}, which is not installed.", f"Run `{install}`.")

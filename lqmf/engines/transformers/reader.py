@@ -25,7 +25,7 @@ DEFAULT_CONTEXT = 512  # of a model whose configuration does not say what it was
 
 
 def open_model(path: Path, device: str) -> TransformersReader:
-    """The reader for the folder `path`. Raises what `transformers_loading.load` raises."""
+    """Return the reader for the folder `path`. Raises as `loading.load` does."""
     return TransformersReader(path, device=device)
 
 
@@ -45,28 +45,30 @@ class TransformersReader:
         self.context_length = self._holds(loaded.info.context_length)
 
     def _holds(self, trained: int | None) -> int:
-        """Tokens: RoBERTa counts its positions from behind the padding token, so it holds fewer than its table has."""
+        """Return the tokens that a text may have. RoBERTa counts its positions from behind the padding token, so it
+        holds fewer than its table has."""
         table = trained or DEFAULT_CONTEXT
         padding = [getattr(part, "padding_idx", None) for name, part in self._model.named_modules() if _places(name)]
         return table - max((place + 1 for place in padding if place is not None), default=0)
 
     def tokenize(self, text: str) -> list[int]:
-        """Token ids of `text`, without a frame."""
+        """Return the token ids of `text`, without special tokens around it."""
         return self._tokens.tokenize(text)
 
     def add_special_tokens(self, tokens: Sequence[int]) -> list[int]:
-        """`tokens` between what the tokenizer puts around a text."""
+        """Return `tokens` with the tokenizer's special tokens around them."""
         return self._tokens.add_special_tokens(tokens)
 
     def states(self, tokens: Sequence[int]) -> NDArray[np.float32]:
-        """The encoder's last hidden states (T, H). Raises OutOfMemory, UsageError .."""
+        """Return the encoder's last hidden states (T, H) float32 for `tokens`. Raises OutOfMemory, UsageError .."""
         part = self._model.get_encoder() if self.nature == "encoder-decoder" else self._model
         out = self._run(part, tokens, {}, output_hidden_states=True)
         last = out.get("last_hidden_state")
         return _rows(last if last is not None else out["hidden_states"][-1])
 
     def answers(self, tokens: Sequence[int], target: Sequence[int]) -> NDArray[np.float32]:
-        """Logits (N, V) of the N tokens of `target`, each behind those before it. Raises UsageError for an encoder."""
+        """Return the logits (N, V) of the N tokens of `target`, each predicted from the tokens before it. Raises
+        UsageError for an encoder."""
         if self.nature != "encoder-decoder":
             raise UsageError(f"{self._path_name} is an encoder: it answers nothing.", "Take its states.")
         self._check(target)

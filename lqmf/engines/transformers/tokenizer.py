@@ -1,5 +1,5 @@
-"""A model's own tokenizer, as its folder holds it: text to tokens, tokens to text, messages to a prompt, and which
-tokens end an answer. Knows no weights."""
+"""Runs a model's own tokenizer from its folder: text to tokens, tokens to text, messages to a prompt, and the tokens
+that end an answer. Knows no weights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SHOWN_BEFORE = 6  # tokens of the prompt that the first new ones are read behin
 
 
 class HfTokens:
-    """The tokenizer in `folder`. Raises IncompleteModel when there is none that can be read."""
+    """The tokenizer in `folder`. Raises IncompleteModel if the folder has no tokenizer that can be read."""
 
     def __init__(self, folder: Path, *, allow_remote_code: bool = False) -> None:
         from transformers import AutoTokenizer
@@ -38,13 +38,13 @@ class HfTokens:
         self._bos = self._begins_with()
 
     def _begins_with(self) -> int | None:
-        """The token that the tokenizer itself puts before a text; None where it has no such convention."""
+        """Return the token that the tokenizer itself puts before a text; None if it has no such convention."""
         bos = self._tokenizer.bos_token_id
         first = self._tokenizer("a")["input_ids"][:1]
         return bos if bos is not None and first == [bos] else None
 
     def tokenize(self, text: str, *, special: bool = False, bos: bool = False) -> list[int]:
-        """Token ids of `text`. See the Engine promise."""
+        """Return the token ids of `text`. `special` and `bos` are those of the Engine promise."""
         clean = text.encode("utf-8", "replace").decode("utf-8")
         tokens: list[int] = []
         if clean:
@@ -52,24 +52,27 @@ class HfTokens:
         return [self._bos, *tokens] if bos and self._bos is not None else list(tokens)
 
     def add_special_tokens(self, tokens: Sequence[int]) -> list[int]:
-        """`tokens` between what the tokenizer puts around a text: [CLS] .. [SEP], or an end token behind it."""
+        """Return `tokens` with the tokenizer's special tokens around them: [CLS] .. [SEP], or an end token behind
+        them."""
         bare = self._tokenizer("a", add_special_tokens=False)["input_ids"]
         whole = self._tokenizer("a")["input_ids"]
         return add_special_tokens(tokens, bare, whole)
 
     def prompt(self, text: str) -> list[int]:
-        """Tokens of a prompt: special ones read, the beginning token once, also where a template has written it out."""
+        """Return the tokens of a prompt: special tokens are read as such, and the beginning token comes once, also if a
+        template has written it out."""
         tokens = self.tokenize(text, special=True, bos=True)
         return tokens[1:] if self._bos is not None and tokens[:2] == [self._bos] * 2 else tokens
 
     def text(self, tokens: Sequence[int], *, special: bool = True) -> str:
-        """The text of `tokens`; control tokens are silent unless `special`."""
+        """Return the text of `tokens`; control tokens have no text unless `special`."""
         return str(
             self._tokenizer.decode(list(tokens), skip_special_tokens=not special, clean_up_tokenization_spaces=False)
         )
 
     def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> str:
-        """`messages` through the model's chat template. Raises UsageError when it has none, or it refuses them."""
+        """Return `messages` as a prompt, through the model's chat template. Raises UsageError if the model has no
+        template, or the template refuses the messages."""
         template = self._tokenizer.chat_template
         if isinstance(template, Mapping):
             template = template.get("default")
@@ -84,7 +87,8 @@ class HfTokens:
         )
 
     def render_dialogue(self, messages: Sequence[Mapping[str, Any]], **more: Any) -> str:
-        """A dialogue through the tokenizer's own `apply_chat_template`, which may be given tools. Raises UsageError."""
+        """Return a dialogue as text, through the tokenizer's own `apply_chat_template`, which takes `more` (tools,
+        say). Raises UsageError if the template fails."""
         from jinja2 import TemplateError
 
         try:
@@ -94,37 +98,38 @@ class HfTokens:
 
     @property
     def known(self) -> int:
-        """How many tokens have a text."""
+        """Return how many tokens have a text."""
         return len(self._tokenizer)
 
     def piece(self, token: int) -> str:
-        """The entry of `token` in the vocabulary, as it is written there."""
+        """Return the entry of `token` in the vocabulary, as it is written there."""
         return str(self._tokenizer.convert_ids_to_tokens(token))
 
     @property
     def specials(self) -> dict[str, int]:
-        """The ids of the special tokens that have a role, by role: bos, eos, unk, pad."""
+        """Return the ids of the special tokens by their roles: bos, eos, unk, pad. Roles without a token are left
+        out."""
         roles = {role: getattr(self._tokenizer, f"{role}_token_id", None) for role in ("bos", "eos", "unk", "pad")}
         return {role: int(token) for role, token in roles.items() if token is not None}
 
     def ends(self, *said: Any) -> frozenset[int]:
-        """The tokens that end an answer: those `said` by configurations (a number, several, or None), the tokenizer's
-        own, and those that are known by their names."""
+        """Return the tokens that end an answer: those `said` by configurations (a number, several numbers, or None),
+        the tokenizer's own, and the tokens that are known by their names."""
         known = self._tokenizer.get_added_vocab()
         return self.ends_said(*said) | {known[name] for name in KNOWN_ENDS if name in known}
 
     def ends_said(self, *said: Any) -> frozenset[int]:
-        """Those of `ends` that are not told by their names alone."""
+        """Return the tokens that end an answer, without those that are known by their names alone."""
         return frozenset(one for each in (*said, self._tokenizer.eos_token_id) for one in _several(each))
 
     def words(self, prompt: Sequence[int]) -> Words:
-        """The text of what follows `prompt`, as it comes."""
+        """Return the Words that turn the tokens after `prompt` into text as they come."""
         return Words(self, prompt)
 
 
 class Words:
-    """Feed it tokens, get the text that they add: whole characters only. A tokenizer may write a token differently
-    behind others (spaces, accents), so each is read behind those before it."""
+    """The text that tokens add one after another: whole characters only. A tokenizer may write a token differently
+    behind others (spaces, accents), so each token is read behind those before it."""
 
     def __init__(self, tokens: HfTokens, prompt: Sequence[int]) -> None:
         self._read = tokens
@@ -132,7 +137,7 @@ class Words:
         self._from, self._shown = 0, len(self._tokens)
 
     def feed(self, token: int) -> str:
-        """What `token` makes certain; empty while it is a part of a character, and for control tokens."""
+        """Return the text that `token` makes certain; empty inside a character, and for control tokens."""
         self._tokens.append(token)
         known, now = self._texts()
         if now.endswith("\ufffd"):
@@ -141,7 +146,7 @@ class Words:
         return now[len(known) :]
 
     def finish(self) -> str:
-        """What was held back and can be shown now that nothing follows."""
+        """Return the text that was held back, now that no token follows."""
         known, now = self._texts()
         return now[len(known) :]
 
