@@ -1,1 +1,2 @@
-"""What a model needs and how well it runs on a machine: sizes, memory, speed, loss, and the solver over them."""
+"""Computes what a model needs and how well it runs on a machine: sizes, memory, speed, loss, and the solver over
+them."""
