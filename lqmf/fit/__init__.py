@@ -1,2 +1,1 @@
-"""Computes what a model needs and how well it runs on a machine: sizes, memory, speed, loss, and the solver over
-them."""
+"""What a model needs and how well it runs on a machine: sizes, memory, speed, loss, and the solver over them."""
