@@ -195,8 +195,8 @@ def _candidate(
 
 
 def undominated(found: Iterable[Candidate]) -> list[Candidate]:
-    """Return the candidates that no other beats: none is as good in loss, memory, speed, context and batch, and better
-    in one.
+    """Return the candidates that no other beats: no other is as good in loss, memory, speed, context and batch, and
+    better in at least one of them.
 
     The speed is the tokens written a second; where a candidate has no speed, all are compared by the bytes that a token
     reads and by the layers on the GPU. The batch stands for the speed of reading a prompt.

@@ -98,7 +98,7 @@ class Partial:
         self.done, self._valid_bytes = [], 0
 
     def close(self) -> None:
-        """Prove what was written and close the files. May raise OSError on a full disk, with the files closed."""
+        """Prove the written bytes and close the files. May raise OSError on a full disk, with the files closed."""
         try:
             self.flush()
         finally:

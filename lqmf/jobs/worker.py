@@ -60,7 +60,7 @@ def _speaker(descriptor: int) -> Say:
 
 
 def _quiet(log: Path) -> None:
-    """Send what libraries print to the log, at the level of file descriptors, so that C code is caught too."""
+    """Send the output of libraries to the log, at the level of file descriptors, so that C code is caught too."""
     log.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(descriptor, 1)
@@ -86,7 +86,7 @@ def _die_with_parent() -> None:
 
 
 def explain(error: BaseException, log: str) -> LqmfError:
-    """Return any failure as an LqmfError."""
+    """Turn any failure into an LqmfError."""
     if isinstance(error, LqmfError):
         return error
     if isinstance(error, MemoryError):
