@@ -1,6 +1,7 @@
-"""What was said, as the solver takes it: how much of a machine's memory a plan may use, and what is wished for.
+"""Turns a request into the solver's input: how much of a machine's memory a plan may use, and what the user wishes.
 
-Memory is what the user said, else what is free, less what others need. Pure; knows requests and hardware, no model.
+Memory is the amount that the user said, otherwise the free memory, less reserves for other programs. Pure; knows
+requests and hardware, no model.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ GPU_PROGRAM_BYTES = 512 << 20  # a process's own context on a card, cuBLAS and i
 def machine(
     request: Request, hardware: Hardware, *, gpu_limit_bytes: int, program_ram: int, share: float = RAM_SHARE
 ) -> Machine:
-    """The memory that a plan may use. A card's memory counts where one is wished for or is here."""
+    """Return the memory that a plan may use, in bytes. A GPU's memory counts where a GPU is wished for or is here."""
     ram, ram_reason = _ram(request, hardware, share)
     if not wants_gpu(request, hardware):
         return Machine(ram_bytes=ram, program_ram=program_ram, ram_reason=ram_reason)
@@ -27,7 +28,7 @@ def machine(
 
 
 def wants_gpu(request: Request, hardware: Hardware) -> bool:
-    """Whether a GPU is meant: said, here, or implied by memory said beside RAM."""
+    """Return whether the request means a GPU: the user said so, one is here, or memory was said beside RAM."""
     if device := request.device:
         return bool(device == "gpu")
     return bool(hardware.gpus) or bool(request.memory_gb and request.ram_gb)
@@ -54,7 +55,8 @@ def _gpu(request: Request, gpus: tuple[Gpu, ...], limit_bytes: int) -> tuple[int
 
 
 def wish(request: Request, longest: int | None, types: frozenset[str] | None) -> Wish:
-    """What is wished of a model that was trained for `longest` tokens; `types` are those to choose from (None: all).
+    """Return the wish for a model that was trained for `longest` tokens; `types` are the types to choose from (None:
+    all).
 
     A file's greatest size without a priority means the best quality within it.
     """

@@ -1,4 +1,5 @@
-"""What running models costs on this machine, measured once by `lqmf doctor --calibrate` and kept in LQMF's cache.
+"""Keeps the measured cost of running models on this machine: `lqmf doctor --calibrate` measures it, LQMF's cache holds
+it.
 
 A record, its file, and the name of the machine that it holds for. Cheap to read in the chat: imports no llama.cpp.
 Knows no model.
@@ -20,9 +21,9 @@ _FORMAT = 2  # of the file and of how it was measured; a new one makes every old
 
 @dataclass(frozen=True)
 class Rate:
-    """How fast one tensor type is: bytes of weights a second when one token is written, multiply-adds a second when a
-    prompt is read. `copied` is how many bytes llama.cpp keeps besides, for each byte in the file, because it arranges
-    this type anew for this processor."""
+    """The speed of one tensor type: bytes of weights a second when one token is written, multiply-adds a second when a
+    prompt is read. `copied` is how many further bytes llama.cpp keeps for each byte in the file, because it rearranges
+    this type for this processor."""
 
     read_bytes_per_second: float
     multiply_adds_per_second: float
@@ -31,17 +32,18 @@ class Rate:
 
 @dataclass(frozen=True)
 class Rates:
-    """One device. `types` by ggml's name in small letters ("q4_k").
+    """The rates of one device. `types` by ggml's name in small letters ("q4_k").
 
-    `node_seconds` is what each node of the graph of one token costs beside its weights: waiting for the other threads,
-    starting on another matrix. `cached_node_seconds` is the same of a model that fits the processor's caches.
+    `node_seconds` is the cost of each node of the graph of one token, beside its weights: waiting for the other
+    threads, starting on another matrix. `cached_node_seconds` is that cost in a model that fits the processor's caches.
     `attention_per_second` and `prompt_attention_per_second` are multiply-adds, when one token is written and when a
-    prompt is read; `passing_seconds` what a token of a prompt costs between the matrices, for each multiply-add of its
-    attention to one other (both grow with layers and width). `vocabulary_seconds` is for each entry of the vocabulary,
-    when one is chosen. `expert_reading` and `expert_multiplying` say how many times as long a weight takes that lies in
-    an expert, when one token is written and when a prompt is read; `cached_reading` and `cached_multiplying` how
-    much of the time a weight takes of a model that fits the processor's caches; `whole_token` and `whole_prompt` how
-    much longer whole models take than the sum of all this, where the caches do not hold them.
+    prompt is read; `passing_seconds` is the time between the matrices for one token of a prompt, for each multiply-add
+    of its attention to one other token (both grow with layers and width). `vocabulary_seconds` is the time for each
+    entry of the vocabulary, when a token is chosen. `expert_reading` and `expert_multiplying` say how many times as
+    long a weight of an expert takes, when one token is written and when a prompt is read; `cached_reading` and
+    `cached_multiplying` the share of a weight's time that it takes in a model that fits the processor's caches;
+    `whole_token` and `whole_prompt` how many times as long whole models take as the sum of all this, where the caches
+    do not hold them.
     """
 
     types: Mapping[str, Rate]
@@ -61,8 +63,9 @@ class Rates:
 
 @dataclass(frozen=True)
 class Calibration:
-    """`machine` says what it holds for. `base_rss_bytes` is what a process that runs models takes before it has one:
-    Python, libraries, this program; `vocabulary_rss_bytes` what each entry of a vocabulary adds."""
+    """The measured costs on one machine. `machine` names the machine; `base_rss_bytes` is the memory of a process that
+    runs models before it has loaded any (Python, libraries, this program); `vocabulary_rss_bytes` is the memory for
+    each entry of a vocabulary."""
 
     machine: str
     cpu: Rates
@@ -72,13 +75,15 @@ class Calibration:
 
     @property
     def memory_bytes_per_second(self) -> float:
-        """The memory's bandwidth, as far as the fastest type uses it."""
+        """Return the memory's bandwidth in bytes/s, as far as the fastest type uses it."""
         return max(rate.read_bytes_per_second for rate in self.cpu.types.values())
 
 
 def this_machine() -> str:
-    """What a calibration holds for: "AMD EPYC, 2 threads, llama.cpp 0.3.36". Raises PackageNotFoundError where
-    llama.cpp is not installed."""
+    """Return the name of the machine that a calibration holds for: "AMD EPYC, 2 threads, llama.cpp 0.3.36".
+
+    Raises PackageNotFoundError where llama.cpp is not installed.
+    """
     from lqmf.ggml.library import threads, version
     from lqmf.hardware import cpu_name
 
@@ -86,7 +91,7 @@ def this_machine() -> str:
 
 
 def load() -> Calibration | None:
-    """This machine's calibration; None where it was not calibrated, or not with this llama.cpp and as many threads."""
+    """Load this machine's calibration; None where there is none for this processor, number of threads and llama.cpp."""
     from importlib.metadata import PackageNotFoundError
 
     try:
@@ -98,7 +103,8 @@ def load() -> Calibration | None:
 
 
 def save(calibration: Calibration) -> Path:
-    """Keep it for its machine; a reader sees a whole file or none. Raises OSError."""
+    """Write the calibration to its machine's file and return the path; a reader sees a whole file or none. Raises
+    OSError."""
     path = _file(calibration.machine)
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(f".{os.getpid()}")

@@ -1,11 +1,12 @@
-"""Every way to run a model that fits a machine and keeps a wish, and which of them are beaten by another.
+"""Lists every way to run a model that fits a machine and keeps a wish, and drops the ways that another way beats.
 
-Pure; knows what a model needs, no quality and no speed but what it is told. `memory_optimizer` chooses among these.
+Pure; knows what a model needs; quality and speed come from the functions that it is given. `lqmf.fit.solver` chooses
+among these ways.
 
-Layers are put on the GPU as many as fit: with a type, cache, context and batch given, fewer layers there free nothing
+As many layers are put on the GPU as fit: with a type, cache, context and batch given, fewer layers there free nothing
 that another way to run could use and read no faster. (All memory together stays as it is, or shrinks once the last
-layer has left the RAM; the GPU's own part grows with each layer, and the RAM's falls, so what fits can be bisected.)
-`pace` is trusted not to fall with more layers on the GPU; none at all there is tried by itself.
+layer has left the RAM; the GPU's own part grows with each layer, and the RAM's falls, so the largest number that fits
+can be bisected.) `pace` is assumed not to fall with more layers on the GPU; no layers there is tried by itself.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ LEAST_CONTEXT, ENOUGH_CONTEXT, COMFORTABLE_CONTEXT = 1024, 4096, 8192
 
 @dataclass(frozen=True)
 class Machine:
-    """What a plan may use, in bytes, reserves already taken off. `program_ram` is what the running program itself takes
-    of the RAM (interpreter, libraries), `program_gpu` what the driver's context and libraries take on the GPU."""
+    """The memory that a plan may use, in bytes, reserves already taken off. `program_ram` is the RAM of the running
+    program itself (interpreter, libraries), `program_gpu` the GPU memory of the driver's context and libraries."""
 
     ram_bytes: int
     gpu_bytes: int = 0
@@ -40,8 +41,8 @@ class Machine:
 
 @dataclass(frozen=True)
 class Wish:
-    """What was asked for; None leaves it open. `context` is in tokens for each of `parallel` chats, `types` the only
-    ones to choose from, `cache` the types of keys and of values, `file_bytes` how large the file may be at most."""
+    """The user's wishes; None leaves a choice open. `context` is in tokens for each of `parallel` chats, `types` the
+    only types to choose from, `cache` the types of keys and of values, `file_bytes` the greatest size of the file."""
 
     context: int | None = None
     parallel: int = 1
@@ -53,7 +54,7 @@ class Wish:
 
 
 class Shape(NamedTuple):
-    """What a context takes, in bytes, whatever the weights. `compute` includes `output`."""
+    """The memory that a context takes, in bytes, whatever the weights. `compute` includes `output`."""
 
     context: int
     k_type: str
@@ -72,10 +73,11 @@ def candidates(
     pace: PaceOf,
     contexts: Sequence[int] | None = None,
 ) -> list[Candidate]:
-    """The ways to run that fit `machine` and keep `wish`, each with as many layers on the GPU as fit, and with none.
+    """Return the ways to run that fit `machine` and keep `wish`, each with as many layers on the GPU as fit, and with
+    none.
 
-    `contexts` replaces those that the wish leaves to choose from. Raises ValueError where `needs` were taken for
-    another number of chats than `wish` has.
+    `contexts` replaces the contexts that the wish leaves to choose from. Raises ValueError where `needs` were computed
+    for another number of chats than `wish` has.
     """
     found, known = [], {}
     for method, one in needs.items():
@@ -95,7 +97,7 @@ def candidates(
 
 
 def allowed(needs: Needs, wish: Wish) -> list[Weights]:
-    """The types that the wish leaves."""
+    """Return the weights of the types that the wish allows, by type and by size of the file."""
     most = wish.file_bytes
     return [
         weights
@@ -105,15 +107,15 @@ def allowed(needs: Needs, wish: Wish) -> list[Weights]:
 
 
 def open_contexts(needs: Needs) -> tuple[int, ...]:
-    """The contexts to choose from where none was wished for, shortest first: those sampled, up to the trained one, from
-    4,096 tokens on, or only the longest where the model has no more."""
+    """Return the contexts to choose from where the wish names none, shortest first, in tokens: those sampled, up to the
+    trained context, from 4,096 tokens on, or only the longest where the model has no more."""
     trained = needs.trained_context or needs.contexts[-1]
     usable = [context for context in needs.contexts if context <= trained] or [needs.contexts[0]]
     return tuple(context for context in usable if context >= min(ENOUGH_CONTEXT, usable[-1]))
 
 
 def shapes(needs: Needs, wish: Wish, contexts: Sequence[int] | None = None) -> Iterator[Shape]:
-    """Every context, cache and batch that the wish leaves."""
+    """Yield each combination of context, cache types and batch that the wish allows."""
     if contexts is None:
         contexts = (wish.context,) if wish.context else open_contexts(needs)
     pairs = [(k, v) for k in needs.cache_types for v in needs.cache_types if k == v or needs.mixed_cache]
@@ -127,8 +129,10 @@ def shapes(needs: Needs, wish: Wish, contexts: Sequence[int] | None = None) -> I
 
 
 def footprint(needs: Needs, weights: Weights, shape: Shape, gpu_layers: int, machine: Machine) -> Footprint:
-    """What running takes, and where. A partly offloaded model computes on both sides, so its buffers are counted on
-    both; of one that is on the GPU as a whole, the output's stay in RAM too. A little too much rather than too little.
+    """Compute the memory that running takes, in bytes, in RAM and on the GPU, rather a little too much than too little.
+
+    A partly offloaded model computes on both sides, so its buffers are counted on both; of a model that is wholly on
+    the GPU, the output's buffers stay in RAM too.
     """
     if gpu_layers <= 0:
         return Footprint(weights.in_ram(0), shape.cache, shape.compute, machine.program_ram)
@@ -146,7 +150,7 @@ def footprint(needs: Needs, weights: Weights, shape: Shape, gpu_layers: int, mac
 
 
 def least(needs: Mapping[str, Needs], machine: Machine, wish: Wish, loss: LossOf, pace: PaceOf) -> Candidate | None:
-    """The way to run that takes the least memory of all, whether it fits or not; None where the wish leaves no type."""
+    """Return the way to run that takes the least memory, whether it fits or not; None where the wish allows no type."""
     smallest = []
     for one in needs.values():
         gpu = machine.gpu_bytes > 0 and wish.device == "gpu"
@@ -161,13 +165,13 @@ def least(needs: Mapping[str, Needs], machine: Machine, wish: Wish, loss: LossOf
 
 
 def wholly(candidate: Candidate, needs: Mapping[str, Needs]) -> bool:
-    """Whether every layer and the head lie on the GPU."""
+    """Return whether every layer and the head lie on the GPU."""
     return candidate.run.gpu_layers > needs[candidate.method].layers
 
 
 def _placements(needs: Needs, weights: Weights, shape: Shape, machine: Machine, wish: Wish) -> Iterator[int]:
-    """Numbers of layers on the GPU worth trying. CUDA's attention takes keys and values of one type only (as llama.cpp
-    is usually built), or it leaves the GPU: there a mixed cache has to be wished for."""
+    """Yield the numbers of layers on the GPU that are worth a try. CUDA's attention takes keys and values of one type
+    only (as llama.cpp is usually built), otherwise it leaves the GPU: a mixed cache there has to be wished for."""
     gpu = machine.gpu_bytes > 0 and wish.device != "cpu"
     if not gpu or wish.device is None:
         yield 0
@@ -191,9 +195,10 @@ def _candidate(
 
 
 def undominated(found: Iterable[Candidate]) -> list[Candidate]:
-    """Those that no other beats: as good in loss, memory, speed, context and batch, and better in one of them.
+    """Return the candidates that no other beats: no other is as good in loss, memory, speed, context and batch, and
+    better in at least one of them.
 
-    The speed is the tokens written a second; where one candidate has none, all are compared by the bytes that a token
+    The speed is the tokens written a second; where a candidate has no speed, all are compared by the bytes that a token
     reads and by the layers on the GPU. The batch stands for the speed of reading a prompt.
     """
     everything = list(found)
@@ -213,7 +218,7 @@ def undominated(found: Iterable[Candidate]) -> list[Candidate]:
 
 
 def _costs(candidate: Candidate, paced: bool) -> tuple[float, ...]:
-    """Six numbers, each the lower the better."""
+    """Return six numbers to compare candidates by, the lower the better."""
     run, speed = candidate.run, candidate.speed
     slow = (-speed.generation, 0) if paced and speed else (candidate.read_bytes, -run.gpu_layers)
     return candidate.loss.kl_nats, candidate.memory.total, *slow, -run.context, -run.ubatch

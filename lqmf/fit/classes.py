@@ -1,4 +1,4 @@
-"""What size of model fits a machine, when no model is named: one well-known model of each size stands for its class.
+"""Describes the sizes of models, for when no model is named: one well-known model of each size stands for its class.
 
 Shapes are those of the models' published config.json. Pure; knows no machine.
 """
@@ -18,7 +18,7 @@ CONTEXTS = (2048, 4096, 8192, 16384, 32768, 131072)
 
 @dataclass(frozen=True)
 class SizeClass:
-    """`name` is how people call the size; `like` the published model whose shape stands for it."""
+    """A size of models. `name` is the usual name of the size; `like` the published model whose shape stands for it."""
 
     name: str
     like: str
@@ -56,7 +56,7 @@ CLASSES = (
 
 
 def needs(size: SizeClass, types: Sequence[str], contexts: Sequence[int], parallel: int) -> Needs:
-    """What a model of this class needs as each of the GGUF `types`."""
+    """Compute the needs of a model of this class in each of the GGUF `types`, for `parallel` chats."""
     rules = {name: formula.gguf(name) for name in types}
     sampled = sorted({*CONTEXTS, *contexts})
     shapes = tuple(_tensors(size.config))

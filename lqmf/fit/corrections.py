@@ -1,4 +1,4 @@
-"""What past jobs teach about predictions: one short line for each quantity, which can be read and checked.
+"""Learns from past jobs how to correct predictions: one short line for each quantity, which can be read and checked.
 
     ln(measured / predicted) = level + slope * (ln(predicted) - centre)
 
@@ -33,7 +33,7 @@ Row = Mapping[str, Any]
 
 
 class Key(NamedTuple):
-    """What is learnt apart."""
+    """The machine, device, method and quantity that a correction is learnt for."""
 
     machine: str
     device: str
@@ -43,8 +43,8 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class Job:
-    """One prediction and what came of it, both in the quantity's unit and above 0; `raw` is the prediction before any
-    correction, `predicted` what was said."""
+    """One prediction and its measured value, both in the quantity's unit and above 0; `raw` is the prediction before
+    any correction, `predicted` the prediction that was shown."""
 
     raw: float
     predicted: float
@@ -53,8 +53,8 @@ class Job:
 
 @dataclass(frozen=True)
 class Line:
-    """The correction: all fields in ln. Beyond `low` and `high`, the smallest and largest predictions it was learnt
-    from, it stays what it is there."""
+    """The line of a correction: all fields in ln. Beyond `low` and `high`, the smallest and largest predictions it was
+    learnt from, the correction stays as it is at that end."""
 
     level: float
     slope: float
@@ -63,7 +63,7 @@ class Line:
     high: float
 
     def apply(self, predicted: float) -> float:
-        """`predicted` corrected: above 0, and rising with `predicted`."""
+        """Return `predicted` corrected: above 0, and rising with `predicted`."""
         seen = min(max(math.log(predicted), self.low), self.high)
         shift = self.level + self.slope * (seen - self.centre)
         return predicted * math.exp(min(max(shift, -FURTHEST), FURTHEST))
@@ -71,46 +71,49 @@ class Line:
 
 @dataclass(frozen=True)
 class Correction:
-    """One quantity in one place. Errors are |measured / predicted - 1|, medians over the jobs."""
+    """The correction of one quantity under one key. Errors are |measured / predicted - 1|, medians over the jobs."""
 
     key: Key
     jobs: tuple[Job, ...]
 
     @cached_property
     def line(self) -> Line | None:
-        """What was learnt; None where there is too little, or where `measured_losses` serves instead."""
+        """Return the learnt line; None where there are too few jobs, or where `measured_losses` serves instead."""
         return None if self.key.quantity == MEASURED_BY_TYPE else learn(self.jobs)
 
     @property
     def ratio(self) -> float:
-        """Measured by predicted, uncorrected: the median."""
+        """Return the median of measured / predicted, with uncorrected predictions."""
         return median(job.measured / job.raw for job in self.jobs)
 
     @property
     def error(self) -> float:
-        """Of what was said."""
+        """Return the median error of the predictions that were shown."""
         return _error((job.predicted, job.measured) for job in self.jobs)
 
     @property
     def worst(self) -> float:
-        """The largest error of what was said, with its sign: below 0 where less was measured."""
+        """Return the largest error of the predictions that were shown, with its sign: below 0 where less was
+        measured."""
         return max((job.measured / job.predicted - 1 for job in self.jobs), key=abs)
 
     @property
     def error_before(self) -> float:
-        """Without any correction."""
+        """Return the median error of the uncorrected predictions."""
         return _error((job.raw, job.measured) for job in self.jobs)
 
     @cached_property
     def error_after(self) -> float | None:
-        """Each job corrected by what the others alone teach (leave-one-out); None where they would be too few."""
+        """Return the median error with each job corrected by what the other jobs teach (leave-one-out); None where
+        there are too few of them."""
         if self.line is None or len(self.jobs) <= LEAST:
             return None
         others = ((job, learn(self.jobs[:i] + self.jobs[i + 1 :])) for i, job in enumerate(self.jobs))
         return _error((line.apply(job.raw), job.measured) for job, line in others if line)
 
     def describe(self) -> str:
-        """In one line: "writing, gguf on cpu: measured 0.91 x predicted over 7 jobs (error 14 % -> 5 %)"."""
+        """Describe the correction in one line: "writing, gguf on cpu: measured 0.91 x predicted over 7 jobs (error 14 %
+        -> 5 %)"."""
         label = LABELS.get(self.key.quantity, self.key.quantity)
         change = "" if self.error_after is None else f" -> {percent(self.error_after)}"
         many = "job" if len(self.jobs) == 1 else "jobs"
@@ -120,7 +123,8 @@ class Correction:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Its figures: errors as shares of the prediction, `corrected_error` the honest, left-out one."""
+        """Return the correction's figures: errors as shares of the prediction; `corrected_error` is the honest,
+        leave-one-out error."""
         return {
             **self.key._asdict(),
             "jobs": len(self.jobs),
@@ -136,22 +140,23 @@ class Correction:
 
 @dataclass(frozen=True)
 class Corrections:
-    """All that was learnt, by what it was learnt for."""
+    """All learnt corrections, by key."""
 
     by_key: Mapping[Key, Correction]
 
     def apply(self, quantity: str, predicted: float, *, machine: str, device: str, method: str) -> float:
-        """A prediction as past jobs correct it, in its own unit; unchanged where they say too little of it."""
+        """Return a prediction corrected by past jobs, in its own unit; unchanged where too few jobs speak of it."""
         found = self.by_key.get(Key(machine, device, method, quantity))
         return found.line.apply(predicted) if found and found.line and predicted > 0 else predicted
 
     def describe(self) -> list[str]:
-        """A line each, in the order of `predictions.LABELS`."""
+        """Describe each correction in a line, in the order of `predictions.LABELS`."""
         return [each.describe() for each in self.by_key.values()]
 
 
 def fit(rows: Iterable[Row]) -> Corrections:
-    """Learn from rows, newest first. What is not above 0 has no logarithm and is passed over."""
+    """Learn a correction for each key from rows, newest first. Values that are not above 0 have no logarithm and are
+    skipped."""
     groups: dict[Key, list[Job]] = defaultdict(list)
     for row in rows:
         raw, told, found = row.get("uncorrected") or row["predicted"], row["predicted"], row["measured"]
@@ -163,7 +168,8 @@ def fit(rows: Iterable[Row]) -> Corrections:
 
 
 def learn(jobs: Sequence[Job]) -> Line | None:
-    """The weighted ridge regression in closed form: about their own centre, level and slope are independent."""
+    """Compute the weighted ridge regression in closed form; None for fewer than LEAST jobs. About their own centre,
+    level and slope are independent."""
     if len(jobs) < LEAST:
         return None
     sizes = [math.log(job.raw) for job in jobs]
@@ -180,8 +186,8 @@ def learn(jobs: Sequence[Job]) -> Line | None:
 
 
 def _weights(residuals: Sequence[float]) -> list[float]:
-    """1 at the median, falling to 0 for what lies far out by the others' own scatter (Tukey's biweight, one step from
-    the median; Beaton and Tukey 1974)."""
+    """Return each residual's weight: 1 at the median, falling to 0 for residuals far out by the scatter of all (Tukey's
+    biweight, one step from the median; Beaton and Tukey 1974)."""
     middle = median(residuals)
     typical = median(abs(r - middle) for r in residuals)
     reach = CUT * max(TO_DEVIATION * typical, SPREAD)
@@ -193,9 +199,9 @@ def _error(pairs: Iterable[tuple[float, float]]) -> float:
 
 
 def measured_losses(rows: Iterable[Row], model: str) -> dict[str, float]:
-    """KL divergence in nats a token by type, as measured for `model` itself: the median of each type's jobs.
+    """Return KL divergences in nats a token by type, as measured for `model` itself: the median of each type's jobs.
 
-    Other models' figures are not taken: what a type loses on one says little of what it loses on another.
+    Other models' figures are not used: the loss of a type on one model says little of its loss on another.
     """
     found: dict[str, list[float]] = defaultdict(list)
     for row in rows:

@@ -1,6 +1,6 @@
-"""One model's fit: its needs, what types are expected to lose, and how fast this machine is, ready to be solved.
+"""Holds one model's fit: its needs, the expected loss of its types, and the speed of this machine, ready to be solved.
 
-Knows no agent and no command; remembers what it solved, since a dialogue asks the same again and again.
+Knows no agent and no command; keeps its solutions, since a dialogue asks for the same solution again and again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ Correct = Callable[[str, str, str, float], float]  # quantity, method, device, p
 
 @dataclass(frozen=True)
 class Fitting:
-    """`needs` by method, read in `folder` (whose weights may be holes); `rss` the peak of the process that runs it."""
+    """The fit of one model. `needs` by method, read in `folder` (whose weights may be holes); `rss` the peak of the
+    process that runs the model, in bytes."""
 
     needs: Mapping[str, Needs]
     folder: Path
@@ -37,13 +38,14 @@ class Fitting:
     _checked: dict[tuple[str, str], Verdict] = field(default_factory=dict, compare=False, repr=False)
 
     def verdict(self, method: str, type: str, check: Callable[[], Verdict]) -> Verdict:
-        """A backend's answer on this model as `type`, which it is asked for once."""
+        """Return a backend's answer on this model as `type`; the backend is asked only once."""
         if (method, type) not in self._checked:
             self._checked[method, type] = check()
         return self._checked[method, type]
 
     def solve(self, machine: Machine, wish: Wish) -> Solution:
-        """The best ways to run it there."""
+        """Solve for the best ways to run the model on `machine`. Raises ValueError where `wish` has another number of
+        chats than the needs."""
         key = machine, wish
         if key not in self._solved:
             needs = {name: self._among(one, wish) for name, one in self.needs.items()}
@@ -51,15 +53,16 @@ class Fitting:
         return self._solved[key]
 
     def _among(self, needs: Needs, wish: Wish) -> Needs:
-        """`needs` of the types that were asked for or may be offered: a way out names no others."""
+        """Return `needs` with only the types that were asked for or may be offered, so that a way out names no
+        others."""
         if self.offered is None:
             return needs
         kept = self.offered | (wish.types or frozenset())
         return dataclasses.replace(needs, weights={name: w for name, w in needs.weights.items() if name in kept})
 
     def prediction(self, chosen: Candidate, *, on_gpu: bool) -> dict[str, float]:
-        """What a test of `chosen` on this machine is expected to find, by the names of `lqmf.fit.predictions`, before
-        any correction. Quality is measured with an f16 cache; without a GPU here everything runs on the CPU."""
+        """Predict the results of a test of `chosen` on this machine, by the names of `lqmf.fit.predictions`, before any
+        correction. Quality is measured with an f16 cache; without a GPU here everything runs on the CPU."""
         needs = self.needs[chosen.method]
         weights = needs.weights[chosen.type]
         run = chosen.run if on_gpu else dataclasses.replace(chosen.run, gpu_layers=0)
@@ -75,5 +78,5 @@ class Fitting:
         return expected
 
     def corrected(self, prediction: Mapping[str, float], method: str, device: str) -> dict[str, float]:
-        """`prediction` as what was measured before teaches."""
+        """Return `prediction` with each value corrected by earlier measurements."""
         return {name: self.correct(name, method, device, value) for name, value in prediction.items()}

@@ -1,8 +1,8 @@
-"""What a model needs, by formula: for methods other than GGUF, and where llama.cpp cannot be asked.
+"""Computes a model's needs by formula: for methods other than GGUF, and where llama.cpp cannot be asked.
 
-From a config and the shapes of the tensors alone. Weights follow what the libraries write (checked against them:
-docs/measured/fit-formulas.md); the cache is exact (`lqmf.model_files.config`); the buffers of the computation are an
-estimate, and the notes say so. Pure. Knows no machine and no wish.
+The input is a config and the shapes of the tensors alone. Weights follow what the libraries write (checked against
+them: docs/measured/fit-formulas.md); the cache is exact (`lqmf.model_files.config`); the buffers of the computation are
+an estimate, and the notes say so. Pure. Knows no machine and no wish.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _HEAD = re.compile(r"(^|\.)(lm_head|output|embed_out)\.weight$")
 
 @dataclass(frozen=True)
 class Stored:
-    """What one tensor becomes: its bytes in the file and in memory, and its type's name."""
+    """A tensor as it is stored: its bytes in the file and in memory, and its type's name."""
 
     bytes: int
     kind: str
@@ -50,7 +50,8 @@ class Stored:
 
 @dataclass(frozen=True)
 class TensorRule:
-    """How a type stores the tensors of a model. With `unpacks`, a matrix is unpacked to 16 bits to be used."""
+    """The rule by which a type stores the tensors of a model. With `unpacks`, a matrix is unpacked to 16 bits to be
+    used."""
 
     bits: int
     stored: Callable[[TensorShape], Stored]
@@ -61,7 +62,7 @@ class TensorRule:
 
 
 def plain(kind: str) -> TensorRule:
-    """Every tensor as "f16", "bf16" or "f32". Raises UsageError for others."""
+    """Return the rule that stores every tensor as "f16", "bf16" or "f32". Raises UsageError for other types."""
     sizes = {"f16": 2, "bf16": 2, "f32": 4}
     if kind not in sizes:
         raise UsageError(f"There is no plain type called '{kind}'.", f"Choose one of: {', '.join(sizes)}.")
@@ -69,9 +70,12 @@ def plain(kind: str) -> TensorRule:
 
 
 def bnb_4bit(kind: str = "nf4", *, double: bool = False) -> TensorRule:
-    """bitsandbytes "nf4" or "fp4": the linear layers packed, a 32-bit scale for every 64 weights; with `double`, the
-    scales as bytes with a 32-bit scale for every 256 of them. Embeddings, head, norms, fused experts and layers whose
-    outputs are no multiple of 32 stay 16-bit."""
+    """Return the rule of bitsandbytes "nf4" or "fp4".
+
+    The linear layers are packed, with a 32-bit scale for every 64 weights; with `double`, the scales are bytes with a
+    32-bit scale for every 256 of them. Embeddings, head, norms, fused experts and layers whose outputs are no multiple
+    of 32 stay 16-bit.
+    """
 
     def stored(tensor: TensorShape) -> Stored:
         if not linear(tensor) or ".experts." in tensor.name or tensor.shape[0] % 32:
@@ -84,7 +88,8 @@ def bnb_4bit(kind: str = "nf4", *, double: bool = False) -> TensorRule:
 
 
 def bnb_int8() -> TensorRule:
-    """bitsandbytes LLM.int8(): a byte a weight and a 32-bit scale for every row; the rest as with four bits."""
+    """Return the rule of bitsandbytes LLM.int8(): a byte a weight and a 32-bit scale for every row. Embeddings, head,
+    norms and fused experts stay 16-bit."""
 
     def stored(tensor: TensorShape) -> Stored:
         if not linear(tensor) or ".experts." in tensor.name:
@@ -95,9 +100,12 @@ def bnb_int8() -> TensorRule:
 
 
 def gptq(bits: int, group: int = 128) -> TensorRule:
-    """GPTQ: the linear layers as 32-bit words of packed weights, for every group of `group` inputs a 16-bit scale and
-    a packed zero point for each output, and each input's group as 32 bits; `group` -1 is one group a matrix.
-    Embeddings, head and norms stay 16-bit. Raises UsageError for bits other than 2, 3, 4 and 8."""
+    """Return the rule of GPTQ.
+
+    The linear layers are 32-bit words of packed weights, for every group of `group` inputs a 16-bit scale and a packed
+    zero point for each output, and each input's group as 32 bits; `group` -1 is one group a matrix. Embeddings, head
+    and norms stay 16-bit. Raises UsageError for bits other than 2, 3, 4 and 8.
+    """
     if bits not in (2, 3, 4, 8):
         raise UsageError(f"GPTQ has no {bits}-bit type.", "Choose 2, 3, 4 or 8 bits.")
 
@@ -114,7 +122,10 @@ def gptq(bits: int, group: int = 128) -> TensorRule:
 
 
 def gguf(type: str) -> TensorRule:
-    """A GGUF type by its nominal bits: within some per cent of what llama.cpp would choose tensor by tensor."""
+    """Return the rule of a GGUF type by its nominal bits: within some per cent of llama.cpp's choice tensor by tensor.
+
+    Raises KeyError for an unknown type.
+    """
     layout, kind = LAYOUTS[type], TYPES[type]
     name = re.sub(r"_K(_[SML])?$", "_K", type).lower().replace("_k", "_K")
 
@@ -134,12 +145,12 @@ def gguf(type: str) -> TensorRule:
 
 
 def other_weights(tensor: TensorShape) -> Stored:
-    """Return what a tensor becomes that is not quantized: half floats."""
+    """Return the storage of a tensor that is not quantized: half floats."""
     return Stored(tensor.elements * _HALF, "f16")
 
 
 def linear(tensor: TensorShape) -> bool:
-    """Whether a tensor is the weight of a linear layer that quantizers take: a matrix of a repeating layer."""
+    """Return whether a tensor is the weight of a linear layer that quantizers take: a matrix of a repeating layer."""
     if _EMBEDDING.search(tensor.name) or not _LAYER.search(tensor.name):
         return False
     matrix = len(tensor.shape) == 2 and tensor.name.endswith(".weight")
@@ -159,11 +170,11 @@ def needs(
     contexts: Sequence[int],
     parallel: int,
 ) -> Needs:
-    """The needs of the model with these `tensors` as each of `types`, for `parallel` chats.
+    """Compute the needs of the model with these `tensors` as each of `types`, for `parallel` chats.
 
-    `contexts` are sampled, and besides them where the cache's growth changes. Method "gguf" is computed as llama.cpp
-    has it (the embedding apart, caches of every type that fits the heads); any other as transformers has it, whose
-    16-bit cache is at most llama.cpp's. Raises as `geometry.layer_cache` does.
+    The cache is sampled at `contexts`, and also where its growth changes. Method "gguf" is computed as llama.cpp has it
+    (the embedding apart, caches of every type that fits the heads); any other as transformers has it, whose 16-bit
+    cache is at most llama.cpp's. Raises as `geometry.layer_cache` does.
     """
     native = method == "gguf"
     kept = [tensor for tensor in tensors if not (native and _TOWER.search(tensor.name))]
@@ -190,7 +201,7 @@ def needs(
 
 
 def trained_context(config: Config) -> int | None:
-    """The context that the model was trained for, in tokens, where the config says it."""
+    """Return the context that the model was trained for, in tokens; None where the config does not say it."""
     text = geometry.text_part(config)
     return next(
         (int(text[key]) for key in ("max_position_embeddings", "n_positions", "max_seq_len") if key in text), None
@@ -198,7 +209,7 @@ def trained_context(config: Config) -> int | None:
 
 
 def _turns(config: Config) -> set[int]:
-    """Contexts between which the cache grows by a line: the ends, and where a window is full."""
+    """Return the contexts between which the cache grows by a line: the ends, and where a window is full."""
     window = geometry.text_part(config).get("sliding_window")
     full = {int(window) + ubatch for ubatch in _UBATCHES} if window else set()
     return {_SHORTEST, trained_context(config) or _LONGEST, *full}
@@ -233,7 +244,7 @@ def _weights(name: str, rule: TensorRule, tensors: Sequence[TensorShape], config
 
 
 def _stored(rule: TensorRule, tensor: TensorShape) -> Stored:
-    """What is packed already stays as it is."""
+    """Apply the rule to a tensor; a tensor that is packed already stays as it is."""
     return Stored(tensor.size_bytes, "mxfp4") if tensor.dtype == "U8" else rule.stored(tensor)
 
 
@@ -242,7 +253,7 @@ def _elements(tensor: TensorShape) -> int:
 
 
 def _used(config: Config) -> float:
-    """The part of the experts that one token goes through."""
+    """Return the share of the experts that one token goes through."""
     text = geometry.text_part(config)
     experts = text.get("num_experts") or text.get("num_local_experts") or text.get("n_routed_experts")
     return int(text.get("num_experts_per_tok") or experts) / int(experts) if experts else 1.0
@@ -264,9 +275,12 @@ def _sample(config: Config, context: int, cache_type: str, ubatch: int, parallel
 
 
 def _compute(config: Config, tokens: int, context: int, vocabulary: int) -> int:
-    """Bytes of the activations of a batch of `tokens`: those of one layer (four times the width, three times the MLP's,
-    as 32-bit floats, and the attention's 16-bit mask: fused attention keeps no scores), or of the head (the logits and
-    twice the width), whichever is more. Fitted to what libllama reserves; torch needs no more at a time."""
+    """Return the bytes of the activations of a batch of `tokens`: those of one layer or of the head, whichever is more.
+
+    One layer: four times the width and three times the MLP's width as 32-bit floats, and the attention's 16-bit mask
+    (fused attention keeps no scores). The head: the logits and twice the width. Fitted to what libllama reserves; torch
+    needs no more at a time.
+    """
     text = geometry.text_part(config)
     width = int(text.get("hidden_size") or text.get("n_embd") or text.get("d_model") or 0)
     inner = int(text.get("intermediate_size") or text.get("n_inner") or 4 * width)
@@ -275,7 +289,7 @@ def _compute(config: Config, tokens: int, context: int, vocabulary: int) -> int:
 
 
 def _shares(config: Config, context: int) -> tuple[float, ...]:
-    """Each layer's part of the cache, at a typical context."""
+    """Return each layer's share of the cache, at a typical context."""
     cache = geometry.layer_cache(config, min(context, _TYPICAL_CONTEXT), "f16", "f16")
     total = sum(layer.total for layer in cache)
     return tuple(layer.total / total for layer in cache)

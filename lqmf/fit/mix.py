@@ -1,7 +1,7 @@
-"""A mix of types chosen tensor by tensor, as the solver sees it before it is made: so large, and expected to lose less
-than a preset of that size.
+"""Describes a mix of types, chosen tensor by tensor, for the solver before it is made: its size, and its expected loss,
+which is less than that of a preset of that size.
 
-Pure. What the mix will be is found out by the backend, on the weights; here it is a point between two presets.
+Pure. The backend chooses the mix later, on the weights; here it is a point between two presets.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ GAIN = 0.6  # of a preset's KL divergence at its size: what docs/measured/alloca
 
 
 def with_mix(fit: Fitting, method: str, target_bytes: int) -> Fitting:
-    """`fit` with one more type to choose: the mix of `target_bytes`."""
+    """Return `fit` with one more type to choose: the mix whose file has `target_bytes`."""
     needs = fit.needs[method]
     low, high, part = _neighbours(needs, target_bytes)
     mixed = dataclasses.replace(needs, weights={**needs.weights, AUTO: _scaled(low, target_bytes)})
@@ -34,19 +34,19 @@ def with_mix(fit: Fitting, method: str, target_bytes: int) -> Fitting:
 
 
 def target_bytes(needs: Needs, bits_per_weight: float) -> int:
-    """The size of a file whose tensors take so many bits a weight, all of them together."""
+    """Return the size in bytes of a file whose tensors take `bits_per_weight` bits a weight, all of them together."""
     half = needs.weights["F16"]
     tensors = half.input_bytes + sum(half.layers) + (0 if half.tied else half.output_bytes)
     return round(tensors * bits_per_weight / 16) + half.file_bytes - tensors
 
 
 def bits_per_weight(needs: Needs, file_bytes: int) -> float:
-    """The same the other way round."""
+    """Return the bits a weight of a file of `file_bytes`: the inverse of `target_bytes`."""
     return 16.0 * (file_bytes - target_bytes(needs, 0)) / (target_bytes(needs, 16) - target_bytes(needs, 0))
 
 
 def _neighbours(needs: Needs, size: int) -> tuple[Weights, Weights, float]:
-    """The presets just below and above `size`, and how far between them it lies (0..1)."""
+    """Return the presets just below and above `size`, and how far between them it lies (0..1)."""
     rows = sorted((w for w in needs.weights.values() if w.type in TYPES), key=lambda w: w.file_bytes)
     usual = [w for w in rows if TYPES[w.type].general and w.type not in OUTTYPES] or rows
     low = next((w for w in reversed(usual) if w.file_bytes <= size), usual[0])

@@ -1,7 +1,7 @@
-"""What a model needs to run, by type, context and cache: the table that the solver searches.
+"""Defines a model's needs, by type, context and cache: the table that the solver searches.
 
-A backend makes it (`Backend.needs`), by llama.cpp's own arithmetic or by formula; it is plain data, kept as JSON.
-Knows no machine and no wish. All sizes are bytes.
+A backend makes it (`Backend.needs`), by llama.cpp's own arithmetic or by formula; it is plain data, kept as JSON. Knows
+no machine and no wish. All sizes are bytes.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ MOST_CHATS = 256  # LLAMA_MAX_SEQ in llama.cpp's llama-cparams.h
 
 @dataclass(frozen=True)
 class Weights:
-    """The weights as one type. `layers` are the repeating layers in order; `input_bytes` the token embedding and what
-    else comes before them (it stays in RAM); `output_bytes` the final norm and the head. With `tied`, the head is the
-    embedding: nothing more in RAM or in the file, but a GPU that computes the head holds a copy.
+    """The weights as one type. `layers` are the repeating layers in order; `input_bytes` the token embedding and other
+    tensors before the layers (they stay in RAM); `output_bytes` the final norm and the head. With `tied`, the head is
+    the embedding: no more bytes in RAM or in the file, but a GPU that computes the head holds a copy.
 
-    `read` is what one token reads, by tensor type ("q4_K"): every layer and the head, of experts those that are used.
-    `chosen` is the part of it that lies in experts, and `head` the type of the head; empty where neither is known.
+    `read` is the bytes that one token reads, by tensor type ("q4_K"): every layer and the head, of experts those that
+    are used. `chosen` is the part of these bytes that lies in experts, and `head` the type of the head; empty where
+    neither is known.
     """
 
     type: str
@@ -37,18 +38,19 @@ class Weights:
 
     @cached_property
     def read_bytes(self) -> int:
-        """Bytes of weights that one token reads."""
+        """Return the bytes of weights that one token reads."""
         return sum(self.read.values())
 
     def on_gpu(self, gpu_layers: int) -> int:
-        """Bytes that lie on a GPU: the last layers, the head counting as one more and going first."""
+        """Return the bytes of weights that lie on a GPU: the last layers; the head counts as one more layer and goes
+        first."""
         if gpu_layers <= 0:
             return 0
         repeating = min(gpu_layers - 1, len(self.layers))
         return self.output_bytes + sum(self.layers[len(self.layers) - repeating :])
 
     def in_ram(self, gpu_layers: int) -> int:
-        """Bytes that lie in RAM."""
+        """Return the bytes of weights that lie in RAM."""
         head = 0 if self.tied or gpu_layers > 0 else self.output_bytes
         repeating = max(0, min(gpu_layers - 1, len(self.layers)))
         return self.input_bytes + head + sum(self.layers[: len(self.layers) - repeating])
@@ -56,7 +58,8 @@ class Weights:
 
 @dataclass(frozen=True)
 class Sample:
-    """What one context takes: `context` tokens for each chat, cached as `cache_type` (keys and values alike).
+    """The memory that one context takes: `context` tokens for each chat, cached as `cache_type` (keys and values
+    alike).
 
     `state_bytes` does not grow with the context (recurrent layers). `compute_bytes` are the buffers of a batch of
     `ubatch` tokens, `output_bytes` the logits kept.
@@ -74,7 +77,8 @@ class Sample:
 
 @dataclass(frozen=True)
 class Needs:
-    """A model's needs for `parallel` chats. `origin` says whose arithmetic it is: "llama.cpp 0.3.36", or "formula".
+    """A model's needs for `parallel` chats. `origin` names the source of the arithmetic: "llama.cpp 0.3.36", or
+    "formula".
 
     `layer_shares` is each layer's part of the cache (they sum to 1); `nodes` the operations of one token's graph;
     `attention` the multiply-adds of one token's attention for each token in the cache, all layers together.
@@ -95,24 +99,24 @@ class Needs:
 
     @property
     def layers(self) -> int:
-        """Repeating layers."""
+        """Return the number of repeating layers."""
         return len(self.layer_shares)
 
     @cached_property
     def ubatches(self) -> tuple[int, ...]:
-        """The batch sizes that were sampled with every cache type, largest first."""
+        """Return the batch sizes in tokens that were sampled with every cache type, largest first."""
         sampled = {sample.ubatch for sample in self.samples}
         whole = {ubatch for ubatch in sampled if all((name, ubatch) in self._rows for name in self.cache_types)}
         return tuple(sorted(whole, reverse=True))
 
     @cached_property
     def cache_types(self) -> tuple[str, ...]:
-        """The cache types that were sampled, best first."""
+        """Return the cache types that were sampled, best first."""
         return tuple(name for name in CACHE_TYPES if any(s.cache_type == name for s in self.samples))
 
     @cached_property
     def contexts(self) -> tuple[int, ...]:
-        """The context lengths that were sampled, shortest first."""
+        """Return the context lengths in tokens that were sampled, shortest first."""
         return tuple(sorted({sample.context for sample in self.samples}))
 
     @cached_property
@@ -123,27 +127,29 @@ class Needs:
         return {key: tuple(found) for key, found in rows.items()}
 
     def cache_bytes(self, context: int, k_type: str, v_type: str, ubatch: int) -> int:
-        """Keys, values and state of all chats, with `context` tokens for each."""
+        """Return the bytes of keys, values and state of all chats, with `context` tokens for each."""
         keys, values = self._at(context, k_type, ubatch), self._at(context, v_type, ubatch)
         return keys.k_bytes + values.v_bytes + keys.state_bytes
 
     def compute_bytes(self, context: int, k_type: str, v_type: str, ubatch: int) -> int:
-        """Buffers of the computation and of its output; for a mixed cache the larger of the two types' own."""
+        """Return the bytes of the buffers of the computation and its output; for a mixed cache the larger of the two
+        types' own."""
         either = {self._at(context, name, ubatch) for name in (k_type, v_type)}
         return max(sample.compute_bytes + sample.output_bytes for sample in either)
 
     def output_bytes(self, context: int, k_type: str, v_type: str, ubatch: int) -> int:
-        """The part of `compute_bytes` that holds the output: it lies in RAM wherever the layers are."""
+        """Return the part of `compute_bytes` that holds the output: it lies in RAM wherever the layers are."""
         return max(self._at(context, name, ubatch).output_bytes for name in (k_type, v_type))
 
     def cache_on_gpu(self, cache_bytes: int, gpu_layers: int) -> int:
-        """The part of the cache that lies with the layers on a GPU."""
+        """Return the part of `cache_bytes` that lies with the layers on a GPU."""
         repeating = max(0, min(gpu_layers - 1, self.layers))
         return round(cache_bytes * sum(self.layer_shares[self.layers - repeating :]))
 
     def _at(self, context: int, cache_type: str, ubatch: int) -> Sample:
-        """The sample at `context`, or the line through the two nearest (buffers grow by lines, or by the larger of two
-        lines: between two samples the line is never too low). Raises KeyError for a type or batch not sampled."""
+        """Return the sample at `context`, or the line through the two nearest samples. Buffers grow by lines, or by the
+        larger of two lines: between two samples the line is never too low. Raises KeyError for a type or batch not
+        sampled."""
         row = self._rows[cache_type, ubatch]
         exact = next((sample for sample in row if sample.context == context), None)
         if exact or len(row) == 1:

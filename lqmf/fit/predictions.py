@@ -1,7 +1,7 @@
-"""What is predicted of an artifact before it is made, and what is measured of it afterwards, side by side.
+"""Compares an artifact's predictions, computed before it is made, with the values measured afterwards.
 
-Knows the quantities by name, and where a receipt holds each. Knows no machine and no store.
-A quantity's name ends in its unit: bytes, seconds, tokens per second, nats a token.
+Knows the quantities by name, and where a receipt holds each. Knows no machine and no store. A quantity's name ends in
+its unit: bytes, seconds, tokens per second, nats a token.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ Values = Mapping[str, float | None]
 
 
 def observed(receipt: Receipt) -> dict[str, float | None]:
-    """What a receipt says of each quantity; None was not measured. Of quantizing itself it says nothing."""
+    """Return a receipt's value of each quantity; None was not measured. A receipt has no values of quantizing
+    itself."""
     memory, speed = receipt.peak_memory_bytes or {}, receipt.tokens_per_second or {}
     return {
         "size_bytes": receipt.size_bytes,
@@ -43,7 +44,7 @@ def observed(receipt: Receipt) -> dict[str, float | None]:
 
 
 def compare(predicted: Values, measured: Values) -> dict[str, Compared]:
-    """Each quantity that was both predicted (above 0) and measured; the others are left out."""
+    """Compare each quantity that was both predicted (above 0) and measured; the others are left out."""
     return {
         name: _compared(told, found)
         for name, told in predicted.items()
@@ -67,10 +68,11 @@ def rows(
     machine: str,
     uncorrected: Mapping[str, float] | None = None,
 ) -> list[dict[str, Any]]:
-    """A receipt's predictions as the store keeps them, one row each. `device` is where it was run.
+    """Return a receipt's predictions as rows for the store, one row for each quantity. `device` is where the artifact
+    ran.
 
-    `uncorrected` is what had been predicted before anything learnt was applied, where that differs. To learn from
-    corrected predictions alone would undo half of each correction.
+    `uncorrected` holds the predictions before any learnt correction, where they differ. To learn from corrected
+    predictions alone would undo half of each correction.
     """
     about = {
         "model": plan.model.id,
@@ -89,7 +91,7 @@ def rows(
 
 
 def amount(quantity: str, value: float) -> str:
-    """A quantity in the unit that its name ends in; the file is counted as files are, all else as memory is."""
+    """Write a quantity in the unit that its name ends in; the file is counted as files are, all else as memory is."""
     if quantity == "size_bytes":
         return file_size(value)
     if quantity.endswith("tokens_per_second"):
@@ -100,6 +102,6 @@ def amount(quantity: str, value: float) -> str:
 
 
 def percent(error: float, sign: str = "") -> str:
-    """An error for people: "0.3 %", "12 %"; with `sign` "+" a plus before it where it is one."""
+    """Write an error for people: "0.3 %", "12 %"; with `sign` "+" positive errors get a plus."""
     digits = 1 if abs(error) < 0.00995 else 0
     return f"{error * 100:{sign}.{digits}f} %"

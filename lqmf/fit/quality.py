@@ -1,14 +1,16 @@
-"""How much a type is expected to lose, before anything is measured: KL divergence from the 16-bit source, nats a token.
+"""Estimates the loss of a type before any measurement: KL divergence from the 16-bit source, in nats a token.
 
-Knows published figures and what it is told of measured ones; knows no machine, no store, no file. Sources:
+Knows published figures and the measured figures that it is given; knows no machine, no store, no file. Sources:
+
 - weights: llama.cpp, tools/perplexity/README.md, "LLaMA 3 8b Scoreboard" (revision f364eb6f, WikiText-2): mean KLD.
   K-types and the older ones as made without an importance matrix, i-types and Q2_K_S with one (10 million tokens).
 - ternary types: llama.cpp pull request 12557, for a model that was not trained for them.
 - cache: llama.cpp pull request 7412 (20 May 2024, Llama 3 8B), keys and values apart, less that table's own f16 row.
 
-The order of the types is that of Artefact2's medians for Mistral 7B. The size of a loss is not: the same README has
-Llama 2 7B at 0.4 (Q4_K_M) and 0.24 (Q2_K) of Llama 3 8B. So a measurement corrects the whole table. No source parts the
-number of parameters from the family of the model, so that number changes no figure, only what is said of it.
+The order of the types is that of Artefact2's medians for Mistral 7B. The size of a loss is not: in the same README the
+losses of Llama 2 7B are 0.4 (Q4_K_M) and 0.24 (Q2_K) times those of Llama 3 8B. So a measurement corrects the whole
+table. No source separates the effect of the number of parameters from that of the model family, so that number changes
+no figure, only the stated origin of it.
 """
 
 from __future__ import annotations
@@ -49,12 +51,13 @@ def expected_loss(
     parameters: int | None = None,
     measured: Mapping[str, float] | None = None,
 ) -> Loss:
-    """What weights of `type` with a cache of `k_type` and `v_type` are expected to lose.
+    """Return the expected loss of weights of `type` with a cache of `k_type` and `v_type`, and its origin.
 
-    `measured` maps types to mean KL divergences measured with an f16 cache, of this model or of models like it: it
-    wins, and the types that it lacks are scaled by the geometric mean of measured to published. `type` is a GGUF type,
-    or one that another method declares ("nf4", "int8", "4bit"). The cache's loss is added: divergences of single parts
-    add up. Raises ValueError for a type that no method has, KeyError for an unknown cache type.
+    `measured` maps types to mean KL divergences measured with an f16 cache, of this model or of models like it: a
+    measured value is used as it is, and the types without one are scaled by the geometric mean of measured to
+    published. `type` is a GGUF type, or a type that another method declares ("nf4", "int8", "4bit"). The cache's loss
+    is added: divergences of single parts add up. Raises ValueError for a type that no method has, KeyError for an
+    unknown cache type.
     """
     weights, origin = _weights(type, measured or {})
     if type not in (measured or {}) and parameters and not 2e9 <= parameters <= 32e9:
@@ -87,7 +90,8 @@ def _published(type: str) -> tuple[float, str]:
 
 
 def _declared(type: str) -> float:
-    """Return the bits a weight by which another method's type is judged. Raises ValueError where none declares it."""
+    """Return the bits a weight by which another method's type is judged. Raises ValueError where no method declares
+    it."""
     if type not in methods.types():
         raise ValueError(f"no method has a type '{type}'")
     method, kind = methods.types()[type]
@@ -95,7 +99,7 @@ def _declared(type: str) -> float:
 
 
 def _by_bits(bits: float) -> float:
-    """The line through the logarithms of the two nearest K-types."""
+    """Return the loss on the line through the logarithms of the two nearest K-types."""
     if bits >= 16:
         return 0.0
     points = [(TYPES[name].bits_per_weight, math.log(WEIGHTS[name])) for name in _ANCHORS]

@@ -1,6 +1,6 @@
-"""Why a way to run was recommended, and what to do where none fits, or not as well as could be: short sentences.
+"""Says in short sentences why a way to run was recommended, and what to do where none fits, or none fits well.
 
-Pure; decides nothing: `memory_optimizer` chose, and hands over how it chooses.
+Pure; decides nothing: `lqmf.fit.solver` chose, and hands over its function for choosing.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from lqmf.units import file_size, memory_size
 
 @dataclass(frozen=True)
 class Case:
-    """All that was asked. `bound` is the loss that the wish's priority allows, `choose` what picks the best of some
-    candidates for it."""
+    """The whole question to the solver. `bound` is the loss that the wish's priority allows, in nats a token; `choose`
+    picks the best of some candidates for it."""
 
     needs: Mapping[str, Needs]
     machine: Machine
@@ -44,12 +44,13 @@ class Case:
 
     @property
     def gpu(self) -> bool:
-        """Whether a GPU may be used."""
+        """Return whether a GPU may be used."""
         return self.machine.gpu_bytes > 0 and self.wish.device != "cpu"
 
 
 def reasons(chosen: Candidate, found: Sequence[Candidate], case: Case) -> tuple[str, ...]:
-    """Why `chosen`, of `found`: its type, where its layers lie, its cache, its context, and the room that is left."""
+    """Explain why `chosen`, of `found`: its type, where its layers lie, its cache, its context, and the room that is
+    left."""
     one = case.needs[chosen.method]
     said = (
         _why_type(chosen, case.wish, case.bound),
@@ -121,7 +122,7 @@ def _why_context(chosen: Candidate, needs: Needs, wish: Wish) -> str:
 
 
 def _room(memory: Footprint, machine: Machine) -> str:
-    """What it takes, and what is left: of RAM beside a GPU only where it takes much of that."""
+    """Say how much memory is taken and left: of RAM beside a GPU only where more than half of the RAM is taken."""
     left = _left(memory.ram, machine.ram_bytes, machine.ram_reason)
     if not memory.gpu:
         return f"It takes {memory_size(memory.ram)} of memory; {left}."
@@ -138,8 +139,8 @@ def _left(taken: int, usable: int, reason: str) -> str:
 
 
 def ways_out(chosen: Candidate | None, found: Sequence[Candidate], case: Case) -> tuple[str, ...]:
-    """What can be done where nothing fits, or where the best of what fits loses more than its priority allows or is not
-    on the GPU as a whole: ask for less, take fewer bits, more memory, a smaller model."""
+    """Say what the user can do where nothing fits, or where the best candidate loses more than its priority allows or
+    is not wholly on the GPU: ask for less, take fewer bits, more memory, a smaller model."""
 
     def good(one: Candidate) -> bool:
         bearable = one.loss.kl_nats <= case.bound and (not case.gpu or wholly(one, case.needs))
@@ -156,7 +157,7 @@ def ways_out(chosen: Candidate | None, found: Sequence[Candidate], case: Case) -
 
 
 def _asking_less(chosen: Candidate | None, case: Case, good: Callable[[Candidate], bool]) -> Iterator[str]:
-    """What would do with one part of the wish given up: the context, the cache, the type or file, the device."""
+    """Yield what would fit with one part of the wish given up: the context, the cache, the type or file, the device."""
     wish = case.wish
     shortest = wish.context or min(open_contexts(one)[0] for one in case.needs.values())
     shorter = sorted({c for one in case.needs.values() for c in one.contexts if LEAST_CONTEXT <= c < shortest})
@@ -172,7 +173,7 @@ def _asking_less(chosen: Candidate | None, case: Case, good: Callable[[Candidate
 
 
 def _fewer_bits(chosen: Candidate | None, found: Sequence[Candidate], case: Case) -> Iterator[str]:
-    """What would lie on the GPU as a whole, with a loss that is clear, yet bearable."""
+    """Yield the type that would lie wholly on the GPU, with a clear but bearable loss."""
     whole = [c for c in found if wholly(c, case.needs) and c.loss.kl_nats <= CLEAR]
     if chosen and case.gpu and not wholly(chosen, case.needs) and whole:
         yield _fits(min(whole, key=lambda c: c.loss.kl_nats), True)
@@ -208,8 +209,8 @@ def _smaller_model(chosen: Candidate | None, case: Case) -> Iterator[str]:
 
 
 def _wanted(chosen: Candidate | None, case: Case) -> tuple[str, Footprint] | None:
-    """The smallest type that keeps the bound (or loses least), with the cache wished or f16: its name, and what it
-    takes on the GPU as a whole, or in RAM without one."""
+    """Return the smallest type that keeps the bound (or else loses least), with the wished cache or f16: its name, and
+    the memory that it takes wholly on the GPU, or in RAM without a GPU."""
     ways: list[tuple[float, int, str, Footprint]] = []
     for method, one in case.needs.items():
         context = chosen.run.context if chosen else case.wish.context or open_contexts(one)[0]
@@ -233,5 +234,5 @@ def _fits(one: Candidate, whole: bool, *, file: bool = False) -> str:
 
 
 def _unknown(needs: Needs, weights: Weights, run: Run) -> Speed | None:
-    """Ways out are not ordered by speed."""
+    """Return no speed: ways out are not ordered by speed."""
     return None

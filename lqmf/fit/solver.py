@@ -1,10 +1,10 @@
-"""The best way to run a model on a machine: type, cache, context, batch and layers on the GPU, solved for at once.
+"""Finds the best way to run a model on a machine: type, cache, context, batch and layers on the GPU, all at once.
 
-Pure; knows no file and no library. What is searched, and what fits, is told in `lqmf.fit.candidates`.
+Pure; knows no file and no library. `lqmf.fit.candidates` lists the candidates and tells which fit.
 
 A candidate fits when its footprint is within the machine's RAM and GPU memory. It is dominated when another that fits,
-under the same wish, is as good in loss, memory, speed, context and batch, and better in one. What is recommended is
-never dominated. Each priority has a bound of loss (`lqmf.fit.quality`) and an order among what keeps it:
+under the same wish, is as good in loss, memory, speed, context and batch, and better in one. The recommended candidate
+is never dominated. Each priority has a bound of loss (`lqmf.fit.quality`) and an order among candidates that keep it:
 
     quality   none at all            the fastest
     None      little loss            on the GPU as far as it goes, then the smallest type, then the least loss
@@ -13,8 +13,8 @@ never dominated. Each priority has a bound of loss (`lqmf.fit.quality`) and an o
                                      badly), then the least weights and cache together
 
 The fastest writes the most tokens a second; where that is unknown, it is on the GPU as far as it goes (wholly, partly,
-not), then reads the fewest bytes. Last count the larger batch, more layers on the GPU, less memory. Where nothing that
-fits keeps the bound, the least loss wins, then the fastest.
+not), then reads the fewest bytes. The last criteria are a larger batch, more layers on the GPU, less memory. Where no
+candidate that fits keeps the bound, the least loss wins, then the fastest.
 
 So more memory never gives a worse loss where quality is the priority, and otherwise never one that is both worse than
 before and beyond the bound. (Never worse at all would forbid a q8_0 cache, 0.0013 nats, to those whose card then holds
@@ -22,8 +22,8 @@ every layer, because with f16 a part of them fits on a smaller card.)
 
 An f16 cache has the least loss, so another is recommended only where it makes a better type, the wished context, or all
 layers on the GPU possible, or where size is the priority. Where no context is wished, it is at least 4,096 tokens (or
-the trained length), and goes up to 8,192 where that changes neither type nor cache nor layers; never below, which is a
-way out to be offered.
+the trained length), and goes up to 8,192 where that changes neither type nor cache nor layers. A shorter context is
+never taken unasked: it is offered as a way out.
 """
 
 from __future__ import annotations
@@ -57,9 +57,10 @@ MOST = 5  # candidates worth a look
 
 @dataclass(frozen=True)
 class Solution:
-    """What `solve` found. `why` says it in short sentences; `best` are at most five of `pareto`, the recommended first,
-    each best at something; `ways_out` is what can be done where nothing fits, or what fits loses much or is not on the
-    GPU as a whole; `least` is what takes the least memory, whether it fits or not (None: the wish leaves no type)."""
+    """The answer of `solve`. `why` explains it in short sentences; `best` are at most five of `pareto`, the recommended
+    first, each best at something; `ways_out` is what the user can do where nothing fits, or where the recommended
+    candidate loses much or is not wholly on the GPU; `least` takes the least memory, whether it fits or not (None: the
+    wish allows no type)."""
 
     recommended: Candidate | None
     why: tuple[str, ...]
@@ -70,10 +71,10 @@ class Solution:
 
 
 def solve(needs: Mapping[str, Needs], machine: Machine, wish: Wish, loss: LossOf, pace: PaceOf) -> Solution:
-    """The best ways to run a model that `needs` so much (by method) on `machine`.
+    """Find the best ways to run a model with these `needs` (by method) on `machine`.
 
-    `loss(method, type, k_type, v_type)` is what is expected to be lost, `pace(needs, weights, run)` the expected speed,
-    or None where it is unknown. Raises ValueError where `needs` were taken for another number of chats than wished.
+    `loss(method, type, k_type, v_type)` is the expected loss, `pace(needs, weights, run)` the expected speed, or None
+    where it is unknown. Raises ValueError where `needs` were computed for another number of chats than wished.
     """
     found = candidates(needs, machine, wish, loss, pace)
     pareto = undominated(found)
@@ -94,15 +95,17 @@ def solve(needs: Mapping[str, Needs], machine: Machine, wish: Wish, loss: LossOf
 
 
 def _scale(loss: LossOf) -> float:
-    """What the bounds are multiplied by: less than 1 for a model that was measured to lose less than the table has it.
-    What is little for it is still what the usual type loses, so that one good measurement advises nothing coarser."""
+    """Return the factor for the bounds: less than 1 for a model that was measured to lose less than the published table
+    says. Little loss for such a model is still the loss of the usual type, so one good measurement never advises a
+    coarser type."""
     return min(1.0, loss("gguf", USUAL_TYPE, "f16", "f16").kl_nats / WEIGHTS[USUAL_TYPE])
 
 
 def _chooser(
     priority: str | None, scale: float, needs: Mapping[str, Needs]
 ) -> Callable[[Sequence[Candidate]], Candidate | None]:
-    """What picks the best of some candidates for `priority`, whose bound is multiplied by `scale`; None of none."""
+    """Return the function that picks the best of some candidates for `priority`, whose bound is multiplied by `scale`;
+    it returns None where there are no candidates."""
     bound = BOUNDS[priority] * scale
 
     def choose(found: Sequence[Candidate]) -> Candidate | None:
@@ -128,12 +131,12 @@ def _chooser(
 
 
 def _side(one: Candidate, needs: Mapping[str, Needs]) -> int:
-    """0 where it is wholly on the GPU, 1 partly, 2 not at all."""
+    """Return 0 for a candidate wholly on the GPU, 1 for partly, 2 for not at all."""
     return 0 if wholly(one, needs) else 1 if one.run.gpu_layers else 2
 
 
 def _longer(chosen: Candidate, pareto: Sequence[Candidate]) -> Candidate:
-    """The same with as much context as is comfortable."""
+    """Return the chosen way to run with the longest context up to a comfortable one."""
     alike = [c for c in pareto if _how(c) == _how(chosen) and c.run.context <= COMFORTABLE_CONTEXT]
     return max([chosen, *alike], key=lambda candidate: candidate.run.context)
 
@@ -146,7 +149,8 @@ def _how(one: Candidate) -> tuple[Any, ...]:
 def _best(
     chosen: Candidate, pareto: Sequence[Candidate], scale: float, needs: Mapping[str, Needs]
 ) -> tuple[Candidate, ...]:
-    """The chosen one; what each other priority would choose at its context; the longest context; then other types."""
+    """Return the chosen candidate; the choice of each other priority at its context; the longest context; then other
+    types."""
     alike = [c for c in pareto if c.run.context == chosen.run.context]
     most = max(LITTLE * scale, chosen.loss.kl_nats)
     longest = max((c.run.context for c in pareto if c.loss.kl_nats <= most), default=chosen.run.context)

@@ -1,11 +1,11 @@
-"""How fast a model will be on a calibrated machine, and how much memory the process that tests it will take.
+"""Predicts the speed of a model on a calibrated machine, and the memory of the process that tests it.
 
 Pure. Both are predicted for the quick test that a receipt comes from (`lqmf.jobs.tasks.probe`): a prompt of 256 tokens,
 64 written after it, and 64 scored. Knows no model but its needs.
 
 A token takes the time to read its weights, type by type; for each node of its graph, some waiting; attention to every
 token in the cache; and the choice among the vocabulary. All of these rates were measured with an f16 cache; a quantized
-one is taken to be as fast.
+cache is assumed to be as fast.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ _ELEMENTS_PER_BYTE: Mapping[str, float] = {t.name.lower(): t.block / t.block_byt
 
 
 def pace(calibration: Calibration, needs: Needs, weights: Weights, run: Run) -> Speed | None:
-    """Tokens a second of one chat on an empty context. None where a tensor type or the GPU was not measured.
+    """Predict the tokens a second of one chat on an empty context. None where a tensor type or the GPU was not
+    measured.
 
     Layers on a GPU run at its rates and the others at the processor's, each with their share of everything.
     """
@@ -48,13 +49,13 @@ def pace(calibration: Calibration, needs: Needs, weights: Weights, run: Run) -> 
 
 
 def gpu_part(weights: Weights, gpu_layers: int) -> float:
-    """The part, 0..1, of what a token reads that lies on a GPU."""
+    """Return the part, 0..1, of the weights that a token reads that lies on a GPU."""
     whole = weights.output_bytes + sum(weights.layers)
     return weights.on_gpu(gpu_layers) / whole if whole else 0.0
 
 
 def _token_seconds(rates: Rates, needs: Needs, weights: Weights, read: Mapping[str, int]) -> float:
-    """One token written, in the middle of the answer."""
+    """Return the seconds for one written token, in the middle of the answer."""
     slower = {type.lower(): size * (rates.expert_reading - 1) for type, size in weights.chosen.items()}
     reading = sum(
         (size + slower.get(type, 0.0)) / rates.types[type].read_bytes_per_second for type, size in read.items()
@@ -69,7 +70,7 @@ def _token_seconds(rates: Rates, needs: Needs, weights: Weights, read: Mapping[s
 
 
 def _prompt_seconds(rates: Rates, needs: Needs, weights: Weights, read: Mapping[str, int]) -> float:
-    """The whole prompt; the head computes its last token only."""
+    """Return the seconds for the whole prompt; the head computes its last token only."""
     work = dict[str, float](read)
     head = weights.head.lower()
     if head in work:
@@ -92,13 +93,15 @@ def _prompt_seconds(rates: Rates, needs: Needs, weights: Weights, read: Mapping[
 
 
 def _cached(weights: Weights) -> float:
-    """The part, 0..1, of the model that the processor's caches hold, with every expert: the next token may choose
-    others. Where a token reads all there is, it finds nothing there of a model that does not fit as a whole."""
+    """Return the part, 0..1, of the model that the processor's caches hold, counting every expert: the next token may
+    choose other experts. A model whose tokens read all weights gains nothing from the caches unless it fits as a
+    whole."""
     return min(1.0, CACHED_BYTES / max(1, weights.output_bytes + sum(weights.layers)))
 
 
 def vocabulary(needs: Needs) -> int:
-    """Entries, from the logits kept: one row of 32-bit floats for each chat. 0 where the needs have no samples."""
+    """Return the number of entries of the vocabulary, computed from the logits kept (a row of 32-bit floats for each
+    chat); 0 where the needs have no samples."""
     return needs.samples[0].output_bytes // (4 * needs.parallel) if needs.samples else 0
 
 
@@ -106,15 +109,15 @@ def vocabulary(needs: Needs) -> int:
 
 
 def peak_rss(calibration: Calibration | None, needs: Needs, weights: Weights, run: Run) -> int:
-    """Peak resident bytes of the process that tests one chat.
+    """Predict the peak resident bytes of the process that tests one chat.
 
-    These are the program and its vocabulary; the file's tensors (all are mapped, also those that move to a GPU), and
-    those that llama.cpp arranges anew beside them; the caches (cleared, thus touched, when they are made) of the chat
-    and of a small context that scores; and of the compute buffers what is touched: first by scoring, whose logits are
-    copied for a moment, then by a prompt.
+    They are: the program and its vocabulary; the file's tensors (all are mapped, also those that move to a GPU) and the
+    copies of those that llama.cpp rearranges; the caches of the chat and of a small context that scores (they are
+    cleared when they are made, so all of them is touched); and the touched part of the compute buffers: first by
+    scoring, whose logits are copied for a moment, then by a prompt.
 
-    Without a calibration nothing is known of what is arranged anew, and the rest is as on the machine that this was
-    written on.
+    Without a calibration the rearranged copies are unknown and not counted, and the rest is as on the machine that this
+    was written on.
     """
     entries = vocabulary(needs)
     if calibration is None:
@@ -130,7 +133,7 @@ def peak_rss(calibration: Calibration | None, needs: Needs, weights: Weights, ru
 
 
 def _copied(rates: Rates, weights: Weights, run: Run) -> int:
-    """Bytes that are held twice; of experts those that no token reads too."""
+    """Return the bytes that are held twice; of experts also those that no token reads."""
     read_layers = weights.read_bytes - weights.output_bytes
     unread = sum(weights.layers) / read_layers if read_layers else 1.0
     known = {type: rate.copied for type, rate in rates.types.items()}
@@ -139,7 +142,8 @@ def _copied(rates: Rates, weights: Weights, run: Run) -> int:
 
 
 def _touched(needs: Needs, run: Run, tokens: int) -> int:
-    """Of the compute buffers what a batch of `tokens` touches, on a short context: the line through two batch sizes."""
+    """Return the bytes of the compute buffers that a batch of `tokens` touches, on a short context: the line through
+    two batch sizes."""
     small, large = needs.ubatches[-1], needs.ubatches[0]
     low, high = (needs.compute_bytes(needs.contexts[0], run.k_type, run.v_type, ubatch) for ubatch in (small, large))
     slope = (high - low) / (large - small) if large > small else high / large

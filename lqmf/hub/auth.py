@@ -32,9 +32,10 @@ _SECRETS = re.compile(
 
 
 def token(said: Mapping[str, str | None] | None = None) -> tuple[str | None, str]:
-    """The token in use and where it comes from: an environment variable's name, "cache", "hf cli" or "none".
+    """Return the token in use and its origin: an environment variable's name, "cache", "hf cli", or "none" with token
+    None.
 
-    Order: HF_TOKEN, HUGGINGFACE_TOKEN, the token that huggingface_hub keeps as active, then the one that the hf
+    Order: HF_TOKEN, HUGGINGFACE_TOKEN, the token that huggingface_hub keeps as active, then the token that the hf
     command stored (only when it stored exactly one). `said` holds the first two where they are set in `.env` too.
     """
     for name in _ENVIRONMENT:
@@ -50,9 +51,10 @@ def token(said: Mapping[str, str | None] | None = None) -> tuple[str | None, str
 
 
 def status(*, endpoint: str | None = None, said: Mapping[str, str | None] | None = None) -> dict[str, Any]:
-    """Who is logged in: `{"logged_in", "source", "user", "fullname", "type", "plan", "orgs", "token_role"}`.
+    """Ask the Hub (whoami) who is logged in.
 
-    Asks the Hub (whoami). Without a token nothing is asked. Raises Unauthorized, RateLimited, Offline and the like.
+    Returns `{"logged_in", "source", "user", "fullname", "type", "plan", "orgs", "token_role"}`; without a token only
+    the first two, and the Hub is not asked. Raises Unauthorized, RateLimited, Offline and the like.
     """
     value, source = token(said)
     if value is None:
@@ -61,8 +63,8 @@ def status(*, endpoint: str | None = None, said: Mapping[str, str | None] | None
 
 
 def status_as_known(*, endpoint: str | None = None, said: Mapping[str, str | None] | None = None) -> dict[str, Any]:
-    """What `status` gives; where the Hub cannot be reached, `{"logged_in": None, "source", "reason"}` for a token that
-    could not be checked. Raises Unauthorized, RateLimited and the like."""
+    """Return the answer of `status`; where the Hub cannot be reached, `{"logged_in": None, "source", "reason"}` for a
+    token that could not be checked. Raises Unauthorized, RateLimited and the like."""
     try:
         return status(endpoint=endpoint, said=said)
     except (Offline, ConnectionBroken, HubUnavailable) as error:
@@ -70,10 +72,10 @@ def status_as_known(*, endpoint: str | None = None, said: Mapping[str, str | Non
 
 
 def login(value: str, *, endpoint: str | None = None) -> dict[str, Any]:
-    """Verify `value` with the Hub, then keep it in huggingface_hub's own store, readable by its owner only.
+    """Verify the token `value` with the Hub, then keep it in huggingface_hub's own store, readable by its owner only.
 
-    Returns what `status` would; `"overridden_by"` names an environment variable that still comes first.
-    Raises UsageError for what is no token, Unauthorized for one that the Hub refuses.
+    Returns the account as `status` does; `"overridden_by"` names an environment variable that still comes first. Raises
+    UsageError for text that is no token, Unauthorized for a token that the Hub refuses.
     """
     value = value.strip()
     if not value or any(c.isspace() or not c.isprintable() for c in value) or value.startswith("api_org"):
@@ -86,7 +88,8 @@ def login(value: str, *, endpoint: str | None = None) -> dict[str, Any]:
 
 
 def logout() -> dict[str, Any]:
-    """Forget every stored token. `"still_set"` names an environment variable that holds one all the same."""
+    """Forget every stored token. Returns `"logged_out"`; `"still_set"` names an environment variable that still holds a
+    token."""
     import huggingface_hub
 
     had = _token_path().exists() or token()[1] in ("cache", "hf cli")
@@ -97,7 +100,7 @@ def logout() -> dict[str, Any]:
 
 
 def redact(text: str, *, secrets: Iterable[str] = ()) -> str:
-    """`text` with tokens, bearer headers, signed addresses' signatures and providers' keys masked.
+    """Return `text` with tokens, bearer headers, signatures of signed addresses and providers' keys masked by "***".
 
     `secrets` are further values to mask, such as keys that came from `.env` and are in no environment variable.
     """
@@ -108,7 +111,7 @@ def redact(text: str, *, secrets: Iterable[str] = ()) -> str:
 
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
-    """Without the lines that huggingface_hub logs to the screen: what it did is told by us."""
+    """Turn off the lines that huggingface_hub logs to the screen: the caller tells the user itself."""
     logger = logging.getLogger("huggingface_hub._login")
     before, logger.disabled = logger.disabled, True
     try:
@@ -118,7 +121,8 @@ def _silent() -> Iterator[None]:
 
 
 def _current_secrets() -> list[str]:
-    """Those worth masking whatever they look like: long enough not to be a word of the text."""
+    """Return the secrets to mask whatever they look like: those of at least 8 characters, too long for a word of the
+    text."""
     names = (*_ENVIRONMENT, "HUGGING_FACE_HUB_TOKEN", "ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY")
     values = [os.environ.get(name, "").strip() for name in names]
     with contextlib.suppress(OSError, UnicodeDecodeError):  # nothing stored, or not readable: then not in the text
@@ -160,10 +164,11 @@ def _account(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _store(value: str, endpoint: str | None) -> None:
-    """Through huggingface_hub's own login, which verifies once more and writes its files with mode 0600.
+    """Store the token through huggingface_hub's own login, which verifies it once more and writes its files with mode
+    0600.
 
-    In a process of its own: that login asks the address that was in the environment when it was imported, and a
-    token must go to no other Hub than the one it is for. The token travels on standard input.
+    It runs in a process of its own: that login asks the address that was in the environment when it was imported, and a
+    token must be sent only to the Hub that it is for. The token travels on standard input.
     """
     environment = {**os.environ, **({"HF_ENDPOINT": endpoint} if endpoint else {})}
     code = "import sys, huggingface_hub; huggingface_hub.login(token=sys.stdin.read())"

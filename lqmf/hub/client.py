@@ -1,6 +1,6 @@
-"""The Hub as LQMF asks it: the real huggingface_hub client, run in threads, its errors translated.
+"""The client of the Hub: the real huggingface_hub client, run in threads, with its errors translated.
 
-Knows addresses, headers and when it is offline; knows nothing of what a model consists of. The environment
+Knows addresses, headers and when it is offline; knows nothing of the files that make up a model. The environment
 (HF_ENDPOINT, HF_HUB_OFFLINE) is read at each call, not at import.
 """
 
@@ -37,7 +37,8 @@ def _quiet(_error: LqmfError, _seconds: float) -> None:
 
 @dataclass(frozen=True)
 class HubClient:
-    """`endpoint` and `offline` override the environment; `token_provider` is asked before each call."""
+    """A client of one Hub. `endpoint` and `offline` override the environment; `token_provider` is called before each
+    request."""
 
     endpoint: str | None = None
     token_provider: Callable[[], str | None] = field(default=_stored_token, repr=False)
@@ -46,33 +47,34 @@ class HubClient:
     timeout_seconds: float = 30.0
 
     def base_url(self) -> str:
-        """The Hub's address, without a slash at its end."""
+        """Return the Hub's address, without a slash at its end."""
         return (self.endpoint or os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
 
     def is_offline(self) -> bool:
-        """Whether the user forbade the network (HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE)."""
+        """Return whether the user forbade the network (HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE)."""
         if self.offline is not None:
             return self.offline
         return translate.offline_by_environment()
 
     def headers(self) -> dict[str, str]:
-        """Headers of a request to the Hub itself: the user agent, and the token where there is one."""
+        """Return the headers of a request to the Hub itself: the user agent, and the token where there is one."""
         from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
         return build_hf_headers(token=self.token_provider() or False, library_name="lqmf")
 
     def file_url(self, model: str, path: str, commit: str) -> str:
-        """Where a file at a commit is resolved."""
+        """Return the Hub's address of the file `path` at a commit."""
         from huggingface_hub import hf_hub_url
 
         return hf_hub_url(model, path, revision=commit, endpoint=self.base_url())
 
     def subject(self, model: str = "", revision: str | None = None, path: str | None = None) -> Subject:
-        """What is being asked for, to be named in errors."""
+        """Return the subject of a request (model, revision, file), which errors name."""
         return Subject(_shown(self.base_url()), model, revision, path, with_token=bool(self.token_provider()))
 
     async def model_info(self, model: str, revision: str | None) -> HubModelInfo:
-        """What the Hub says of a model, with every file's size and hashes. Raises the transfer and model errors."""
+        """Fetch the Hub's description of a model, with every file's size and hashes. Raises the transfer and model
+        errors."""
         try:
             return await self._ask(
                 lambda api: api.model_info(model, revision=revision, files_metadata=True, timeout=self.timeout_seconds),
@@ -82,7 +84,8 @@ class HubClient:
             raise Offline(error.message, f"{error.remedy} {WITHOUT_NETWORK}", **error.details) from None
 
     async def files(self, model: str, commit: str) -> list[RepoFile]:
-        """Every file at a commit, page by page, with sizes and hashes."""
+        """Fetch the list of every file at a commit, page by page, with sizes and hashes. Raises the transfer and model
+        errors."""
         from huggingface_hub.hf_api import RepoFile
 
         return await self._ask(
@@ -91,10 +94,10 @@ class HubClient:
         )
 
     async def most_downloaded(self, tags: Sequence[str], limit: int, about: str) -> list[Mapping[str, Any]]:
-        """Public models that have all of `tags`, by downloads, at most `limit`: the query of `HfApi.list_models`.
+        """Fetch the public models that have all of `tags`, most downloaded first, at most `limit`.
 
-        Asked here, since `list_models` tries again for half a minute when there is no network. `about` is the model
-        that an error names.
+        The query is that of `HfApi.list_models`, but sent from here: `list_models` tries again for half a minute when
+        there is no network. `about` is the model that an error names. Raises the transfer and model errors.
         """
 
         def read(_api: HfApi) -> list[Mapping[str, Any]]:
@@ -112,7 +115,8 @@ class HubClient:
         return await self._ask(read, self.subject(about))
 
     async def read_small(self, model: str, path: str, commit: str, limit_bytes: int = 32 << 20) -> bytes:
-        """A small file's bytes. Raises UnsafeFormat when there are more than `limit_bytes`."""
+        """Fetch the bytes of a small file. Raises UnsafeFormat when there are more than `limit_bytes`, and the transfer
+        errors."""
 
         def read(_api: HfApi) -> bytes:
             from huggingface_hub.utils import get_session, hf_raise_for_status  # type: ignore[attr-defined]
@@ -147,7 +151,7 @@ class HubClient:
 
 
 def _shown(url: str) -> str:
-    """The address as an error may name it: without a user's password."""
+    """Return the address without a user's password, for errors."""
     scheme, slashes, rest = url.rpartition("://")
     return scheme + slashes + rest.rpartition("@")[2]
 

@@ -1,8 +1,8 @@
-"""A model's files on this machine: used where they are, or fetched whole.
+"""Provides a model's files on this machine: used where they are, or fetched whole.
 
-Reads as it happens: refuse, look here, lock, check the disk, fetch and verify every file, publish in one rename (or
-hand the files to a reader who drops them, where the model shall not stay). Knows snapshots and transfers; knows nothing
-of what is done with the model.
+The code follows the order of events: refuse, look here, lock, check the disk, fetch and verify every file, publish in
+one rename (or hand the files to a reader that deletes them, where the model shall not stay). Knows snapshots and
+transfers; knows nothing of how the model is used.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ async def fetch(
     job: str = "",
     options: TransferOptions | None = None,
 ) -> Path:
-    """The folder that holds every file of `info.files`, whole and verified.
+    """Return the folder that holds every file of `info.files`, whole and verified; fetch the missing files.
 
     A local folder, the demo and a snapshot in the Hugging Face cache are used in place; anything else is fetched into
     `dest_root`. Emits Progress (stage "download", bytes, those already here counted) and a Notice for each new attempt.
-    Raises UnsafeFormat, GatedModel, IncompleteModel, DiskFull and the transfer errors; what was fetched until then is
-    kept and counts at the next call, after a cancellation or a kill too.
+    Raises UnsafeFormat, GatedModel, IncompleteModel, DiskFull and the transfer errors; bytes fetched until then are
+    kept and count at the next call, after a cancellation or a kill too.
     """
 
     async def whole() -> Path:
@@ -73,10 +73,11 @@ async def fetch_passing(
     options: TransferOptions | None = None,
     ahead: int = AHEAD,
 ) -> Path:
-    """Fetch every shard that has no mark in `used`, with never more than `ahead` (at least 1) unused ones on the disk.
+    """Fetch every shard that has no mark in `used`, with never more than `ahead` (at least 1) unused shards on the
+    disk.
 
-    Gives the partial folder when the last shard is there; no snapshot is made of it. A model that lies whole on this
-    machine is used in place, and its folder, which is no partial one and not to be emptied, is the answer. Emits and
+    Returns the partial folder when the last shard is there; it does not become a snapshot. A model that lies whole on
+    this machine is used in place: its folder is returned, which is no partial folder and not to be emptied. Emits and
     raises as `fetch` does. A reader that needs more than `ahead` shards at once waits for ever.
     """
 
@@ -92,7 +93,8 @@ async def fetch_passing(
 async def _unless_here(
     info: ModelInfo, dest_root: Path, make: Callable[[], Awaitable[Path]], *, hub: HubClient, emit: Emit, job: str
 ) -> Path:
-    """The folder where `info` lies whole on this machine; else what `make` gives, with the model's lock held.
+    """Return the folder where `info` lies whole on this machine; else the folder that `make` returns, called with the
+    model's lock held.
 
     Raises what `fetch` raises; a fault of the disk in `make` as DiskFull or TransferError.
     """
@@ -112,7 +114,8 @@ async def _unless_here(
 
 
 async def inspect_or_find(ref: ModelRef, dest_root: Path, *, hub: HubClient) -> ModelInfo:
-    """`inspect`, and without a network what is known of a model that is already here. Raises as `inspect` does."""
+    """Return the model's description from `inspect`, or without a network from the files that are already here. Raises
+    as `inspect` does."""
     try:
         return await metadata.inspect(ref, hub=hub)
     except Offline:
@@ -123,7 +126,7 @@ async def inspect_or_find(ref: ModelRef, dest_root: Path, *, hub: HubClient) -> 
 
 
 def refuse(info: ModelInfo) -> None:
-    """Raises UnsafeFormat for pickled weights or a path that leads out, IncompleteModel where there are no weights."""
+    """Raise UnsafeFormat for pickled weights or a path that leads out, IncompleteModel where there are no weights."""
     if info.weights_format == "pickle":
         raise selection.pickle_refused(info.ref.id)
     if info.weights_format == "none":
@@ -135,7 +138,7 @@ def refuse(info: ModelInfo) -> None:
 
 
 def refuse_network(info: ModelInfo, hub: HubClient) -> None:
-    """Raises Offline where the user forbade the network, GatedModel where the files may not be read."""
+    """Raise Offline where the user forbade the network, GatedModel where the files may not be read."""
     subject = hub.subject(info.ref.id, info.ref.revision)
     if hub.is_offline():
         raise translate.offline(subject)
@@ -144,7 +147,7 @@ def refuse_network(info: ModelInfo, hub: HubClient) -> None:
 
 
 def _check_disk(info: ModelInfo, dest_root: Path, more_bytes: int) -> None:
-    """Raises DiskFull where `dest_root` has no room for so many bytes more."""
+    """Raise DiskFull where `dest_root` has no room for `more_bytes` more."""
     needed = more_bytes + _SPARE_BYTES
     free = shutil.disk_usage(dest_root).free
     if free < needed:
@@ -158,7 +161,8 @@ def _check_disk(info: ModelInfo, dest_root: Path, more_bytes: int) -> None:
 
 @asynccontextmanager
 async def locked(folder: Path, emit: Emit, job: str) -> AsyncIterator[None]:
-    """One process at a time fetches a model; the system frees the lock of one that was killed."""
+    """Hold a model's lock, after waiting for another process that holds it; the system frees the lock of a killed
+    process. Raises DiskFull or TransferError where the folder cannot be made."""
     from filelock import FileLock, Timeout
 
     try:

@@ -1,7 +1,7 @@
-"""A model's files on their way into its partial folder: the small ones first, then the shards in order.
+"""Downloads a model's files into its partial folder: the small files first, then the shards in order.
 
 Knows order, verification and progress; knows nothing of locks or of when a model may be fetched. A file gets its own
-name there by a rename when its bytes are verified, so that a reader may begin with it while the next ones arrive.
+name there by a rename when its bytes are verified, so that a reader may begin with it while the next files arrive.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ Turn = Callable[[RemoteFile], Awaitable[bool]]  # waits until a shard may begin;
 
 
 async def at_once(_shard: RemoteFile) -> bool:
-    """Every shard is fetched, as soon as the one before it leaves a connection free."""
+    """Let every shard begin as soon as the shard before it leaves a connection free. Always returns True."""
     return True
 
 
 @dataclass
 class _Tally:
-    """Bytes that are here, by file; tells at most ten times a second."""
+    """Counts the bytes that are here, by file; emits Progress at most ten times a second."""
 
     total: int
     emit: Emit
@@ -83,9 +83,9 @@ class Filling:
         self.sha256: dict[str, str] = {}
 
     async def fill(self, turn: Turn = at_once) -> dict[str, str]:
-        """Fetch what is not here; gives the SHA-256 of each file, but for those that `turn` said no to, by path.
+        """Fetch the missing files. Returns the SHA-256 of each file by path, without the shards that `turn` refused.
 
-        Raises the transfer errors, UnsafeFormat, IncompleteModel and OSError; what was fetched until then is kept.
+        Raises the transfer errors, UnsafeFormat, IncompleteModel and OSError; bytes fetched until then are kept.
         """
         import httpx2
 
@@ -107,8 +107,8 @@ class Filling:
         return self.sha256
 
     async def _begin(self, group: asyncio.TaskGroup, http: httpx2.AsyncClient, *files: RemoteFile) -> None:
-        """Start files; returns when all their ranges stand in the queue for connections, which is first come, first
-        served: what begins later takes only the connections that these leave free."""
+        """Start the files; return when all their ranges wait in the queue for connections. The queue is first come,
+        first served: files that begin later take only the connections that these leave free."""
         queued = [asyncio.Event() for _ in files]
         for file, event in zip(files, queued, strict=True):
             group.create_task(self._file(file, http, event.set))
@@ -145,8 +145,8 @@ class Filling:
         self.sha256[file.path] = sha256
 
     async def _taken(self, source: Path, target: Path) -> Path:
-        """Where a file lies that is on this machine already: under its name, or beside it when it came from elsewhere,
-        as nobody has verified it yet."""
+        """Return the path of a file that is already on this machine: its own name, or a copy beside that name where it
+        came from elsewhere, as nobody has verified it yet."""
         if source == target:
             return target
         beside = target.with_name(target.name + ".taken")
@@ -189,13 +189,14 @@ class Filling:
 
 
 def check_formats(folder: Path, info: ModelInfo) -> None:
-    """Raises UnsafeFormat or IncompleteModel where a file of `info` in `folder` is not of the format of its name."""
+    """Raise UnsafeFormat or IncompleteModel where a file of `info` in `folder` is not of the format of its name."""
     for file in info.files:
         check_format(folder / file.path, file)
 
 
 def check_format(path: Path, file: RemoteFile) -> None:
-    """The same for the one file that lies at `path`, which may not be its own name yet."""
+    """Raise UnsafeFormat or IncompleteModel where the content at `path` is not of the format that `file.path` names;
+    `path` may still be a temporary name."""
     if file.path.endswith(".safetensors"):
         size = path.stat().st_size
         with path.open("rb") as stream:
@@ -206,7 +207,7 @@ def check_format(path: Path, file: RemoteFile) -> None:
 
 
 def worst(errors: ExceptionGroup[Exception]) -> Exception:
-    """The error to tell of several files' errors: what cannot heal comes before what can."""
+    """Return the error to report when several files failed: an error that cannot heal comes before errors that may."""
     flat = [e for e in errors.exceptions if not isinstance(e, verify.Stopped)]
     return next((e for e in flat if not (isinstance(e, LqmfError) and e.transient)), flat[0])
 

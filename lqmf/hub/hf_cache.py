@@ -18,14 +18,15 @@ from lqmf.records import ModelInfo, ModelRef, RemoteFile
 
 
 def folder() -> Path:
-    """Where huggingface_hub keeps its snapshots, by the environment as it is now."""
+    """Return the folder where huggingface_hub keeps its snapshots, by the environment as it is now."""
     home = os.environ.get("HF_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "huggingface")
     said = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE") or os.path.join(home, "hub")
     return Path(os.path.expandvars(said)).expanduser()
 
 
 def snapshot_of(info: ModelInfo) -> Path | None:
-    """The snapshot that holds every file of `info`, known by size and by the blobs' names; None where one lacks."""
+    """Return the snapshot that holds every file of `info`, checked by size and by the blobs' names; None where a file
+    is missing."""
     from huggingface_hub import try_to_load_from_cache
 
     cache = folder()
@@ -38,24 +39,25 @@ def snapshot_of(info: ModelInfo) -> Path | None:
 
 
 def _is_blob_of(path: Path, file: RemoteFile) -> bool:
-    """The cache names each blob by its hash; a copy (where links are not possible) is known by its size alone."""
+    """Return whether `path` holds the content of `file`: the cache names each blob by its hash; a copy (where links are
+    not possible) is checked by its size alone."""
     blob = path.resolve().name
     named_right = not path.is_symlink() or blob in (file.sha256, file.git_oid)
     return named_right and has_size(path, file.size_bytes)
 
 
 def blob(model: str, sha256: str) -> Path:
-    """Where the cache keeps the content of that hash, if it has it."""
+    """Return the path where the cache keeps the content with that SHA-256, whether it is there or not."""
     return model_folder(model) / "blobs" / sha256
 
 
 def model_folder(model: str) -> Path:
-    """Where the cache keeps all of a model."""
+    """Return the folder where the cache keeps all files of a model."""
     return folder() / ("models--" + model.replace("/", "--"))
 
 
 def described(ref: ModelRef) -> ModelInfo | None:
-    """What is known of a model that is whole in the cache; None where it is not, or only in part."""
+    """Return the description of a model that is whole in the cache; None where it is missing or only partly there."""
     model = model_folder(ref.id)
     revision = ref.revision or "main"
     try:
@@ -73,7 +75,7 @@ def described(ref: ModelRef) -> ModelInfo | None:
 
 
 def _with_blob_hashes(info: ModelInfo, snapshot: Path) -> ModelInfo:
-    """The blobs' names are the hashes that the Hub gave."""
+    """Return `info` with each file's hash, read from its blob's name: these are the hashes that the Hub gave."""
     files = []
     for file in info.files:
         name = (snapshot / file.path).resolve().name

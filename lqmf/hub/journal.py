@@ -1,4 +1,4 @@
-"""A file that is being fetched: its bytes so far, and a journal that says which of them are proven.
+"""Writes a file that is being fetched: its bytes so far, and a journal that says which of them are proven.
 
 Knows files and ranges; knows no network. `<name>.part` holds the bytes at their places, `<name>.part.journal` a first
 line with the file's identity and a line for each range that was written and synced before the line was. After a kill
@@ -19,18 +19,18 @@ _VERSION = 1
 
 
 def paths_of(target: Path) -> tuple[Path, Path]:
-    """Where the bytes and the journal of `target` lie until it is whole."""
+    """Return the paths of the bytes and of the journal of `target` until it is whole."""
     part = target.with_name(target.name + ".part")
     return part, part.with_name(part.name + ".journal")
 
 
 def proven(target: Path, size: int, identity: str) -> list[Range]:
-    """The ranges of `target` that a journal proves; none where it is for other content."""
+    """Return the ranges of `target` that a journal proves; none where the journal is for other content."""
     return _load(target, size, identity)[0]
 
 
 def has_size(path: Path, size: int) -> bool:
-    """Whether there is a file of so many bytes."""
+    """Return whether there is a file at `path` of exactly `size` bytes."""
     try:
         return path.stat().st_size == size
     except OSError:
@@ -38,9 +38,9 @@ def has_size(path: Path, size: int) -> bool:
 
 
 class Partial:
-    """Write with `write`, prove with `flush`, end with `promote` or `discard`; one writer at a time.
+    """A file on its way. Write with `write`, prove with `flush`, end with `promote` or `discard`; one writer at a time.
 
-    `identity` is the content that is wanted (`sha256:..` or `git:..`): bytes of another are thrown away.
+    `identity` is the content that is wanted (`sha256:..` or `git:..`): bytes of other content are thrown away.
     """
 
     def __init__(self, target: Path, size: int, identity: str, *, flush_bytes: int = 8 << 20) -> None:
@@ -56,11 +56,11 @@ class Partial:
         return not missing(self.done, self.size)
 
     def missing(self) -> list[Range]:
-        """What is still to be fetched."""
+        """Return the ranges that are still to be fetched."""
         return missing(self.done, self.size)
 
     def write(self, offset: int, data: bytes) -> None:
-        """Put `data` at `offset`; proven at the next flush, which comes by itself every `flush_bytes`."""
+        """Write `data` at `offset`; it is proven at the next flush, which comes by itself every `flush_bytes`."""
         part, _ = self._open()
         part.seek(offset)
         _write_all(part, data)
@@ -83,14 +83,14 @@ class Partial:
         self._pending = []
 
     def promote(self) -> None:
-        """The file is whole and verified: give it its name, then drop the journal."""
+        """Give the file, whole and verified, its own name, then remove the journal."""
         self._open()
         self.close()
         os.replace(self.part, self.target)
         self.journal.unlink(missing_ok=True)
 
     def discard(self) -> None:
-        """The bytes are wrong: begin anew."""
+        """Remove the file and its journal, because the bytes are wrong; the next write begins anew."""
         self._pending = []
         self.close()
         self.part.unlink(missing_ok=True)
@@ -98,7 +98,7 @@ class Partial:
         self.done, self._valid_bytes = [], 0
 
     def close(self) -> None:
-        """Prove what was written and close the files. May raise OSError on a full disk, with the files closed."""
+        """Prove the written bytes and close the files. May raise OSError on a full disk, with the files closed."""
         try:
             self.flush()
         finally:
@@ -123,14 +123,15 @@ class Partial:
 
 
 def _write_all(file: BinaryIO, data: bytes) -> None:
-    """An unbuffered write may be short, as on a disk that is nearly full: the next one then raises OSError."""
+    """Write all of `data`: an unbuffered write may be short, as on a disk that is nearly full; the next then raises
+    OSError."""
     view = memoryview(data)
     while view:
         view = view[file.write(view) :]
 
 
 def _load(target: Path, size: int, identity: str) -> tuple[list[Range], int]:
-    """The proven ranges, and how many bytes of the journal are whole lines."""
+    """Return (the proven ranges, how many bytes of the journal are whole lines)."""
     part, journal = paths_of(target)
     try:
         lines = journal.read_bytes().splitlines(keepends=True)

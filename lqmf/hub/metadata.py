@@ -1,4 +1,4 @@
-"""What is known of a model before its weights are fetched. Knows configs and file lists; downloads no weights.
+"""Describes a model before its weights are fetched. Knows configs and file lists; downloads no weights.
 
 A Hub model is asked about through the real client; a folder (and the demo) is read from its files.
 """
@@ -25,7 +25,7 @@ _SMALLEST_WEIGHTS_BYTES = 4096  # below it, a weights file outside LFS may be a 
 
 
 async def inspect(ref: ModelRef, *, hub: HubClient) -> ModelInfo:
-    """Everything known of `ref` without its weights.
+    """Return the description of the model `ref`, without fetching its weights.
 
     Raises ModelNotFound, Unauthorized, RateLimited, HubUnavailable, ConnectionBroken, Offline; UnsafeFormat for a
     hostile repository, IncompleteModel for a missing shard. A gated model is described with `access="gated"`.
@@ -87,7 +87,8 @@ class _Inspection:
 
 
 def _with_parameters(info: ModelInfo, told: HubModelInfo) -> ModelInfo:
-    """What the Hub counted; where it has not, the headers say it later (`describe.counted`)."""
+    """Return `info` with the parameters that the Hub counted; where it has not, the headers give them later
+    (`describe.counted`)."""
     counts: Mapping[str, int] = told.safetensors.parameters if told.safetensors else {}
     return replace(info, parameters=sum(counts.values()), dtype=describe.most_common(counts)) if counts else info
 
@@ -102,7 +103,7 @@ def _commit(told: HubModelInfo) -> str:
 
 
 def _listed(told: HubModelInfo) -> list[RemoteFile]:
-    """The files with their sizes and hashes; none at all where one has no size or no hash."""
+    """Return the files with their sizes and hashes; no files where any of them has no size or no hash."""
     files = [
         RemoteFile(s.rfilename, s.lfs.size if s.lfs else s.size or 0, s.lfs.sha256 if s.lfs else None, s.blob_id)
         for s in told.siblings or ()
@@ -112,7 +113,7 @@ def _listed(told: HubModelInfo) -> list[RemoteFile]:
 
 
 def verified(file: RemoteFile, body: bytes) -> bytes:
-    """`body`, which is `file`'s by its hash. Raises IntegrityError where it is not."""
+    """Return `body` if its hash is that of `file`. Raises IntegrityError otherwise."""
     oid = hashlib.sha1(b"blob %d\0" % len(body) + body, usedforsecurity=False).hexdigest()
     right = hashlib.sha256(body).hexdigest() == file.sha256 if file.sha256 else file.git_oid in (None, oid)
     if not right:

@@ -1,4 +1,4 @@
-"""Where models come from, as one record of functions, so that its users know neither the Hub nor a disk."""
+"""The source of models as one record of functions, so that its users know neither the Hub nor a disk."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from lqmf.records import ModelInfo, ModelRef
 
 @dataclass(frozen=True)
 class Models:
-    """Where models come from: `resolve` reads what was typed, `inspect` fetches metadata, `fetch` the files.
+    """Functions that read and fetch models: `resolve` turns the typed name into a reference, `inspect` fetches
+    metadata, `fetch` fetches the files.
 
-    `missing` counts the bytes still to download; `stored` gives the folder of a model that is on this machine at that
-    commit, without a network, or None; `present` the same for what `inspect` found; `published` asks who has a GGUF of
-    it; `login` takes a token.
+    `missing` counts the bytes still to download; `stored` returns the folder of a model that is on this machine at that
+    commit, without a network, or None; `present` returns the folder of a model that `inspect` described, or None;
+    `published` lists repositories with a GGUF of the model; `login` takes a token.
     """
 
     resolve: Callable[[str], ModelRef]

@@ -1,8 +1,9 @@
-"""GGUF files of a model that somebody already publishes on the Hub. Knows how the Hub tags them; fetches none.
+"""Finds GGUF files of a model that somebody already publishes on the Hub. Knows how the Hub tags them; fetches no file.
 
-The Hub gives a repository with GGUF files the tag `gguf`, and one whose card names as `base_model` what it quantizes
-the tag `base_model:quantized:<id>`, by which a model's page links to its quantizations
-(https://huggingface.co/models?other=base_model:quantized:openai/gpt-oss-20b). One whose card names no base is missed.
+The Hub tags a repository with GGUF files `gguf`. If its card names the quantized model as `base_model`, the Hub also
+tags it `base_model:quantized:<id>`, by which a model's page links to its quantizations
+(https://huggingface.co/models?other=base_model:quantized:openai/gpt-oss-20b). A repository whose card names no base is
+missed.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ class PublishedGguf:
 
 
 async def published_ggufs(model_id: str, *, hub: HubClient) -> tuple[PublishedGguf, ...]:
-    """The five most downloaded of them at most, best first; empty where there is none.
+    """Fetch the repositories with GGUF files of the model: the five most downloaded, best first; empty where there is
+    none.
 
     Raises Offline, RateLimited, HubUnavailable, ConnectionBroken, Unauthorized.
     """

@@ -1,4 +1,4 @@
-"""Which bytes of a file are still missing. Pure arithmetic on half-open ranges (start, end), in bytes."""
+"""Computes which bytes of a file are still missing. Pure arithmetic on half-open ranges (start, end), in bytes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Range = tuple[int, int]  # start <= byte < end
 
 
 def merge(ranges: Iterable[Range]) -> list[Range]:
-    """The same bytes as few ranges as possible, in order."""
+    """Merge ranges that touch or overlap; return as few ranges as possible, in order."""
     merged: list[Range] = []
     for start, end in sorted(ranges):
         if start >= end:
@@ -21,12 +21,12 @@ def merge(ranges: Iterable[Range]) -> list[Range]:
 
 
 def covered(ranges: Iterable[Range]) -> int:
-    """How many bytes the ranges hold."""
+    """Return how many bytes the ranges hold; a byte in two ranges counts once."""
     return sum(end - start for start, end in merge(ranges))
 
 
 def missing(done: Iterable[Range], size: int) -> list[Range]:
-    """What of a file of `size` bytes is not in `done`."""
+    """Return the ranges of a file of `size` bytes that are not in `done`, in order."""
     gaps, at = [], 0
     for start, end in merge(done):
         if at < start:
@@ -38,5 +38,5 @@ def missing(done: Iterable[Range], size: int) -> list[Range]:
 
 
 def split(gaps: Iterable[Range], chunk_bytes: int) -> list[Range]:
-    """The gaps cut into pieces of at most `chunk_bytes`, in order."""
+    """Cut the gaps into ranges of at most `chunk_bytes`, in order."""
     return [(at, min(at + chunk_bytes, end)) for start, end in gaps for at in range(start, end, chunk_bytes)]

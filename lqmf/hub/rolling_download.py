@@ -1,8 +1,8 @@
-"""A model that shall not stay: its shards are fetched in order, and their reader drops each, few on the disk at a time.
+"""Downloads a model's shards in order while their reader deletes each after use, so that few are on the disk at a time.
 
-Knows marks and room; knows no network and nothing of what reads the shards. The reader marks a shard as used by a file
-of the shard's path in the folder `used`, and then removes the shard from the partial folder. A marked shard is not
-fetched again.
+Knows marks and free room; knows no network and nothing of the reader of the shards. The reader marks a shard as used by
+a file of the shard's path in the folder `used`, and then removes the shard from the partial folder. A marked shard is
+not fetched again.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _SECONDS_BETWEEN_LOOKS = 0.1
 
 
 def passing_bytes(info: ModelInfo, dest_root: Path, used: Path, ahead: int = AHEAD) -> int:
-    """How many bytes more than now lie on the disk at the most while `fetch_passing` runs: the small files and the
-    `ahead` neighbouring shards that are largest, less what is here. 0 where the model lies whole on this machine."""
+    """Return how many bytes `fetch_passing` adds to the disk at its peak: the small files and the `ahead` neighbouring
+    shards that are largest, less the bytes that are already here. 0 where the model lies whole on this machine."""
     if snapshots.present(info, dest_root) is not None:
         return 0
     folder, linked = snapshots.partial_folder(dest_root, info), snapshots.reusable(info, dest_root)
@@ -36,7 +36,8 @@ def passing_bytes(info: ModelInfo, dest_root: Path, used: Path, ahead: int = AHE
 
 
 def forget_passing(info: ModelInfo, dest_root: Path) -> None:
-    """Remove what `fetch_passing` left, when its reader is done; nothing while another process fetches the model."""
+    """Remove the files that `fetch_passing` left, when their reader is done; remove nothing while another process
+    fetches the model."""
     from filelock import FileLock, Timeout
 
     folder = snapshots.partial_folder(dest_root, info)
@@ -47,7 +48,8 @@ def forget_passing(info: ModelInfo, dest_root: Path) -> None:
 
 @dataclass
 class ShardWindow:
-    """When each shard may begin: `begun` are those that were let in, used since or not."""
+    """The rule for when each shard may begin: at most `ahead` unused shards. `begun` are those admitted, used since or
+    not."""
 
     folder: Path
     used: Path
@@ -55,8 +57,8 @@ class ShardWindow:
     begun: list[str] = field(default_factory=list)
 
     async def admit(self, shard: RemoteFile) -> bool:
-        """Wait for room. False for a shard that was used, and for one that an earlier call fetched and verified: its
-        reader may have it open, or be done with it at any moment."""
+        """Wait for room, then return whether to fetch the shard. False for a used shard, and for a shard that an
+        earlier call fetched and verified: its reader may have it open, or be done with it at any moment."""
         if self._is_used(shard.path):
             (self.folder / shard.path).unlink(missing_ok=True)  # its reader was killed before it could
             return False
@@ -71,8 +73,8 @@ class ShardWindow:
 
 
 def _growth(shards: Sequence[RemoteFile], have: Sequence[int], ahead: int) -> int:
-    """The most that the shards take at once beyond the bytes that they `have` now: when shard n is whole, those
-    before its `ahead` - 1 predecessors are gone, and of those after it lies what lay before."""
+    """Return the most bytes that the shards take at once beyond the bytes that they `have` now. When shard n is whole,
+    the shards before its `ahead` - 1 predecessors are gone, and the shards after it take as many bytes as before."""
     sizes, most = [f.size_bytes for f in shards], 0
     for n in range(len(shards)):
         lying = sum(sizes[max(0, n + 1 - ahead) : n + 1]) + sum(have[n + 1 :])

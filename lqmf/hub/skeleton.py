@@ -1,11 +1,11 @@
-"""A model's folder without its weights: all its small files, and of each safetensors file the header, the rest a hole.
+"""Builds a model's folder without its weights: all small files, and of each safetensors file the header, then a hole.
 
     root/<org>--<name>/<commit>/              a skeleton
-    root/<org>--<name>/.building-<commit>/    one that is being made
+    root/<org>--<name>/.building-<commit>/    a skeleton that is being built
 
-A file of weights has its full length and takes a few kilobytes of disk; what is read behind its header is zeros. The
+A file of weights has its full length and takes a few kilobytes of disk; the bytes behind its header read as zeros. The
 small files are verified by their hashes; of a header, only that it comes from the listed file, and that it is sound.
-Knows the Hub and folders; knows nothing of what is read off a skeleton.
+Knows the Hub and folders; knows nothing of how a skeleton is used.
 """
 
 from __future__ import annotations
@@ -40,13 +40,14 @@ _PROBE_BYTES = 8 << 20
 
 
 async def skeleton(info: ModelInfo, *, hub: HubClient, root: Path, models: Path | None = None) -> Path:
-    """A folder with the files of `info`, whose weights may be holes.
+    """Return a folder with the files of `info`, whose weights may be holes.
 
     A local folder, the demo, and a snapshot that is whole on this machine (in `models`, or in the Hugging Face cache)
-    are given as they are. Otherwise a skeleton, kept under `root` by commit: without a request the next time. `root` is
-    a folder for skeletons alone.
+    are returned as they are. Otherwise a skeleton is built and kept under `root` by commit; the next call needs no
+    request. `root` is a folder for skeletons alone.
+
     Raises UnsafeFormat, IncompleteModel, GatedModel, ModelError for small files that are too large, ResourceError for a
-    file system without holes, DiskFull and the transfer errors. What was not finished is removed.
+    file system without holes, DiskFull and the transfer errors. An unfinished skeleton is removed.
     """
     download.refuse(info)
     here = await asyncio.to_thread(snapshots.present, info, models or root)
@@ -86,7 +87,7 @@ def _refuse_large(info: ModelInfo) -> None:
 
 @dataclass
 class _Beginning:
-    """The first bytes of a file, in memory: what a transfer writes to. `grow` asks for more of them."""
+    """The first bytes of a file, in memory: the receiver of a transfer. `grow` asks for more of them."""
 
     wanted: int
     body: bytearray = field(default_factory=bytearray)
@@ -105,15 +106,15 @@ class _Beginning:
         self.body[offset : offset + len(data)] = data
 
     def flush(self) -> None:
-        """Memory needs none."""
+        """Do nothing: bytes in memory need no sync."""
 
     def close(self) -> None:
-        """Nor this."""
+        """Do nothing: there is no file to close."""
 
 
 @dataclass
 class _Skeleton:
-    """The making of one skeleton, in a hidden folder beside `folder`."""
+    """The building of one skeleton, in a hidden folder beside `folder`."""
 
     info: ModelInfo
     hub: HubClient
@@ -125,7 +126,7 @@ class _Skeleton:
         self.options = TransferOptions(retry=self.hub.retry, timeout_seconds=self.hub.timeout_seconds)
 
     async def build(self) -> None:
-        """Every file, then the whole folder in one rename."""
+        """Write every file, then rename the whole folder."""
         import httpx2
 
         try:
@@ -153,7 +154,7 @@ class _Skeleton:
         await self._put(file, metadata.verified(file, body))
 
     async def _weights(self, file: RemoteFile, http: httpx2.AsyncClient) -> None:
-        """The header in one range, or in two where it is long."""
+        """Fetch the header of a safetensors file in one range, or in two where it is long."""
         beginning = _Beginning(min(_FIRST_BYTES, file.size_bytes))
         transfer = FileTransfer(
             hub=self.hub,
@@ -192,7 +193,7 @@ class _Skeleton:
 
 
 def _write_hollow(path: Path, body: bytes | bytearray, size: int) -> None:
-    """`body`, and from there to `size` a hole; synced."""
+    """Write `body`, then a hole up to `size` bytes; sync the file."""
     with path.open("wb") as out:
         out.write(body)
         out.truncate(size)
@@ -201,7 +202,7 @@ def _write_hollow(path: Path, body: bytes | bytearray, size: int) -> None:
 
 
 def _refuse_dense(folder: Path) -> None:
-    """Raises ResourceError where a hole takes disk: the weights' full size would be written as zeros."""
+    """Raise ResourceError where a hole takes disk: the weights' full size would be written as zeros."""
     probe = folder / "probe"
     _write_hollow(probe, b"", _PROBE_BYTES)
     taken = _taken(probe)
@@ -215,6 +216,6 @@ def _refuse_dense(folder: Path) -> None:
 
 
 def _taken(path: Path) -> int:
-    """Bytes of disk that a file takes; its whole length where the system does not say."""
+    """Return the bytes of disk that a file takes; its whole length where the system does not tell."""
     found = path.stat()
     return int(getattr(found, "st_blocks", found.st_size // 512)) * 512

@@ -1,7 +1,7 @@
-"""Where snapshots lie on this machine, and when one is whole. Knows folders; knows no network.
+"""Finds and keeps snapshots on this machine, and tells when a snapshot is whole. Knows folders; knows no network.
 
     models/<org>--<name>/<commit>/            a whole, verified snapshot, with its marker `.lqmf.json`
-    models/<org>--<name>/.partial-<commit>/   one that is being fetched
+    models/<org>--<name>/.partial-<commit>/   a snapshot that is being fetched
     models/<org>--<name>/refs.json            which commit a revision meant when it was last fetched
 
 Snapshots in the user's Hugging Face cache are used where they are and never written to.
@@ -32,41 +32,43 @@ _REFS = "refs.json"
 
 
 def model_folder(dest_root: Path, model: str) -> Path:
-    """The folder of all snapshots of a model. Raises UsageError for an id that could lead elsewhere."""
+    """Return the folder of all snapshots of a model. Raises UsageError for an id that could lead elsewhere."""
     if not is_repo_id(model):
         raise UsageError(f"'{printable(model)}' is no Hub id.", "Type org/name, as on the Hub.")
     return dest_root / model.replace("/", "--")
 
 
 def snapshot_folder(dest_root: Path, info: ModelInfo) -> Path:
-    """Where the whole snapshot of `info` is, or will be."""
+    """Return the folder of the whole snapshot of `info`, which may not exist yet. Raises UsageError without a
+    commit."""
     return model_folder(dest_root, info.ref.id) / _commit(info)
 
 
 def partial_folder(dest_root: Path, info: ModelInfo) -> Path:
-    """Where it is being fetched."""
+    """Return the folder where the snapshot of `info` is being fetched. Raises UsageError without a commit."""
     return model_folder(dest_root, info.ref.id) / f".partial-{_commit(info)}"
 
 
 def arrivals(info: ModelInfo, dest_root: Path) -> tuple[Path, ...]:
-    """Where a verified file may be found under its own path while `fetch` runs: the folder where all of `info` lies, or
-    the partial folder first and then the snapshot that it becomes."""
+    """Return the folders where a verified file may be found under its own path while `fetch` runs: the folder where all
+    of `info` lies, or the partial folder first and then the snapshot that it becomes."""
     ready = present(info, dest_root)
     return (ready,) if ready else (partial_folder(dest_root, info), snapshot_folder(dest_root, info))
 
 
 def shards(info: ModelInfo) -> tuple[RemoteFile, ...]:
-    """The files of weights, in the order of their numbers: the order in which they are fetched."""
+    """Return the files of weights in the order of their numbers, which is the order in which they are fetched."""
     return tuple(sorted((f for f in info.files if f.path.endswith(".safetensors")), key=lambda f: f.path))
 
 
 def identity(file: RemoteFile) -> str:
-    """The content that a file must have."""
+    """Return the hash of the content that a file must have: "sha256:.." or "git:.."."""
     return f"sha256:{file.sha256}" if file.sha256 else f"git:{file.git_oid}"
 
 
 def present(info: ModelInfo, dest_root: Path) -> Path | None:
-    """The folder that holds every file of `info` whole: ours, or a snapshot in the Hugging Face cache."""
+    """Return the folder that holds every file of `info` whole: ours, or a snapshot in the Hugging Face cache; else
+    None."""
     if info.ref.kind != "hub":
         return describe.local_folder(info.ref)
     ours = snapshot_folder(dest_root, info)
@@ -76,7 +78,8 @@ def present(info: ModelInfo, dest_root: Path) -> Path | None:
 
 
 def missing_bytes(info: ModelInfo, dest_root: Path) -> int:
-    """How many bytes `fetch` would still download: 0 for what is here, less by what a partial download proves."""
+    """Return how many bytes `fetch` would still download: 0 for a model that is here; bytes that a partial download
+    proves are not counted."""
     if present(info, dest_root) is not None:
         return 0
     folder, here = partial_folder(dest_root, info), reusable(info, dest_root)
@@ -84,19 +87,20 @@ def missing_bytes(info: ModelInfo, dest_root: Path) -> int:
 
 
 def is_whole(target: Path, file: RemoteFile) -> bool:
-    """Whether a file that was being fetched has its own name: it got it when it was verified."""
+    """Return whether a file that was being fetched has its own name, which it gets when it is verified."""
     return has_size(target, file.size_bytes) and not paths_of(target)[1].exists()
 
 
 def have(target: Path, file: RemoteFile) -> int:
-    """How many bytes of a file that is being fetched are proven."""
+    """Return how many bytes of a file that is being fetched are proven."""
     if is_whole(target, file):
         return file.size_bytes
     return covered(proven(target, file.size_bytes, identity(file)))
 
 
 def reusable(info: ModelInfo, dest_root: Path) -> dict[str, Path]:
-    """Files of `info` (by path) whose content is already here, in another commit's snapshot or in the cache's blobs."""
+    """Return the files of `info` (by path) whose content is already here, in another commit's snapshot or in the
+    cache's blobs."""
     known: dict[str, Path] = {}
     for marker in model_folder(dest_root, info.ref.id).glob(f"*/{MARKER}"):
         known |= {sha256: marker.parent / path for path, sha256 in hashes(marker.parent).items()}
@@ -105,7 +109,7 @@ def reusable(info: ModelInfo, dest_root: Path) -> dict[str, Path]:
 
 
 def take(source: Path, target: Path) -> None:
-    """The same content at `target`: a hard link where the disk allows it, a copy where not."""
+    """Place the content of `source` at `target`: as a hard link where the disk allows it, as a copy otherwise."""
     target.unlink(missing_ok=True)  # a link from a call that was killed
     try:
         os.link(source.resolve(), target)
@@ -114,7 +118,7 @@ def take(source: Path, target: Path) -> None:
 
 
 def find_local(ref: ModelRef, dest_root: Path) -> ModelInfo | None:
-    """What is known of a model that is whole on this machine, without any network; None where it is not.
+    """Return the description of a model that is whole on this machine, without any network; None where it is not.
 
     A branch means the commit that it meant when it was last fetched.
     """
@@ -132,7 +136,8 @@ def find_local(ref: ModelRef, dest_root: Path) -> ModelInfo | None:
 
 
 def publish(info: ModelInfo, dest_root: Path, sha256: Mapping[str, str]) -> Path:
-    """Make a verified partial folder the snapshot, in one rename; `sha256` is of every file, by path."""
+    """Turn a verified partial folder into the snapshot, by one rename, and return it; `sha256` holds every file's, by
+    path."""
     partial, final = partial_folder(dest_root, info), snapshot_folder(dest_root, info)
     files = [{"path": f.path, "size_bytes": f.size_bytes, "sha256": sha256[f.path]} for f in info.files]
     _drop_others(partial, info)
@@ -151,7 +156,7 @@ def _drop_others(folder: Path, info: ModelInfo) -> None:
 
 
 def remember(info: ModelInfo, dest_root: Path) -> None:
-    """Note which commit the revision meant, so that the next time needs no network."""
+    """Note which commit the revision meant, so that the next lookup needs no network."""
     folder = model_folder(dest_root, info.ref.id)
     known = _refs(folder)
     revision = info.ref.revision or "main"
@@ -160,7 +165,7 @@ def remember(info: ModelInfo, dest_root: Path) -> None:
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 by path of a snapshot that LQMF fetched; empty for any other folder."""
+    """Return the SHA-256 by path of a snapshot that LQMF fetched; empty for any other folder."""
     try:
         return {f["path"]: f["sha256"] for f in json.loads((folder / MARKER).read_bytes())["files"]}
     except (OSError, ValueError, KeyError, TypeError):
@@ -168,7 +173,8 @@ def hashes(folder: Path) -> dict[str, str]:
 
 
 def clean_orphans(dest_root: Path, *, older_than_days: float = 7.0, keep: Path | None = None) -> int:
-    """Remove partial downloads that nobody touched for so long; gives the bytes freed. One in use stays, and `keep`."""
+    """Remove partial downloads that nobody touched for `older_than_days`; return the bytes freed. A model whose lock
+    another process holds and the folder `keep` stay."""
     from filelock import FileLock, Timeout
 
     freed = 0
@@ -179,7 +185,7 @@ def clean_orphans(dest_root: Path, *, older_than_days: float = 7.0, keep: Path |
 
 
 def _clean_model(model: Path, older_than_days: float, keep: Path | None) -> int:
-    """The same for one model's folder, whose lock the caller holds."""
+    """Remove the orphans in one model's folder, whose lock the caller holds; return the bytes freed."""
     freed, before = 0, time.time() - older_than_days * 86400
     for folder in model.glob(".partial-*"):
         files = [path for path in folder.rglob("*") if path.is_file()]
@@ -191,7 +197,7 @@ def _clean_model(model: Path, older_than_days: float, keep: Path | None) -> int:
 
 
 def write_synced(path: Path, text: str) -> None:
-    """The whole text or the old one: written beside, synced, renamed."""
+    """Write the text beside `path`, sync it and rename it, so that `path` holds the whole new text or the old one."""
     beside = path.with_name(path.name + ".new")
     with beside.open("w", encoding="utf-8") as file:
         file.write(text)

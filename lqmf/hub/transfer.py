@@ -1,8 +1,8 @@
-"""What is wanted of one file from the Hub: by ranges, several at once, each tried again while it may heal.
+"""Downloads the missing bytes of one file from the Hub: by ranges, several at once, each tried again while it may heal.
 
 Knows HTTP ranges and redirects; knows nothing of models or snapshots. A file's address is resolved once on the Hub
-(which says the file's etag and size); the bytes then come from wherever that leads, without the token when that is
-another host.
+(which gives the file's etag and size); the bytes then come from the host that it leads to, without the token when that
+is another host.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 @dataclass(frozen=True)
 class TransferOptions:
-    """How hard to pull: `connections` at once, ranges of `chunk_bytes`, a journal line each `journal_bytes`."""
+    """Limits of a transfer: `connections` at once, ranges of `chunk_bytes`, a journal line after each
+    `journal_bytes`."""
 
     connections: int = 4
     chunk_bytes: int = 16 << 20
@@ -45,7 +46,7 @@ class TransferOptions:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a file's bytes are. `foreign` is another host than the Hub: it is sent no token."""
+    """The address of a file's bytes. `foreign` is another host than the Hub: it is sent no token."""
 
     url: str
     foreign: bool
@@ -58,10 +59,10 @@ class _Cursor:
 
 
 class Partial(Protocol):
-    """What takes a file's bytes: a journalled file (`journal.Partial`), or its beginning in memory."""
+    """The receiver of a file's bytes: a journalled file (`journal.Partial`), or the beginning of a file in memory."""
 
     def missing(self) -> list[Range]:
-        """The ranges that are still wanted."""
+        """Return the ranges that are still to be fetched, in bytes."""
         ...
 
     def write(self, offset: int, data: bytes) -> None:
@@ -69,18 +70,18 @@ class Partial(Protocol):
         ...
 
     def flush(self) -> None:
-        """What was written must last."""
+        """Make the written bytes permanent."""
         ...
 
     def close(self) -> None:
-        """No more comes until `missing` is asked again. May raise OSError."""
+        """Close the receiver until `missing` is asked again. May raise OSError."""
         ...
 
 
 @dataclass
 class FileTransfer:
-    """Fetches what `partial` misses of `file`. `on_bytes` is told of each piece, `on_retry` of each new attempt,
-    `on_queued` when every range waits for a connection or has one."""
+    """The transfer of the ranges that `partial` misses of `file`. `on_bytes` is called with the length of each piece,
+    `on_retry` before each new attempt, `on_queued` when every range waits for a connection or has one."""
 
     hub: HubClient
     http: httpx2.AsyncClient
@@ -98,7 +99,8 @@ class FileTransfer:
     _resolving: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def run(self) -> None:
-        """Raises the transfer errors and DiskFull; whatever arrived by then was written and flushed."""
+        """Fetch the missing ranges. Raises the transfer errors and DiskFull; bytes that arrived by then are written and
+        flushed."""
         try:
             async with self.slots:
                 await self.options.retry.run(self._ready, on_retry=self.on_retry, worth=is_transient)
@@ -124,13 +126,15 @@ class FileTransfer:
             await self._resolved()
 
     async def _piece(self, cursor: _Cursor) -> None:
-        """One range. It keeps its slot while it waits, so that a Hub that is limiting is not asked by the others."""
+        """Fetch one range. It keeps its slot while it waits, so that the other ranges do not ask a Hub that limits
+        requests."""
         async with self.slots:
             while cursor.at < cursor.end:
                 await self.options.retry.run(lambda: self._attempt(cursor), on_retry=self.on_retry, worth=is_transient)
 
     async def _attempt(self, cursor: _Cursor) -> None:
-        """Go on from where the range stopped. A cut after some bytes is no failed attempt: the count starts anew."""
+        """Continue where the range stopped. A break after some bytes is no failed attempt: the count of attempts starts
+        anew."""
         before = cursor.at
         try:
             with translate.translated(self.subject):
@@ -167,7 +171,8 @@ class FileTransfer:
         )
 
     def _accepted(self, response: httpx2.Response, cursor: _Cursor, source: Source) -> int:
-        """How many bytes to skip: 0 for the range that was asked for, its start where a server sends the whole file."""
+        """Return how many bytes to skip: 0 where the answer is the requested range, the range's start where a server
+        sends the whole file."""
         if response.status_code >= 400:
             raise self._refused(response, source)
         etag = _bare(response.headers.get("etag"))
@@ -239,7 +244,8 @@ class FileTransfer:
 
 
 def disk_error(error: OSError, what: object) -> LqmfError:
-    """DiskFull for a full disk, quota or file size limit; TransferError for another fault of the disk."""
+    """Return the error for `error`: DiskFull for a full disk, quota or file size limit, TransferError for another disk
+    fault."""
     if error.errno in FULL:
         return DiskFull(
             f"The disk is full: {what} could not be written ({os.strerror(error.errno or 0)}).",
@@ -249,7 +255,7 @@ def disk_error(error: OSError, what: object) -> LqmfError:
 
 
 def _worst(errors: ExceptionGroup[Exception], what: object) -> Exception:
-    """The one to tell: what cannot heal comes before what can."""
+    """Return the error to report: an error that cannot heal comes before errors that may."""
     flat = [disk_error(e, what) if isinstance(e, OSError) else e for e in errors.exceptions]
     return next((e for e in flat if not (isinstance(e, LqmfError) and e.transient)), flat[0])
 

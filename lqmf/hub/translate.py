@@ -1,4 +1,4 @@
-"""The boundary: errors of huggingface_hub and its HTTP client become LQMF's, once, by type and status.
+"""Turns errors of huggingface_hub and its HTTP client into LQMF's, by type and status, at this one boundary.
 
 Knows what each status means on the Hub; does no requests itself. No message holds a token or a signed address.
 """
@@ -33,7 +33,8 @@ _RATE_LIMIT = re.compile(r";\s*r\s*=\s*0\s*;\s*t\s*=\s*(\d+)")
 
 @dataclass(frozen=True)
 class Subject:
-    """What was being asked for, so that an error can name it. `path` is a file of the repository."""
+    """The model, revision and file that a request asked for, so that an error can name them. `path` is a file of the
+    repository."""
 
     endpoint: str
     model: str = ""
@@ -47,7 +48,7 @@ class Subject:
 
 
 def from_status(status: int, headers: Mapping[str, str], subject: Subject) -> LqmfError:
-    """The error that an HTTP answer of 400 or more stands for. `headers` must ignore case, as HTTP's do."""
+    """Return the error for an HTTP answer with a status of 400 or more. `headers` must ignore case, as HTTP's do."""
     code = headers.get("x-error-code", "")
     if code == "GatedRepo" or (status == 403 and subject.model):
         return gated(subject, forbidden=code != "GatedRepo")
@@ -72,7 +73,8 @@ def from_status(status: int, headers: Mapping[str, str], subject: Subject) -> Lq
 
 
 def from_exception(error: Exception, subject: Subject) -> LqmfError:
-    """The same for an exception of huggingface_hub or its HTTP client; ValueError is an answer that is no JSON."""
+    """Return the error for an exception of huggingface_hub or its HTTP client; ValueError means an answer that is no
+    JSON."""
     import httpx2
     from huggingface_hub import errors as hf
 
@@ -100,7 +102,7 @@ def from_exception(error: Exception, subject: Subject) -> LqmfError:
 
 @contextmanager
 def translated(subject: Subject) -> Iterator[None]:
-    """Within it, foreign errors leave as LQMF's own."""
+    """Raise errors of huggingface_hub and its HTTP client inside the `with` block as LQMF's own."""
     import httpx2
     from huggingface_hub import errors as hf
 
@@ -111,13 +113,14 @@ def translated(subject: Subject) -> Iterator[None]:
 
 
 def offline_by_environment() -> bool:
-    """Whether the user forbade the network; read at each call, as huggingface_hub reads it only when imported."""
+    """Return whether the user forbade the network; read at each call, as huggingface_hub reads it only when
+    imported."""
     said = os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE") or ""
     return said.upper() in {"1", "ON", "YES", "TRUE"}
 
 
 def offline(subject: Subject) -> Offline:
-    """HF_HUB_OFFLINE is set, and something is missing here."""
+    """Return the error for a subject that is not on this machine while HF_HUB_OFFLINE is set."""
     return Offline(
         f"HF_HUB_OFFLINE is set, and {subject} is not on this machine.",
         "Unset HF_HUB_OFFLINE to fetch it, or name a model that is already here: lqmf disk lists them.",
@@ -126,7 +129,8 @@ def offline(subject: Subject) -> Offline:
 
 
 def gated(subject: Subject, *, forbidden: bool = False) -> GatedModel:
-    """A licence to accept, or a token that has no access. `forbidden`: the Hub did not say that it is the licence."""
+    """Return the error for a model whose licence is to be accepted, or to which the token has no access. `forbidden`:
+    the Hub did not say that the licence is the reason."""
     page = f"{subject.endpoint}/{subject.model}"
     if subject.with_token:
         what = "your token has no access to it" if forbidden else "your account has not been granted access"
@@ -184,9 +188,11 @@ def _rate_limited(headers: Mapping[str, str], subject: Subject) -> RateLimited:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that `Retry-After` asks for: a number, or a date (RFC 9110, 10.2.3); else what `RateLimit` says.
+    """Return the seconds that `Retry-After` asks for: a number, or a date (RFC 9110, 10.2.3); without it those of
+    `RateLimit`.
 
     The Hub's `RateLimit: "api";r=0;t=55` means: none remain, 55 seconds until the next window (the IETF's draft 09).
+    None where neither header gives a time.
     """
     said = headers.get("retry-after", "").strip()
     if not said and (window := _RATE_LIMIT.search(headers.get("ratelimit", ""))):

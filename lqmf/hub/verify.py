@@ -1,4 +1,4 @@
-"""Whether a file's bytes are the ones that the Hub lists: SHA-256 for LFS files, git's blob hash for the others."""
+"""Checks that a file's bytes are those that the Hub lists: SHA-256 for LFS files, git's blob hash for the others."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Stopped(Exception):
 
 
 def digest(path: Path, file: RemoteFile, stop: threading.Event) -> tuple[str, bool]:
-    """The SHA-256 of the file at `path`, and whether its content is `file`'s. Raises Stopped, OSError.
+    """Return (SHA-256 of the file at `path` in hex, whether its content is that of `file`).
 
-    A git blob's hash is the SHA-1 of `blob <size>\\0` and the content.
+    A git blob's hash is the SHA-1 of `blob <size>\\0` and the content. Raises Stopped once `stop` is set, and OSError.
     """
     sha256 = hashlib.sha256()
     git = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)

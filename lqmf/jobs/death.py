@@ -1,8 +1,8 @@
-"""What it means that a worker died without a word: by which signal, in which library, and what that said.
+"""Explains why a worker died without a report: by which signal, in which library, and with which last words.
 
-The worker has Python write where it stood into the log when a signal ends it ("Fatal Python error: ...", then a stack);
-the nearest library in that stack is the one that died. Of the rest of the log, only what libraries say as they give up
-counts as last words: most of it is chatter, down to whole chat templates. Knows logs; runs nothing.
+The worker has Python write its stack into the log when a signal ends it ("Fatal Python error: ...", then a stack); the
+nearest library in that stack is the library that died. Of the rest of the log, only lines that libraries print as they
+give up count as last words: most of the log is chatter, down to whole chat templates. Knows logs; runs nothing.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _GIVING_UP = re.compile(
 
 
 def died(returncode: int, log: Path, start: int = 0) -> LqmfError:
-    """The error that stands for a worker's end; its part of the log begins at byte `start`."""
+    """Return the error for a worker's end; its part of the log begins at byte `start`."""
     said = _read(log, start)
     library, words = library_in(said), last_words(said)
     if signal_of(returncode) == "SIGILL":
@@ -46,7 +46,7 @@ def died(returncode: int, log: Path, start: int = 0) -> LqmfError:
 
 
 def _illegal(library: str, log: Path, returncode: int) -> LqmfError:
-    """A processor refused an instruction: somebody compiled for another one."""
+    """Return the error for an instruction that the processor refused: a library was compiled for another processor."""
     if library in ("", "llama.cpp"):
         what = "this llama.cpp was" if library else "one of its libraries, most likely llama.cpp, was"
         remedy = "`lqmf doctor --fix` builds llama.cpp anew for this processor; then `lqmf resume`."
@@ -59,7 +59,8 @@ def _illegal(library: str, log: Path, returncode: int) -> LqmfError:
 
 
 def library_in(said: str) -> str:
-    """The library nearest to the end of the stack that Python left when a signal ended it; empty where none did."""
+    """Return the library nearest to the end of the stack that Python wrote when a signal ended it; empty where there is
+    none."""
     _, _, stack = said.rpartition(_STACK)
     for path in _FRAME.findall(stack):
         for library, parts in LIBRARIES.items():
@@ -69,7 +70,7 @@ def library_in(said: str) -> str:
 
 
 def last_words(said: str) -> str:
-    """The last line that a library says as it gives up; empty where it said none."""
+    """Return the last line that a library printed as it gave up; empty where there is none."""
     found = [match[0].strip() for match in _GIVING_UP.finditer(said.partition(_STACK)[0])]
     return found[-1] if found else ""
 

@@ -1,6 +1,6 @@
-"""Who holds a job, and what happened in it: the lock file and the event log of each job.
+"""Keeps who holds a job and what happened in it: the lock file and the event log of each job.
 
-Knows process ids and files; knows nothing about what a job does.
+Knows process ids and files; knows nothing about the work of a job.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from lqmf.workspace import Workspace
 
 
 def new_id() -> str:
-    """A job or plan id: sorts by time, and differs between processes ("20261122-054138-3f2a")."""
+    """Return a new job or plan id: it sorts by time, and differs between processes ("20261122-054138-3f2a")."""
     return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.urandom(3).hex()}"
 
 
@@ -46,8 +46,8 @@ def hold(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def work_folder(place: Workspace, model: ModelRef, commit: str | None, apart: str = "") -> Iterator[Path]:
-    """Yield the folder where jobs on a model keep what they make on the way (a rebuild `apart` from the rest); it is a
-    new one while another process has that."""
+    """Yield the folder where jobs on a model keep files made on the way (a rebuild `apart` from the rest); a new folder
+    while another process holds that folder."""
     key = work_key(model, commit) + apart
     with contextlib.ExitStack() as stack:
         try:
@@ -58,7 +58,8 @@ def work_folder(place: Workspace, model: ModelRef, commit: str | None, apart: st
 
 
 def work_key(model: ModelRef, commit: str | None) -> str:
-    """Return what names the work on exactly these files: a commit, or of a local folder its files as they are now."""
+    """Return the key of work on exactly these files, 16 hex digits: by commit, or for a local folder by its files as
+    they are now."""
     seen = [model.kind, model.id, commit, VERSION]
     if model.kind == "local":
         seen.append(model.path)
@@ -69,7 +70,8 @@ def work_key(model: ModelRef, commit: str | None) -> str:
 
 
 def _claim(path: Path, temporary: Path) -> None:
-    """Link our own description into place: whole from the first moment, and only one of two can win."""
+    """Link our own description into place: the file is whole from the first moment, and only one of two processes can
+    win."""
     try:
         os.link(temporary, path)
         return
@@ -92,7 +94,8 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 class EventLog:
-    """Writes every event of a job to `logs/<job>.jsonl`, one JSON object a line, redacted. A full disk stops no job."""
+    """The writer of a job's events to `logs/<job>.jsonl`, one JSON object a line, redacted. A full disk stops no
+    job."""
 
     def __init__(self, folder: Path, redact: Callable[[str], str]) -> None:
         self._folder = folder

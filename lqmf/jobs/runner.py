@@ -1,6 +1,6 @@
-"""Runners: where a task is carried out. The local one starts a worker process and speaks its protocol.
+"""Runs tasks. The local runner starts a worker process and speaks its protocol.
 
-Knows processes and the event stream; knows nothing about what a task does.
+Knows processes and the event stream; knows nothing about the work of a task.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ RunTask = Callable[[Task, Emit], Awaitable[dict[str, Any]]]  # a runner's `run`
 
 @dataclasses.dataclass(frozen=True)
 class JobContext:
-    """The job that tasks belong to, the file that takes their workers' chatter, and who hears of their progress."""
+    """The job that tasks belong to, the file for their workers' chatter, and the function that receives their
+    events."""
 
     job: str
     log: str
@@ -37,21 +38,23 @@ class JobContext:
 
 
 class Runner(Protocol):
-    """Carries out one task somewhere; cancelling the coroutine ends the work and everything it started."""
+    """The promise of a runner: it carries out one task; cancelling the coroutine ends the task and every process it
+    started."""
 
     async def run(self, task: Task, emit: Emit) -> dict[str, Any]:
-        """The task's result. Raises what the task raised, or WorkerDied."""
+        """Carry out the task and return its result. Raises the task's own error, or WorkerDied."""
         ...
 
 
 class LocalRunner:
-    """Runs each task in a child process of its own session on this machine."""
+    """A runner that carries out each task in a child process of its own session on this machine."""
 
     def __init__(self, environment: dict[str, str] | None = None) -> None:
         self._environment = environment
 
     async def run(self, task: Task, emit: Emit) -> dict[str, Any]:
-        """The task's result. Raises what the task raised, or WorkerDied when the process ended without a word."""
+        """Carry out the task and return its result. Raises the task's own error, or WorkerDied when the process ended
+        without a report."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",

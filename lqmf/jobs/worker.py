@@ -1,7 +1,7 @@
 """The worker: a child process that carries out one task and may die of it without harm to the chat.
 
 Reads one task (a JSON line) on standard input, which then stays open as the control pipe: when it closes, the chat is
-gone and so are we. Events go out as JSON lines on a duplicate of standard output; file descriptors 1 and 2 lead
+gone and the worker ends. Events go out as JSON lines on a duplicate of standard output; file descriptors 1 and 2 lead
 to the job's log before any library is loaded. Knows no model, no store, no terminal.
 """
 
@@ -29,7 +29,7 @@ Say = Callable[[Mapping[str, Any]], None]
 
 
 def main() -> int:
-    """Carry out the task on standard input. Returns 0 when it was done, 1 when it failed in an orderly way."""
+    """Carry out the task on standard input. Returns 0 when it succeeded, 1 when it failed with a report."""
     task = records.from_json(records.Task, json.loads(sys.stdin.buffer.readline()))
     say = _speaker(os.dup(1))
     _quiet(Path(task.log))
@@ -60,7 +60,7 @@ def _speaker(descriptor: int) -> Say:
 
 
 def _quiet(log: Path) -> None:
-    """Send what libraries print to the log, at the level of file descriptors, so that C code is caught too."""
+    """Send the output of libraries to the log, at the level of file descriptors, so that C code is caught too."""
     log.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(descriptor, 1)
@@ -86,7 +86,7 @@ def _die_with_parent() -> None:
 
 
 def explain(error: BaseException, log: str) -> LqmfError:
-    """Any failure as one of ours."""
+    """Turn any failure into an LqmfError."""
     if isinstance(error, LqmfError):
         return error
     if isinstance(error, MemoryError):

@@ -1,6 +1,6 @@
-"""Which method can quantize a model here, and what stands in its way: one table, each no with a way out.
+"""Tells which method can quantize a model here, and what stands in its way: one table, each "no" with a way out.
 
-Asks every backend's `available` and `check`, and adds what a configuration and the weights' headers alone tell: how
+Asks every backend's `available` and `check`, and adds facts from the configuration and the weights' headers alone: how
 far weights that are quantized already can be read, and which matrices llama.cpp has to give a larger type. Fetches
 nothing; knows no memory and no disk.
 """
@@ -35,7 +35,7 @@ _NOT_TEXT = re.compile(r"vision|visual|audio|multi_?modal|mm_projector|conv|embe
 
 @dataclass(frozen=True)
 class Row:
-    """One method's answer."""
+    """The answer of one method."""
 
     method: str
     title: str
@@ -50,8 +50,11 @@ def compatibility(
     type: str | None = None,
     skeleton: Path | None = None,
 ) -> tuple[Row, ...]:
-    """Every method's answer, a yes before a but before a no. `type` is asked about where it is the method's own;
-    `skeleton` is a folder with the headers of the weights, whose contents may be holes. Raises LqmfError for it."""
+    """Return every method's answer, sorted "yes", "but", "no".
+
+    `type` is passed to the methods that have such a type; `skeleton` is a folder with the headers of the weights, whose
+    contents may be holes. Raises LqmfError where `skeleton` cannot be read.
+    """
     shapes = tensors(skeleton) if skeleton else ()
     found = [Row(name, each.title, _verdict(each, info, hardware, type, shapes)) for name, each in backends.items()]
     rows = [_with_who_can(row, found) for row in found]
@@ -59,7 +62,8 @@ def compatibility(
 
 
 def _with_who_can(row: Row, rows: Sequence[Row]) -> Row:
-    """A no says which methods could do it instead, where its remedy does not say it already."""
+    """Return the row; a "no" also names the methods that could do the job, where its remedy does not name them
+    already."""
     able = [
         each.method
         for each in rows
@@ -90,7 +94,7 @@ def _verdict(
 
 
 def traits(info: ModelInfo) -> tuple[str, ...]:
-    """What kind of model the configuration describes, in words."""
+    """Return words for the kind of model that the configuration describes."""
     config, inner = info.config, text_part(info.config)
     found: list[str] = [kind(info)]
     if is_mixture(config):
@@ -105,14 +109,18 @@ def traits(info: ModelInfo) -> tuple[str, ...]:
 
 
 def kind(info: ModelInfo) -> Nature:
-    """A decoder continues text, an encoder reads it, an encoder-decoder answers one text with another."""
+    """Return the kind of a model: a decoder continues text, an encoder reads it, an encoder-decoder answers a text with
+    another text."""
     return model_kind(info.architecture, info.model_type, info.config)
 
 
 def fallback(info: ModelInfo, type: str, shapes: Sequence[TensorShape]) -> str | None:
-    """Which matrices cannot be of `type` since their rows do not divide into blocks, and what that costs; None where
-    all do, where the type has small blocks, or where the shapes are those of weights that are quantized already. The
-    bytes are those of the type's main tensors."""
+    """Return a sentence on the matrices that cannot be of `type` since their rows do not divide into blocks, and on the
+    extra bytes, which are those of the type's main tensors.
+
+    None where all matrices can be of `type`, where the type has small blocks, or where the weights are quantized
+    already.
+    """
     family = next((name for name in FALLBACKS if type.startswith(name)), None)
     plain = [] if quantized(info.config) else [shape for shape in shapes if not _NOT_TEXT.search(shape.name)]
     matrices = [(shape, _row(info, shape)) for shape in plain if len(shape.shape) > 1]
@@ -130,6 +138,6 @@ def fallback(info: ModelInfo, type: str, shapes: Sequence[TensorShape]) -> str |
 
 
 def _row(info: ModelInfo, shape: TensorShape) -> int:
-    """The length of a row as a GGUF has it: the last dimension, but the first in GPT-2's transposed layers."""
+    """Return the length of a row as a GGUF has it: the last dimension, but the first in GPT-2's transposed layers."""
     transposed = info.model_type == "gpt2" and ".c_" in shape.name
     return shape.shape[0 if transposed else -1]

@@ -1,7 +1,7 @@
-"""Brings together what a fit is made from: a model's skeleton, its needs, the machine's calibration, what was learnt.
+"""Gathers the parts of a fit: a model's skeleton, its needs, the machine's calibration, the corrections from past jobs.
 
-Starts the slow work (metadata from the Hub, llama.cpp's arithmetic in a child process) and keeps what it made for as
-long as the program runs. Knows no plan.
+Starts the slow work (metadata from the Hub, llama.cpp's arithmetic in a child process) and keeps the needs for as long
+as the program runs. Knows no plan.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ History = Callable[[], Sequence[Mapping[str, Any]]]  # what was predicted and me
 
 
 class Gatherer:
-    """Makes fits. `skeleton` gives a model's folder without its weights; `machine` names this one in `history`."""
+    """The maker of fits. `skeleton` returns a model's folder without its weights; `machine` is this machine's name in
+    `history`."""
 
     def __init__(self, skeleton: Skeleton, history: History, machine: str, emit: Emit) -> None:
         self._skeleton = skeleton
@@ -55,7 +56,7 @@ class Gatherer:
         return folder, needs
 
     def general(self, backend: Backend, context: int | None, parallel: int) -> dict[SizeClass, Fitting]:
-        """The fit of each size of model, by the formula: what there is to choose from when no model is named."""
+        """Return the fit of each size of model, by formula: the sizes to choose from when no model is named."""
         contexts = (context,) if context else ()
         types = [t.name for t in backend.types.values() if t.general and t.bits <= 8]
         made = {size: classes.needs(size, types, contexts, parallel) for size in classes.CLASSES}

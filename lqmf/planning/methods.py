@@ -1,4 +1,4 @@
-"""Which method a plan takes, and why: by what the user said, by what they want it for, and by what is here. Part of the
+"""Chooses the method of a plan, with the reason: by the user's words, their purpose, and this machine. Part of the
 Planner.
 
 Pure; asks backends what they can do with a model, from metadata.
@@ -22,7 +22,7 @@ USUAL_BITS = 4  # of methods that have it, and are hardly made with another widt
 
 @dataclass(frozen=True)
 class Chosen:
-    """A method, why it, and whose choice it is."""
+    """A method, the reason for it, and the source of the choice."""
 
     name: str
     reason: str
@@ -30,8 +30,8 @@ class Chosen:
 
 
 def spelled(said: Request) -> Request:
-    """Return the request with the type by its method's own name for it: GPTQ's weights are integers, so "int4" is its 4
-    bits. Without a method a type is that of the first method that has it, under its own name before others."""
+    """Return the request with its type under the method's own name: GPTQ's weights are integers, so "int4" is its 4
+    bits. Without a method, a type belongs to the first method that has it, under its own name before others."""
     if said.type is None:
         return said
     if said.method is None and said.type not in declared.types():
@@ -45,7 +45,7 @@ Ask = Callable[[str], Verdict]  # whether a method can be used here, for this mo
 
 
 def choose(said: Request, info: ModelInfo, hardware: Hardware, backends: Mapping[str, Backend]) -> Chosen:
-    """Return the method for what was said. Raises UsageError for GGUF in safetensors files."""
+    """Choose the method for a request. Raises UsageError for GGUF in safetensors files."""
     method, type = said.method, said.type
     if method == "gguf" and said.format == "safetensors":
         raise UsageError("GGUF files are no safetensors.", "Say `--method gptq` or `--method bnb`.")
@@ -61,14 +61,16 @@ def choose(said: Request, info: ModelInfo, hardware: Hardware, backends: Mapping
 
 
 def usual_type(backend: Backend) -> str:
-    """Return the type that a method makes unasked: the recommended one of 4 bits, or the first that it declares."""
+    """Return the type that a method uses when the user names none: the recommended type of 4 bits, or of the bits of
+    the first type that it declares."""
     widths = [kind.bits for kind in backend.types.values()]
     return backend.default_type(USUAL_BITS if USUAL_BITS in widths else widths[0])
 
 
 def question(request: Request, backends: Mapping[str, Backend]) -> Question | None:
-    """What to ask where the method that was said is not installed: which of those that are. Nothing is recommended,
-    so that nobody gets another method unasked."""
+    """Return the question to ask where the method that the user said is not installed: which of the installed methods?
+    No answer is recommended, so that nobody gets another method unasked. None where there is no need or no other
+    method."""
     said = backends.get(str(request.method))
     missing = said.available() if said else Verdict("yes", "")
     others = [one for one in backends.values() if one is not said and one.available().answer != "no"]

@@ -1,7 +1,7 @@
-"""The Planner: from what was said to a complete plan, asking only for what is missing and matters.
+"""The Planner: turns a request into a complete plan, and asks only for values that are missing and matter.
 
-Pure: knows what was said, the model's metadata and needs, the machine and the backends' promises; reads no file, asks
-nobody itself. `next_question` says what to ask; `plan` builds the plan, each field with its reason.
+Pure: knows the request, the model's metadata and needs, the machine and the backends' promises; reads no file, asks
+nobody itself. `next_question` returns the question to ask; `plan` builds the plan, each field with its reason.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ START_QUESTION_BYTES = 1_000_000_000  # downloads above this are worth a questio
 
 
 class Planner:
-    """Makes plans. `backends` are those installed, `settings` the values that plans depend on."""
+    """The maker of plans. `backends` are those installed, the other arguments the values of settings that plans depend
+    on."""
 
     def __init__(
         self,
@@ -65,7 +66,8 @@ class Planner:
     # ------------------------------------------------------------ what to ask
 
     def refuse(self, said: Request, info: ModelInfo, hardware: Hardware) -> Backend:
-        """The backend that will do it. Raises LqmfError for what cannot be done at all, whatever the memory."""
+        """Return the backend that will do the job. Raises LqmfError for a request that cannot be done at all, whatever
+        the memory."""
         backend = self._backend(said, info, hardware)
         verdict = backend.available()
         if verdict.answer == "no":
@@ -78,7 +80,8 @@ class Planner:
         return backend
 
     def next_question(self, request: PlanRequest) -> Question | None:
-        """The next thing that only the user can say, or None. Raises LqmfError for what cannot be done at all."""
+        """Return the next question that only the user can answer, or None. Raises LqmfError for a request that cannot
+        be done at all."""
         backend, request = self._ready(request)
         for ask in (self._contradiction, self._fit_question, self._type_question, self._no_gpu, self._start_question):
             question = ask(backend, request)
@@ -125,7 +128,8 @@ class Planner:
         )
 
     def _nearest(self, backend: Backend, request: PlanRequest, advised: str) -> tuple[str, ...]:
-        """The types with the bits that were said: the usual ones first, then by how near the advised one's width is."""
+        """Return the types with the bits that were said: the usual types first, then by the distance of their width to
+        that of the advised type."""
         kinds, width = backend.types, backend.types[advised].bits_per_weight
         known = sorted(self._types(backend, request))
         return tuple(
@@ -144,7 +148,8 @@ class Planner:
         return Option(name, label.strip())
 
     def _fit_question(self, backend: Backend, request: PlanRequest) -> Question | None:
-        """Asked when what is wished does not fit; what does is offered. Raises DoesNotFit when nothing would."""
+        """Return the question for a wish that does not fit, with the wishes that would as answers. Raises DoesNotFit
+        when none would."""
         solution = self._solve(backend, request)
         if solution.recommended or "fit" in request.asked:
             return None
@@ -162,7 +167,8 @@ class Planner:
         )
 
     def _alternatives(self, backend: Backend, request: PlanRequest) -> list[Option]:
-        """What fits when one thing that was said is let go: the type, the cache, the length of the context."""
+        """Return options that fit when one part of the request is given up: the type, the cache, or the length of the
+        context."""
         said, machine, wish = request.said, self._machine(request), self._wish(backend, request)
         found = []
         if said.type or said.bits or self._is_usual(backend, request):
@@ -207,7 +213,7 @@ class Planner:
     # ------------------------------------------------------------ the plan
 
     def plan(self, request: PlanRequest, identifier: str) -> QuantizationPlan:
-        """The complete plan; what is still open takes its recommended value. Raises LqmfError."""
+        """Build the complete plan; values that are still open take their recommended value. Raises LqmfError."""
         backend, request = self._ready(request)
         solution = self._solve(backend, request)
         chosen = _best(solution)
@@ -239,8 +245,7 @@ class Planner:
         )
 
     def _others(self, backend: Backend, request: PlanRequest, chosen: Candidate) -> tuple[Candidate, ...]:
-        """The usual types that fit too, at the same context, whatever type was said; the chosen one is not among
-        them."""
+        """Return the usual types that fit too, at the same context, whatever type was said; without the chosen type."""
         free = dataclasses.replace(request, said=dataclasses.replace(request.said, type=None, bits=None), advice=None)
         usual = LADDER if backend.streams else tuple(t.name for t in backend.types.values() if t.general)
         known = set(request.fit.needs[backend.name].weights) - {chosen.type}
@@ -259,11 +264,11 @@ class Planner:
         return estimate.with_download(request.download_bytes, kept)
 
     def solution(self, request: PlanRequest) -> Solution:
-        """All that there is to choose between, for what was said. Raises LqmfError."""
+        """Return the solver's solution for the request, with all candidates to choose between. Raises LqmfError."""
         return self._solve(*self._ready(request))
 
     def _ready(self, request: PlanRequest) -> tuple[Backend, PlanRequest]:
-        """The backend, and the request with the mix that was asked for among what there is to choose. Raises
+        """Return (the backend, the request), with the mix that was asked for among the types to choose from. Raises
         LqmfError."""
         backend = self.refuse(request.said, request.info, request.hardware)
         if request.said.type != AUTO:
@@ -272,7 +277,8 @@ class Planner:
         return backend, dataclasses.replace(request, fit=fit)
 
     def _mix_bytes(self, backend: Backend, request: PlanRequest) -> int:
-        """The size that a mix is made for: what was said, or that of the preset that would be chosen without it."""
+        """Return the size in bytes that a mix is made for: the size that was said, or that of the preset that would be
+        chosen without a mix."""
         said, needs = request.said, request.fit.needs[backend.name]
         if size := said.target_size_gb:
             return int(size * GB)
@@ -289,7 +295,7 @@ class Planner:
         return choose_recipe(request, backend.types[chosen.type], needs, test=test, keep_16bit=keep)
 
     def general(self, said: Request, hardware: Hardware, fit: Fitting) -> Solution:
-        """The same of a model that nobody named, whose `fit` stands for its size."""
+        """Return the solver's solution for a model that nobody named; `fit` stands for models of its size."""
         types = frozenset({said.type}) if said.type else None
         longest = next(iter(fit.needs.values())).trained_context
         return fit.solve(self._there(said, hardware, fit), budget.wish(said, longest, types))
@@ -320,7 +326,7 @@ class Planner:
         )
 
     def _where(self, request: PlanRequest, chosen: Candidate) -> list[Choice]:
-        """The choices that only some plans have: layers on a GPU, several chats at once."""
+        """Return the choices that only some plans have: layers on a GPU, several chats at once."""
         found = []
         if self._machine(request).gpu_bytes:
             layers = request.fit.needs[chosen.method].layers + 1
@@ -331,7 +337,7 @@ class Planner:
         return found
 
     def _width(self, backend: Backend, request: PlanRequest, chosen: Candidate) -> float:
-        """Bits per weight: a type's own, or of a mix what its size says."""
+        """Return the bits per weight: a type's own, or of a mix those that its size implies."""
         if chosen.type == AUTO:
             return mix.bits_per_weight(request.fit.needs[backend.name], chosen.file_bytes)
         return backend.types[chosen.type].bits_per_weight
@@ -361,7 +367,8 @@ class Planner:
         )
 
     def on_cpu(self, plan: QuantizationPlan, why: str) -> QuantizationPlan:
-        """The same plan for the CPU, after the GPU ran out of memory. Nothing was predicted of that."""
+        """Return the plan changed for the CPU, after the GPU ran out of memory; without predictions, since none were
+        computed for the CPU."""
         others = tuple(c for c in plan.choices if c.name not in ("device", "gpu_layers", "memory"))
         run = dataclasses.replace(plan.run, gpu_layers=0) if plan.run else None
         choices = (*others, Choice("device", "cpu", why, "rules"))
@@ -379,7 +386,7 @@ class Planner:
         return backend
 
     def method_question(self, said: Request) -> Question | None:
-        """What to ask before all else, where the method that was said is not installed."""
+        """Return the first question of all, where the method that the user said is not installed; else None."""
         return methods.question(said, self._backends)
 
     def _why_method(self, request: PlanRequest) -> tuple[str, Source]:
@@ -399,7 +406,8 @@ class Planner:
         return why.type(request, solution)
 
     def _is_usual(self, backend: Backend, request: PlanRequest) -> bool:
-        """Whether the method has one width that is taken where none was said, and nothing else decides."""
+        """Return whether the method has one width that is taken by default, and nothing in the request decides
+        otherwise."""
         open_ = ("type", "bits", "target_size_gb", "priority")
         return not backend.streams and all(getattr(request.said, name) is None for name in open_)
 
@@ -411,8 +419,8 @@ class Planner:
             raise UsageError(f"{backend.title} has no type {name}.", f"It has: {known}.")
 
     def _types(self, backend: Backend, request: PlanRequest) -> frozenset[str]:
-        """What may be chosen: the one said, those of the bits said, else all that quantize any model; without those
-        that fit this model only with a "but", where others are left."""
+        """Return the types to choose from: the type that was said, the types of the bits that were said, else all types
+        that quantize any model; types that fit this model only with a "but" are left out where others are left."""
         said = request.said
         if name := said.type:
             return frozenset({name})
@@ -438,7 +446,7 @@ class Planner:
         return request.fit.verdict(backend.name, name, lambda: backend.check(info, hardware, name)).answer
 
     def _wish(self, backend: Backend, request: PlanRequest) -> Wish:
-        """What was said, and of the rest what was advised."""
+        """Return the wish: the user's own values, and for open values those of the advice."""
         filled = dataclasses.replace(request, said=dataclasses.replace(request.said, **request.provided))
         return budget.wish(filled.said, request.info.context_length, self._types(backend, filled))
 
@@ -450,12 +458,13 @@ class Planner:
         return budget.machine(said, hardware, gpu_limit_bytes=limit, program_ram=fit.program_ram)
 
     def _solve(self, backend: Backend, request: PlanRequest) -> Solution:
-        """Raises UsageError when no type makes a file as small as wished or the model has no such cache,
-        UnsupportedModel when no type fits the model."""
+        """Return the solution. Raises UsageError when no type makes a file as small as wished or the model has no such
+        cache, UnsupportedModel when no type fits the model."""
         return self._advised(backend, request) if request.follows else self._ruled(backend, request)
 
     def _advised(self, backend: Backend, request: PlanRequest) -> Solution:
-        """What the advice leads to, the rules' own best beside it; the rules' alone where nothing of it fits."""
+        """Return the solution that the advice leads to, with the rules' own best beside it; that of the rules alone
+        where the advice does not fit."""
         taken: dict[str, Any] = {name: None for name in request.said.slots() if request.takes(name)}
         kept = dataclasses.replace(request.said, **taken)
         own = self._ruled(backend, dataclasses.replace(request, said=kept, advised=frozenset(), advice=None))
@@ -495,7 +504,7 @@ class Planner:
         )
 
     def _device(self, request: PlanRequest) -> tuple[Literal["cpu", "gpu"], str, Source]:
-        """Where it is made and measured, why, and whose choice that is."""
+        """Return (device, reason, source): where the artifact is made and measured, why, and whose choice that is."""
         said = request.said.device
         if said == "gpu" and not request.hardware.gpus:
             return "cpu", "made and measured here, where there is no GPU; planned for one", "rules"
@@ -516,19 +525,19 @@ def _unless_said(said: bool | None, default: bool) -> bool:
 
 
 def _best(solution: Solution) -> Candidate:
-    """The recommended candidate, or where none fits the one that needs least."""
+    """Return the recommended candidate, or where none fits the candidate that needs least memory."""
     chosen = solution.recommended or solution.least
     assert chosen is not None, "an empty solution was refused before"
     return chosen
 
 
 def _instead(name: str, fitting: Candidate, label: str, **slots: Any) -> Option:
-    """What fits when the slot `name` is let go; the answer's `fit` says which it was."""
+    """Return the option of giving up the slot `name`; the answer's `fit` names that slot."""
     return Option({**slots, "fit": name}, f"{label}: {words.memory(fitting.memory)}")
 
 
 def _shorter(context: int | None) -> list[int]:
-    """Contexts below `context`, halved again and again."""
+    """Return contexts below `context`, halved again and again, in tokens."""
     lengths = []
     while context and context // 2 >= SHORTEST_CONTEXT:
         context //= 2
@@ -537,8 +546,8 @@ def _shorter(context: int | None) -> list[int]:
 
 
 def artifact_name(plan: QuantizationPlan) -> str:
-    """`<org>_<model>_<method>_<bits>bit[_<TYPE>]`; the type is left out where it is its method's first of these bits
-    (nf4, int8, GPTQ's), but of a GGUF."""
+    """Return the artifact's name, `<org>_<model>_<method>_<bits>bit[_<TYPE>]`; the type is left out where it is the
+    first of its method with these bits (nf4, int8, GPTQ's), but never for a GGUF."""
     base = PurePath(plan.model.path or plan.model.id).name if plan.model.kind == "local" else plan.model.id
     usual = next((kind.name for kind in declared.of(plan.method).types if kind.bits == plan.bits), "")
     shown = f"_{plan.type}" if plan.type not in ("", usual) else ""
@@ -546,5 +555,5 @@ def artifact_name(plan: QuantizationPlan) -> str:
 
 
 def _keeps(needs: Needs, k_type: str, v_type: str) -> bool:
-    """Whether the model can have a cache of these types."""
+    """Return whether the model can have a cache of these types."""
     return {k_type, v_type} <= set(needs.cache_types) and (k_type == v_type or needs.mixed_cache)

@@ -1,4 +1,4 @@
-"""What can be said of a model before a byte of its weights is fetched: can it be done here, and what will it cost?
+"""Examines a model before a byte of its weights is fetched: can it be quantized here, and what will it cost?
 
 Pure: facts that others gathered go in, findings come out. Knows no file, no network and no terminal.
 """
@@ -26,7 +26,7 @@ Answer = Literal["yes", "no", "but", "unknown"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at. "yes": nothing stands in the way; "but": it can be done, with what `detail` says;
+    """The result of one check. "yes": nothing stands in the way; "but": it can be done, with the limits in `detail`;
     "no": it cannot, and `remedy` is the way out; "unknown": it cannot be told beforehand."""
 
     name: str
@@ -37,7 +37,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """What is known of llama.cpp's part for this tokenizer: "known" by the converter, "matched" by behaviour, "unknown"
+    """The state of llama.cpp's support for this tokenizer: "known" by the converter, "matched" by behaviour, "unknown"
     to both, "unchecked" where its files could not be read or compared, "none" where there are none."""
 
     state: Literal["known", "matched", "unknown", "unchecked", "none"]
@@ -46,9 +46,9 @@ class Tokenizer:
 
 @dataclass(frozen=True)
 class Facts:
-    """All that a preflight is made from. `present` is the folder with the weights on this machine, or None;
-    `disk_free_bytes` what is free at `place`, the workspace; `published` is None where nobody was asked; `verdicts` are
-    by method; `fit_error` is what kept a plan from being made."""
+    """The facts that a preflight needs. `present` is the folder with the weights on this machine, or None;
+    `disk_free_bytes` is free at `place`, the workspace; `published` is None where the Hub was not asked; `verdicts` are
+    by method; `fit_error` is the error that kept a plan from being made."""
 
     info: ModelInfo
     hardware: Hardware
@@ -67,7 +67,8 @@ class Facts:
 
 @dataclass(frozen=True)
 class Preflight:
-    """The answer. `possible` is False where any finding is a no; `methods` has every method's verdict."""
+    """The answer of a preflight. `possible` is False where any finding is a no; `methods` has every method's
+    verdict."""
 
     model: str
     possible: bool
@@ -79,8 +80,8 @@ class Preflight:
 
 
 def examine(facts: Facts) -> Preflight:
-    """Every finding in the order in which a person asks: may I have it, can it be converted, what will it cost, will
-    it fit?"""
+    """Return every finding in the order in which a person asks: may I have the model, can it be converted, what will it
+    cost, will it fit?"""
     model = [*_access(facts.info), _weights(facts.info), *_architecture(facts), _tokenizer(facts), _template(facts)]
     where = [*_published(facts), *_present(facts), _download(facts)]
     findings = (*model, *where, *_costs(facts))
@@ -98,7 +99,7 @@ def examine(facts: Facts) -> Preflight:
 
 
 def _typed(ref: ModelRef) -> str:
-    """The model as it is typed."""
+    """Return the model's name as the user types it."""
     return ref.path or ref.id if ref.kind == "local" else f"{ref.id}@{ref.revision}" if ref.revision else ref.id
 
 
@@ -151,7 +152,7 @@ def _architecture(facts: Facts) -> Iterator[Finding]:
 
 
 def _chosen(facts: Facts) -> tuple[str, Verdict]:
-    """The plan's method; without a plan, the one that comes nearest to a yes."""
+    """Return the plan's method with its verdict; without a plan, the method that comes nearest to a yes."""
     if facts.plan and facts.plan.method in facts.verdicts:
         return facts.plan.method, facts.verdicts[facts.plan.method]
     order = ("yes", "but", "no")
@@ -249,7 +250,7 @@ def _memory(estimate: Estimate, hardware: Hardware) -> Finding:
 
 
 def _fit(facts: Facts, *, blocked: bool) -> Finding | None:
-    """None where a no before says why there is nothing to fit."""
+    """Return the finding on the fit; None where an earlier "no" already tells why there is nothing to fit."""
     if facts.solution is not None:
         return _solved(facts.solution)
     error = facts.fit_error

@@ -1,4 +1,4 @@
-"""Why each field of a plan has its value, and whose choice it was: words for what the Planner decided.
+"""Says why each field of a plan has its value, and whose choice it was: words for the decisions of the Planner.
 
 Pure; decides nothing.
 """
@@ -19,7 +19,7 @@ LET_GO = "what you said does not fit"
 
 
 def misfit(least: Candidate, machine: Machine) -> str:
-    """Why even the least of what was wished does not fit."""
+    """Say why even the least memory for the wish does not fit."""
     memory = least.memory
     if memory.gpu > machine.gpu_bytes and memory.gpu:
         there = f"{memory_size(memory.gpu)} on the GPU; there are {machine.gpu_reason}"
@@ -29,7 +29,7 @@ def misfit(least: Candidate, machine: Machine) -> str:
 
 
 def type(request: PlanRequest, solution: Solution) -> tuple[str, Source]:
-    """Why this type."""
+    """Return the reason for the plan's type, and the source of the choice."""
     if request.said.fit == "type":
         return LET_GO, whose(request, "type")
     if "bits" in request.advised:
@@ -42,7 +42,7 @@ def type(request: PlanRequest, solution: Solution) -> tuple[str, Source]:
 
 
 def context(request: PlanRequest, chosen: Candidate) -> str:
-    """Why so much context."""
+    """Return the reason for the length of the context."""
     limit, said = request.info.context_length, request.said.context
     if request.said.fit == "context":
         return LET_GO
@@ -57,7 +57,7 @@ def context(request: PlanRequest, chosen: Candidate) -> str:
 
 
 def cache(request: PlanRequest, chosen: Candidate) -> str:
-    """Why the cache has this type."""
+    """Return the reason for the type of the cache."""
     if request.said.fit == "kv_type":
         return LET_GO
     if request.said.kv_type:
@@ -72,14 +72,16 @@ def cache(request: PlanRequest, chosen: Candidate) -> str:
 
 
 def priority(request: PlanRequest) -> tuple[Choice, ...]:
-    """What matters most, where that was advised; what the user said of it shows in the type."""
+    """Return the choice of the priority where a provider advised it; a priority that the user said shows in the
+    type."""
     if not request.takes("priority"):
         return ()
     return (Choice("priority", request.provided["priority"], "as your words suggest", "provider"),)
 
 
 def of(request: PlanRequest, solution: Solution) -> str:
-    """Why the recommended answer is recommended, and by whom where that is not the rules."""
+    """Return the reasons for the recommended answer, with the provider's name where the advice comes from a
+    provider."""
     told = " ".join(solution.why)
     return f"{request.advice.provider}: {told}" if request.advice and request.follows and told else told
 
@@ -89,7 +91,7 @@ def _with_type(request: PlanRequest) -> str:
 
 
 def parameters_of(request: PlanRequest, backend: Backend, plan: QuantizationPlan) -> list[Choice]:
-    """The method's own settings, each with what it is for."""
+    """Return the method's own settings as choices, each with its purpose."""
     said = request.said.parameters or {}
     return [
         Choice(name, _shown(value), backend.parameters[name].summary, "user" if name in said else "rules")
@@ -102,14 +104,14 @@ def _shown(value: Any) -> Any:
 
 
 def fallback(fallback: bool, device: str) -> str:
-    """What becomes of a job whose GPU is full."""
+    """Say what becomes of a job whose GPU is full."""
     if device == "cpu":
         return "it runs on the CPU anyway"
     return "tried again on the CPU if the GPU runs out of memory" if fallback else "a full GPU ends the job"
 
 
 def test(test: str) -> str:
-    """What each depth of a test measures."""
+    """Say what a test of that depth measures. Raises KeyError for an unknown depth."""
     return {
         "none": "no receipt will be made",
         "quick": "speed, memory and loss, in at most two minutes or a fifth of the job's time",
@@ -118,12 +120,12 @@ def test(test: str) -> str:
 
 
 def display(ref: ModelRef) -> str:
-    """The model as it is named."""
+    """Return the model's name as users know it: the id, and the revision where there is one."""
     return f"{ref.id}@{ref.revision}" if ref.revision else ref.id
 
 
 def parameters(info: ModelInfo) -> str:
-    """How many there are, to stand before the architecture; "" where that is unknown."""
+    """Return the number of parameters in words, to stand before the architecture; "" where the number is unknown."""
     if not info.parameters:
         return ""
     millions = info.parameters / 1e6
@@ -131,7 +133,8 @@ def parameters(info: ModelInfo) -> str:
 
 
 def whose(request: PlanRequest, name: str) -> Source:
-    """Who chose the value of a slot: the user, a provider's advice, or the rules, whose recommendation was taken."""
+    """Return who chose the value of a slot: the user, a provider's advice, or the rules, whose recommendation was
+    taken."""
     if request.takes(name):
         return "provider"
     gave_way = request.said.fit == ("type" if name == "bits" else name)

@@ -1,7 +1,7 @@
-"""How a plan is made, beside what is made: whether an importance matrix guides it, and what is made on the way to
+"""Decides how an artifact is made: whether an importance matrix guides it, and which GGUF is made on the way to
 calibrate on and to measure against. Part of the Planner.
 
-Pure; knows what was said, the model's sizes and the machine.
+Pure; knows the request, the model's sizes and the machine.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ Base = Literal["F16", "Q8_0"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """`base` is the type of the GGUF that is made on the way, None for none; `base_bytes` its size."""
+    """The way to make an artifact. `base` is the type of the GGUF that is made on the way, None for none; `base_bytes`
+    its size."""
 
     imatrix: Choice
     base: Base | None
@@ -38,15 +39,15 @@ class Recipe:
 
     @property
     def choices(self) -> tuple[Choice, ...]:
-        """What a plan tells of it."""
+        """Return the recipe's choices as a plan shows them."""
         if self.base is None:
             return (self.imatrix, Choice("base", "none", self.base_reason))
         return (self.imatrix, Choice("base", self.base, f"{file_size(self.base_bytes)} on the way; {self.base_reason}"))
 
 
 def choose_recipe(request: PlanRequest, kind: QuantType, needs: Needs | None, *, test: str, keep_16bit: bool) -> Recipe:
-    """How to make `kind`. `needs` is None for a method that has no such files. Raises UsageError for wishes that
-    exclude each other, DoesNotFit for a mix where nothing can be calibrated on."""
+    """Choose how to make the type `kind`. `needs` is None for a method without such files. Raises UsageError for wishes
+    that exclude each other, DoesNotFit where calibration is needed but the source cannot be run in the free memory."""
     if needs is None or "F16" not in needs.weights:
         return Recipe(Choice("imatrix", False, "this method has none"), None, 0, "none is needed")
     guided, reason, source = _imatrix(request, kind)
@@ -68,12 +69,12 @@ def choose_recipe(request: PlanRequest, kind: QuantType, needs: Needs | None, *,
 
 
 def is_matrix(calibration: str | None) -> bool:
-    """Whether a calibration is a finished importance matrix."""
+    """Return whether a calibration is a finished importance matrix."""
     return bool(calibration) and str(calibration).lower().endswith(IMATRIX_SUFFIXES)
 
 
 def calibratable(request: PlanRequest, needs: Needs | None) -> bool:
-    """Whether there can be an importance matrix, so that types which need one may be offered."""
+    """Return whether there can be an importance matrix, so that types which need one may be offered."""
     if request.said.imatrix is False or needs is None or _answers(request):
         return False
     if is_matrix(request.said.calibration):
@@ -82,8 +83,8 @@ def calibratable(request: PlanRequest, needs: Needs | None) -> bool:
 
 
 def largest_neighbours(info: ModelInfo) -> int:
-    """The most of a download that lies on the disk at once when each file of weights goes once it is read: one being
-    read, the next arriving, and the small files."""
+    """Return the most bytes of a download that lie on the disk at once when each file of weights is deleted after it is
+    read: the file being read, the next file arriving, and the small files."""
     shards = [file.size_bytes for file in info.files if file.path.endswith(".safetensors")]
     pairs = zip(shards, [*shards[1:], 0], strict=True)
     return sum(file.size_bytes for file in info.files) - sum(shards) + max((a + b for a, b in pairs), default=0)
@@ -111,13 +112,14 @@ def _imatrix(request: PlanRequest, kind: QuantType) -> tuple[bool, str, Source]:
 
 
 def _answers(request: PlanRequest) -> bool:
-    """Whether the model answers a text with another: no importance matrix is collected from its two halves."""
+    """Return whether the model is an encoder-decoder: no importance matrix is collected from its two halves."""
     info = request.info
     return model_kind(info.architecture, info.model_type, info.config) == "encoder-decoder"
 
 
 def _unguided(request: PlanRequest, wanted: QuantType) -> tuple[bool, str, Source]:
-    """No matrix for an encoder-decoder. Raises UsageError where it was said, or cannot be done without."""
+    """Return the choice of no matrix for an encoder-decoder. Raises UsageError where a matrix was said, or is
+    needed."""
     why = "none is collected from an encoder-decoder"
     if wanted.needs_imatrix or request.said.imatrix or request.said.calibration:
         remedy = "Say a type like Q4_K_M, with --no-imatrix."
@@ -126,7 +128,8 @@ def _unguided(request: PlanRequest, wanted: QuantType) -> tuple[bool, str, Sourc
 
 
 def _discarding(request: PlanRequest, kind: QuantType, imatrix: Choice) -> Recipe:
-    """The source is gone once it was read: nothing can be calibrated on it, nor compared with it."""
+    """Return the recipe without calibration and comparison: the source is deleted as it is read. Raises UsageError
+    where a matrix is needed."""
     reason = "the source is discarded as it is read, so the receipt compares with nothing"
     given = is_matrix(request.said.calibration)
     if imatrix.value and not given:
@@ -140,7 +143,8 @@ def _discarding(request: PlanRequest, kind: QuantType, imatrix: Choice) -> Recip
 
 
 def _base(request: PlanRequest, needs: Needs, *, keep_16bit: bool) -> tuple[Base | None, str]:
-    """The best that can be run beside what else is in memory, with what to add to the reason, or why there is none."""
+    """Return (type, note for the reason) of the best source that can be run within the free memory, or (None, why there
+    is none)."""
     room = int(request.hardware.ram_available_bytes * RAM_SHARE)
     sizes = {name: needs.weights[name].file_bytes for name in ("F16", "Q8_0") if name in needs.weights}
     if keep_16bit or sizes["F16"] <= room:

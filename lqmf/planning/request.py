@@ -1,4 +1,4 @@
-"""What a plan is made from: what was said, the model, the machine, and what a provider advised. Decides nothing."""
+"""Defines the input of a plan: the user's request, the model, the machine, and a provider's advice. Decides nothing."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from lqmf.records import Advice, Hardware, ModelInfo, Request
 
 @dataclass(frozen=True)
 class PlanRequest:
-    """All that a plan is made from. `said` is what the user said; `asked` the ids already answered;
-    `advised` those of them whose answer was the recommended one; `download_bytes` what is not on this machine yet;
-    `advice` is what a provider said, if one was asked."""
+    """The input of a plan. `said` is the user's request; `asked` the ids of questions already answered; `advised` those
+    whose answer was the recommended one; `download_bytes` the bytes that are not on this machine yet; `advice` the
+    answer of a provider, if one was asked."""
 
     said: Request
     info: ModelInfo
@@ -27,14 +27,15 @@ class PlanRequest:
 
     @property
     def provided(self) -> Mapping[str, Any]:
-        """What the advice fills in: only what the user left open, and nothing once they chose another type than it."""
+        """Return the values that the advice fills in: only those that the user left open, and none once the user chose
+        another type than the advised type."""
         told: Mapping[str, Any] = self.advice.slots if self.advice else {}
         if "type" in told and self.said.type not in (None, told["type"]):
             return {}
         return {name: value for name, value in told.items() if getattr(self.said, name) is None}
 
     def takes(self, name: str) -> bool:
-        """Whether the slot has its value from the advice: left open, or a recommendation of it that was taken."""
+        """Return whether the slot has its value from the advice: the user left it open, or took the advised value."""
         if self.advice is None or name not in self.advice.slots:
             return False
         taken = name in self.advised and getattr(self.said, name) == self.advice.slots[name]
@@ -42,5 +43,5 @@ class PlanRequest:
 
     @property
     def follows(self) -> bool:
-        """Whether anything comes from the advice."""
+        """Return whether any value comes from the advice."""
         return self.advice is not None and any(self.takes(name) for name in self.advice.slots)

@@ -1,4 +1,4 @@
-"""How advice is taken: what came of it, and how models that were named become answers to choose from. Pure."""
+"""Takes advice: checks the plan that follows from it, and turns suggested models into answers to choose from. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 
 def keep_to(taken: PlanRequest, planner: Planner) -> None:
-    """Raises LqmfError where the advice that was taken gives no plan, none that fits, or another than was advised."""
+    """Raise LqmfError where the advice that was taken leads to no plan, to none that fits, or to another than was
+    advised."""
     planner.plan(taken, "")
     chosen = planner.solution(taken).recommended
     advised = taken.advice.slots if taken.advice else {}
@@ -28,14 +29,14 @@ def _of(chosen: Candidate) -> dict[str, Any]:
 
 
 def with_suggestions(question: Question, found: Sequence[Suggestion]) -> Question:
-    """The question with models to choose from. None is recommended: what is downloaded is for the user to say."""
+    """Return the question with models to choose from. None is recommended: the user decides what is downloaded."""
     options = tuple(Option(one.id, f"{one.id}: {describe_suggestion(one)}") for one in found)
     reason = f"{question.reason} The names are a helper's; nothing is taken unasked." if found else question.reason
     return dataclasses.replace(question, options=options, reason=reason)
 
 
 def describe_suggestion(one: Suggestion) -> str:
-    """What is known of it, and why it was named, in a line."""
+    """Describe a suggested model and the reason for it, in one line."""
     states = {
         "verified": "on the Hub",
         "gated": "on the Hub, behind a licence to accept",

@@ -1,4 +1,4 @@
-"""What a model reads while it is calibrated: the built-in texts, a file, or a dataset of the Hub.
+"""Reads the text that a model is calibrated on: the built-in texts, a file, or a dataset of the Hub.
 
 Turns any of them into windows of tokens. Knows no tensors and no quantizing, and never opens the evaluation text. At
 import and in `check` it needs neither a model nor a library.
@@ -43,7 +43,8 @@ class Reader(Protocol):
 
 
 def check(said: str) -> None:
-    """Refuse, before any work and without a model, what cannot be read: UsageError, each with its reason.
+    """Raise UsageError, with the reason, for a calibration that cannot be read; needs no model and comes before any
+    work.
 
     A text of too few tokens passes if it has enough bytes: only the model's tokenizer can tell.
     """
@@ -54,8 +55,8 @@ def check(said: str) -> None:
 
 
 def read(said: str | None) -> CalibrationText:
-    """The text that `said` names: None the built-in ones, `hub:org/name` a dataset, else a file. Raises UsageError for
-    what cannot be read, and the Hub's errors."""
+    """Read the text that `said` names: None the built-in texts, `hub:org/name` a dataset, else a file. Raises
+    UsageError for a text that cannot be read, and the Hub's errors."""
     if said is None:
         return built_in()
     if not said.startswith(HUB):
@@ -64,7 +65,7 @@ def read(said: str | None) -> CalibrationText:
 
 
 def built_in() -> CalibrationText:
-    """Documentation, dialogues in many languages, and source code."""
+    """Read the built-in texts: documentation, dialogues in many languages, and source code."""
     folder = resources.files("lqmf").joinpath("assets/text")
     names = ("calibration.txt", "calibration_dialogues.jsonl", "calibration_code.txt")
     prose, dialogues, code = (folder.joinpath(name).read_bytes() for name in names)
@@ -77,7 +78,7 @@ def built_in() -> CalibrationText:
 
 
 def of_file(path: Path) -> CalibrationText:
-    """The text in a file; a `.jsonl` holds an object a line, with "messages" or "text". Raises UsageError."""
+    """Read the text in a file; a `.jsonl` holds an object a line, with "messages" or "text". Raises UsageError."""
     path = path.expanduser()
     try:
         if (size := path.stat().st_size) > _LARGEST_BYTES:
@@ -91,10 +92,12 @@ def of_file(path: Path) -> CalibrationText:
 
 
 def windows(text: CalibrationText, model: Reader, tokens: int = WINDOW_TOKENS, most: int = 1 << 10) -> list[list[int]]:
-    """Up to `most` windows of `tokens` token ids, the domains taking turns so that an early stop has seen each.
+    """Cut the text into up to `most` windows of `tokens` token ids; the domains take turns, so an early stop has seen
+    each.
 
-    Each window begins with the model's beginning token where it has one, in place of what stood there, as in
-    llama-imatrix; a text of one domain gives the same windows as there. Raises UsageError when not even one is full.
+    Each window begins with the model's beginning token where the model has one, in place of the window's first token,
+    as in llama-imatrix; for a text of one domain the windows are those of llama-imatrix. Raises UsageError when not
+    even one window is full.
     """
     begin = model.tokenize("", bos=True)
     room = most * tokens * _LONGEST_TOKEN
@@ -110,8 +113,8 @@ def windows(text: CalibrationText, model: Reader, tokens: int = WINDOW_TOKENS, m
 
 
 def tokens_of(domain: Domain, model: Reader, room: int | None = None) -> list[int]:
-    """What `model` reads of `domain`, of a plain text the first `room` characters: it begins as the model begins texts,
-    and so does each dialogue, in the model's own template."""
+    """Return the token ids of `domain` by the model's tokenizer, of a plain text the first `room` characters. The text
+    begins as the model begins texts, and so does each dialogue, in the model's own template."""
     begin = model.tokenize("", bos=True)
     plain = begin + model.tokenize(domain.text[:room]) if domain.text else []
     for dialogue in domain.dialogues:
@@ -121,7 +124,8 @@ def tokens_of(domain: Domain, model: Reader, room: int | None = None) -> list[in
 
 
 def _rendered(dialogue: Dialogue, model: Reader) -> str:
-    """Through the model's own template; without its system message where the template takes none; else as turns."""
+    """Render a dialogue through the model's own template; without its system message where the template takes none; as
+    plain turns where it takes neither."""
     without = [message for message in dialogue if message["role"] != "system"]
     for messages in (dialogue, without):
         try:

@@ -30,7 +30,8 @@ class Domain:
 
 @dataclass(frozen=True)
 class CalibrationText:
-    """`name` is what the manifest and the matrix say; `sha256` is over every byte of every domain's file."""
+    """A text to calibrate on. `name` is its name in the manifest and the matrix; `sha256` is over every byte of every
+    domain's file."""
 
     name: str
     sha256: str
@@ -38,7 +39,8 @@ class CalibrationText:
 
 
 def of_bytes(name: str, data: bytes, *, rows: bool) -> CalibrationText:
-    """The same for a file's content; `rows` says that it is JSON lines."""
+    """Read a text from a file's bytes; `rows` says that it is JSON lines. Raises UsageError for bytes that are no such
+    text."""
     if data.startswith(b"GGUF"):
         raise UsageError(f"{name} is a GGUF file, but neither a text nor a sound importance matrix.", DEFAULT)
     try:

@@ -1,5 +1,5 @@
-"""The texts that receipts are measured on, one of each kind, and how a model reads them. Nothing that chooses or
-calibrates opens them.
+"""Reads the texts that receipts are measured on, one text of each kind, as a model's tokens. Code that chooses or
+calibrates never opens them.
 
 A dialogue (`.jsonl`, {"messages": [..]} a line) is rendered through the model's own chat template where it has one.
 Knows files and tokenizers; no measure.
@@ -27,12 +27,12 @@ EVALUATION = {
 
 
 def told(path: Path) -> dict[str, str]:
-    """What a receipt says of the text in `path`."""
+    """Return the receipt's description of the text in `path`: its name and SHA-256."""
     return {"name": path.stem, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
 def tokens(path: Path, engine: Engine) -> list[int]:
-    """The whole text as `engine` reads it, with its beginning token where it has one."""
+    """Return the token ids of the whole text by `engine`, with its beginning token where it has one."""
     if path.suffix == ".jsonl":
         from lqmf.texts import calibration
 
@@ -44,8 +44,8 @@ def tokens(path: Path, engine: Engine) -> list[int]:
 
 @dataclass(frozen=True)
 class Reading:
-    """How a model reads texts: each one's tokens, the beginning token where there is one, and how many tokens and
-    different ones it holds."""
+    """A model's reading of texts: its vocabulary's size, its beginning token (empty where it has none), its context
+    length, and the token ids of each text by name."""
 
     vocabulary: int
     begin: tuple[int, ...]
@@ -54,12 +54,13 @@ class Reading:
 
     @classmethod
     def by(cls, engine: Engine, texts: dict[str, Path]) -> Reading:
-        """`texts` as `engine` reads them."""
+        """Read `texts` with the tokenizer of `engine`."""
         read = {name: tokens(path, engine) for name, path in texts.items()}
         return cls(engine.vocabulary, tuple(engine.tokenize("", bos=True)), engine.context_length, read)
 
     def windows(self, name: str, length: int) -> list[list[int]]:
-        """Those of one text. Raises MeasurementError when it is too short for one."""
+        """Cut the text `name` into windows of `length` token ids. Raises MeasurementError when it is too short for one
+        window."""
         found = cut(self.tokens[name], length, self.begin[0] if self.begin else None)
         if not found:
             message = f"The text has {len(self.tokens[name])} tokens; a window needs {length}."
@@ -67,7 +68,7 @@ class Reading:
         return found
 
     def must_be(self, other: Reading, name: str) -> None:
-        """Raises MeasurementError when the two do not read the text `name` alike."""
+        """Raise MeasurementError when this reading and `other` do not read the text `name` as the same tokens."""
         mine, theirs = ((one.vocabulary, one.begin, one.tokens[name]) for one in (self, other))
         if mine != theirs:
             raise MeasurementError(

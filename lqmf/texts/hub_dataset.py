@@ -1,4 +1,4 @@
-"""A calibration text out of a dataset on the Hub: `hub:org/name`, `hub:org/name:split` or `hub:org/name:split:column`.
+"""Reads a calibration text from a dataset on the Hub: `hub:org/name[:split[:column]]`.
 
 Reads .jsonl, .json (of JSON lines) and .txt files through the real huggingface_hub client, which keeps them in its own
 cache. Knows nothing of tokens. Parquet is read where pyarrow is installed.
@@ -25,7 +25,8 @@ _READ_BYTES = 16 << 20  # of the file: far more than any calibration reads
 
 @dataclass(frozen=True)
 class Dataset:
-    """`split` is looked for in the files' names; `column` is the field of each row that holds the text."""
+    """A dataset on the Hub. `split` is looked for in the files' names; `column` is the field of each row that holds the
+    text."""
 
     id: str
     split: str = "train"
@@ -33,7 +34,7 @@ class Dataset:
 
 
 def parse(said: str) -> Dataset:
-    """The dataset that `said` names. Raises UsageError for what names none."""
+    """Parse `said` into the dataset that it names. Raises UsageError for text that names no dataset."""
     name, *rest = said.removeprefix(HUB).split(":")
     if not is_repo_id(name) or len(rest) > 2 or not all(rest):
         raise UsageError(
@@ -43,7 +44,7 @@ def parse(said: str) -> Dataset:
 
 
 def fetch(said: str, client: HubClient | None = None) -> CalibrationText:
-    """The text of the dataset that `said` names: the first file of its split.
+    """Fetch the text of the dataset that `said` names: the first file of its split.
 
     Raises UsageError when it holds no text that can be read, and the transfer errors of the Hub.
     """
@@ -74,7 +75,8 @@ def _download(client: HubClient, dataset: Dataset) -> Path:
 
 
 def _choose(files: list[str], dataset: Dataset) -> str:
-    """The first readable file whose path speaks of the split, plain formats before parquet."""
+    """Return the first readable file whose path names the split, plain formats before parquet; without such a file, for
+    the split "train", the first readable file. Raises UsageError otherwise."""
     readable = sorted((f for f in files if f.endswith(_ENDINGS)), key=lambda f: (f.endswith(".parquet"), f))
     mine = [f for f in readable if dataset.split in re.split(r"[^a-z0-9]+", f.lower())]
     if not mine and (dataset.split != "train" or not readable):
@@ -86,7 +88,7 @@ def _choose(files: list[str], dataset: Dataset) -> str:
 
 
 def _found(path: Path, dataset: Dataset) -> list[Any]:
-    """What the column holds, row by row, as far as it is read: texts, or lists of messages."""
+    """Return the values of the column, row by row, up to the limit of bytes: texts, or lists of messages."""
     if path.suffix == ".parquet":
         return _parquet(path, dataset)
     with path.open("rb") as file:

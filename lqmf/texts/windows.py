@@ -1,7 +1,7 @@
-"""Text to windows of tokens, always the same ones in the same order. Pure; knows no model.
+"""Cuts a text into windows of tokens, always the same windows in the same order. Pure; knows no model.
 
 The convention is llama-perplexity's: the whole text is tokenized once, cut into windows of equal length without
-overlap, the rest dropped; where the model begins texts with a token (BOS), it replaces the first of each window.
+overlap, the rest dropped; where the model begins texts with a token (BOS), it replaces the first token of each window.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 
 def cut(tokens: Sequence[int], length: int, bos: int | None = None) -> list[list[int]]:
-    """Windows of `length` tokens; `bos` (None: the model has no such convention) goes into each first place."""
+    """Cut `tokens` into windows of `length` tokens; `bos` (None: the model has no such convention) replaces each first
+    token."""
     windows = [list(tokens[start : start + length]) for start in range(0, len(tokens) - length + 1, length)]
     if bos is not None:
         for window in windows:
@@ -24,13 +25,14 @@ def cut(tokens: Sequence[int], length: int, bos: int | None = None) -> list[list
 
 
 def first_scored(length: int) -> int:
-    """The position whose logits are the first to count: the second half of a window is scored, with the first half
-    as its context. Logits at `first_scored(n)` .. n-2 predict the tokens after them, so n - 1 - n//2 tokens count."""
+    """Return the position whose logits are the first to count: the second half of a window is scored, with the first
+    half as its context. Logits at `first_scored(n)` .. n-2 predict the tokens after them, so n - 1 - n//2 tokens
+    count."""
     return length // 2
 
 
 def targets(window: Sequence[int]) -> NDArray[np.int64]:
-    """The tokens (N,) that came after the positions that are scored."""
+    """Return the tokens (N,) that follow the scored positions, N = n - 1 - n//2 for a window of n tokens."""
     import numpy as np
 
     return np.asarray(window[first_scored(len(window)) + 1 :], dtype=np.int64)

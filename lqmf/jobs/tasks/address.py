@@ -1,4 +1,4 @@
-"""The worker's side of measuring a model behind an address: in a process of its own, so that it can be cancelled."""
+"""Measures a model behind an address, as the worker's task: in a process of its own, so that it can be cancelled."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from lqmf.records import Task
 
 
 def run(task: Task, emit: Emit) -> dict[str, Any]:
-    """`params`: {"address": of an OpenAI-compatible server, "model": its name there or None, "key": or None, "depth":
+    """Measure the model at an address. Returns a receipt's fields, or a benchmark's, with the "model" that was asked.
+
+    `params`: {"address": of an OpenAI-compatible server, "model": its name there or None, "key": or None, "depth":
     "quick"/"comprehensive"}, with "text" (a path) for a receipt's fields, or with "parallel" and "prompts" (a path) for
-    a benchmark's. Gives these, with the "model" that was asked. Raises LqmfError, above all where nobody answers."""
+    a benchmark's. Raises LqmfError, above all where nobody answers.
+    """
     params = task.params
     depth = address.DEPTHS[params.get("depth") or "quick"]
     with stage(emit, "address", f"Asking {params['address']}", "steps") as report:

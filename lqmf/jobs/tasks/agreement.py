@@ -1,6 +1,5 @@
-"""The worker's side of a benchmark: the source answers what its artifact answered, reads the artifact's answers, and
-says how near the two are. Times nothing.
-"""
+"""Compares an artifact's answers with its source's, as the worker's task of a benchmark: the source answers the same
+prompts, reads the artifact's answers, and both are scored for agreement. Times nothing."""
 
 from __future__ import annotations
 
@@ -22,13 +21,15 @@ from lqmf.records import Task
 
 
 def run(task: Task, emit: Emit) -> dict[str, Any]:
-    """`params`: {"source": path, "depth", "prompts": path, "device", "answers": what the task `benchmark` gave,
+    """Score how near the source's answers are to the artifact's.
+
+    `params`: {"source": path, "depth", "prompts": path, "device", "answers": those of the task `benchmark`,
     "embedding": path of a GGUF embedding model or None}.
 
-    Gives {"engine", "answers": [{"id", "source": {"response", "tokens": their number, "ended"}, "perplexity":
+    Returns {"engine", "answers": [{"id", "source": {"response", "tokens": their number, "ended"}, "perplexity":
     {"artifact", "source"} of both answers under the source, "scores": those of `answers.SCORES`, "reason": why these
-    are null, or null}]}. Prompts that did not fit the artifact are left out. Raises MeasurementError
-    where the two do not read a prompt alike, ModelError, OutOfMemory.
+    are null, or null}]}. Prompts that did not fit the artifact are left out. Raises MeasurementError where artifact and
+    source do not read a prompt as the same tokens, ModelError, OutOfMemory.
     """
     params, source = task.params, Path(task.params["source"])
     depth = DEPTHS[params.get("depth") or "quick"]

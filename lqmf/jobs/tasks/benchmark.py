@@ -1,6 +1,6 @@
-"""The worker's side of a benchmark: one artifact in this fresh process, timed at several depths and with several chats
-at once, and asked the prompts. Compares with no source; that is the task `agreement`, in a process of its own.
-"""
+"""Times one artifact and asks it the prompts, as the worker's task of a benchmark: in this fresh process, at several
+depths and with several chats at once. Compares with no source; that is the task `agreement`, in a process of its
+own."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ LOAD_AGAIN_SECONDS = 5.0  # a model that loads faster is loaded several times
 
 @dataclass(frozen=True)
 class Depth:
-    """How much is done: what one timed run reads and writes, at which depths, for how long; prompts of each category,
-    and the tokens of an answer."""
+    """The amount of work: the tokens that one timed run reads and writes, the depths, the seconds; prompts of each
+    category, and the tokens of an answer."""
 
     load: Load
     context_tokens: tuple[int, ...]
@@ -46,10 +46,12 @@ DEPTHS = {
 
 
 def run(task: Task, emit: Emit) -> dict[str, Any]:
-    """`params`: {"artifact": path, "depth": "quick"/"comprehensive", "parallel": chats at once, "prompts": path of a
-    file, "device": "auto"/"cpu"/"gpu", "context": tokens or None}.
+    """Time one artifact and ask it the prompts.
 
-    Gives {"load_seconds": {"median", "runs"}, "memory_bytes": {"loaded", "one", "parallel", "gpu"}, "speed": as
+    `params`: {"artifact": path, "depth": "quick"/"comprehensive", "parallel": chats at once, "prompts": path of a file,
+    "device": "auto"/"cpu"/"gpu", "context": tokens or None}.
+
+    Returns {"load_seconds": {"median", "runs"}, "memory_bytes": {"loaded", "one", "parallel", "gpu"}, "speed": as
     `scaling.measure` says, "energy_joules_per_token": {"cpu", "gpu"}, "answers": as `Answered.to_json` says, "prompts":
     {"name", "sha256"}, "engine", "device", "reasons"}. Raises LqmfError, above all when the artifact cannot be loaded.
     """
@@ -64,7 +66,8 @@ def run(task: Task, emit: Emit) -> dict[str, Any]:
 
 
 def _opened(path: Path, params: Mapping[str, Any], runs: int) -> tuple[LocalEngine, dict[str, Any]]:
-    """The engine, loaded up to `runs` times where that is quick, and how long each took until the first token."""
+    """Return the engine, loaded up to `runs` times where that is quick, and the seconds of each load until the first
+    token."""
     seconds: list[float] = []
     while True:
         started = time.perf_counter()
@@ -122,7 +125,7 @@ def _reasons(energy: EnergyMeter, watch: Watch, parallel: int) -> dict[str, str]
 
 
 def _reading(engine: LocalEngine) -> Sequence[int]:
-    """Tokens of ordinary text. Raises MeasurementError when the tokenizer makes nothing of it."""
+    """Return tokens of ordinary text. Raises MeasurementError when the tokenizer makes no tokens of it."""
     tokens = engine.tokenize(" ".join((*samples.BEGINNINGS, *samples.QUESTIONS)))
     if not tokens:
         raise MeasurementError("The model's tokenizer makes no tokens of plain English.", "lqmf verify NAME")

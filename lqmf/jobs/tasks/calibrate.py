@@ -1,7 +1,8 @@
-"""The worker's side of `lqmf doctor --calibrate`: what running models costs here, from models that say nothing.
+"""Measures the cost of running models on this machine, as the worker's task of `lqmf doctor --calibrate`, with
+synthetic models.
 
-Each runs in the engine that runs everyone's models, so whatever this build and this processor do (threads, weights
-arranged anew, the cost of many small steps) is in the figures. Each is run for a while and the median counts: the
+Each model runs in the engine that runs everyone's models, so all effects of this build and this processor (threads,
+rearranged weights, the cost of many small steps) are in the figures. Each is run for a while and the median counts: the
 quickest of many short runs is faster than any model stays. Knows no real model.
 
 A GPU is measured like the processor, where this build of llama.cpp has one. (That half has not been run yet: the
@@ -64,8 +65,8 @@ Device = Literal["cpu", "gpu"]
 
 
 def run(task: Task, emit: Emit) -> dict[str, Any]:
-    """Needs no `params`. Gives {"calibration": a Calibration as JSON}. Raises LqmfError, above all MeasurementError
-    when the machine was too busy."""
+    """Measure this machine. Needs no `params`. Returns {"calibration": a Calibration as JSON}. Raises LqmfError, above
+    all MeasurementError when the machine was too busy."""
     _warn_if_busy(emit)
     has_gpu = bool(library.load().llama_supports_gpu_offload())
     with stage(emit, "calibrate", "Measuring this machine", "steps") as report, tempfile.TemporaryDirectory() as folder:
@@ -80,7 +81,8 @@ def run(task: Task, emit: Emit) -> dict[str, Any]:
 
 
 def _warn_if_busy(emit: Emit) -> None:
-    """Threads that wait for one another lose most of their time when others want the same cores."""
+    """Warn when other programs are busy: threads that wait for one another lose most of their time when others want the
+    same cores."""
     load = psutil.getloadavg()[0]
     if load > BUSY * library.threads():
         told = f"Other programs are busy here (load {load:.1f}), so this will come out too slow."
@@ -89,14 +91,14 @@ def _warn_if_busy(emit: Emit) -> None:
 
 @dataclass(frozen=True)
 class _Model:
-    """A loaded model of zeros, and what llama.cpp's log told of it."""
+    """A loaded model of zeros, and the lines of llama.cpp's log about it."""
 
     engine: LocalEngine
     log: list[str]
 
     def run(self, prompt: int, tokens: int = 32) -> tuple[float, float]:
-        """Seconds until the first token after a prompt of so many tokens, then for a further one: the median of up to
-        `tokens`."""
+        """Return (seconds until the first token after a prompt of `prompt` tokens, median seconds of a further token,
+        of up to `tokens`)."""
         start = last = time.perf_counter()
         taken: list[float] = []
         said = [1 + place % 200 for place in range(prompt)]
@@ -110,7 +112,7 @@ class _Model:
         return taken[0], later[len(later) // 2]
 
     def steady(self, prompt: int) -> tuple[float, float]:
-        """The same of several runs: of each the median."""
+        """Return the medians of both times of `run` over several runs, in seconds."""
         reading: list[float] = []
         writing: list[float] = []
         start = time.perf_counter()
@@ -121,14 +123,14 @@ class _Model:
         return median(reading), median(writing)
 
     def told(self, pattern: str) -> list[float]:
-        """The numbers that the log gave, in order."""
+        """Return the numbers that the log gave, in order."""
         return [float(number) for line in self.log for number in re.findall(pattern, line)]
 
 
 @dataclass(frozen=True)
 class _Times:
-    """What a model took: seconds for a prompt of so many tokens, and for one token written after it. `held_bytes` are
-    those of its weights that llama.cpp arranged anew."""
+    """The times of a model: seconds for a prompt of `prompt` tokens, and for one token written after it. `held_bytes`
+    are those of its weights that llama.cpp rearranged."""
 
     shape: Shape
     prompt: int
@@ -139,7 +141,7 @@ class _Times:
 
 
 class _Bench:
-    """One file that holds one model after another."""
+    """A file that holds one model after another, and the measurements of them."""
 
     def __init__(self, file: Path, report: Report, total: int) -> None:
         self._file, self._report, self._total = file, report, total
@@ -147,7 +149,7 @@ class _Bench:
 
     @contextmanager
     def model(self, shape: Shape, device: Device = "cpu", *, live: bool = False) -> Iterator[_Model]:
-        """The model of that shape, loaded and warm: of zeros, or of random numbers."""
+        """Yield the model of that shape, loaded and warm: of zeros, or with `live` of random numbers."""
         self._report(next(self._done), self._total, shape.type)
         synthetic_model.write(self._file, shape, _rows if live else None)
         with _log() as said, open_engine(self._file, device=device) as engine:
@@ -156,14 +158,15 @@ class _Bench:
             yield model
 
     def timed(self, shape: Shape, device: Device, *prompts: int, live: bool = False) -> list[_Times]:
-        """What the model of that shape takes with each prompt."""
+        """Return the times of the model of that shape with each prompt."""
         with self.model(shape, device, live=live) as model:
             nodes = model.told(r"graph: nodes = (\d+)")[-1]
             held = sum(model.told(r"load_tensors: +(?!CPU |\S+_Mapped)\S+ model buffer size = +([\d.]+) MiB"))
             return [_Times(shape, prompt, *model.steady(prompt), nodes, held * (1 << 20)) for prompt in prompts]
 
     def memory(self) -> tuple[int, float]:
-        """What a process that tests models takes beside them, and what an entry of a vocabulary adds, in bytes."""
+        """Return (the bytes of a process that tests models, without any model; the bytes that each entry of a
+        vocabulary adds)."""
         buffers = r"(?<!Mapped model) buffer size = +([\d.]+) MiB"
         with self.model(SMALL) as small, Watch():
             small.run(SMALL.context - 1, 1)
@@ -175,7 +178,7 @@ class _Bench:
         return round(bare), max(0.0, grown) / WORDY.vocabulary
 
     def rates(self, device: Device) -> Rates:
-        """How fast `device` is at everything."""
+        """Measure all rates of `device`."""
         (small,) = self.timed(SMALL, device, SHORT)
         short, half, whole = self._attentive(device)
         held, holding = self.timed(HELD, device, SHORT, PROMPT_TOKENS)
@@ -203,7 +206,8 @@ class _Bench:
         return _with_experts(chosen, known)
 
     def _attentive(self, device: Device) -> tuple[_Times, _Times, _Times]:
-        """A model that mostly attends: a short prompt, half of a long one, and the long one, once they make sense."""
+        """Time a model that mostly attends, with a short prompt, half of a long prompt, and the long prompt; measure
+        again until the longer prompts take longer."""
         for _ in range(MOST_RUNS):
             short, half, whole = self.timed(ATTENTIVE, device, SHORT, LONG // 2, LONG)
             if whole.writing > short.writing and whole.reading > 2 * half.reading:
@@ -211,7 +215,7 @@ class _Bench:
         return short, half, whole
 
     def _node(self, device: Device, known: Rates) -> float:
-        """Seconds of a node, from two models that read about as much, in many and in few matrices."""
+        """Return the seconds of a node, from two models that read about as much, in many and in few matrices."""
         (many,) = self.timed(MANY, device, SHORT)
         few = self._typical(MANY.type, device)
         part = MANY.read_bytes / few.shape.read_bytes
@@ -219,15 +223,15 @@ class _Bench:
         return max(known.cached_node_seconds, slower / (many.nodes - part * few.nodes))
 
     def _typical(self, type: str, device: Device) -> _Times:
-        """A model of one type with matrices as large as those of models with a billion weights or two."""
+        """Time a model of one type with matrices as large as those of models with a billion weights or two."""
         wanted = min(WEIGHTS[device], BYTES[device] / synthetic_model.tensor_bytes(type, 1 << 20) * (1 << 20))
         layers = max(1, round(wanted / LAYER))
         inner = max(1, round((wanted / layers - 4 * WIDTH**2) / (3 * WIDTH) / 256)) * 256
         return self.timed(Shape(type, layers, WIDTH, inner), device, SHORT)[0]
 
     def _rate(self, type: str, device: Device, known: Rates) -> Rate:
-        """A type's rates: what a large model of it took for a token, and a smaller one for a prompt, less what is no
-        matrix."""
+        """Return the rates of one tensor type: bytes/s from a large model writing a token, multiply-adds/s from a
+        smaller model reading a prompt; time outside matrices is subtracted."""
         writer = self._typical(type, device)
         (reader,) = self.timed(Shape(type, PROMPT_LAYERS, WIDTH, PROMPT_INNER), device, PROMPT_TOKENS, live=True)
         written = writer.writing - writer.nodes * known.node_seconds - _looking(writer, known)
@@ -239,13 +243,13 @@ class _Bench:
 
 @cache
 def _rows(type: str, width: int) -> bytes:
-    """Random rows of a type, of ordinary size."""
+    """Return random rows of a type, encoded, with values of ordinary size."""
     values = np.random.default_rng(0).standard_normal((ROWS, width)).astype(np.float32) / np.sqrt(width)
     return codec.encode(values, type, np.ones(width, np.float32)).tobytes()
 
 
 def _with_experts(times: _Times, known: Rates) -> Rates:
-    """How much longer weights take that lie in experts, from a model that has some."""
+    """Return the rates with the factors for weights in experts, from a model that has experts."""
     shape, rate = times.shape, known.types[times.shape.type]
     waiting = times.nodes * known.node_seconds
     chosen = synthetic_model.tensor_bytes(shape.type, shape.chosen) / rate.read_bytes_per_second
@@ -258,8 +262,8 @@ def _with_experts(times: _Times, known: Rates) -> Rates:
 
 
 def _passing(narrow: _Times, wide: _Times, known: Rates) -> float:
-    """What a token of a prompt costs between the matrices, for each multiply-add of its attention: from two models that
-    the caches hold, which take as long for a weight."""
+    """Return the seconds between the matrices for a token of a prompt, for each multiply-add of its attention: from two
+    models that the caches hold and that take equally long for a weight."""
     first, second = (
         each.reading - each.nodes * known.cached_node_seconds - _between(each, known) for each in (narrow, wide)
     )
@@ -268,7 +272,7 @@ def _passing(narrow: _Times, wide: _Times, known: Rates) -> float:
 
 
 def _with_caches(written: _Times, read: _Times, known: Rates) -> Rates:
-    """What is quicker of a model whose weights all stay in the processor's caches."""
+    """Return the rates with the factors for a model whose weights all stay in the processor's caches."""
     rate = known.types[HELD.type]
     reading = written.writing - written.nodes * known.cached_node_seconds - _looking(written, known)
     multiplying = read.reading - read.nodes * known.cached_node_seconds - _between(read, known)
@@ -280,7 +284,7 @@ def _with_caches(written: _Times, read: _Times, known: Rates) -> Rates:
 
 
 def _with_wholes(found: Sequence[_Times], known: Rates) -> Rates:
-    """How much longer whole models take than the sum of what was measured apart."""
+    """Return the rates with the factors of whole models: their times over the sum of the parts measured apart."""
     reading, writing = list[float](), list[float]()
     for times in found:
         shape, rate, waiting = times.shape, known.types[times.shape.type], times.nodes * known.node_seconds
@@ -292,13 +296,13 @@ def _with_wholes(found: Sequence[_Times], known: Rates) -> Rates:
 
 
 def _between(times: _Times, known: Rates) -> float:
-    """Seconds of a whole prompt that are not the matrices': attention, and what lies between them."""
+    """Return the seconds of a whole prompt outside the matrices: attention, and the steps between the matrices."""
     looking = times.shape.attention * times.prompt**2 / 2 / known.prompt_attention_per_second
     return looking + times.shape.attention * times.prompt * known.passing_seconds
 
 
 def _looking(times: _Times, known: Rates) -> float:
-    """Seconds of attention of a token that is written after the prompt."""
+    """Return the seconds of attention of a token that is written after the prompt."""
     return times.shape.attention * times.prompt / known.attention_per_second
 
 
@@ -320,7 +324,7 @@ def _rss() -> int:
 
 @contextmanager
 def _log() -> Iterator[list[str]]:
-    """llama.cpp's log from here on, kept instead of passed on."""
+    """Yield the lines of llama.cpp's log from here on, kept instead of passed on."""
     kept: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: kept.append(record.getMessage())  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""The worker's side of asking an artifact for help: messages in, prose or a JSON document of a given schema out.
+"""Asks an artifact for help, as the worker's task: messages in, prose or a JSON document of a given schema out.
 
 The document is valid whatever the model: decoding is held to the schema, and strings are kept short enough that the
 answer ends in time. Knows engines and schemas; judges nothing.
@@ -26,9 +26,12 @@ _CUT = "\n[..]\n"  # stands where a prompt was too long for the model's context
 
 
 def run(task: Task, emit: Emit) -> dict[str, Any]:
-    """`params`: {"artifact": path, "messages": [{"role", "content"}], "schema": a JSON schema or None, "max_tokens",
-    "device"}. Pieces of text go out as Progress notes; gives {"text", "input_tokens", "output_tokens", "cut_tokens",
-    "seconds", "engine"}, `cut_tokens` being those that the prompt had too many. Raises LqmfError."""
+    """Answer the messages with prose, or with a JSON document of the schema.
+
+    `params`: {"artifact": path, "messages": [{"role", "content"}], "schema": a JSON schema or None, "max_tokens",
+    "device"}. Pieces of text go out as Progress notes. Returns {"text", "input_tokens", "output_tokens", "cut_tokens",
+    "seconds", "engine"}; `cut_tokens` is the number of tokens that the prompt had too many. Raises LqmfError.
+    """
     params = task.params
     path = Path(params["artifact"])
     opened = open_artifact(path, device=params.get("device") or "auto")
@@ -53,8 +56,8 @@ def run(task: Task, emit: Emit) -> dict[str, Any]:
 
 
 def samplings(schema: dict[str, Any] | None, room: int) -> Iterator[Sampling]:
-    """How to draw: prose once; a document first with strings of a usual length, then, should it not end within `room`
-    tokens, with strings that must."""
+    """Yield how to sample: once for prose; for a document first with strings of a usual length, then, should it not end
+    within `room` tokens, with strings short enough that it must."""
     if schema is None:
         yield Sampling(max_tokens=room)
         return
@@ -65,7 +68,8 @@ def samplings(schema: dict[str, Any] | None, room: int) -> Iterator[Sampling]:
 
 
 def fitted(engine: LocalEngine, messages: Sequence[Message], room: int) -> tuple[list[int], int]:
-    """The prompt as at most `room` tokens, and how many were left out: of the longest message, from its middle."""
+    """Return (the prompt as at most `room` tokens, how many tokens were left out), cut from the middle of the longest
+    message. Raises UsageError where the context is too short for that."""
     prompt = _tokens(engine, messages)
     over = len(prompt) - room
     if over <= 0:
@@ -88,7 +92,8 @@ def _tokens(engine: LocalEngine, messages: Sequence[Message]) -> list[int]:
 
 
 def _rendered(engine: LocalEngine, messages: Sequence[Message]) -> str:
-    """Through the model's chat template; templates without a place for the system's words get them with the user's."""
+    """Render the messages through the model's chat template; a template without a place for the system's message gets
+    it together with the user's."""
     try:
         return engine.render(messages)
     except UsageError:

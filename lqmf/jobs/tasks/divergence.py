@@ -1,8 +1,10 @@
-"""The worker's side of a test: how far an artifact's predictions are from its source's, on texts of several kinds.
+"""Measures how far an artifact's predictions are from its source's, on texts of several kinds, as the worker's task of
+a test.
 
 Both models are in this process, one window's logits of each in memory at a time; where both do not fit, they take turns
-in blocks of windows, and one's logits wait in memory for the other's. Nothing goes to the disk. Windows come in a fixed
-order, so that a shorter run measures a beginning of what a longer one does. Knows nothing of speed.
+in blocks of windows, and the logits of one model wait in memory for those of the other. Nothing goes to the disk.
+Windows come in a fixed order, so that a shorter run measures a beginning of what a longer run does. Knows nothing of
+speed.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ Side = Literal["base", "artifact"]
 
 @dataclass(frozen=True)
 class _Wish:
-    """What `run` is asked for."""
+    """The parameters of `run`."""
 
     artifact: Path
     base: Path | None
@@ -91,16 +93,18 @@ class _Wish:
 
 
 def run(task: Task, emit: Emit) -> dict[str, Any]:
-    """`params`: {"artifact": path, "base": path or None, "base_reason": why None, "reference": path of the source in 16
-    bits, where `base` has fewer, "text": path of the text that the receipt's own figures speak of, "domains": {name:
-    path} of further ones, "window_tokens": 512, "max_windows": of all texts, or None, "budget_seconds": or None,
-    "device": "auto"/"cpu"/"gpu", "in_turns": whether one model is to be gone before the other comes (left out: where
-    both do not fit), "memory_bytes": the most that waiting logits may take then, "stop_at": the gate's limits by name
-    ("kl_mean", "top1"), far from which a text needs no more windows}.
+    """Measure an artifact's predictions against its source's.
 
-    Gives the receipt's figures, `tokens_evaluated`, `window_tokens`, `text`, `domains` and `reasons`, with `windows`,
-    `windows_in_text` and `seconds`. At least four windows of the text and two of each other are measured (or all there
-    are), whatever the budget. Raises MeasurementError, ModelError, OutOfMemory.
+    `params`: {"artifact": path, "base": path or None, "base_reason": why None, "reference": path of the source in 16
+    bits, where `base` has fewer, "text": path of the text that the receipt's own figures speak of, "domains": {name:
+    path} of further texts, "window_tokens": 512, "max_windows": of all texts, or None, "budget_seconds": or None,
+    "device": "auto"/"cpu"/"gpu", "in_turns": whether one model is to be unloaded before the other is loaded (left out:
+    where both do not fit), "memory_bytes": the most that waiting logits may take then, "stop_at": the gate's limits by
+    name ("kl_mean", "top1"), far from which a text needs no more windows}.
+
+    Returns the receipt's figures, `tokens_evaluated`, `window_tokens`, `text`, `domains` and `reasons`, with `windows`,
+    `windows_in_text` and `seconds`. At least four windows of the text and two of each other text are measured (or all
+    there are), whatever the budget. Raises MeasurementError, ModelError, OutOfMemory.
     """
     wish = _Wish.of(task.params)
     with stage(emit, "divergence", f"Reading {wish.texts[MAIN].stem}", "windows") as report:
@@ -139,7 +143,7 @@ def _side_by_side(wish: _Wish, base_path: Path, report: Report) -> dict[str, Any
 
 
 def _compare(group: Sequence[Step], base: LocalEngine, artifact: LocalEngine, session: Session) -> None:
-    """A few windows; nothing of their logits is left."""
+    """Compare a few windows; their logits are freed afterwards."""
     read = deque((step, _base_rows(base, step, session), _scored(artifact, step.window)) for step in group)
     while read:
         session.compare(*read.popleft())
@@ -147,8 +151,9 @@ def _compare(group: Sequence[Step], base: LocalEngine, artifact: LocalEngine, se
 
 
 def _in_turns(wish: _Wish, base_path: Path, waiting: int, report: Report) -> dict[str, Any]:
-    """The same figures from the same windows, one model in memory at a time, `waiting` windows of it waiting for the
-    other. The model that compares a block of windows begins the next one, so that each block loads one model."""
+    """Measure the figures of `_side_by_side` from the same windows with one model in memory at a time; the logits of
+    `waiting` windows wait for the other model. The model that compares a block of windows begins the next block, so
+    that each block loads one model."""
     with _OneAtATime(wish, {"base": base_path, "artifact": wish.artifact}) as models:
         bases = Reading.by(models.use("base"), wish.texts)
         session = wish.session(bases, bases.context_length, report)
@@ -170,7 +175,7 @@ _SIDES: tuple[Side, Side] = ("base", "artifact")
 
 
 class _OneAtATime:
-    """Two models of which one is in memory; `names` are the engines of those that have been."""
+    """Two models, only one of them in memory; `names` are the engines of the models that have been loaded."""
 
     def __init__(self, wish: _Wish, paths: Mapping[Side, Path]) -> None:
         self._wish, self._paths = wish, paths
@@ -180,7 +185,7 @@ class _OneAtATime:
         self.names: dict[Side, str] = {}
 
     def use(self, side: Side) -> LocalEngine:
-        """The model of this side, loaded; the other one is gone by then."""
+        """Return the model of this side, loaded; the other model is unloaded first."""
         if side != self._side:
             self._stack.close()
             self._engine = self._stack.enter_context(self._wish.open(self._paths[side]))
@@ -188,14 +193,14 @@ class _OneAtATime:
         return self._engine
 
     def read(self, side: Side, step: Step, session: Session) -> NDArray[np.float32]:
-        """Logits (N, V) of one window by the model of this side."""
+        """Return the logits (N, V) of one window by the model of this side."""
         engine = self.use(side)
         rows = _base_rows(engine, step, session) if side == "base" else _scored(engine, step.window)
         session.schedule.advance(0.5)
         return rows
 
     def compare(self, step: Step, waiting: NDArray[np.float32], side: Side, session: Session) -> None:
-        """Count a window whose logits by the model of this side have waited for those by the other."""
+        """Count a window whose logits by the model of this side have waited for those by the other model."""
         fresh = self.read("artifact" if side == "base" else "base", step, session)
         session.compare(step, *((waiting, fresh) if side == "base" else (fresh, waiting)))
 
@@ -230,7 +235,8 @@ def _base_rows(base: LocalEngine, step: Step, session: Session) -> NDArray[np.fl
 
 
 def _scored(engine: LocalEngine, window: Window) -> NDArray[np.float32]:
-    """Logits (N, V) at the positions whose next token counts: those of the second half but the last."""
+    """Return the logits (N, V) at the positions whose next token counts: those of the second half of the window but the
+    last."""
     (logits,) = engine.logits([window], first=first_scored(len(window)))
     return logits[:-1]
 
@@ -239,7 +245,7 @@ def _scored(engine: LocalEngine, window: Window) -> NDArray[np.float32]:
 
 
 def _compared(wish: _Wish, session: Session, names: Mapping[Side, str]) -> dict[str, Any]:
-    """The answer, with what is to be known of the source: the engine that ran it, its type, and its own noise."""
+    """Return the figures, with facts of the source: the engine that ran it, its type, and its own noise."""
     assert wish.base is not None
     measured = session.compared()
     main, kind = measured[MAIN], exact_types.kind(wish.base)
@@ -253,8 +259,8 @@ def _compared(wish: _Wish, session: Session, names: Mapping[Side, str]) -> dict[
 
 
 def _noise(wish: _Wish, base: Path, kind: str, session: Session) -> dict[str, Any] | None:
-    """How far a source of fewer than 16 bits is from itself in 16: {"kl_divergence": .. or None, "reason"}; None where
-    it has them."""
+    """Return how far a source of fewer than 16 bits is from itself in 16 bits: {"kl_divergence": .. or None, "reason"};
+    None where the source has 16 bits."""
     if exact_types.is_exact(kind):
         return None
     if wish.reference is None:

@@ -1,4 +1,5 @@
-"""The worker's side of a verification: load one artifact and see what it predicts. Measures no quality and no speed."""
+"""Loads one artifact and checks its first predictions, as the worker's task of a verification. Measures no quality and
+no speed."""
 
 from __future__ import annotations
 
@@ -14,9 +15,12 @@ CONTEXT = 512  # tokens: the sentence is short, and a small cache is made at onc
 
 
 def run(task: Task, emit: Emit) -> dict[str, Any]:
-    """`params`: {"artifact": path, "before": the receipt's `first_logits` or None, "device"}. Gives {"checks":
-    [finite_predictions, and first_logits where there is something to compare with], "first_logits", "engine"}. Raises
-    LqmfError, above all when the artifact cannot be loaded."""
+    """Check an artifact's first predictions.
+
+    `params`: {"artifact": path, "before": the receipt's `first_logits` or None, "device"}. Returns {"checks":
+    [finite_predictions, and first_logits where `before` is given], "first_logits", "engine"}. Raises LqmfError, above
+    all when the artifact cannot be loaded.
+    """
     path, before = Path(task.params["artifact"]), task.params.get("before")
     device = task.params.get("device") or "auto"
     opened = open_artifact(path, device=device, context=CONTEXT)

@@ -1,4 +1,4 @@
-"""The worker's side of one answer: load a model, continue a prompt or answer messages. Judges nothing."""
+"""Generates one answer, as the worker's task: loads a model, continues a prompt or answers messages. Judges nothing."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from lqmf.records import Task, from_json
 
 
 def run(task: Task, emit: Emit) -> dict[str, Any]:
-    """`params`: {"artifact": path, "prompt": text or "messages": [{"role", "content"}], "sampling": Sampling's fields,
-    "device", "context"}. Each piece goes out as a Progress note; gives {"text", "tokens", "seconds", "engine"}.
-    Raises LqmfError."""
+    """Generate an answer. Each piece of it goes out as a Progress note.
+
+    `params`: {"artifact": path, "prompt": text or "messages": [{"role", "content"}], "sampling": Sampling's fields,
+    "device", "context"}. Returns {"text", "tokens", "seconds", "engine"}. Raises LqmfError.
+    """
     params = task.params
     path = Path(params["artifact"])
     sampling = from_json(Sampling, params.get("sampling") or {})

@@ -1,4 +1,4 @@
-"""The worker's side of named tasks: one artifact, asked what lm-evaluation-harness asks, from its cache alone."""
+"""Runs lm-evaluation-harness tasks on one artifact, as the worker's task, with data from the harness's cache alone."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_EVALUATE_OFFLINE")
 
 
 def run(task: Task, emit: Emit) -> dict[str, Any]:
-    """`params`: {"artifact": path, "tasks": names or YAML files, "limit": documents of each task or None, "device"}.
-    Gives {"tasks": as `harness.run` says, "version": lm_eval's, "limit"}. Raises NotBuilt, NotFound where data is not
-    in the cache, UsageError, and what opening the artifact raises."""
+    """Run named tasks on an artifact.
+
+    `params`: {"artifact": path, "tasks": names or YAML files, "limit": documents of each task or None, "device"}.
+    Returns {"tasks": as `harness.run` says, "version": lm_eval's, "limit"}. Raises NotBuilt, NotFound where data is not
+    in the cache, UsageError, and the errors of opening the artifact.
+    """
     os.environ.update(dict.fromkeys(OFFLINE, "1"))  # before anything reads them
     from importlib.metadata import version
 

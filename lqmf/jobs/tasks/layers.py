@@ -1,4 +1,4 @@
-"""The worker's side of measuring by layer: which tensors of a GGUF artifact lose how much of its source's predictions.
+"""Measures a GGUF artifact by layer, as the worker's task: how much of the source's predictions each tensor loses.
 
 Knows files and texts; `lqmf.quantization.gguf.mix.layer_losses` does the work.
 """
@@ -18,11 +18,13 @@ from lqmf.records import Task
 
 
 def run(task: Task, emit: Emit) -> dict[str, Any]:
-    """`params`: {"artifact": folder or file, "base": its source as a GGUF, "text": path}.
+    """Measure the loss of each tensor of a GGUF artifact, in nats of KL divergence a token.
 
-    Gives {"tensors": [{"name", "type", "kl_nats", "standard_error", "group": names, where it shares its figure with
+    `params`: {"artifact": folder or file, "base": its source as a GGUF, "text": path}.
+
+    Returns {"tensors": [{"name", "type", "kl_nats", "standard_error", "group": names, where it shares its figure with
     others}], "all_kl_nats", "windows", "window_tokens", "tokens_evaluated", "base", "text": {"name", "sha256"},
-    "engine"}; KL in nats a token. Raises MeasurementError for an artifact that is no GGUF, and what `measure` raises.
+    "engine"}. Raises MeasurementError for an artifact that is no GGUF, and the errors of `layer_losses.measure`.
     """
     artifact, base, text = (Path(task.params[name]) for name in ("artifact", "base", "text"))
     if base.suffix != ".gguf":

@@ -1,6 +1,6 @@
-"""The worker's side of a test of a model that does not continue text: how far what it makes of a text is from what its
-source makes of it. Of an encoder the cosines of its states; of an encoder-decoder the loss of an answer that is known
-(the second half of each window, told from the first), and the divergence of its predictions there.
+"""Measures how far a model that does not continue text is from its source on a text, as the worker's task of a test. Of
+an encoder it measures the cosines of its states; of an encoder-decoder the loss of a known answer (the second half of
+each window, predicted from the first half), and the divergence of its predictions there.
 
 Both models are in this process. Windows come in a fixed order. Knows nothing of speed or memory.
 """
@@ -34,10 +34,12 @@ _OF_PREDICTIONS = ("kl_divergence", "top1_agreement")
 
 
 def run(task: Task, emit: Emit) -> dict[str, Any]:
-    """`params`: {"artifact": path, "base": path or None, "base_reason": why None, "text": path, "window_tokens": 512,
+    """Measure an encoder or encoder-decoder against its source.
+
+    `params`: {"artifact": path, "base": path or None, "base_reason": why None, "text": path, "window_tokens": 512,
     "max_windows": or None, "budget_seconds": or None, "device": "auto"/"cpu"/"gpu"}.
 
-    Gives the receipt's `base`, `similarity` or `sequence_loss` (with `kl_divergence` and `top1_agreement`),
+    Returns the receipt's `base`, `similarity` or `sequence_loss` (with `kl_divergence` and `top1_agreement`),
     `tokens_evaluated`, `window_tokens`, `text` and `reasons`. At least four windows are measured (or all there are),
     whatever the budget. Raises MeasurementError, ModelError, OutOfMemory.
     """
@@ -56,7 +58,7 @@ def run(task: Task, emit: Emit) -> dict[str, Any]:
 
 
 def _compared(params: Mapping[str, Any], words: str, base: Reader, artifact: Reader, report: Report) -> dict[str, Any]:
-    """Raises MeasurementError when the two do not read the text alike."""
+    """Return the figures of both models. Raises MeasurementError when they do not read the text as the same tokens."""
     if (artifact.tokenize(words), artifact.add_special_tokens([])) != (
         base.tokenize(words),
         base.add_special_tokens([]),
@@ -75,7 +77,7 @@ def _compared(params: Mapping[str, Any], words: str, base: Reader, artifact: Rea
 
 
 def _alone(params: Mapping[str, Any], words: str, artifact: Reader, report: Report) -> dict[str, Any]:
-    """What can be said without a source: the loss of an encoder-decoder, nothing of an encoder."""
+    """Return the figures that need no source: the loss of an encoder-decoder, none of an encoder."""
     why = params.get("base_reason") or "there is no source to compare with"
     windows = _windows(params, words, artifact, artifact.context_length)
     lacking = dict.fromkeys(("base", "similarity", *_OF_PREDICTIONS), why)
@@ -102,8 +104,8 @@ def _likeness(windows: Iterator[list[int]], base: Reader, artifact: Reader) -> t
 
 
 def _losses(windows: Iterator[list[int]], base: Reader, artifact: Reader) -> tuple[dict[str, Any], int]:
-    """Mean negative log-likelihood of the known answers in nats a token, of both, with the paired standard error of the
-    difference."""
+    """Return the figures and the number of tokens: the mean negative log-likelihood of the known answers in nats a
+    token, of both models, with the paired standard error of the difference."""
     meter = DivergenceMeter()
     for window in windows:
         text, target = _halves(artifact, window)
@@ -124,7 +126,7 @@ def _losses(windows: Iterator[list[int]], base: Reader, artifact: Reader) -> tup
 
 
 def _halves(reader: Reader, window: list[int]) -> tuple[list[int], list[int]]:
-    """What is read, framed, and what is to be answered."""
+    """Return (the framed tokens to read, the tokens to answer)."""
     middle = len(window) // 2
     return reader.add_special_tokens(window[:middle]), window[middle:]
 
@@ -139,7 +141,7 @@ def _array(tokens: list[int]) -> Any:
 
 
 def _windows(params: Mapping[str, Any], words: str, reader: Reader, holds: int) -> list[list[int]]:
-    """Raises MeasurementError when the text is too short for one."""
+    """Return the windows of the text. Raises MeasurementError when the text is too short for one window."""
     length = min(params.get("window_tokens") or 512, holds) - len(reader.add_special_tokens([]))
     tokens = reader.tokenize(words)
     windows = cut(tokens, length) if length > 1 else []
@@ -150,7 +152,7 @@ def _windows(params: Mapping[str, Any], words: str, reader: Reader, holds: int) 
 
 
 def _spend(params: Mapping[str, Any], windows: list[list[int]], report: Report) -> Iterator[list[int]]:
-    """`windows`, stopping when the budget is over and at least FEWEST_WINDOWS are through."""
+    """Yield `windows`, and stop when the budget is over and at least FEWEST_WINDOWS have been read."""
     started, seconds = time.monotonic(), params.get("budget_seconds")
     for done, window in enumerate(windows):
         if done >= FEWEST_WINDOWS and seconds is not None and time.monotonic() - started > seconds:

@@ -1,4 +1,4 @@
-"""The worker's side of a test: load one artifact in this fresh process, run it, and say how it behaves.
+"""Runs one artifact and reports how it behaves, as the worker's task of a test: in this fresh process.
 
 Speed, latency, load time, memory, use of the processor, sample answers, and checks. Measures no quality against a
 source; that is the task `divergence`, in a process of its own, so that this one's memory is the artifact's alone.
@@ -30,7 +30,7 @@ from lqmf.records import Task, to_json
 
 @dataclass(frozen=True)
 class Depth:
-    """How much is done: samples, timed runs, and the tokens that one run reads and writes."""
+    """The amount of work: samples, timed runs, and the tokens that one run reads and writes."""
 
     samples: int
     runs: int
@@ -43,9 +43,12 @@ DEPTHS = {"quick": Depth(3, 3, 256, 64, 60.0), "comprehensive": Depth(6, 7, 512,
 
 
 def run(task: Task, emit: Emit) -> dict[str, Any]:
-    """`params`: {"artifact": path, "depth": "quick"/"comprehensive", "device": "auto"/"cpu"/"gpu", "context": tokens or
-    None, "budget_seconds": or None}. Gives the receipt's fields of the same names, with `engine`, `device` and
-    `reasons`. Raises LqmfError, above all when the artifact cannot be loaded."""
+    """Run one artifact and measure its behaviour.
+
+    `params`: {"artifact": path, "depth": "quick"/"comprehensive", "device": "auto"/"cpu"/"gpu", "context": tokens or
+    None, "budget_seconds": or None}. Returns the receipt's fields of the same names, with `engine`, `device` and
+    `reasons`. Raises LqmfError, above all when the artifact cannot be loaded.
+    """
     params = task.params
     path = Path(params["artifact"])
     depth = DEPTHS[params.get("depth") or "quick"]
@@ -100,7 +103,7 @@ def _where(engine: LocalEngine) -> dict[str, Any]:
 
 
 def _take(engine: Engine, depth: Depth, budget: float, report: Report) -> list[Sample]:
-    """Samples until the budget is over; at least one."""
+    """Take samples until the budget is over; at least one."""
     end = time.perf_counter() + budget
     taken: list[Sample] = []
     for sample in samples.take(engine, depth.samples):
@@ -117,7 +120,7 @@ def _speed(engine: Engine, depth: Depth, budget: float) -> Throughput:
 
 
 def _reading(engine: Engine, count: int) -> list[int]:
-    """`count` tokens of ordinary text. Raises MeasurementError when the tokenizer makes nothing of it."""
+    """Return `count` tokens of ordinary text. Raises MeasurementError when the tokenizer makes no tokens of it."""
     tokens = engine.tokenize(" ".join((*samples.BEGINNINGS, *samples.QUESTIONS)))
     if not tokens:
         raise MeasurementError("The model's tokenizer makes no tokens of plain English.", "lqmf verify NAME")

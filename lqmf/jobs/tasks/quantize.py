@@ -1,4 +1,4 @@
-"""The worker's side of a quantization: the plan's backend does it. Knows nothing of what comes before or after."""
+"""Quantizes a model by the plan's backend, as the worker's task. Knows nothing of earlier or later steps."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from lqmf.workspace import measured_afresh
 
 
 def run(task: Task, emit: Emit) -> dict[str, Any]:
-    """Quantize, and give `Built` as JSON. `params`: {"plan", "source", "out", "work"}, and where they are needed
-    "weights" and "consumed_dir" (see `Source`), "later_plans", and "afresh" (nothing that an earlier job measured of
-    the model is used). Raises LqmfError."""
+    """Quantize, and return `Built` as JSON.
+
+    `params`: {"plan", "source", "out", "work"}, and where they are needed "weights" and "consumed_dir" (see `Source`),
+    "later_plans", and "afresh" (no measurement of the model by an earlier job is used). Raises LqmfError.
+    """
     params = task.params
     plan = from_json(QuantizationPlan, params["plan"])
     later = [from_json(QuantizationPlan, one) for one in params.get("later_plans", ())]

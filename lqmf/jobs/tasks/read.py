@@ -1,5 +1,5 @@
-"""The worker's side of a test of a model that does not continue text: load one artifact in this fresh process, let it
-read, and say how it behaves: speed, load time, memory, use of the processor, and checks.
+"""Loads one artifact that does not continue text and reports how it reads, as the worker's task of a test, in this
+fresh process: speed, load time, memory, use of the processor, and checks.
 
 Measures no quality against a source; that is the task `likeness`, in a process of its own, so that this one's memory is
 the artifact's alone.
@@ -30,9 +30,12 @@ READ_TOKENS = 256  # of a text that is timed, or as many as the model holds
 
 
 def run(task: Task, emit: Emit) -> dict[str, Any]:
-    """`params`: {"artifact": path, "depth": "quick"/"comprehensive", "device": "auto"/"cpu"/"gpu"}. Gives the receipt's
+    """Let one artifact read and measure its behaviour.
+
+    `params`: {"artifact": path, "depth": "quick"/"comprehensive", "device": "auto"/"cpu"/"gpu"}. Returns the receipt's
     fields of the same names, with `engine`, `device` and `reasons`. Raises LqmfError, above all when the artifact
-    cannot be loaded."""
+    cannot be loaded.
+    """
     params = task.params
     path, runs = Path(params["artifact"]), RUNS[params.get("depth") or "quick"]
     with stage(emit, "probe", f"Running {path.name}", "steps") as report:
@@ -62,14 +65,15 @@ def run(task: Task, emit: Emit) -> dict[str, Any]:
 
 
 def _text(reader: Reader, count: int) -> list[int]:
-    """A framed text of ordinary words, of about `count` tokens or what the model holds."""
+    """Return a framed text of ordinary words, of about `count` tokens, or of as many as the model holds."""
     tokens = reader.tokenize(" ".join((*BEGINNINGS, *QUESTIONS)))
     room = min(count, reader.context_length) - len(reader.add_special_tokens([]))
     return reader.add_special_tokens((tokens * (count // max(1, len(tokens)) + 1))[: max(1, room)])
 
 
 def _finite(reader: Reader) -> Check:
-    """Over a short text every state is a number, and they are not all alike; so is every answer's prediction."""
+    """Check that over a short text every state is a number and no token's states are all equal; of an encoder-decoder,
+    check its predictions of an answer instead."""
     text = _text(reader, 64)
     rows = reader.answers(text, text[:32]) if reader.nature == "encoder-decoder" else reader.states(text)
     return Check("finite_predictions", *_sound(rows))
@@ -85,7 +89,7 @@ def _sound(rows: NDArray[np.float32]) -> tuple[bool, str]:
 
 
 def _timed(reader: Reader, runs: int) -> float:
-    """Median seconds that the encoder takes for one text."""
+    """Return the median seconds that the encoder takes for one text."""
     text, seconds = _text(reader, READ_TOKENS), []
     for _ in range(runs):
         started = time.perf_counter()

@@ -1,4 +1,5 @@
-"""The worker's side of a test: whether an artifact's files are whole and sound, and say what its source's say.
+"""Checks an artifact's files, as the worker's task of a test: whether they are whole and sound, and agree with the
+source's.
 
 Template, special tokens, vocabulary, context, rope, and a sample of every tensor beside the source's. In a process of
 its own: the source's tokenizer loads transformers, and the artifact's memory is measured elsewhere. Runs no model.
@@ -28,12 +29,14 @@ _STEPS = 3
 
 
 def run(task: Task, emit: Emit) -> dict[str, Any]:
-    """`params`: {"artifact": path, "source": the source's folder or None, "base": what the artifact is measured against
-    (a GGUF of the source, or its folder) or None, "reason": why one is None, "budget_seconds": for reading all weights,
+    """Check an artifact's files against its source's.
+
+    `params`: {"artifact": path, "source": the source's folder or None, "base": what the artifact is measured against (a
+    GGUF of the source, or its folder) or None, "reason": why either is None, "budget_seconds": for reading all weights,
     or None}.
 
-    Gives {"checks", "reasons": why a check is missing, by "checks.<name>", "other_model": why this can be no model made
-    from that source, or ""}. Raises LqmfError for files that cannot be read at all.
+    Returns {"checks", "reasons": why a check is missing, by "checks.<name>", "other_model": why the artifact cannot be
+    made from that source, or ""}. Raises LqmfError for files that cannot be read at all.
     """
     params = task.params
     artifact = Path(params["artifact"])
@@ -71,7 +74,8 @@ def _missing(names: Sequence[str], reason: str) -> structure.Reasons:
 def _usage(
     artifact: Path, source: Path | None, base: Path | None, reason: str
 ) -> tuple[list[Check], structure.Reasons]:
-    """How it is to be used, against the source's own folder, or its GGUF where that is all there is, or can be read."""
+    """Check the settings for use against the source's own folder, or its GGUF where only that is there or can be
+    read."""
     told = reason
     for against in dict.fromkeys(place for place in (source, base) if place is not None):
         try:
@@ -90,7 +94,7 @@ def _settings(artifact: Path, against: Path, base: Path | None) -> tuple[list[Ch
 
 
 def _as_converted(source: Traits, header: GgufHeader) -> Traits:
-    """The source's traits, with what llama.cpp's converter makes of its configuration for this architecture."""
+    """Return the source's traits, with those that llama.cpp's converter changes for this architecture."""
     words = header.metadata.get("tokenizer.ggml.tokens")
     count = words.length if isinstance(words, LongArray) else len(words or ())
     context = header.metadata.get(f"{header.architecture}.context_length")
@@ -102,7 +106,7 @@ def _as_converted(source: Traits, header: GgufHeader) -> Traits:
 
 
 def _weights(artifact: Path, base: Path | None, reason: str) -> tuple[list[Check], structure.Reasons, Found | None]:
-    """A sample of every tensor beside the source's, where both are stored under the same names."""
+    """Check a sample of every tensor against the source's, where both are stored under the same names."""
     if base is not None and holds_gguf(base) is not holds_gguf(artifact):
         base, reason = None, "the source is there in another format, with other names for its tensors"
     if base is None:
@@ -116,7 +120,7 @@ def _weights(artifact: Path, base: Path | None, reason: str) -> tuple[list[Check
 
 
 def _other_model(told: list[Check], found: Found | None) -> str:
-    """Why the artifact and what it is held against are two models; empty where they may be one."""
+    """Return why the artifact and its base are two different models; empty where they may be the same."""
     words = next((check for check in told if check.name == "vocabulary" and not check.passed), None)
     if words is not None:
         return words.detail
