@@ -1,4 +1,5 @@
-"""Is this folder a model that can and may be converted? Reads its JSON and its weight files' headers, nothing else."""
+"""The check whether a folder is a model that can and may be converted. Reads its JSON and its weight files' headers
+only."""
 
 from __future__ import annotations
 
@@ -17,9 +18,10 @@ _MOST = {r"layers?$": 4096, r"vocab(_size)?$": 1 << 22}  # of what the converter
 
 
 def inspect(source: Path, tools: Toolchain, *, tokenizer: bool = True) -> None:
-    """Refuse a folder that cannot or must not be converted; `tokenizer` says whether it must have one.
+    """Refuse a folder that cannot or must not be converted; with `tokenizer`, also a folder that has no tokenizer.
 
-    Raises IncompleteModel, UnsafeFormat, UnsupportedModel."""
+    Raises IncompleteModel, UnsafeFormat, UnsupportedModel.
+    """
     config = _json(source / "config.json")
     _refuse_absurd(config)
     _refuse_unknown(architecture_of(config), tools)
@@ -29,13 +31,14 @@ def inspect(source: Path, tools: Toolchain, *, tokenizer: bool = True) -> None:
 
 
 def has_tokenizer(source: Path) -> bool:
-    """Whether a tokenizer's files are there."""
+    """Return whether the folder `source` holds a tokenizer's files."""
     files = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
     return any((source / file).is_file() for file in files)
 
 
 def architecture_of(config: Mapping[str, Any]) -> str | None:
-    """The architecture that the converter goes by: the text part's where a model has several parts."""
+    """Return the architecture that the converter goes by: the text part's where a model has several parts; None if none
+    is named."""
     inner = config.get("text_config")
     names = (inner.get("architectures") if isinstance(inner, Mapping) else None) or config.get("architectures")
     return str(names[0]) if isinstance(names, list | tuple) and names else None
