@@ -153,8 +153,8 @@ def _start(root: Path, address: Path) -> None:
 
 @contextlib.contextmanager
 def while_owned() -> Iterator[None]:
-    """End this process at once if its owner ends while the context is open. Use it before `serve`, which watches the
-    owner itself; `serve` forks, so the thread that watches here has ended by then."""
+    """End this process at once if its owner ends while the context is open. For the time before `serve`, which watches
+    the owner itself; the thread that watches here ends with the context, because `serve` forks."""
     over = threading.Event()
 
     def watch() -> None:
