@@ -1,7 +1,7 @@
-"""The Backend promise: what every quantization method gives the rest of LQMF.
+"""The Backend promise: the attributes and methods that every quantization method gives the rest of LQMF.
 
-`check` and `estimate` run in the chat and import nothing heavy; `quantize` runs in the worker process only.
-A backend is one module here (or an entry point in the group `lqmf.backends`) with a class that keeps this promise.
+`check` and `estimate` run in the chat and import nothing heavy; `quantize` runs in the worker process only. A backend
+is one module here (or an entry point in the group `lqmf.backends`) with a class that keeps this promise.
 """
 
 from __future__ import annotations

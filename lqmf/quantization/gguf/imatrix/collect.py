@@ -77,7 +77,7 @@ def importance_matrix(
     `identity` names the model's weights, so that the matrix is found again. `calibration` is None (the built-in texts),
     a text's path, a dataset, `hub:org/name`, or an importance matrix's path: only then may `base` be None, and the
     caller has to check the matrix. Raises UsageError for a calibration that cannot be used, or that is another model's
-    matrix; what `collect` raises; the Hub's errors.
+    matrix; also as `collect` does, and the Hub's errors.
     """
     settings = settings or Settings()
     given = Path(calibration).expanduser() if calibration and not calibration.startswith(HUB) else None

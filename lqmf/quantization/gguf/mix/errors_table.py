@@ -2,8 +2,8 @@
 importance.
 
 The error of a tensor W is the sum over rows and columns of importance_c (W_rc - W'_rc)^2: the expected squared change
-of its outputs, for one token. Large tensors are sampled, evenly over their rows. Kept in LQMF's cache by content. Does
-not know how an error changes the model's predictions.
+of its outputs, for one token. Large tensors are sampled, evenly over their rows. Errors are kept in LQMF's cache by
+content. Does not know how an error changes the model's predictions.
 """
 
 from __future__ import annotations

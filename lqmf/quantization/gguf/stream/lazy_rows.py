@@ -176,8 +176,8 @@ def _captured(function: Any, variable: str) -> Any | None:
 
 
 def _stretches(leaf: Leaf, shapes: Sequence[Callable[[Any], Any]]) -> list[tuple[int | None, int]] | None:
-    """The stretches of the leaf (first element, rows) that make up the result, if each of its matrices is one: tried on
-    a tensor without data."""
+    """Return the stretches of the leaf (first element, rows) that make up the result, if each of its matrices is one
+    stretch, else None: tried on a tensor without data."""
     import torch
 
     before = torch.empty(leaf.shape, dtype=leaf.dtype, device="meta")

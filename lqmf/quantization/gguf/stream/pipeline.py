@@ -28,11 +28,11 @@ BUDGET_BYTES = 512 << 20
 
 @dataclass(frozen=True)
 class Output:
-    """A file to make. `type` is llama.cpp's name ("Q4_K_M", "F16"), or "auto" where `types` says it all.
+    """A file to make. `type` is llama.cpp's name ("Q4_K_M", "F16"), or "auto" where all types come from `types`.
 
-    `types` gives tensors (by GGUF name) types of their own ("q4_K") over those of `type`; under "auto" what it does
-    not name stays as the converter writes it. `metadata` is added at the end of the file's keys. Without `weighted` the
-    file is made as if there were no importance matrix.
+    `types` gives tensors (by GGUF name) types of their own ("q4_K") over those of `type`; under "auto" a tensor that it
+    does not name stays as the converter writes it. `metadata` is added at the end of the file's keys. Without
+    `weighted` the file is made as if there were no importance matrix.
     """
 
     path: Path

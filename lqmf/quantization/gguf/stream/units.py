@@ -36,8 +36,8 @@ class Unit:
     """A tensor and its targets. Either its `rows` are known, or `evaluate` gives the converter's own bytes of it.
 
     `targets` are the outputs by place, each with the tensor's type and place in it. `importance` is (matrices, columns)
-    floats, or None; it counts for the outputs in `weighted`. `files` are the weight files that it needs, `source_bytes`
-    the bytes that it needs of them.
+    floats, or None; it counts for the outputs in `weighted`. `files` are the weight files that the tensor needs,
+    `source_bytes` the bytes that it needs of them.
     """
 
     raw: Raw

@@ -54,7 +54,7 @@ class OutputFile:
 
 
 def reopen(paths: Iterable[Path], journal: Path, fingerprint: str) -> None:
-    """Rename finished files of this very job back to `.part`, where it was interrupted before all files had their
+    """Rename finished files of this very job back to `.part`, if the job was interrupted before all files had their
     names."""
     if not stream_journal.same_job(journal, fingerprint):
         return
