@@ -1,8 +1,8 @@
 """The bitsandbytes backend: nf4 and fp4 (Dettmers et al., 2023, arXiv:2305.14314) and int8 (Dettmers et al., 2022,
 arXiv:2208.07339), without calibration, for any model that transformers loads.
 
-The folder holds packed weights in safetensors files and loads again without its source. What is asked in the chat is
-answered from metadata; the second half of this file is for the worker.
+The folder holds packed weights in safetensors files and loads again without its source. Questions of the chat are
+answered from metadata; the second half of this file runs in the worker.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ PARAMETERS = (
 
 
 class BitsAndBytesBackend:
-    """bitsandbytes, through transformers, on a CPU or a CUDA GPU."""
+    """The method bitsandbytes, through transformers, on a CPU or a CUDA GPU."""
 
     declared = BNB
     name = BNB.name
@@ -71,18 +71,20 @@ class BitsAndBytesBackend:
     parameters: Mapping[str, Parameter] = MappingProxyType({one.name: one for one in PARAMETERS})
 
     def available(self) -> Verdict:
-        """Whether bitsandbytes, and what places its weights, are installed."""
+        """Return whether bitsandbytes, and accelerate, which places its weights, are installed; a no names the install
+        command."""
         return installed.verdict(BNB.packages, BNB.install)
 
     def default_type(self, bits: int) -> str:
-        """The recommended type of `bits` bits. Raises UsageError."""
+        """Return the recommended type of `bits` bits. Raises UsageError if there is none."""
         found = next((kind.name for kind in BNB.types if kind.bits == bits), None)
         if found is None:
             raise UsageError(f"bitsandbytes has no {bits:g}-bit type.", "Choose 4 bits (nf4) or 8 bits (int8).")
         return found
 
     def check(self, model: ModelInfo, hardware: Hardware, type: str | None = None) -> Verdict:
-        """Can this model be quantized so, here? From metadata alone. Raises UsageError for an unknown type."""
+        """Return whether bitsandbytes can quantize `model` on `hardware`, from metadata alone. Raises UsageError for an
+        unknown type."""
         _known(type)
         if (refusal := transformers_models.refusal(model, self.title)) is not None:
             return refusal
@@ -102,7 +104,8 @@ class BitsAndBytesBackend:
     def estimate(
         self, model: ModelInfo, plan: QuantizationPlan, hardware: Hardware, needs: Needs | None = None
     ) -> Estimate:
-        """Size, disk, memory and time. The source is read tensor by tensor, the result held until it is saved."""
+        """Return the size, disk and memory in bytes and the time in seconds that `plan` takes. The source is read
+        tensor by tensor; the result stays in memory until it is saved. Raises as `settings` does."""
         self.settings(plan)
         kind, weights, ends = self.types[plan.type], count(model), transformers_models.ends(model)
         packed = int((weights - ends) * kind.bits_per_weight / 8) + 2 * ends
@@ -112,14 +115,15 @@ class BitsAndBytesBackend:
         return Estimate(size, size, _PROGRAM_BYTES + int(1.1 * size) + model.weights_bytes // 8, seconds)
 
     def needs(self, model: ModelInfo, skeleton: Path, contexts: tuple[int, ...], parallel: int) -> Needs:
-        """What running `model` takes as each type, by formula."""
+        """Return the sizes and the memory of `model` as each type, by formula. Raises as `transformers_models.needs`
+        does."""
         rules = {name: formula.bnb_4bit(name, double=True) for name in FOUR} | {"int8": formula.bnb_int8()}
         found = transformers_models.needs(model, skeleton, rules, self.name, contexts, parallel)
         return replace(found, splits=False)
 
     def vet(self, plan: QuantizationPlan, model: ModelInfo, skeleton: Path) -> None:
-        """Refuse parameters and modules that there are not, and a calibration: nothing is calibrated. Raises
-        UsageError."""
+        """Refuse unknown parameters, modules to skip that the model does not have, options that only GGUF supports, and
+        a calibration text, because bitsandbytes does not calibrate. Raises UsageError."""
         skip = self.settings(plan)["skip"]
         names = {tensor.name.rpartition(".")[0] for tensor in safetensors_header.tensors(skeleton)}
         for module in skip if isinstance(skip, tuple) else ():
@@ -132,7 +136,8 @@ class BitsAndBytesBackend:
             raise UsageError("bitsandbytes calibrates nothing.", "Leave --calibration out, or say `--method gptq`.")
 
     def settings(self, plan: QuantizationPlan) -> dict[str, Value]:
-        """Every parameter of `plan`. Raises UsageError for one that cannot be, and for a type that there is not."""
+        """Return the value of every parameter of `plan`. Raises UsageError for an unknown type or parameter, and for a
+        value that a parameter cannot have."""
         _known(plan.type)
         return settled(self.parameters, plan.parameters, plan.type, title=self.title)
 
@@ -145,9 +150,9 @@ class BitsAndBytesBackend:
         emit: Emit,
         later_plans: Sequence[QuantizationPlan] = (),
     ) -> Built:
-        """Leave weights, configuration and tokenizer in `out`.
+        """Write quantized weights, configuration and tokenizer into `out`.
 
-        Raises UnsupportedModel for what transformers cannot load or where there is nothing to quantize,
+        Raises UnsupportedModel for a model that transformers cannot load or that has no linear layer to quantize,
         GpuOutOfMemory, OutOfMemory and RemoteCodeRefused.
         """
         settings = self.settings(plan)
@@ -175,7 +180,8 @@ def _known(type: str | None) -> None:
 def _loaded(
     plan: QuantizationPlan, settings: Mapping[str, Value], folder: Path, emit: Emit
 ) -> tuple[Any, tuple[str, ...]]:
-    """The model with packed weights, quantized as it is read, and what is worth telling. Raises UnsupportedModel."""
+    """Return the model with packed weights, quantized while it is read, and notes for the user. Raises
+    UnsupportedModel."""
     with stage(emit, "quantize", "Quantizing with bitsandbytes", "layers") as report:
         import torch
 
@@ -208,8 +214,8 @@ def _named(settings: Mapping[str, Value]) -> tuple[str, ...]:
 
 
 def _skipped(kind: Any, folder: Path, plan: QuantizationPlan) -> tuple[list[str], list[str]]:
-    """What transformers leaves in 16 bits by itself, by name; and of a 4-bit type the layers whose outputs are no
-    multiple of 32."""
+    """Return the names of the modules that transformers itself leaves in 16 bits; and, for a 4-bit type, of the other
+    layers whose number of outputs is no multiple of 32."""
     import torch
     from transformers import AutoConfig
     from transformers.pytorch_utils import Conv1D
@@ -231,7 +237,8 @@ def _skipped(kind: Any, folder: Path, plan: QuantizationPlan) -> tuple[list[str]
 
 
 def _how(type: str, settings: Mapping[str, Value], skip: list[str]) -> Any:
-    """`skip` empty: transformers chooses; a list of ours replaces its own."""
+    """Return transformers' settings for quantizing. `skip` replaces transformers' own list of modules left in 16 bits;
+    empty keeps that list."""
     import torch
     from transformers import BitsAndBytesConfig
 
@@ -248,7 +255,7 @@ def _how(type: str, settings: Mapping[str, Value], skip: list[str]) -> Any:
 
 
 def _class(config: Mapping[str, Any]) -> Any:
-    """The class that the configuration names, else what transformers takes for a model that continues text."""
+    """Return the class that the configuration names, else transformers' class for models that continue text."""
     import transformers
 
     names = config.get("architectures") or [""]
@@ -257,7 +264,7 @@ def _class(config: Mapping[str, Any]) -> Any:
 
 
 def _packed(model: Any) -> int:
-    """How many layers are packed."""
+    """Return the number of layers that are packed."""
     from bitsandbytes.nn import Linear4bit, Linear8bitLt
 
     return sum(isinstance(module, Linear4bit | Linear8bitLt) for module in model.modules())

@@ -22,8 +22,9 @@ _SWITCHES: Mapping[str, bool] = {
 
 @dataclass(frozen=True)
 class Parameter:
-    """One setting. The type of `default` is its type; a tuple is a list of words. `choices` are all that it may be,
-    `low` and `high` its bounds, both included; `types` are the backend's types that have it (empty: all of them)."""
+    """One setting. The type of `default` is its type; a tuple is a list of words. `choices` are the only values that it
+    may have (empty: any), `low` and `high` its bounds, both included; `types` are the backend's types that have this
+    setting (empty: all of them)."""
 
     name: str
     default: Value
@@ -37,8 +38,9 @@ class Parameter:
 def settled(
     known: Mapping[str, Parameter], said: Mapping[str, Any], type: str = "", *, title: str = "This method"
 ) -> dict[str, Value]:
-    """The value of every one of the `known` parameters that `type` has: what was `said`, as text or as itself, else the
-    default. Raises UsageError for a name that is none of them, and for a value that it cannot have."""
+    """Return the value of each of the `known` parameters that `type` has: the value in `said`, as text or in the
+    parameter's own type, else the default. Raises UsageError for an unknown name and for a value that the parameter
+    cannot have."""
     own = {name: one for name, one in known.items() if not one.types or type in one.types}
     for name in said.keys() - own.keys():
         raise _unknown(name, own, type if name in known else "", title)
@@ -46,7 +48,8 @@ def settled(
 
 
 def pairs(said: Sequence[str]) -> dict[str, str]:
-    """`NAME=VALUE` texts by name. Raises UsageError for a text that is no such pair, or a name said twice."""
+    """Return the values of `NAME=VALUE` texts by name, "-" in a name read as "_". Raises UsageError for a text of
+    another form, or a name that is set twice."""
     found: dict[str, str] = {}
     for text in said:
         name, sign, value = text.partition("=")

@@ -1,4 +1,5 @@
-"""What no method quantizes: models without weights, or with weights that nobody may open. From metadata alone."""
+"""The models that no method quantizes: those without weights, and those whose weights are pickled Python objects. Reads
+metadata alone."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ WEIGHTS_REMEDY = "Choose a model, or a revision of it, that has safetensors file
 
 
 def unusable(model: ModelInfo) -> Verdict | None:
-    """Why `model` has no weights to start from; None where it has."""
+    """Return the refusal of a `model` that has no weights, or only pickled weights; None for any other."""
     if model.weights_format == "pickle":
         return Verdict("no", "Its weights are pickled Python objects, which can run code when read.", WEIGHTS_REMEDY)
     if model.weights_format == "none":

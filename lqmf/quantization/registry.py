@@ -1,7 +1,8 @@
-"""Which quantization backends there are: modules of this package, and those that others install.
+"""The quantization backends: modules of this package, and plug-ins of other packages.
 
-A backend is a module here (or a package here with a module `backend`) that names its class `BACKEND`, or an entry
-point in the group `lqmf.backends`. Adding one edits nothing. Imports backends when asked, and nothing heavy.
+A backend is a module here (or a package here with a module `backend`) that names its class `BACKEND`, or an entry point
+in the group `lqmf.backends`. To add a backend, no existing file is edited. Backends are imported when they are asked
+for; that imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _NOT_BACKENDS = {"promise", "registry"}
 
 @cache
 def backends() -> dict[str, Backend]:
-    """Every backend by its name, our own first; a broken plug-in is left out."""
+    """Return all backends by name, those of this package first; a plug-in that cannot be loaded is left out."""
     made: dict[str, Backend] = {}
     for each in (*(factory() for factory in _ours()), *_installed()):
         made.setdefault(each.name, each)
@@ -32,7 +33,7 @@ def backends() -> dict[str, Backend]:
 
 
 def backend(name: str) -> Backend:
-    """The backend called `name`. Raises UsageError, naming those there are."""
+    """Return the backend called `name`. Raises UsageError, which lists the known names."""
     known = backends()
     if name not in known:
         raise UsageError(f"There is no quantization method called '{name}'.", f"Choose one of: {', '.join(known)}.")

@@ -1,7 +1,7 @@
-"""What GPTQ and bitsandbytes have in common: both quantize a model as transformers loads it, into a folder that
+"""The part that GPTQ and bitsandbytes share: both quantize a model as transformers loads it, into a folder that
 transformers loads again.
 
-The first half answers from metadata alone and imports nothing heavy; the second half is for the worker. Knows neither
+The first half answers from metadata alone and imports nothing heavy; the second half runs in the worker. Knows neither
 method.
 """
 
@@ -29,7 +29,8 @@ _CONTEXTS = (512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072)
 
 
 def refusal(model: ModelInfo, title: str) -> Verdict | None:
-    """Why neither method can take `model`; None where nothing stands in the way."""
+    """Return the reason why neither GPTQ nor bitsandbytes can quantize `model`; None if there is no reason. `title`
+    names the method in the text."""
     if (found := unusable(model)) is not None:
         return found
     if model.architecture is None and not model.config.get("architectures"):
@@ -47,7 +48,8 @@ def refusal(model: ModelInfo, title: str) -> Verdict | None:
 
 
 def writes_text(model: ModelInfo) -> bool:
-    """Whether its class continues text (a decoder), as transformers lists them; True where there is no list."""
+    """Return whether the model's class continues text (a decoder), by transformers' own list; True if there is no
+    list."""
     known = installed.table("transformers", f"{_AUTO}/modeling_auto.py", "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES")
     return not known or any(model.architecture in names for names in known.values())
 
@@ -60,8 +62,9 @@ def needs(
     contexts: Sequence[int],
     parallel: int,
 ) -> Needs:
-    """What running `model` takes as each type, by formula. Raises UnsupportedModel for a configuration that does not
-    tell its layers, UsageError for more chats than are counted with."""
+    """Return the sizes and the memory of `model` as each type in `rules`, by formula, for `parallel` chats; `contexts`
+    (tokens) are sampled besides the usual ones. Raises UsageError for more than MOST_CHATS chats, UnsupportedModel for
+    a configuration that does not tell its layers."""
     if parallel > MOST_CHATS:
         raise UsageError(f"{MOST_CHATS} chats at once are the most.", f"Say `--parallel {MOST_CHATS}`.")
     longest = formula.trained_context(model.config) or _CONTEXTS[-1]
@@ -72,7 +75,8 @@ def needs(
 
 
 def ends(model: ModelInfo) -> int:
-    """Weights of the embedding and of the head, which both methods leave in 16 bits."""
+    """Return the number of weights in the embedding and the head, which both methods leave in 16 bits; a tied head adds
+    none."""
     config = text_part(model.config)
     words = int(config.get("vocab_size") or model.vocabulary or 0)
     hidden = int(config.get("hidden_size") or config.get("n_embd") or config.get("d_model") or 0)
@@ -81,7 +85,7 @@ def ends(model: ModelInfo) -> int:
 
 
 def refuse_wishes(plan: QuantizationPlan, title: str) -> None:
-    """Raises UsageError for what only GGUF can do."""
+    """Raise UsageError for an option of `plan` that only GGUF supports. `title` names the method in the text."""
     wishes = {
         "--imatrix": plan.imatrix,
         "--keep": plan.keep,
@@ -97,15 +101,16 @@ def refuse_wishes(plan: QuantizationPlan, title: str) -> None:
 
 
 def copy_beside(source: Path, out: Path) -> None:
-    """Tokenizer, chat template, settings for generating and licence as the source has them; what a library wrote of
-    them gives way."""
+    """Copy tokenizer, chat template, generation settings and licence from `source` to `out`; they replace the files
+    that a library wrote there."""
     for name in selection.choose([path.name for path in source.iterdir()], None).small:
         if name != selection.CONFIG:
             shutil.copyfile(source / name, out / name)
 
 
 def files(out: Path) -> tuple[str, ...]:
-    """What lies in `out`, in a fixed order; who may read the configuration may read the weights."""
+    """Give the weight files in `out` the permissions of config.json, and return the paths of all files, relative to
+    `out` and sorted."""
     mode = stat.S_IMODE((out / selection.CONFIG).stat().st_mode)
     for weights in out.glob("*.safetensors"):
         weights.chmod(mode)  # the library gives them to the owner alone
@@ -113,12 +118,13 @@ def files(out: Path) -> tuple[str, ...]:
 
 
 def tensors(out: Path) -> dict[str, str]:
-    """Each tensor's type in the files of `out`, in the format's spelling: packed weights are I32 or U8."""
+    """Return the type of each tensor in the files of `out`, by name, as safetensors spells it: packed weights are I32
+    or U8."""
     return {tensor.name: tensor.dtype for tensor in safetensors_header.tensors(out)}
 
 
 def limit_gpu(plan: QuantizationPlan) -> None:
-    """Keep this process within the memory that the plan gives it on the GPU; nothing to do on a CPU."""
+    """Limit this process to the GPU memory (bytes) that the plan gives it; do nothing on a CPU."""
     if plan.device != "gpu" or not plan.memory_bytes:
         return
     import torch
@@ -128,6 +134,6 @@ def limit_gpu(plan: QuantizationPlan) -> None:
 
 
 def dtype(config: Mapping[str, Any]) -> str:
-    """The type of what is not quantized: the source's own where it is a half float, else "bfloat16"."""
+    """Return the type of the weights that stay unquantized: the source's own if it is a half float, else "bfloat16"."""
     told = str(config.get("dtype") or config.get("torch_dtype") or "").removeprefix("torch.")
     return told if told in ("float16", "bfloat16") else "bfloat16"

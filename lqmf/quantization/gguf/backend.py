@@ -1,7 +1,7 @@
-"""The GGUF backend: a model's files become one GGUF file that llama.cpp, and whatever is built on it, runs.
+"""The GGUF backend: a model's files become one GGUF file that llama.cpp, and the programs built on it, run.
 
 `check` and `estimate` look at metadata alone; `needs` asks llama.cpp's converter and libllama, in child processes,
-about the shapes; `quantize` leaves the making to `make`.
+about the shapes; `quantize` calls `make`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class GgufBackend:
         self._checkout = checkout  # a llama.cpp checkout to take the converter from
 
     def available(self) -> Verdict:
-        """Whether llama-cpp-python is installed, and the converter there."""
+        """Return whether llama-cpp-python is installed and the converter is on this machine. A "but" says that the
+        converter will be fetched; a no names the remedy."""
         if importlib.util.find_spec("llama_cpp") is None:
             return Verdict("no", f"{library.PACKAGE} is not installed.", library.REMEDY)
         try:
@@ -60,11 +61,12 @@ class GgufBackend:
         return Verdict("yes", f"{library.PACKAGE} {library.installed_version()} with its converter.")
 
     def default_type(self, bits: int) -> str:
-        """The recommended type of `bits` bits. Raises UsageError."""
+        """Return the recommended type of `bits` bits. Raises UsageError if there is none."""
         return gguf_types.default_type(bits)
 
     def check(self, model: ModelInfo, hardware: Hardware, type: str | None = None) -> Verdict:
-        """Can this model become this type, here? From metadata alone, in milliseconds."""
+        """Return whether `model` can become a GGUF of `type`, from metadata alone, in milliseconds. Raises UsageError
+        for an unknown type."""
         try:
             found = toolchain.find(self._checkout)
         except LqmfError as error:
@@ -74,17 +76,19 @@ class GgufBackend:
     def estimate(
         self, model: ModelInfo, plan: QuantizationPlan, hardware: Hardware, needs: Needs | None = None
     ) -> Estimate:
-        """Size, disk, memory and time of carrying out `plan`; downloading is not counted. Sizes are exact where the
-        model's `needs` are given."""
+        """Return the size, disk and memory in bytes and the time in seconds that `plan` takes; downloading is not
+        counted. Sizes are exact if the model's `needs` are given."""
         return estimate.estimate(model, plan, hardware, needs)
 
     def needs(self, model: ModelInfo, skeleton: Path, contexts: tuple[int, ...], parallel: int) -> Needs:
-        """What running `model` takes as each type, by llama.cpp's own arithmetic. See `gguf.needs` for errors."""
+        """Return the sizes and the memory of `model` as each type, by llama.cpp's own arithmetic. Raises
+        ToolchainError, DiskFull, and as `gguf.needs` does."""
         tools = toolchain.ensure(self._checkout)
         return needs.needs(skeleton, model_name(model.ref), contexts, parallel, tools)
 
     def vet(self, plan: QuantizationPlan, model: ModelInfo, skeleton: Path) -> None:
-        """Refuse what is wrong with the files, sizes and names that `plan` says. See `gguf.vet` for errors."""
+        """Refuse files, sizes and names in `plan` that cannot be used. Raises ToolchainError, DiskFull, and as
+        `gguf.vet` does."""
         from lqmf.quantization.gguf.vet import vet
 
         settled(self.parameters, plan.parameters, title=self.title)
@@ -99,8 +103,8 @@ class GgufBackend:
         emit: Emit,
         later_plans: Sequence[QuantizationPlan] = (),
     ) -> Built:
-        """Leave `<model>-<TYPE>.gguf` in `out`, and of a mix its tensors' types, as llama-quantize reads them. See
-        `make` for errors."""
+        """Write `<model>-<TYPE>.gguf` into `out`; for a mix, also the types of its tensors, as llama-quantize reads
+        them. See `make` for errors."""
         from lqmf.quantization.gguf.make import GgufBuild
         from lqmf.quantization.gguf.mix.tensor_types import write_tensor_types
 
@@ -118,7 +122,8 @@ class GgufBackend:
         return Built(files, versions(tools), base, made.notes, made.matrix, made.tensors, adapter=merged)
 
     def base(self, plan: QuantizationPlan, source: Path, work: Path, emit: Emit) -> Path:
-        """The model of `plan` as a GGUF to measure against, in `work`; found there if it was made before."""
+        """Return the path of the plan's model in `work` as a GGUF to compare artifacts with; made unless the file is
+        there already."""
         from lqmf.quantization.gguf.make import GgufBuild
 
         wanted = dataclasses.replace(plan, base=plan.base or "F16")
@@ -131,13 +136,13 @@ BACKEND = GgufBackend
 
 
 def model_name(ref: ModelRef) -> str:
-    """The model's own name, safe in a file name on every system: "Mistral-7B-v0.3", "demo"."""
+    """Return the model's own name, safe in a file name on every system: "Mistral-7B-v0.3", "demo"."""
     text = ref.id if ref.kind != "local" else Path(ref.path or ref.id).name
     return re.sub(r"[^\w.+-]+", "_", text.rstrip("/").rpartition("/")[2]).strip("._")[:100] or "model"
 
 
 def versions(tools: toolchain.Toolchain) -> dict[str, str]:
-    """What made the file: each tool's version, without importing any."""
+    """Return the version of each tool that makes the file, by its name, without importing any tool."""
     found = {"llama.cpp converter": tools.version}
     for package in (library.PACKAGE, "transformers", "torch", "numpy"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

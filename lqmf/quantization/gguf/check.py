@@ -1,4 +1,5 @@
-"""Can a model become a GGUF of some type? Answered from metadata: no weights, no network, no heavy imports."""
+"""The verdict on whether a model can become a GGUF of a given type, from metadata: no weights, no network, no heavy
+imports."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ _SENTENCEPIECE = ("spiece.model", "tokenizer.model")  # what `T5Model.set_vocab`
 
 
 def check(model: ModelInfo, type: str | None, architectures: Mapping[str, str] | None) -> Verdict:
-    """The verdict on `model` as `type`. `architectures` are those that the converter knows; None: it is not here yet.
+    """Return the verdict on `model` as `type` (None: as some type). `architectures` are those that the converter knows;
+    None if the converter is not on this machine yet.
 
     Raises UsageError for a type that GGUF does not have.
     """
@@ -35,12 +37,12 @@ def check(model: ModelInfo, type: str | None, architectures: Mapping[str, str] |
 
 
 def architecture(model: ModelInfo) -> str | None:
-    """The architecture that the converter will go by."""
+    """Return the name of the architecture by which the converter reads the model; None if there is none."""
     return architecture_of(model.config) or model.architecture
 
 
 def is_mixture(config: Mapping[str, Any]) -> bool:
-    """Whether `config` describes a mixture of experts."""
+    """Return whether `config` describes a mixture of experts."""
     inner = text_part(config)
     return any(inner.get(key) for key in ("num_experts", "num_local_experts", "n_routed_experts"))
 
@@ -74,7 +76,8 @@ def _architecture_refusal(name: str | None, architectures: Mapping[str, str] | N
 
 
 def _tokenizer_refusal(model: ModelInfo, architectures: Mapping[str, str] | None) -> Verdict | None:
-    """Tokenizers that the converter cannot have, where it goes by other files than usual."""
+    """Return the refusal of a tokenizer that the converter cannot read, for architectures whose tokenizers are
+    special."""
     module, names = (architectures or {}).get(architecture(model) or ""), {file.path for file in model.files}
     if module == "t5" and names and names.isdisjoint(_SENTENCEPIECE):
         reason = "llama.cpp's converter reads a T5's tokenizer as SentencePiece alone, and it has another kind."
@@ -111,7 +114,7 @@ def _doubts(model: ModelInfo, type: str | None, architectures: Mapping[str, str]
 
 
 def _misfits(config: Mapping[str, Any]) -> list[str]:
-    """Row lengths in `config` that a block of 256 does not divide."""
+    """Return the row lengths in `config` that are no multiple of 256, in words."""
     inner = text_part(config)
     widths = {
         "attention rows": inner.get("hidden_size") or inner.get("n_embd"),

@@ -1,7 +1,7 @@
-"""What making a GGUF will cost: size, disk, memory and time, from metadata alone.
+"""The cost of making a GGUF: size, disk, memory and time, from metadata alone.
 
-Sizes are those of the model's needs where these are known; else the layers count at the type's own mix, and the token
-embedding and the output at theirs.
+Sizes are those of the model's needs if these are known; else they are computed from the type's bits per weight in the
+layers, the token embedding and the output.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ _TOKEN_BYTES = 32  # a token's text, score, type and merge in the file
 
 
 def estimate(model: ModelInfo, plan: QuantizationPlan, hardware: Hardware, needs: Needs | None = None) -> Estimate:
-    """What `plan` will cost. `disk_peak_bytes` counts what is made on the way beside the result, not a download."""
+    """Return the cost of `plan` in bytes and seconds. `disk_peak_bytes` counts the result and the files made on the
+    way, but no download. Raises UsageError for an unknown type."""
     total = parameters(model)
     size = _file_bytes(model, plan.type, needs)
     base = _file_bytes(model, plan.base, needs) if plan.base and plan.base != plan.type else 0
@@ -52,7 +53,8 @@ def _core_seconds(type: str) -> float:
 
 
 def _file_bytes(model: ModelInfo, type: str, needs: Needs | None) -> int:
-    """The size of the file: told by the needs, or from the layers' own bits and those of the two ends."""
+    """Return the size of the file in bytes: from the needs, or from the bits per weight of the layers, the embedding
+    and the output."""
     if needs is not None and type in needs.weights:
         return needs.weights[type].file_bytes
     name = gguf_types.default_type(4) if type == gguf_types.AUTO else gguf_types.known(type).name
@@ -66,7 +68,8 @@ def _file_bytes(model: ModelInfo, type: str, needs: Needs | None) -> int:
 
 
 def parameters(model: ModelInfo) -> int:
-    """The model's number of weights: told, or counted from the bytes they take."""
+    """Return the model's number of weights: as its metadata states it, or counted from the bytes that the weights
+    take."""
     if model.parameters:
         return model.parameters
     return model.weights_bytes // _DTYPE_BYTES.get((model.dtype or "BF16").upper(), 2)

@@ -1,7 +1,7 @@
-"""One model becomes its GGUF files, in order: a base to run, an importance matrix, a choice of types, the files.
+"""The steps from a model to its GGUF files: a base to run, an importance matrix, a choice of types, the files.
 
-Runs in the worker process only. Each step is a module of its own; here is what each is for, and what of it is kept for
-the next try or the next file of the same model. Knows nothing of jobs.
+Runs in the worker process only. Each step is a module of its own; this module calls them in order, and keeps their
+results for the next try and for the next file of the same model. Knows nothing of jobs.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ from lqmf.version import VERSION
 
 @dataclass(frozen=True)
 class Made:
-    """`file` is the artifact's, `mix` the types that were chosen for it, where they were; `base` is what to measure it
-    against; `matrix`, `tensors` and `adapter` are the manifest's."""
+    """The files and facts of one plan: `file` is the artifact's file, `mix` the types chosen for its tensors (None if
+    no types were chosen), `base` the GGUF to compare it with; `matrix`, `tensors` and `adapter` go into the
+    manifest."""
 
     file: Path
     mix: Mapping[str, str] | None
@@ -46,7 +47,7 @@ class Made:
 
 @dataclass(frozen=True)
 class _Matrix:
-    """An importance matrix: its file, what is in it, and what is told of it."""
+    """An importance matrix: its file, its values, and the manifest's facts about it."""
 
     path: Path
     values: collect.Imatrix
@@ -55,7 +56,8 @@ class _Matrix:
 
 @dataclass
 class GgufBuild:
-    """Makes the files of one model in `work`, which names that model's content and outlives a worker that dies."""
+    """The making of one model's files in the folder `work`, whose name stands for the model's content and which
+    outlives a worker that dies."""
 
     name: str
     source: Source
@@ -66,7 +68,7 @@ class GgufBuild:
     _matrices: dict[str | None, _Matrix] = field(default_factory=dict)  # by calibration
 
     def make(self, plan: QuantizationPlan, later_plans: Sequence[QuantizationPlan]) -> Made:
-        """The file of `plan`; those of `later_plans` come out of the same pass over the source. Raises LqmfError."""
+        """Make the file of `plan`, and those of `later_plans` in the same pass over the source. Raises LqmfError."""
         plans = (plan, *later_plans)
         base = next((self.base(each) for each in plans if each.base), None)
         matrices = [self._matrix(each, base) for each in plans]
@@ -78,7 +80,8 @@ class GgufBuild:
         return Made(outputs[0].path, outputs[0].types, base, facts, tensors, self.notes, merged)
 
     def base(self, plan: QuantizationPlan) -> Path:
-        """The model in a type that can be run, to calibrate on and to measure against. Raises LqmfError."""
+        """Return the path of the model as `plan.base`, a type that can be run to calibrate and to compare; made unless
+        it is there. Raises LqmfError."""
         assert plan.base is not None
         output = Output(self._path(plan, plan.base, {}), plan.base)
         self._stream([output], plan)
@@ -100,7 +103,8 @@ class GgufBuild:
         return self._matrices[plan.calibration]
 
     def _named(self, path: Path, digest: str) -> Path:
-        """A collected matrix under a name that its content gives it: the file that it guides holds that name."""
+        """Return a collected matrix under a name that holds its hash, because the file quantized with it states this
+        name."""
         named = self.work / f"imatrix-{digest[:16]}.gguf"
         workspace.take(path, named)
         return named
@@ -131,7 +135,8 @@ class GgufBuild:
         return Output(path, plan.type, types=mixed, metadata=facts, weighted=matrix is not None)
 
     def _path(self, plan: QuantizationPlan, type: str, told: Mapping[str, Any]) -> Path:
-        """A name for everything that decides the file's bytes, so that a finished one is known again."""
+        """Return the path of a file, named by everything that decides its bytes, so that a finished file is found
+        again."""
         decisive = json.dumps([type, _merged(plan), self.tools.version, VERSION, told], sort_keys=True)
         return self.work / f"{self.name}-{type}-{hashlib.sha256(decisive.encode()).hexdigest()[:12]}.gguf"
 
@@ -160,11 +165,11 @@ class GgufBuild:
         self.notes = tuple(dict.fromkeys((*self.notes, *made.notes)))
 
     def _tell(self, event: Event) -> None:
-        """Pass on what happens; a notice that an earlier pass gave is not news."""
+        """Pass `event` on, unless it is a notice that an earlier pass gave already."""
         if not (isinstance(event, Notice) and event.text in self.notes):
             self.emit(event)
 
 
 def _merged(plan: QuantizationPlan) -> str:
-    """What names the adapter's content; "" for none."""
+    """Return the hash of the adapter's content; "" if there is no adapter."""
     return adapter.fingerprint(Path(plan.adapter)) if plan.adapter else ""

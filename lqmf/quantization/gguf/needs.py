@@ -1,7 +1,8 @@
-"""What a model needs as each GGUF type, by llama.cpp's own arithmetic, without reading a weight.
+"""The sizes and the memory of a model as each GGUF type, by llama.cpp's own arithmetic, without reading a weight.
 
-A header-only GGUF (`header`) is shown to libllama (`arithmetic`), and what that tells becomes the table of
-`lqmf.fit.needs`. Kept in LQMF's cache: a second call reads one small file. Knows no machine and no wish.
+libllama reads a header-only GGUF (`header`) and is asked about it (`arithmetic`); its answers become the table of
+`lqmf.fit.needs`. The table is kept in LQMF's cache: a second call reads one small file. Knows no machine and nothing of
+the user's wishes.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ _INPUTS = ("token_embd", "position_embd", "token_types", "per_layer_token_embd",
 
 
 def needs(source: Path, name: str, contexts: Sequence[int], parallel: int, tools: Toolchain) -> Needs:
-    """The needs of the model in `source` for `parallel` chats; `contexts` are sampled besides the usual ones.
+    """Return the sizes and the memory of the model in `source` for `parallel` chats; `contexts` (tokens) are sampled
+    besides the usual ones.
 
     Raises UsageError for more chats than llama.cpp has, and as `header.make` and `arithmetic.ask` do.
     """
@@ -65,27 +67,28 @@ def needs(source: Path, name: str, contexts: Sequence[int], parallel: int, tools
 
 
 def tokenizer(needs: Needs) -> Literal["known", "matched", "unknown"]:
-    """What became of the tokenizer: known to the converter, matched by behaviour, or left out (sizes lack it)."""
+    """Return the state of the tokenizer: known to the converter, matched by behaviour, or unknown (sizes lack it)."""
     if any(note.startswith(convert.NO_TOKENIZER) for note in needs.notes):
         return "unknown"
     return "matched" if any(note.startswith(convert.MATCHED) for note in needs.notes) else "known"
 
 
 def trained_context(shape: GgufHeader) -> int | None:
-    """The context that the model was trained for, in tokens."""
+    """Return the context that the model was trained for, in tokens; None if the header does not tell it."""
     told = shape.metadata.get(f"{shape.architecture}.context_length")
     return told if isinstance(told, int) and told > 0 else None
 
 
 def usual_contexts(trained: int | None, most: int = _MOST_CELLS) -> list[int]:
-    """Powers of two up to what the model was trained for, and that itself; none above `most`."""
+    """Return the context lengths to sample, in tokens: powers of two up to the `trained` context, and `trained` itself;
+    none above `most`."""
     longest = min(trained or _LONGEST, _LONGEST, most)
     powers = [1 << n for n in range(_SHORTEST.bit_length() - 1, longest.bit_length()) if 1 << n <= longest]
     return [*powers, trained] if trained and trained <= most and trained not in powers else powers
 
 
 def read_answers(shape: GgufHeader, answers: Answers, parallel: int, notes: Sequence[str] = ()) -> Needs:
-    """The table from what libllama told of the model with this header."""
+    """Return the table of needs by libllama's answers about the model with the header `shape`."""
     packed = {tensor.name for tensor in shape.tensors if tensor.type not in ("F32", "F16", "BF16")}
     changes = {type: changed for type, changed in answers.types.items() if packed.isdisjoint(changed)}
     refused = len(changes) < len(answers.types)
@@ -111,7 +114,7 @@ def read_answers(shape: GgufHeader, answers: Answers, parallel: int, notes: Sequ
 
 
 def _recall(table: Path) -> tuple[set[int], Needs | None]:
-    """The contexts that were sampled and the table; none where there is no sound one."""
+    """Return the contexts that were sampled, and the table; no contexts and None if no sound table is kept."""
     try:
         document = json.loads(table.read_text(encoding="utf-8"))
         return set(document["asked"]), from_json(Needs, document["needs"])
@@ -201,7 +204,8 @@ def _used(shape: GgufHeader) -> float:
 
 
 def _sample(told: Told, scale: Told | None, parallel: int) -> Sample:
-    """One context in bytes; `scale` is the same cache type on a scale that shows more than hundredths of a MiB."""
+    """Return one context's memory in bytes; `scale` is the answer for the same cache type and SCALE_CHATS chats, whose
+    sizes are exact where the log's two decimals are not."""
     keys, values, state, output = 0, 0, 0, _bytes(told.output_mib)
     if scale is None or (len(scale.caches), len(scale.states)) != (len(told.caches), len(told.states)):
         keys = sum(_bytes(cache.k_mib) for cache in told.caches)
@@ -227,7 +231,7 @@ def _sample(told: Told, scale: Told | None, parallel: int) -> Sample:
 
 
 def _bytes(mib: float, finer: int | None = None) -> int:
-    """What the log's `mib` says in bytes; `finer` where it is given and rounds to the same."""
+    """Return the log's `mib` in bytes; `finer` instead if it is given and rounds to the same two decimals."""
     return finer if finer is not None and abs(finer / _MIB - mib) <= _ROUNDED_MIB else round(mib * _MIB)
 
 

@@ -1,8 +1,8 @@
-"""What a GGUF file says of its own making: the keys `lqmf.*` in its header, so that a file that left its folder still
-tells what it is, from what and how it was made.
+"""The keys `lqmf.*` in the header of a GGUF file: a file that left its folder still tells from which model and how it
+was made.
 
-Only what decides the file's bytes stands there: no time, host, path or score, so that the same plan gives the same
-file. Pure; knows no weights.
+The keys hold only facts that decide the file's bytes: no time, host, path or score, so that the same plan gives the
+same file. Pure; knows no weights.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ Keys = dict[str, str | int | float | bool]
 def keys(
     plan: QuantizationPlan, name: str, matrix: Mapping[str, Any] | None, mix: Mapping[str, str] | None, adapter: str
 ) -> Keys:
-    """The keys in the order of the file. `name` is the model's own, `matrix` what a manifest says of the importance
-    matrix, `mix` the types that were chosen ("q4_K" by tensor), `adapter` the hash of what is merged ("": nothing)."""
+    """Return the keys in the order of the file. `name` is the model's own name, `matrix` the manifest's facts about the
+    importance matrix, `mix` the chosen type of each tensor ("q4_K"), `adapter` the hash of the merged adapter ("":
+    none)."""
     source = plan.model.id if plan.model.kind == "hub" else name
     matrix = matrix or {}
     told: Mapping[str, str | None] = {
@@ -42,7 +43,8 @@ def keys(
 
 
 def plan_sha256(plan: QuantizationPlan, matrix: Mapping[str, Any], adapter: str) -> str:
-    """A hash of what a plan says that decides the file: two plans that make the same file have the same."""
+    """Return a hash of the parts of a plan that decide the file: two plans that make the same file have the same
+    hash."""
     asked = {
         "method": plan.method,
         "type": plan.type,
@@ -56,7 +58,7 @@ def plan_sha256(plan: QuantizationPlan, matrix: Mapping[str, Any], adapter: str)
 
 
 def recipe(mix: Mapping[str, str]) -> str:
-    """How many of the tensors that were chosen for got which type, the most frequent first: "q4_K 30, q6_K 12"."""
+    """Return the number of tensors of each type in `mix`, the most frequent type first: "q4_K 30, q6_K 12"."""
     counts = Counter(mix.values())
     ordered = sorted(counts, key=lambda type: (-counts[type], type))
     return ", ".join(f"{type} {counts[type]}" for type in ordered)

@@ -1,6 +1,7 @@
-"""What a plan names (files, sizes, tensors), looked at before any work: against the header of the file to come.
+"""The check, before any work, of the files, sizes and tensors that a plan names, against the header of the file to
+come.
 
-Reads no weight and runs no model. Raises what would otherwise be found out an hour later.
+Reads no weight and runs no model. Raises errors that would otherwise come an hour later.
 """
 
 from __future__ import annotations
@@ -22,8 +23,11 @@ from lqmf.texts.calibration_text import HUB
 
 
 def vet(plan: QuantizationPlan, skeleton: Path, name: str, tools: Toolchain) -> None:
-    """Refuse a calibration that is none or another model's, a size that cannot be, tensors that there are not, and an
-    adapter that is none. Raises UsageError, each with its reason; as `header.make` does."""
+    """Refuse a calibration that cannot be read or is another model's matrix, a size that no mix can have, names of
+    tensors that the model does not have, and a folder that is no LoRA adapter.
+
+    Raises UsageError with the reason; IncompleteModel and UnsupportedModel for the adapter; and as `header.make` does.
+    """
     if plan.calibration:
         check_calibration(plan.calibration)
     if plan.adapter:
@@ -41,7 +45,8 @@ def vet(plan: QuantizationPlan, skeleton: Path, name: str, tools: Toolchain) -> 
 
 
 def check_calibration(said: str) -> None:
-    """Refuse, before any work and without a model, what cannot be calibrated on: UsageError, each with its reason."""
+    """Refuse, before any work and without a model, a calibration that is no text, dataset or importance matrix. Raises
+    UsageError with the reason."""
     path = Path(said).expanduser()
     if not said.startswith(HUB) and imatrix_file.is_imatrix(path):
         imatrix_file.read(path)

@@ -1,8 +1,8 @@
-"""The GPTQ backend: packed integers with a scale for every group of weights, rounded one column after another so that
-what a column loses is made good by those after it (Frantar et al., 2022, arXiv:2210.17323).
+"""The GPTQ backend: packed integers with a scale for every group of weights, rounded one column after another; the
+error of each column is made up for in the columns after it (Frantar et al., 2022, arXiv:2210.17323).
 
-gptqmodel, the maintained successor of auto-gptq, does it; the folder is one that transformers, vLLM and others load.
-What is asked in the chat is answered from metadata here; the work is `make`'s.
+gptqmodel, the maintained successor of auto-gptq, quantizes; transformers, vLLM and others load the folder. This module
+answers questions of the chat from metadata; `make` does the work.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ PARAMETERS = (
 
 
 class GptqBackend:
-    """gptqmodel, on a CPU or a CUDA GPU, layer after layer. A type is a number of bits; in a plan it has no name."""
+    """The method GPTQ by gptqmodel, on a CPU or a CUDA GPU, layer after layer. A type is only a number of bits, so a
+    plan does not name it."""
 
     declared = GPTQ
     name = GPTQ.name
@@ -65,17 +66,19 @@ class GptqBackend:
     parameters: Mapping[str, Parameter] = MappingProxyType({one.name: one for one in PARAMETERS})
 
     def available(self) -> Verdict:
-        """Whether gptqmodel, and what loads its files, are installed."""
+        """Return whether gptqmodel and the packages that load its files are installed; a no names the install
+        command."""
         return installed.verdict(GPTQ.packages, GPTQ.install)
 
     def default_type(self, bits: int) -> str:
-        """The type of `bits` bits. Raises UsageError."""
+        """Return the name of the type of `bits` bits ("4bit"). Raises UsageError if there is none."""
         if (name := f"{bits:g}bit") not in self.types:
             raise UsageError(f"GPTQ has no {bits:g}-bit type.", "Choose 2, 3, 4 or 8 bits.")
         return name
 
     def check(self, model: ModelInfo, hardware: Hardware, type: str | None = None) -> Verdict:
-        """Can this model become a GPTQ, here? From metadata alone. Raises UsageError for an unknown type."""
+        """Return whether gptqmodel can quantize `model` on `hardware`, from metadata alone. Raises UsageError for an
+        unknown type."""
         _known(type)
         if (refusal := transformers_models.refusal(model, self.title)) is not None:
             return refusal
@@ -94,7 +97,8 @@ class GptqBackend:
     def estimate(
         self, model: ModelInfo, plan: QuantizationPlan, hardware: Hardware, needs: Needs | None = None
     ) -> Estimate:
-        """Size, disk, memory and time. Finished layers lie on the disk until the end, beside the result."""
+        """Return the size, disk and memory in bytes and the time in seconds that `plan` takes. Finished layers lie on
+        the disk until the end, beside the result. Raises as `settings` does."""
         settings = self.settings(plan)
         kind, shape, cores = self.types[f"{plan.bits}bit"], _shape(model), max(1, hardware.cores)
         width = kind.bits_per_weight
@@ -111,19 +115,22 @@ class GptqBackend:
         return Estimate(size, 2 * size, _PROGRAM_BYTES + held + flowing, seconds)
 
     def needs(self, model: ModelInfo, skeleton: Path, contexts: tuple[int, ...], parallel: int) -> Needs:
-        """What running `model` takes with each number of bits, by formula."""
+        """Return the sizes and the memory of `model` with each number of bits, by formula, for groups of the usual
+        size. Raises as `transformers_models.needs` does."""
         rules = {kind.name: formula.gptq(kind.bits, GROUP) for kind in GPTQ.types}
         return transformers_models.needs(model, skeleton, rules, self.name, contexts, parallel)
 
     def vet(self, plan: QuantizationPlan, model: ModelInfo, skeleton: Path) -> None:
-        """Refuse parameters that there are not, and a calibration that is no text. Raises UsageError."""
+        """Refuse unknown parameters, options that only GGUF supports, and a calibration that is no text. Raises
+        UsageError."""
         self.settings(plan)
         transformers_models.refuse_wishes(plan, self.title)
         if plan.calibration:
             calibration.check(plan.calibration)
 
     def settings(self, plan: QuantizationPlan) -> dict[str, Value]:
-        """Every parameter of `plan`. Raises UsageError for one that cannot be, and for a type that there is not."""
+        """Return the value of every parameter of `plan`. Raises UsageError for an unknown type, number of bits or
+        parameter, and for a value that a parameter cannot have."""
         _known(plan.type)
         self.default_type(plan.bits)
         return settled(self.parameters, plan.parameters, title=self.title)
@@ -137,7 +144,7 @@ class GptqBackend:
         emit: Emit,
         later_plans: Sequence[QuantizationPlan] = (),
     ) -> Built:
-        """Leave weights, configuration and tokenizer in `out`. See `make` for errors."""
+        """Write quantized weights, configuration and tokenizer into `out`. See `make` for errors."""
         settings = self.settings(plan)
         from lqmf.quantization.gptq.make import make
 
@@ -153,7 +160,7 @@ def _known(type: str | None) -> None:
 
 
 def _doubts(model: ModelInfo, hardware: Hardware) -> Iterator[tuple[str, str]]:
-    """What is to be said beside a yes, each with the way out."""
+    """Yield each doubt to be told beside a yes, with a remedy."""
     if (known := _definitions()) and model.model_type not in known:
         reason = f"gptqmodel has no description of '{model.model_type}' and will look for its layers by itself."
         yield reason, "If it does not find them: `--method gguf` or `--method bnb`."
@@ -170,15 +177,17 @@ def _definitions() -> Mapping[str, frozenset[str]]:
 
 
 def _decodes(model: ModelInfo) -> bool:
-    """Whether it continues text. A model that also sees is none of transformers' decoders, but gptqmodel's."""
+    """Return whether the model continues text. A model that also takes images or sound is not in transformers' list of
+    decoders, but may be in gptqmodel's."""
     seeing = bool(model.config.get("vision_config") or model.config.get("audio_config"))
     return transformers_models.writes_text(model) or (seeing and model.model_type in _definitions())
 
 
 @dataclass(frozen=True)
 class _Shape:
-    """A model by its configuration, about: how many layers there are, and of one of them its weights, its matrices'
-    columns, and the most of one matrix; `ends` are the weights of embedding and head, `hidden` the width between."""
+    """A model's rough sizes, by its configuration: the number of layers; of one layer its weights, its matrices'
+    columns together, and the columns of its widest matrix; `hidden`, the width between layers; `ends`, the weights of
+    embedding and head."""
 
     layers: int
     weights: int
@@ -188,7 +197,7 @@ class _Shape:
     ends: int
 
     def packed(self, width: float) -> int:
-        """Bytes of the model with `width` bits a weight in its layers."""
+        """Return the bytes of the model with `width` bits a weight in its layers and 16 bits elsewhere."""
         return int(self.layers * self.weights * width / 8) + 2 * self.ends
 
 

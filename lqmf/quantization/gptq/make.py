@@ -1,8 +1,8 @@
-"""One model becomes a GPTQ folder, by gptqmodel: a text is cut into windows, the layers are quantized one after
-another, each read from the source when its turn comes and put on the disk when it is done, and all is saved.
+"""The making of a GPTQ folder by gptqmodel: a text is cut into windows; each layer is read from the source, quantized
+and put on the disk, one after another; then the whole model is saved.
 
-Runs in the worker process only. Nothing of the library is changed; what it asks of the environment is set before it is
-imported. Knows nothing of jobs.
+Runs in the worker process only. The library is not changed; the environment variables that it reads are set before it
+is imported. Knows nothing of jobs.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def make(
 ) -> Built:
     """Quantize the model in `source` into `out`; `settings` are the backend's parameters.
 
-    Raises UsageError for a calibration text that is too short, UnsupportedModel for what gptqmodel cannot quantize,
-    GpuOutOfMemory, OutOfMemory, RemoteCodeRefused and the Hub's errors.
+    Raises UsageError for a calibration text that is too short, UnsupportedModel for a model that gptqmodel cannot
+    quantize, GpuOutOfMemory, OutOfMemory, RemoteCodeRefused and the Hub's errors.
     """
     offload = work / OFFLOAD
     shutil.rmtree(offload, ignore_errors=True)  # of a worker that died: its layers are not gone on from
@@ -59,7 +59,7 @@ def make(
 
 
 def _windows(plan: QuantizationPlan, most: int, source: Path, emit: Emit) -> tuple[list[list[int]], dict[str, Any]]:
-    """The windows to calibrate on, in tokens of the model, and what a manifest says of them."""
+    """Return the windows to calibrate on, as token ids of the model, and the manifest's facts about them."""
     with stage(emit, "calibrate", "Reading the calibration text", "windows") as report:
         read = calibration.read(plan.calibration)
         tokens = HfTokens(source, allow_remote_code=plan.allow_remote_code)
@@ -108,7 +108,7 @@ def _quantized(model: Any, windows: list[list[int]], emit: Emit) -> None:
 
 
 class _Layers:
-    """Hears of each finished layer from whichever thread finished it, and tells how many there are by now."""
+    """A counter of finished layers, called from any thread, which reports their number and the time left."""
 
     def __init__(self, total: int, report: Report, clock: Callable[[], float] = time.monotonic) -> None:
         self._total, self._report, self._clock = total, report, clock
@@ -116,7 +116,8 @@ class _Layers:
         self._lock = threading.Lock()
 
     def layer_complete(self, *, layer_idx: int, submodule_finalized: bool) -> None:
-        """gptqmodel's own hook: called once when a layer is computed, and once when it is packed as well."""
+        """Count a finished layer. gptqmodel calls this twice for each layer: when it is computed, and when it is packed
+        as well."""
         with self._lock:
             if not submodule_finalized or layer_idx < self._done:
                 return
@@ -126,7 +127,8 @@ class _Layers:
 
 
 def _saved(model: Any, source: Path, out: Path, emit: Emit) -> None:
-    """Weights and configurations by the library, without what it notes of this machine; the rest as in the source."""
+    """Save weights and configurations with the library, take its notes on this machine out, and copy the source's other
+    files."""
     with stage(emit, "write", "Writing the folder", "steps"):
         model.save(str(out))
         (out / _LOSSES).unlink(missing_ok=True)
@@ -137,8 +139,8 @@ def _saved(model: Any, source: Path, out: Path, emit: Emit) -> None:
 
 
 def _cleaned(path: Path, part: str | None, source: Mapping[str, Any]) -> None:
-    """Take out of a configuration what says where it was made, and put back what the library changed of the source's:
-    it picks a padding token for itself."""
+    """Take this machine's paths out of a configuration, and put the source's padding token back: the library picks its
+    own."""
     document = json.loads(path.read_text(encoding="utf-8"))
     meta = (document[part] if part else document).get("meta") or {}
     for name in _OF_THIS_MACHINE:

@@ -1,1 +1,1 @@
-"""llama.cpp's official converter: where it is, how it is run, and what is put right around it."""
+"""llama.cpp's official converter: where it is, how it is run, and which of its gaps are filled here."""

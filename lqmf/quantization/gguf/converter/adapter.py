@@ -25,8 +25,8 @@ _ANOTHER = "Give the adapter of this very model, or leave --adapter out."
 
 @dataclass(frozen=True)
 class Pair:
-    """What is added to one weight: `a` is (r, inputs), `b` (outputs, r); `turned` where the weight is stored as
-    (inputs, outputs)."""
+    """The two matrices whose product is added to one weight: `a` is (r, inputs), `b` (outputs, r), `scale` their
+    factor; `turned` if the weight is stored as (inputs, outputs)."""
 
     a: Any
     b: Any
@@ -39,7 +39,7 @@ class Pair:
         return shape[::-1] if self.turned else shape
 
     def added_to(self, weight: Any) -> Any:
-        """`weight` with the adapter in it, as 32-bit floats."""
+        """Return `weight` with the adapter added to it, as 32-bit floats."""
         import torch
 
         change = (self.b.to(torch.float32) @ self.a.to(torch.float32)) * self.scale
@@ -47,8 +47,8 @@ class Pair:
 
 
 def check(folder: Path) -> Mapping[str, Any]:
-    """The adapter's configuration. Raises IncompleteModel where a file is missing, UnsupportedModel for what is no
-    plain LoRA."""
+    """Return the adapter's configuration. Raises IncompleteModel for a file that is missing or not valid,
+    UnsupportedModel for an adapter that is no plain LoRA."""
     for name in (_CONFIG, _WEIGHTS):
         if not (folder / name).is_file():
             raise IncompleteModel(f"The adapter {folder.name} has no {name}.", "Give a folder that PEFT saved.")
@@ -71,7 +71,7 @@ def check(folder: Path) -> Mapping[str, Any]:
 
 
 def fingerprint(folder: Path) -> str:
-    """A hash of all that decides what the adapter does."""
+    """Return the SHA-256, in hexadecimal, of the adapter's configuration and weights."""
     seen = hashlib.sha256((folder / _CONFIG).read_bytes())
     with (folder / _WEIGHTS).open("rb") as file:
         while data := file.read(1 << 20):
@@ -80,7 +80,7 @@ def fingerprint(folder: Path) -> str:
 
 
 def pairs(folder: Path) -> dict[str, Pair]:
-    """What is added to each weight, by Hugging Face's name of it. Raises as `check`."""
+    """Return the matrices to add to each weight, by Hugging Face's name of the weight. Raises as `check` does."""
     from safetensors.torch import load_file
 
     config, halves, turned = check(folder), dict[str, dict[str, Any]](), set[str]()
@@ -115,7 +115,8 @@ def _scale(config: Mapping[str, Any], module: str, rank: int) -> float:
 
 
 def take_in(base: Any, found: Mapping[str, Pair]) -> None:
-    """Let the converter find the weights merged. Raises UsageError, when it reads them, for another model's adapter."""
+    """Make the converter, whose module `conversion.base` is `base`, read the weights with the adapter merged. Its
+    reading then raises UsageError for another model's adapter."""
     official = base.ModelBase.index_tensors
 
     def index_tensors(model: Any, *args: Any, **kwargs: Any) -> dict[str, Callable[[], Any]]:

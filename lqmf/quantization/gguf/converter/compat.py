@@ -1,4 +1,4 @@
-"""What the converter expects in a configuration and newer transformers releases no longer say.
+"""The keys that the converter expects in a configuration and that newer transformers releases no longer give.
 
 The converter reads config.json through transformers, which renames keys (`rotary_pct` of GPT-NeoX), drops others
 (`n_ctx` of GPT-2) and fills in defaults that mean something else (`num_kv_heads` of Falcon). Pure; knows no files.
@@ -18,7 +18,8 @@ LLAMA_CPP_ROPE_BASE = 10000.0  # what libllama assumes of a file that does not s
 
 
 def completed(config: Mapping[str, Any]) -> dict[str, Any]:
-    """`config` with the older keys that the converter looks for, where it lacks them."""
+    """Return a copy of `config` with the older keys that the converter looks for; of Falcon, `num_kv_heads` is
+    corrected."""
     made = dict(config)
     rope = made.get("rope_parameters") or {}
     if "partial_rotary_factor" in rope:
@@ -31,7 +32,8 @@ def completed(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unsaid_rope_base(config: Mapping[str, Any]) -> float | None:
-    """The rope base that a file must state, or None where libllama's own assumption is right (or there is no rope)."""
+    """Return the rope base that a file must state; None if libllama's own assumption is right, or if the model has no
+    rope."""
     rope = config.get("rope_parameters") or {}
     base = rope.get("rope_theta")
     return float(base) if isinstance(base, int | float) and float(base) != LLAMA_CPP_ROPE_BASE else None
@@ -56,9 +58,10 @@ def further_ends(said: Iterable[Any], eos: int | None, words: Sequence[str]) -> 
 
 
 def unsaid_scale(config: Mapping[str, Any]) -> float | None:
-    """What a T5 that shares its embedding multiplies its decoder's outputs with (transformers' `scale_decoder_outputs`)
-    and libllama does not (src/models/t5.cpp): the greedy choice is the same without it, every probability is not. None
-    where there is no such scale. Multiplied into the last norm, which comes right before, it is exact."""
+    """Return the factor by which a T5 that shares its embedding multiplies its decoder's outputs (transformers'
+    `scale_decoder_outputs`), and which libllama leaves out (src/models/t5.cpp); None if there is no such factor.
+    Without it the greedy choice is the same, but every probability is different. Multiplied into the last norm, which
+    comes right before, it is exact."""
     t5 = config.get("model_type") == "t5" and config.get("d_model")
     shared = config.get("scale_decoder_outputs", config.get("tie_word_embeddings") is not False)
     return float(config["d_model"]) ** -0.5 if t5 and shared else None

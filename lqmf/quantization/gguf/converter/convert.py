@@ -1,6 +1,7 @@
-"""The official converter in a child process: what it is asked, and what its end means.
+"""The official converter in a child process: the requests to it, and the errors that its exit codes stand for.
 
-Asks `launcher.py` for a file's header alone; `stream/pipeline.py` does for whole files. Knows nothing about quantizing.
+Asks `launcher.py` for a file's header alone; `stream/pipeline.py` asks it for whole files. Knows nothing about
+quantizing.
 """
 
 from __future__ import annotations
@@ -29,14 +30,15 @@ NO_TOKENIZER = "The tokenizer is unknown: "  # how a note on one left out begins
 
 @dataclass(frozen=True)
 class Converted:
-    """The header that was written, and what is worth telling about it."""
+    """The path of the header that was written, and notes for the user."""
 
     path: Path
     notes: tuple[str, ...] = ()
 
 
 def ready(emit: Emit, checkout: Path | None = None) -> Toolchain:
-    """The converter, fetched now if this is the first time. Raises ToolchainError."""
+    """Return the converter; fetch it now, with a notice, if it is not on this machine yet. Raises ToolchainError,
+    DiskFull."""
     found = toolchains.find(checkout)
     if found is None:
         emit(Notice(text="Fetching llama.cpp's converter (77 MB), once."))
@@ -47,11 +49,12 @@ def ready(emit: Emit, checkout: Path | None = None) -> Toolchain:
 
 
 def write_header(source: Path, target: Path, tools: Toolchain, *, scratch: Path, name: str) -> Converted:
-    """Write `target` as the F16 file of the model in `source` begins: its keys, and its tensors' names and shapes.
+    """Write to `target` the beginning of the F16 file of the model in `source`: its keys, and its tensors' names and
+    shapes.
 
-    No weight is read or written, and a tokenizer that cannot be had is a note instead of an error. Raises
-    IncompleteModel, UnsafeFormat, UnsupportedModel and RemoteCodeRefused for what the model lacks or wants, DiskFull,
-    OutOfMemory, WorkerDied.
+    No weight is read or written, and a tokenizer that cannot be read gives a note instead of an error. Raises
+    IncompleteModel, UnsafeFormat, UnsupportedModel and RemoteCodeRefused for a model that cannot be converted,
+    DiskFull, OutOfMemory, WorkerDied.
     """
     inspect(source, tools, tokenizer=False)
     notes: list[str] = []
@@ -76,7 +79,8 @@ def write_header(source: Path, target: Path, tools: Toolchain, *, scratch: Path,
 def request(
     source: Path, folder: Path, target: Path, outtype: str, tools: Toolchain, scratch: Path, name: str
 ) -> dict[str, Any]:
-    """What `launcher.py` is asked: the model of `source`, which it finds as `folder`, to `target`."""
+    """Return the request to `launcher.py` to convert the model of `source`, which the converter finds as `folder`, to
+    `target`."""
     return {
         "toolchain": str(tools.root.resolve()),
         "model": str(folder),
@@ -92,7 +96,7 @@ def request(
 
 @contextmanager
 def named(source: Path, scratch: Path, name: str) -> Iterator[Path]:
-    """A folder of links to the files in `source` under the model's own name: the converter writes its folder's name
+    """Yield a folder of links to the files in `source` under the model's own name: the converter writes its folder's name
     into the file, and the same plan must give the same bytes wherever the files lie. Of weights only those that are the
     model's are there, since the converter takes whatever is called model*.safetensors. Where links are not allowed,
     `source` itself."""
@@ -122,7 +126,7 @@ def _needed(source: Path) -> Iterator[Path]:
 
 
 def proven(message: Mapping[str, Any]) -> str:
-    """A note on a pre-tokenizer that was proven."""
+    """Return a note for the user about the pre-tokenizer in `message`, which was matched by behaviour."""
     text = (
         f"{MATCHED}llama.cpp's pre-tokenizer '{message['pretokenizer']}' gives the same tokens on "
         f"{message['lines']} varied lines."
@@ -131,7 +135,8 @@ def proven(message: Mapping[str, Any]) -> str:
 
 
 def died(code: int, what: str) -> LqmfError:
-    """What it means that the child, which `what` names, ended with `code` and without a word."""
+    """Return the error of a child process, called `what`, that ended with `code` and sent no error itself: OutOfMemory
+    if it was killed, else WorkerDied."""
     if code == -signal.SIGKILL:
         return OutOfMemory(
             f"The {what} was killed, most likely by the system for lack of memory.",

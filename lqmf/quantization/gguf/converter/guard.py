@@ -1,4 +1,4 @@
-"""What a model may not do while it is converted: run its own Python, or be unpickled.
+"""The guard that keeps a model from running its own Python, or being unpickled, while it is converted.
 
 Changes transformers and torch in the converter's process, and there only. Knows nothing of converting.
 """
@@ -16,21 +16,24 @@ from lqmf.errors import RemoteCodeRefused, ToolchainError, UnsafeFormat
 
 
 class RemoteCode:
-    """Whether transformers may run code that comes with a model: not before `allow` is called in this process."""
+    """The permission for transformers to run code that comes with a model: not given until `allow` is called in this
+    process."""
 
     def __init__(self, dynamic: ModuleType) -> None:
         self._dynamic, self.allowed = dynamic, False
 
     def allow(self, modules: Path) -> None:
-        """Let it run; it is copied to the folder `modules` first."""
+        """Allow transformers to run code that comes with a model; it copies the code to the folder `modules` first."""
         self.allowed = True
         self._dynamic.HF_MODULES_CACHE = str(modules)  # type: ignore[attr-defined]
 
 
 def remote_code() -> RemoteCode:
-    """Make transformers refuse code that comes with a model, whatever its callers ask for.
+    """Make transformers refuse code that comes with a model, whatever its callers ask for. Return the permission that
+    lifts the refusal.
 
-    Must run before anything imports `transformers.models.auto`, which binds these functions by name.
+    Must run before anything imports `transformers.models.auto`, which binds these functions by name. Raises
+    ToolchainError if it runs later.
     """
     if "transformers.models.auto.configuration_auto" in sys.modules:
         raise ToolchainError("transformers was loaded before it could be kept from running remote code.", "")
@@ -70,7 +73,7 @@ def _refusal() -> RemoteCodeRefused:
 
 
 def pickles() -> None:
-    """Make torch refuse to unpickle weights, whoever asks."""
+    """Make torch refuse to unpickle weights, whoever asks: `torch.load` raises UnsafeFormat."""
     import torch
 
     def refused(*_args: Any, **_kwargs: Any) -> NoReturn:

@@ -38,8 +38,9 @@ class Kept:
 
     @contextmanager
     def extended(self) -> Iterator[Path]:
-        """The file at its full apparent size, as libllama wants it: holes where the weights would be, for as long as
-        the caller needs them. Takes as much disk as the header."""
+        """Yield a copy of the file at its full apparent size, as libllama wants it, with holes for the weights; it is
+        deleted afterwards. Takes as much disk as the header. Raises ResourceError where the disk takes no file of
+        holes."""
         with tempfile.TemporaryDirectory(prefix="lqmf-header-") as folder:
             copy = Path(folder) / "header.gguf"
             shutil.copyfile(self.path, copy)
@@ -56,14 +57,15 @@ class Kept:
 
 
 def file_bytes(header: GgufHeader, sizes: Iterable[int]) -> int:
-    """The size of a file with this header whose tensors have these sizes: each is filled up to the alignment."""
+    """Return the size in bytes of a file with this `header` whose tensors have these `sizes`, each filled up to the
+    alignment."""
     alignment = int(header.metadata.get("general.alignment", 32))
     return header.data_offset + sum(-(-size // alignment) * alignment for size in sizes)
 
 
 def place(source: Path, name: str, tools: Toolchain) -> Path:
-    """The folder in the cache for what follows from the model in `source`, called `name`, alone: its configuration,
-    tokenizer and shapes, and the versions of the tools. Reads no weight."""
+    """Return the cache folder for results that follow from the model in `source`, called `name`, alone: a hash of its
+    configuration, tokenizer and shapes, and of the tools' versions, names it. Reads no weight."""
     seen = hashlib.sha256()
     made_by = (_FORMAT, name, tools.version, str(tools.root), library.installed_version())
     seen.update(repr(made_by).encode())
@@ -74,9 +76,9 @@ def place(source: Path, name: str, tools: Toolchain) -> Path:
 
 
 def make(source: Path, name: str, tools: Toolchain, folder: Path) -> Kept:
-    """The header of the model in `source`, kept in `folder`; made now if it is not there yet.
+    """Return the header of the model in `source`, kept in `folder`; write it first if it is not there yet.
 
-    Raises as `convert.write_header` does; never for the tokenizer, which is then noted.
+    Raises as `convert.write_header` does; never for the tokenizer, for which there is a note then.
     """
     path, told = folder / "header.gguf", folder / "header.json"
     if (kept := _recall(path, told)) is not None:
@@ -92,7 +94,7 @@ def make(source: Path, name: str, tools: Toolchain, folder: Path) -> Kept:
 
 
 def _recall(path: Path, told: Path) -> Kept | None:
-    """What was kept before; none where it is spoilt or absent."""
+    """Return the header that was kept before; None if it is spoilt or absent."""
     try:
         read_header(path)
         return Kept(path, tuple(json.loads(told.read_text(encoding="utf-8"))["notes"]))
@@ -101,14 +103,15 @@ def _recall(path: Path, told: Path) -> Kept | None:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write `text` so that a reader sees all of it or none."""
+    """Write `text` to `path` so that a reader sees all of it or none."""
     fresh = path.with_suffix(f".{os.getpid()}")
     fresh.write_text(text, encoding="utf-8")
     os.replace(fresh, path)
 
 
 def _telling(path: Path) -> bytes:
-    """What of a file decides the header: of weights what says their shapes, of others everything."""
+    """Return the bytes of a file that decide the header: of weights their own header, of other files all, of large
+    files none."""
     if path.suffix == ".safetensors":
         with path.open("rb") as file:
             return file.read(min(_LARGEST_HASHED, int.from_bytes(file.read(8), "little")))

@@ -1,9 +1,10 @@
-"""The process that loads llama.cpp's official converter, unedited, and whose forks run it with a few things added.
+"""The process that loads llama.cpp's official converter, unedited, and whose forks run it with additions.
 
-It runs no code that comes with a model (the converter itself asks for that), names BPE pre-tokenizers that the
-converter does not recognize once they are proven, and hands the weights to `stream.child`, or leaves them out. Where
-the converter and the installed transformers disagree about a configuration's keys, it reconciles them. `server.py`
-starts it and takes its requests. Knows nothing about jobs or plans: `convert.py` and `stream/pipeline.py` ask it.
+The forks run no code that comes with a model (the converter itself would ask for that), name BPE pre-tokenizers that
+the converter does not recognize once they are proven, and hand the weights to `stream.child`, or leave them out. Where
+the converter and the installed transformers disagree about a configuration's keys, they reconcile them. `server.py`
+starts the process and takes its requests. Knows nothing about jobs or plans: `convert.py` and `stream/pipeline.py` ask
+it.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _ATTENTION = ("attn_factor", "yarn_log_multiplier")  # keys by which some archit
 
 @dataclass(frozen=True)
 class Request:
-    """What to convert, as `convert.py` says it. Paths are strings."""
+    """A request to convert a model, as `convert.py` sends it. Paths are strings."""
 
     toolchain: str
     model: str
@@ -62,7 +63,8 @@ class Loaded:
 
 
 def main() -> None:
-    """Load the converter, and answer requests with it. Arguments: its folder, and the socket to listen at."""
+    """Load the converter, and answer requests with it. Arguments: the converter's folder, and the descriptor of the
+    socket to listen at."""
     root, descriptor = sys.argv[1:]
     listener = socket.socket(fileno=int(descriptor))
     sys.path[:0] = [root, str(Path(root) / "gguf-py")]
@@ -76,7 +78,8 @@ def main() -> None:
 
 
 def answer(loaded: Loaded | BaseException, asked: Mapping[str, Any], send: Send) -> int:
-    """Convert, and tell of an error in a JSON line. Return the exit code: 0 done, 1 failed."""
+    """Convert the model that `asked` describes, and send an error as a JSON line. Return the exit code: 0 done, 1
+    failed."""
     try:
         if isinstance(loaded, BaseException):
             raise loaded
@@ -139,7 +142,8 @@ def _convert(loaded: Loaded, request: Request, send: Send) -> None:
 
 
 def _with_proven_names(base: Any, request: Request, send: Send) -> Callable[[Any, Any], str]:
-    """`get_vocab_base_pre` that proves a name by behaviour where the converter's own has none."""
+    """Return a `get_vocab_base_pre` that finds a pre-tokenizer's name by its behaviour where the converter's own knows
+    none."""
     official = base.TextModel.get_vocab_base_pre
 
     def named(model: Any, tokenizer: Any) -> str:
@@ -239,12 +243,12 @@ def _leave_weights_out(base: Any, request: Request, send: Send) -> None:
 
 
 def _no_tokenizer() -> None:
-    """transformers would make an empty one up."""
+    """Raise IncompleteModel, because transformers would make up an empty tokenizer."""
     raise IncompleteModel("its files are missing.")
 
 
 def _vocabulary_or_none(model: Any, set_vocab: Callable[[], None], send: Send) -> None:
-    """The model's own tokenizer, or the mere size of its vocabulary where that fails for whatever reason."""
+    """Write the model's own tokenizer, or only the size of its vocabulary where that fails for whatever reason."""
     try:
         set_vocab()
     except (Exception, SystemExit) as error:  # tokenizer libraries raise anything
@@ -264,7 +268,7 @@ def _vocabulary_or_none(model: Any, set_vocab: Callable[[], None], send: Send) -
 
 
 def translate(error: BaseException) -> LqmfError:
-    """What the converter raised, as one of our errors, by type."""
+    """Return an exception of the converter as one of our errors, by its type and message."""
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if isinstance(error, MemoryError):
         return OutOfMemory("Converting the model to GGUF ran out of memory.", "Close other programs and try again.")

@@ -1,7 +1,8 @@
-"""Which of llama.cpp's pre-tokenizers splits text as a given tokenizer does: matched by behaviour, and proven.
+"""The search for the pre-tokenizer of llama.cpp that splits text as a given tokenizer does: matched by behaviour, and
+proven.
 
-The converter knows BPE pre-tokenizers by a hash over one vocabulary, so it does not recognize any home-trained one.
-Here a few thousand varied lines go through both the tokenizer and libllama, once per candidate name, until one
+The converter knows BPE pre-tokenizers by a hash over one vocabulary, so it does not recognize a home-trained one. Here
+a few thousand varied lines go through both the tokenizer and libllama, once per candidate name, until one candidate
 gives the same ids for every line. Runs in the converter's process; knows nothing of models or weights.
 """
 
@@ -45,7 +46,8 @@ _KNOWN: tuple[tuple[str, str], ...] = (
 
 @dataclass(frozen=True)
 class Match:
-    """`name` gives the tokenizer's ids on all `lines` lines; `specials_agree`: its first and last tokens too."""
+    """A pre-tokenizer of llama.cpp: `name` gives the tokenizer's ids on all `lines` lines; `specials_agree` if the
+    special tokens around a text are the same too."""
 
     name: str
     lines: int
@@ -53,7 +55,8 @@ class Match:
 
 
 def match(tokenizer: Any, vocab_file: Path, names: Sequence[str], text: Path, memory: Path) -> Match:
-    """The first of `names`, likeliest first, with which libllama tokenizes as `tokenizer` does; kept in `memory`.
+    """Return the first of `names`, likeliest first, with which libllama tokenizes as `tokenizer` does, if possible with
+    the same special tokens around a text; keep it in the folder `memory`.
 
     `vocab_file` is a vocabulary-only GGUF of this tokenizer, `text` a file with ordinary text. Raises UnsupportedModel
     naming the first line that differs.
@@ -68,7 +71,8 @@ def match(tokenizer: Any, vocab_file: Path, names: Sequence[str], text: Path, me
 
 
 def recall(tokenizer: Any, memory: Path) -> Match | None:
-    """What `match` proved of this very tokenizer before, or None. A spoilt memory is none."""
+    """Return the match that `match` found for this very tokenizer before; None if there is none, or its file is
+    spoilt."""
     try:
         return Match(**json.loads(_place(tokenizer, memory).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -80,18 +84,20 @@ def _place(tokenizer: Any, memory: Path) -> Path:
 
 
 def fingerprint(tokenizer: Any) -> str:
-    """A hash over everything that decides the tokenizer's ids."""
+    """Return a hash, in hexadecimal, of everything that decides the tokenizer's ids."""
     return hashlib.sha256(_serialized(tokenizer).encode()).hexdigest()[:32]
 
 
 def pattern_of(tokenizer: Any) -> str:
-    """The tokenizer's pre-tokenizing steps as one string: their regular expressions and the names of the others."""
+    """Return the tokenizer's pre-tokenizing steps as one string: their regular expressions, and the names of the other
+    steps."""
     steps = json.loads(_serialized(tokenizer)).get("pre_tokenizer") or {}
     return " ".join(_describe(step) for step in steps.get("pretokenizers", [steps]) if step)
 
 
 def order(names: Iterable[str], pattern: str) -> list[str]:
-    """`names`, those whose known pattern is most like `pattern` first, the unknown ones last."""
+    """Return `names` in the order to try them: those whose known pattern is most like `pattern` first, unknown names
+    last."""
     known = dict(_KNOWN)
 
     def likeness(name: str) -> float:
@@ -157,7 +163,8 @@ def _first_difference(
 
 @contextmanager
 def vocabulary(vocab_file: Path, pre: str) -> Iterator[Any]:
-    """libllama's vocabulary of `vocab_file`, with `pre` in place of its pre-tokenizer; None when it refuses."""
+    """Yield libllama's vocabulary of `vocab_file`, with `pre` in place of its pre-tokenizer; None if libllama
+    refuses."""
     from llama_cpp import llama_cpp as lib
 
     overrides = (lib.llama_model_kv_override * 2)()
@@ -178,7 +185,7 @@ def vocabulary(vocab_file: Path, pre: str) -> Iterator[Any]:
 
 
 def tokenize(vocab: Any, line: str, *, specials: bool = False) -> list[int]:
-    """libllama's ids of `line`."""
+    """Return libllama's token ids of `line`; with `specials`, those of the special tokens around a text too."""
     from llama_cpp import llama_cpp as lib
 
     return library.tokens(lib, vocab, line, frame=specials, special=False)

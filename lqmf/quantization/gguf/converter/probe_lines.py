@@ -30,8 +30,8 @@ _PIECES: tuple[tuple[str, ...], ...] = (
 
 
 def sample_lines(text: Path, count: int = 2500, seed: int = 7) -> Iterator[str]:
-    """Lines that tell pre-tokenizers apart: built from scripts, digits, whitespace, code and contractions, then
-    lines and paragraphs of `text`. The same every time."""
+    """Yield lines that tell pre-tokenizers apart: built from scripts, digits, whitespace, code and contractions, then
+    lines and paragraphs of `text`. The lines are the same every time."""
     draw = random.Random(seed)
     for pieces in _PIECES:
         yield from pieces

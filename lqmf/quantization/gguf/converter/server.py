@@ -1,9 +1,10 @@
-"""One process loads the converter and answers each request by a fork of itself: both ends of the talk.
+"""The server process, which loads the converter and answers each request by a fork of itself, and the client that asks
+it.
 
 Loading torch and transformers costs seconds of processor time, a fork costs none, and a conversion that crashes takes
-nothing with it and leaves nothing behind. The fork ends with whoever asked. Servers belong to a folder that the
-environment names, so that a worker finds the server of the command that started it; they end with the process that made
-the folder, or when nobody has asked for a while. Knows nothing of models.
+nothing with it and leaves nothing behind. A fork ends when the process that asked for it ends. Servers belong to a
+folder that the environment names, so that a worker finds the server of the command that started it; they end with the
+process that made the folder, or when no request has come for a while. Knows nothing of models.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ _started: list[subprocess.Popen[bytes]] = []  # held, or Python warns of process
 
 
 def ask(root: Path, request: Mapping[str, Any], folder: Path, hear: Send, *, quiet: bool = False) -> int:
-    """Return the exit code of a converter from `root`, standing in `folder`; each object that it sends goes to `hear`.
-    When this returns or raises, that converter is gone.
+    """Run `request` in a fork of the converter from `root`, with `folder` as its working folder, and return its exit
+    code; each object that the fork sends is passed to `hear`. When this returns or raises, the fork is gone.
 
     `quiet` drops its standard error. Raises the LqmfError that it sends, WorkerDied where no server can be started.
     """
@@ -77,7 +78,7 @@ def ask(root: Path, request: Mapping[str, Any], folder: Path, hear: Send, *, qui
 
 
 def share() -> Path:
-    """Return the folder of this process's servers, made and named in the environment if there is none."""
+    """Return the folder of this process's servers; make it, and name it in the environment, if there is none."""
     named = Path(os.environ.get(FOLDER_VARIABLE, os.devnull))
     with contextlib.suppress(OSError):
         os.close(os.open(named / _ALIVE, os.O_WRONLY | os.O_NONBLOCK))  # refused where nobody holds it
@@ -111,7 +112,7 @@ def _address(root: Path) -> Path:
 
 
 def _hand_over(address: Path, asked: bytes, *, quiet: bool) -> tuple[socket.socket, BinaryIO] | None:
-    """The connection to a server that took the request; None where there is none."""
+    """Return the connection to a server that took the request; None if there is no server."""
     connection = socket.socket(socket.AF_UNIX)
     try:
         connection.connect(str(address))
@@ -152,8 +153,8 @@ def _start(root: Path, address: Path) -> None:
 
 @contextlib.contextmanager
 def while_owned() -> Iterator[None]:
-    """End this process at once if its owner does meanwhile. For what comes before `serve`, which sees to it itself and
-    forks, so that no thread is left by then."""
+    """End this process at once if its owner ends while the context is open. For the time before `serve`, which watches
+    the owner itself; the thread that watches here ends with the context, because `serve` forks."""
     over = threading.Event()
 
     def watch() -> None:
@@ -171,7 +172,7 @@ def while_owned() -> Iterator[None]:
 
 
 def serve(listener: socket.socket, answer: Answer) -> None:
-    """Answer requests on `listener` by forks, until standard input closes or nobody asks any more."""
+    """Answer requests on `listener` by forks, until standard input closes or no request has come for _IDLE_SECONDS."""
     _Server(listener, answer).run()
 
 
@@ -205,7 +206,7 @@ class _Server:
             os.kill(pid, signal.SIGKILL)
 
     def _bury(self) -> None:
-        """Tell of each fork that ended how it did."""
+        """Send the exit code of each fork that ended to the process that asked for it."""
         while self._askers:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
@@ -232,7 +233,8 @@ class _Server:
         self._askers[pid] = asker
 
     def _become(self, asker: socket.socket, complaints: int, asked: Mapping[str, Any]) -> NoReturn:
-        """Be the fork that answers: in the place, the environment and the limits of whoever asked."""
+        """Answer the request as a fork, in the folder, the environment and the limits of the process that asked; then
+        end."""
         code = 1
         try:
             signal.set_wakeup_fd(-1)

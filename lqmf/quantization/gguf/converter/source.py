@@ -1,4 +1,5 @@
-"""Is this folder a model that can and may be converted? Reads its JSON and its weight files' headers, nothing else."""
+"""The check whether a folder is a model that can and may be converted. Reads its JSON and its weight files' headers
+only."""
 
 from __future__ import annotations
 
@@ -18,9 +19,10 @@ _MOST = {r"layers?$": 4096, r"vocab(_size)?$": 1 << 22}  # of what the converter
 
 
 def inspect(source: Path, tools: Toolchain, *, tokenizer: bool = True) -> None:
-    """Refuse a folder that cannot or must not be converted; `tokenizer` says whether it must have one.
+    """Refuse a folder that cannot or must not be converted; with `tokenizer`, also a folder that has no tokenizer.
 
-    Raises IncompleteModel, UnsafeFormat, UnsupportedModel."""
+    Raises IncompleteModel, UnsafeFormat, UnsupportedModel.
+    """
     config = _json(source / "config.json")
     _refuse_absurd(config)
     _refuse_unknown(architecture_of(config), tools)
@@ -31,12 +33,13 @@ def inspect(source: Path, tools: Toolchain, *, tokenizer: bool = True) -> None:
 
 
 def has_tokenizer(source: Path) -> bool:
-    """Whether a tokenizer's files are there."""
+    """Return whether the folder `source` holds a tokenizer's files."""
     return any(selection.is_tokenizer(file.name) for file in source.iterdir() if file.is_file())
 
 
 def architecture_of(config: Mapping[str, Any]) -> str | None:
-    """The architecture that the converter goes by: the text part's where a model has several parts."""
+    """Return the architecture that the converter goes by: the text part's where a model has several parts; None if none
+    is named."""
     inner = config.get("text_config")
     names = (inner.get("architectures") if isinstance(inner, Mapping) else None) or config.get("architectures")
     return str(names[0]) if isinstance(names, list | tuple) and names else None

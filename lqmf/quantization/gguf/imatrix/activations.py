@@ -1,4 +1,5 @@
-"""What goes into a model's weights while llama.cpp runs it: the squares, summed by column, one window at a time.
+"""The inputs of a model's weights while llama.cpp runs it: their squares, summed by column, one window of tokens at a
+time.
 
 Sees each matrix multiplication through `cb_eval`. Knows ggml's tensors; nothing of texts, files or convergence. Which
 multiplications count, and how, is as in llama.cpp's tools/imatrix/imatrix.cpp (`collect_imatrix`).
@@ -29,7 +30,7 @@ _FEWEST_ROWS = 16  # llama-imatrix passes over shorter batches
 
 
 class Watched(LlamaCppEngine):
-    """A model on the CPU whose windows are run for what goes into its weights, not for what comes out."""
+    """A model on the CPU that is run for the inputs of its weights, not for its predictions."""
 
     def __init__(self, path: Path, *, threads: int = 0, output: bool = False) -> None:
         self._watching: Any = None  # the context and the batch, once the first window says how long they must be
@@ -37,9 +38,10 @@ class Watched(LlamaCppEngine):
         super().__init__(path, threads=threads or None)
 
     def squares(self, window: Sequence[int]) -> dict[tuple[str, ...], Sums]:
-        """Run `window` as a fresh sequence: the sums for each set of weights (GGUF names) that are fed alike.
+        """Run `window` (token ids) as a fresh sequence, and return the sums for each set of weights (GGUF names) that
+        have the same input: squares (n_matrices, n_columns) and tokens seen (n_matrices,).
 
-        Raises OutOfMemory, and ModelError when something that flows through the model is not finite.
+        Raises OutOfMemory, and ModelError when an input is not finite.
         """
         if self._watching is None:
             self._watching = self._begin(len(window))
@@ -79,10 +81,11 @@ class Watched(LlamaCppEngine):
 
 
 class _Watcher:
-    """Told of each node of a graph twice by ggml: asked whether it matters, and, if so, once it is computed.
+    """The callback that ggml calls for each node of a graph: first to ask whether the node matters, then, if so, once
+    it is computed.
 
-    Weights that multiply the same activations (a layer's q, k and v) share one sum. What comes after the last
-    multiplication that matters, above all the output head, is not computed from the second window on.
+    Weights that multiply the same activations (a layer's q, k and v) share one sum. Nodes after the last multiplication
+    that matters, above all the output head, are not computed from the second window on.
     """
 
     def __init__(self, output: bool) -> None:
@@ -95,14 +98,14 @@ class _Watcher:
         self.start()
 
     def start(self) -> None:
-        """A new graph is about to run."""
+        """Clear all sums, because a new graph is about to run."""
         self._weights: dict[tuple[int, ...], list[str]] = {}  # the weights that multiply an input
         self._sums: dict[tuple[int, ...], Sums] = {}
         self._met = 0
         self._at_last_sum = 0
 
     def finish(self) -> dict[tuple[str, ...], Sums]:
-        """What was summed since `start`."""
+        """Return the sums since `start`. Raises ModelError for a sum that is not finite."""
         import numpy as np
 
         if self._met == self._at_last_sum:
@@ -159,7 +162,8 @@ def _view(tensor: Tensor) -> NDArray[np.float32]:
 
 
 def _dense(inputs: Tensor, weight: Tensor) -> Sums:
-    """One row of sums and one count, whatever the number of matrices: theirs stand one after another."""
+    """Return one row of sums and one count, whatever the number of matrices: their sums follow one another in the
+    row."""
     import numpy as np
 
     x = _view(inputs)
@@ -176,7 +180,8 @@ def _dense(inputs: Tensor, weight: Tensor) -> Sums:
 
 
 def _routed(inputs: Tensor, ids: Tensor, experts: int) -> Sums:
-    """By expert: the tokens that the router sent to it. `inputs` (tokens, 1 or used, columns), `ids` (tokens, used)."""
+    """Return the sums of each expert over the tokens that the router sent to it. `inputs` (tokens, 1 or used, columns),
+    `ids` (tokens, used)."""
     import numpy as np
 
     x = _view(inputs)[0]

@@ -1,7 +1,7 @@
 """The importance matrix of a model: collected once from a calibration text, kept, and handed out as a file.
 
-Knows texts, windows, when it is enough, and the cache. What flows through the model is `activations`' matter, the file
-format `imatrix_file`'s. Worker only.
+Knows texts, windows, when to stop, and the cache. `activations` knows the inputs of the model's weights, `imatrix_file`
+the file format. Worker only.
 """
 
 from __future__ import annotations
@@ -36,11 +36,12 @@ _EVERY = 4  # windows between two looks at the error: both halves then have the 
 
 @dataclass(frozen=True)
 class Settings:
-    """How much is read: at least `least` windows of `tokens` tokens, then until the estimated error (see
+    """The amount of text to read: at least `least` windows of `tokens` tokens, then until the estimated error (see
     `Halves.error`) is at most `tolerance`, and never more than `most`. `output` includes an untied output head.
 
     On the demo model the KL of Q4_K_M, Q3_K_M and IQ3_S shows no trend from 8 to 160 windows; the estimated error falls
-    from 0.054 to 0.022 at 24. The defaults are on the safe side of that."""
+    from 0.054 to 0.022 at 24. The defaults are on the safe side of that.
+    """
 
     tokens: int = WINDOW_TOKENS
     least: int = 24
@@ -51,7 +52,8 @@ class Settings:
 
 @dataclass(frozen=True)
 class Collected:
-    """A matrix, and how well it is known: `error` as `Halves.error` estimates it."""
+    """An importance matrix, the windows and tokens that were read for it, and its `error`, as `Halves.error` estimates
+    it."""
 
     imatrix: Imatrix
     windows: int
@@ -69,12 +71,13 @@ def importance_matrix(
     settings: Settings | None = None,
     threads: int = 0,
 ) -> tuple[Path, Imatrix, dict[str, Any]]:
-    """The importance matrix of the model in `base` (a GGUF that runs): its file, itself, and facts for a manifest.
+    """Return the importance matrix of the model in `base` (a GGUF that runs): its file, its values, and facts for a
+    manifest.
 
     `identity` names the model's weights, so that the matrix is found again. `calibration` is None (the built-in texts),
     a text's path, a dataset, `hub:org/name`, or an importance matrix's path: only then may `base` be None, and the
     caller has to check the matrix. Raises UsageError for a calibration that cannot be used, or that is another model's
-    matrix; what `collect` raises; the Hub's errors.
+    matrix; also as `collect` does, and the Hub's errors.
     """
     settings = settings or Settings()
     given = Path(calibration).expanduser() if calibration and not calibration.startswith(HUB) else None
@@ -103,7 +106,7 @@ def collect(
     dataset: str = "",
     threads: int = 0,
 ) -> Collected:
-    """Run `windows` of token ids through the model until its importance matrix has settled.
+    """Run `windows` of token ids through the model until its importance matrix has settled, and return the matrix.
 
     Raises UsageError without a window, ModelError, OutOfMemory.
     """
@@ -130,7 +133,8 @@ def collect(
 
 
 def shapes(base: Path) -> dict[str, tuple[int, ...]]:
-    """Each tensor's shape in all files of the model at `base`, row length first: what `imatrix_file.check` asks for."""
+    """Return each tensor's shape in all files of the model at `base`, row length first, as `imatrix_file.check` takes
+    them."""
     return {tensor.name: tensor.shape for shard in shards(base) for tensor in read_header(shard).tensors}
 
 
@@ -188,7 +192,7 @@ def _place(identity: str, text: CalibrationText, settings: Settings) -> Path:
 
 
 def _kept(path: Path) -> tuple[Imatrix, dict[str, Any]] | None:
-    """What was kept at `path`; None when it is not there, or not whole."""
+    """Return the matrix that was kept at `path`, and its facts; None when it is not there, or not whole."""
     try:
         facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         if not isinstance(facts, dict) or facts["imatrix_sha256"] != _sha256(path):

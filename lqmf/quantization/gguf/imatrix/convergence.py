@@ -1,4 +1,4 @@
-"""Whether an importance matrix still changes: two halves of the windows are held against each other.
+"""The estimate of how much an importance matrix would still change: two halves of the windows are compared.
 
 Knows sums of squares; nothing of models, texts or files.
 """
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class Halves:
-    """Running sums, the windows going to one half and the other: A B B A, so that two or three kinds of text that take
-    turns go to both.
+    """The running sums of two halves of the windows. Windows go to the halves as A B B A, so that two or three kinds of
+    text that take turns go to both.
 
-    Weights that are fed alike are counted once. Sums are kept in float32, and added a window at a time.
+    Weights with the same input are counted once. Sums are kept in float32, and added a window at a time.
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class Halves:
         self.windows += 1
 
     def total(self) -> dict[tuple[str, ...], Sums]:
-        """Both halves together."""
+        """Return the sums of both halves together, for each set of weights."""
         first, second = self._halves
         found = dict(first)
         for names, (sums, counts) in second.items():
@@ -45,12 +45,12 @@ class Halves:
         return found
 
     def error(self) -> float:
-        """How far the importance is from what endless text would give, estimated: between 0 and 1.
+        """Return the estimated distance between the importance and that from endless text: between 0 and 1.
 
         With a and b the importance by either half, each scaled to sum 1 over a matrix's columns, half their total
-        variation distance: ¼ Σ|a - b|. The halves err independently, so their difference has twice the standard
-        error of the whole. The mean over matrices, experts of one tensor taken together; an expert that a half has not
-        met counts as ½.
+        variation distance: ¼ Σ|a - b|. The halves err independently, so their difference has twice the standard error
+        of the whole. The mean over matrices, experts of one tensor taken together; an expert that a half has not met
+        counts as ½.
         """
         import numpy as np
 

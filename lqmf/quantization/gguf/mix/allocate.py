@@ -1,8 +1,9 @@
-"""The type of each tensor, chosen so that a file of a given size loses least: `--type auto`.
+"""The choice of a type for each tensor, so that a file of a given size loses least: `--type auto`.
 
-A table of errors, how much divergence an error costs, a knapsack over (tensor, type), then real divergence on the
-selection text: against llama.cpp's own mixes of at most that size, and of variants while they are better. Runs in
-the worker, on a base that can be run (F16 or Q8_0). Reads no text but the one it is given; writes no model.
+The steps: a table of each tensor's errors, the divergence that a unit of error causes, a knapsack over (tensor, type),
+then real divergence on the selection text, of this mix, of llama.cpp's own mixes of at most that size, and of variants
+while they are better. Runs in the worker, on a base that can be run (F16 or Q8_0). Reads no text but the given one;
+writes no model.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _MOST_KEPT = 1 << 27  # log-probabilities of the source in memory: 512 MiB
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is measured: at most `groups` groups of tensors are spoilt, each seen over `windows` windows of
+    """The amount of measuring: at most `groups` groups of tensors are spoilt, each run over `windows` windows of
     `window_tokens` tokens; then `variants` more mixes, over `judged` windows."""
 
     groups: int
@@ -49,11 +50,12 @@ QUICK = Effort(groups=40, windows=2, window_tokens=512, judged=4, variants=6)
 
 @dataclass(frozen=True)
 class Allocation:
-    """`types` has every tensor that llama-quantize would change, with its ggml type ("q4_K"; the base's own: as it is).
+    """The chosen types: `types` has every tensor that llama-quantize would change, with its ggml type ("q4_K"; the
+    base's own type: not changed).
 
-    KL in nats a token on the text for choosing, from the weights alone: `predicted_kl` by adding up, `measured_kl` by
-    running the model. `gap` is the solver's, as a share of the predicted cost. `preset` is the best of llama.cpp's own
-    mixes that fit, measured alike; where it won, `types` are its types. `seconds` by part.
+    KL in nats a token on the text for choosing, from the weights alone: `predicted_kl` by adding up over tensors,
+    `measured_kl` by running the model. `gap` is the solver's, as a share of the predicted cost. `preset` names the best
+    of llama.cpp's own mixes that fit, measured alike; where it won, `types` are its types. `seconds` by part.
     """
 
     types: Mapping[str, str]
@@ -80,13 +82,13 @@ def allocate(
     threads: int = 0,
     effort: Effort | None = None,
 ) -> Allocation:
-    """The best types for a file of at most `target_bytes`, from the GGUF at `base`.
+    """Return the best types for a file of at most `target_bytes`, from the GGUF at `base`.
 
-    `keep` has patterns and the types that are fixed for what they name; `text` is for choosing (the built-in one);
-    `fast` leaves out types that are slow on a CPU; `reserve_bytes` are left for keys that will be added to the header;
-    `threads` 0 takes all cores. Raises UsageError for a size that cannot be, a text shorter than a window and a `keep`
-    that names nothing, ModelError for a base that cannot be run, DoesNotFit for one that memory
-    does not hold.
+    `keep` has patterns of tensor names, each with the fixed type of the tensors that it names; `text` is for choosing
+    (None: the built-in text); `fast` leaves out types that are slow on a CPU; `reserve_bytes` are left for keys that
+    will be added to the header; `threads` 0 takes all cores. Raises UsageError for a size that no mix has, a text
+    shorter than a window and a `keep` that names no tensor, ModelError for a base that cannot be run, DoesNotFit for a
+    base that memory does not hold.
     """
     clock = _Clock()
     emit(StageStarted(stage=_STAGE, title="Choosing the type of each tensor"))
@@ -124,7 +126,7 @@ def allocate(
 
 
 def selection_text() -> Path:
-    """The built-in text for choosing between candidates."""
+    """Return the path of the built-in text for choosing between candidates."""
     return Path(str(resources.files("lqmf").joinpath("assets/text/selection.txt")))
 
 
@@ -134,7 +136,7 @@ def selection_text() -> Path:
 def _costs(
     mixes: Mixes, errors: errors_table.Errors, spoiler: Spoiler, judge: Divergences, effort: Effort, emit: Emit
 ) -> Costs:
-    """What each choice is predicted to cost. A tensor that the model does not use costs nothing."""
+    """Return the predicted cost of each choice, in nats a token. A tensor that the model does not use costs nothing."""
     used = spoiler.locate(list(mixes.choices))
     groups = sensitivity.grouped([name for name in used if mixes.quantized(name)], effort.groups)
     place = sensitivity.place(groups, errors, judge.source_digest, effort.windows)
@@ -146,7 +148,8 @@ def _costs(
 
 
 def _against_presets(mixes: Mixes, trial: Trial, mix: Mix, costs: Costs, target_bytes: int) -> tuple[Mix, str]:
-    """The better of `mix` and the best of llama.cpp's own that fit, and that one's name."""
+    """Return the better of `mix` and the best of llama.cpp's own mixes that fit, and the name of the latter ("": none
+    fits)."""
     fitting = {name: each for name, each in mixes.presets().items() if mixes.file_bytes(each) <= target_bytes}
     if not fitting:
         return mix, ""
@@ -155,7 +158,8 @@ def _against_presets(mixes: Mixes, trial: Trial, mix: Mix, costs: Costs, target_
 
 
 def cut_windows(model: PatchedModel, text: Path, effort: Effort) -> list[list[int]]:
-    """Windows from all over the text, so that the first few of them are too. Raises UsageError."""
+    """Return windows of token ids from all over the text, ordered so that the first few of them are from all over it
+    too. Raises UsageError for a text that cannot be read or is shorter than a window."""
     try:
         tokens = model.tokenize(text.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -174,7 +178,7 @@ def cut_windows(model: PatchedModel, text: Path, effort: Effort) -> list[list[in
 
 
 class _Clock:
-    """Seconds by part."""
+    """A clock that adds up the seconds of each part of the work."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}

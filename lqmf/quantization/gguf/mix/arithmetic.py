@@ -1,8 +1,9 @@
-"""libllama asked what it would do with a GGUF file: which type each tensor would get, and what a context would take.
+"""Questions to libllama about a GGUF file: which type each tensor would get, and how much memory a context would take.
 
-Asked of a file whose weights may be holes: `llama_model_quantize` with `dry_run`, and contexts of a model loaded with
-`no_alloc`. libllama answers in its log, which is read here. It may abort the process, so it is asked in a child
-(`python -m lqmf.quantization.gguf.mix.arithmetic`) that does one step after another; a step that kills it is left out.
+The weights of the file may be holes: libllama runs `llama_model_quantize` with `dry_run`, and makes contexts of a model
+loaded with `no_alloc`. It answers in its log, which is read here. It may abort the process, so it is asked in a child
+(`python -m lqmf.quantization.gguf.mix.arithmetic`) that does one step after another; a step that kills the child is
+left out.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ _DEBUG, _ERROR = 1, 4  # GGML_LOG_LEVEL_
 
 @dataclass(frozen=True)
 class Step:
-    """One thing to ask. `types`: the tensor types of every type. `scale`: one context for SCALE_CHATS chats of 256
-    tokens, cached as `cache_type`. `contexts`: each of the contexts, for a batch of `ubatch`."""
+    """One question. `what` is "types": the tensor types of every file type; "scale": one context for SCALE_CHATS chats
+    of 256 tokens, cached as `cache_type`; or "contexts": each of the contexts, for a batch of `ubatch` tokens."""
 
     what: str
     cache_type: str = "f16"
@@ -67,7 +68,7 @@ class State:
 
 @dataclass(frozen=True)
 class Told:
-    """What one context takes as the log tells it."""
+    """The memory of one context as the log tells it."""
 
     step: Step
     context: int
@@ -80,8 +81,9 @@ class Told:
 
 @dataclass
 class Answers:
-    """Everything that was told. `types` has, for each type, the tensors that would change and to what ("q6_K"); of the
-    step that is being done `doing` is the place, and `loaded` says whether the model could be loaded."""
+    """All answers to the steps. `types` has, for each file type, the tensors that would change and their new types
+    ("q6_K"); `doing` is the place of the step that is being done (-1: none yet), and `loaded` says whether the model
+    could be loaded."""
 
     types: dict[str, Mapping[str, str]] = field(default_factory=dict)
     told: list[Told] = field(default_factory=list)
@@ -90,7 +92,7 @@ class Answers:
     loaded: bool = False
 
     def hear(self, message: Mapping[str, Any]) -> None:
-        """Take in one object that the child sent."""
+        """Add one message of the child to the answers."""
         self.doing = message.get("doing", self.doing)
         self.loaded = message.get("loaded", self.loaded)
         if "type" in message:
@@ -105,10 +107,10 @@ class Answers:
 
 
 def ask(file: Path, types: Mapping[str, int], steps: Sequence[Step], contexts: Sequence[int], parallel: int) -> Answers:
-    """What libllama says of `file`: `types` are names and llama.cpp's numbers, `contexts` tokens for each of `parallel`
-    chats. What it refuses, or dies of, is left out and noted.
+    """Return libllama's answers about `file`: `types` are names of file types with llama.cpp's numbers, `contexts`
+    tokens for each of `parallel` chats. A step that libllama refuses, or dies of, is left out and noted.
 
-    Raises WorkerDied when it cannot be asked at all, ModelError with its reason for a file it cannot read.
+    Raises WorkerDied when libllama cannot be asked at all, ModelError with its reason for a file that it cannot read.
     """
     answers, left = Answers(), list(steps)
     request = {"file": str(file), "types": dict(types), "contexts": list(contexts), "parallel": parallel}
@@ -147,7 +149,7 @@ def _named(step: Step) -> str:
 
 
 def main() -> int:
-    """Carry out the steps of the request. Exit 0 done, 1 with the error told."""
+    """Carry out the steps of the request. Return the exit code: 0 done, 1 after an error was sent."""
     send = child_process.claim_stdout()
     child_process.end_with_parent()
     request = json.loads(sys.argv[1])
@@ -162,7 +164,7 @@ def main() -> int:
 
 @dataclass
 class _Log:
-    """libllama's log since it was last cleared; what it says only to debuggers is dropped, but for the layers."""
+    """libllama's log since it was last cleared; lines for debuggers are dropped, but for those about layers."""
 
     lines: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -181,7 +183,7 @@ class _Log:
 
     @property
     def complaint(self) -> str:
-        """The first error, without the names of functions."""
+        """Return the log's first error, without the names of functions."""
         return re.sub(r"^\w+: ((failed|error)[\w ]*: )?", "", self.errors[0]) if self.errors else "no reason given"
 
     @property
@@ -205,7 +207,7 @@ class _Asker:
         self._lib.llama_log_set(self._callback, ctypes.c_void_p())
 
     def carry_out(self, steps: Sequence[Step]) -> None:
-        """Every step, each announced by its place before it starts, in case it kills the process."""
+        """Carry out every step; send the place of each before it starts, in case it kills the process."""
         model = None
         for place, step in enumerate(steps):
             self._send({"doing": place})
@@ -231,8 +233,8 @@ class _Asker:
                 self._send({"note": f"llama.cpp would not make {name}: {self._log.complaint}"})
 
     def _load(self) -> Any:
-        """The model with nothing allocated; None, with a note, where only that is refused. Raises ModelError where
-        libllama could not even tell its types."""
+        """Return the model with nothing allocated; None, with a note, where libllama told its types but does not load
+        it. Raises ModelError where libllama could not even tell its types."""
         parameters = self._lib.llama_model_default_params()
         parameters.no_alloc, parameters.n_gpu_layers = True, 0
         parameters.load_mode = 0  # no memory map: libllama asserts that none is asked for together with no_alloc
@@ -248,8 +250,9 @@ class _Asker:
         return model
 
     def _tell(self, model: Any, step: Step, context: int, chats: int) -> bool:
-        """Tell what `chats` contexts take when they write text on a CPU, as the engine asks for them: one row of logits
-        each. Or note why there is none."""
+        """Send the memory that a context for `chats` chats takes when they write text on a CPU, with one row of logits
+        for each chat, as the engine asks for it; or send a note why there is no context. Return whether there is
+        one."""
         self._log.clear()
         options = ContextOptions(step.ubatch, 1, step.cache_type, step.cache_type, gpu=False)
         asked = parameters(self._lib, size_for(context), 1, options)
@@ -266,7 +269,7 @@ class _Asker:
 
 
 def read(step: Step, context: int, log: str) -> Told:
-    """What the log of making a context says: each cache's layers come before its size."""
+    """Return the memory of a context by the log of making it; in the log, each cache's layers come before its size."""
     caches, states, layers = [], [], []
     buffers, nodes = {"compute": 0.0, "output": 0.0}, 0
     for line in log.splitlines():

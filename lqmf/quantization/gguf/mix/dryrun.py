@@ -1,8 +1,9 @@
-"""Which type libllama would give each tensor of a file, for several file types at once: `llama_model_quantize` with
-`dry_run`, its log read.
+"""The type that libllama would give each tensor of a file, for several file types at once: `llama_model_quantize` runs
+with `dry_run`, and its log is read.
 
 libllama may abort the process, so it is asked in a child (`python -m lqmf.quantization.gguf.mix.dryrun`). The weights
-of the file may be holes. Whether there is an importance matrix matters to it, what is in it does not (llama-quant.cpp).
+of the file may be holes. The types depend on whether there is an importance matrix, but not on its values
+(llama-quant.cpp).
 """
 
 from __future__ import annotations
@@ -27,16 +28,16 @@ _ERROR = 4  # GGML_LOG_LEVEL_ERROR
 
 @dataclass(frozen=True)
 class Choice:
-    """What one file type does: the tensors that change, each with its new type's name ("q6_K"); how many took another
-    type than it would have, because their rows do not fit."""
+    """The types that one file type leads to: the tensors that change, each with its new type's name ("q6_K"), and the
+    number of tensors that took a type other than the intended one because their rows do not fit."""
 
     types: Mapping[str, str]
     fallbacks: int
 
 
 def ask(file: Path, file_types: Mapping[str, int], folder: Path, *, imatrix: bool) -> dict[str, Choice]:
-    """The choices for each of `file_types` (name and llama.cpp's number). Raises UnsupportedModel with libllama's
-    reason, WorkerDied."""
+    """Return libllama's choices for each of `file_types` (names, with llama.cpp's numbers) for the GGUF `file`;
+    `folder` is the child's working folder. Raises UnsupportedModel with libllama's reason, WorkerDied."""
     heard: list[Mapping[str, Any]] = []
     request = {"file": str(file), "types": dict(file_types), "imatrix": imatrix}
     code = child_process.run("lqmf.quantization.gguf.mix.dryrun", request, folder, heard.append, quiet=True)
@@ -53,7 +54,7 @@ def ask(file: Path, file_types: Mapping[str, int], folder: Path, *, imatrix: boo
 
 
 def main() -> int:
-    """Ask for every file type of the request, and tell what the log said."""
+    """Make a dry run for every file type of the request, and send the types that its log tells. Return 0."""
     send = child_process.claim_stdout()
     child_process.end_with_parent()
     request = json.loads(sys.argv[1])
@@ -79,12 +80,13 @@ def main() -> int:
 
 
 def changes(log: str) -> dict[str, str]:
-    """The tensors that would change and their new types ("q6_K"), as the log of a dry run tells."""
+    """Return the tensors that would change and their new types ("q6_K"), as the log of a dry run tells them."""
     return dict(_TENSOR.findall(log))
 
 
 def attempt(lib: Any, file: str, file_type: int, *, imatrix: bool) -> int:
-    """The code of one dry run in this process; with `imatrix` as if there were one: the choice depends on no more."""
+    """Make one dry run in this process, and return libllama's code (0: no error). With `imatrix`, a matrix of one value
+    is passed: the choice depends only on whether there is a matrix."""
     parameters = lib.llama_model_quantize_default_params()
     parameters.ftype, parameters.dry_run = file_type, True
     value = (ctypes.c_float * 1)(1.0)

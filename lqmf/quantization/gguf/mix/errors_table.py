@@ -1,8 +1,9 @@
-"""What each tensor loses as each type: quantized and read back, row by row, its error weighed by importance.
+"""The error of each tensor as each type: the tensor is quantized and read back, row by row, and the error weighed by
+importance.
 
-The error of a tensor W is the sum over rows and columns of importance_c (W_rc - W'_rc)^2: what is expected of the
-squared change of its outputs, for one token. Large tensors are sampled, evenly over their rows. Kept in LQMF's cache
-by content. Knows nothing of what an error does to the model's predictions.
+The error of a tensor W is the sum over rows and columns of importance_c (W_rc - W'_rc)^2: the expected squared change
+of its outputs, for one token. Large tensors are sampled, evenly over their rows. Errors are kept in LQMF's cache by
+content. Does not know how an error changes the model's predictions.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ _SPREAD = 7919  # a prime: which rows are taken
 def make(
     base: BaseFile, imatrix: Imatrix | None, types: Mapping[str, Sequence[str]], emit: Emit, *, threads: int = 0
 ) -> dict[str, dict[str, float]]:
-    """The errors of each tensor as each of its `types`, from the cache where it has them. Raises ModelError for weights
-    that are not finite."""
+    """Return the error of each tensor as each of its `types`, from the cache where it is known. Raises ModelError for
+    weights that are not finite."""
     found: dict[str, dict[str, float]] = {}
     names = list(types)
     with ThreadPoolExecutor(threads or library.threads()) as pool:
@@ -51,7 +52,8 @@ def make(
 
 
 def importance(base: BaseFile, imatrix: Imatrix | None, name: str) -> NDArray[np.float32] | None:
-    """What the imatrix says of the tensor, (matrices, columns); None where it says nothing."""
+    """Return the importance of the tensor's columns by the imatrix, (matrices, columns); None if the imatrix lacks the
+    tensor."""
     return imatrix.importance(name, base.tensors[name].shape[0]) if imatrix else None
 
 
@@ -75,7 +77,7 @@ def _tensor(base: BaseFile, name: str, types: Sequence[str], weigh: NDArray[np.f
 
 
 def error(rows: NDArray[np.float32], kind: str, weights: NDArray[np.float32] | None) -> float:
-    """The weighed squared error of `rows` (N, C) written as `kind`; `weights` (C,)."""
+    """Return the squared error of `rows` (N, C) written as `kind`, weighed by `weights` (C,); None: unweighed."""
     import numpy as np
 
     squares = np.square(codec.decode(codec.encode(rows, kind, weights), kind, rows.shape[1]) - rows)

@@ -1,9 +1,9 @@
 """The multiple-choice knapsack: one choice for each item, least cost in total, within a capacity. Numbers only.
 
-Choices that another of the same item beats in size and cost are dropped; the Lagrangian relaxation gives a bound and
-a first answer; choices whose bound is above the best answer are dropped too (reduced costs); what is left is gone
-through item by item, keeping only partial sums that could still win. Exact, or with the gap that is proven.
-Source of the method: Pisinger, "A minimal algorithm for the multiple-choice knapsack problem" (1995).
+Choices that another choice of the same item beats in size and cost are dropped; the Lagrangian relaxation gives a bound
+and a first answer; choices whose bound is above the best answer are dropped too (reduced costs); the choices left are
+searched item by item, keeping only partial sums that could still win. The answer is exact, or comes with the gap that
+is proven. Source of the method: Pisinger, "A minimal algorithm for the multiple-choice knapsack problem" (1995).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ROUNDING = 1e-12  # of sums of floats, as a share of them
 
 @dataclass(frozen=True)
 class Solution:
-    """`choices` has the place of each item's choice. `bound` is what no answer can cost less than."""
+    """The choices found: `choices` has the place of each item's choice. No answer can cost less than `bound`."""
 
     choices: tuple[int, ...]
     cost: float
@@ -32,13 +32,13 @@ class Solution:
 
     @property
     def gap(self) -> float:
-        """How far from the best possible cost this may be, as a share of it; 0: proven best."""
+        """Return how far above `bound` the cost is, as a share of `bound`; 0: proven best."""
         return max(0.0, self.cost - self.bound) / self.bound if self.bound > 0 else float(self.cost > self.bound)
 
 
 @dataclass(frozen=True)
 class _Item:
-    """Choices left of one item, by rising size; `places` are where they stood."""
+    """The choices left of one item, by rising size; `places` are their places in the input."""
 
     sizes: NDArray[np.int64]
     costs: NDArray[np.float64]
@@ -49,9 +49,10 @@ class _Item:
 
 
 def solve(sizes: Sequence[Sequence[int]], costs: Sequence[Sequence[float]], capacity: int) -> Solution | None:
-    """The cheapest choices with total size at most `capacity`; None where even the smallest are larger.
+    """Return the cheapest choices with total size at most `capacity`; None if even the smallest are larger.
 
-    `sizes` and `costs` have a sequence for each item, of its choices; costs are finite and not negative.
+    `sizes` and `costs` have a sequence for each item, with a value for each of its choices; costs are finite and not
+    negative.
     """
     items = [_undominated(size, cost) for size, cost in zip(sizes, costs, strict=True)]
     if sum(int(item.sizes[0]) for item in items) > capacity:
@@ -128,7 +129,8 @@ def _improved(items: Sequence[_Item], start: Sequence[int], capacity: int) -> li
 
 
 def _step(items: Sequence[_Item], chosen: list[int], way: int, room: int | None) -> int:
-    """Change the item that gives most for its size to its next choice; the bytes that frees (negative: takes)."""
+    """Move the item that gains most for its size to its next choice in direction `way`; return the size that this frees
+    (negative: takes), 0 if no item can move."""
     best, found = 0.0, None
     for place, (item, at) in enumerate(zip(items, chosen, strict=True)):
         to = at + way
@@ -147,7 +149,8 @@ def _step(items: Sequence[_Item], chosen: list[int], way: int, room: int | None)
 
 
 def _worth(item: _Item, price: float, slack: float) -> NDArray[np.bool_]:
-    """Which choices an answer as good as the best known may hold: no more than `slack` above the item's best."""
+    """Return which choices an answer as good as the best known one may hold: those at most `slack` above the item's
+    least cost + price * size."""
     total = item.costs + price * item.sizes
     kept: NDArray[np.bool_] = total - total.min() <= slack
     return kept

@@ -1,8 +1,8 @@
-"""What each tensor of an artifact loses: its source with that tensor alone as it is in the artifact, and how far the
-predictions move. Worker only.
+"""The loss of each tensor of an artifact: how far the source's predictions move when that tensor alone is as in the
+artifact. Worker only.
 
-The tensors are the artifact's own, read back and put into the source in memory; of a large model neighbouring layers
-go in together. Chooses nothing and writes no model.
+The tensors are the artifact's own, read back and put into the source in memory; in a large model, tensors of
+neighbouring layers are put in together. Chooses nothing and writes no model.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _SLAB_ELEMENTS = 1 << 20
 
 @dataclass(frozen=True)
 class Loss:
-    """One tensor's part: `kl_nats` a token with its standard error; `group` are those that it was measured with, itself
-    included, and shares the figure with in equal parts."""
+    """The loss of one tensor: `kl_nats` in nats a token, with its standard error. `group` names the tensors measured
+    together, this tensor included; each gets an equal part of the loss of the group."""
 
     name: str
     type: str
@@ -44,7 +44,8 @@ class Loss:
 
 @dataclass(frozen=True)
 class Losses:
-    """All tensors that are not as in the source; `all_kl_nats` is what they lose together, over the same tokens."""
+    """The losses of all tensors whose type is not as in the source; `all_kl_nats` is their loss together, in nats a
+    token over the same tokens."""
 
     tensors: tuple[Loss, ...]
     all_kl_nats: float
@@ -57,9 +58,9 @@ class Losses:
 def measure(
     artifact: Path, base: Path, text: Path, emit: Emit, *, effort: Effort | None = None, threads: int = 0
 ) -> Losses:
-    """The losses of the GGUF at `artifact` against its source at `base`, over `text`. Raises ModelError where they do
-    not belong together, UsageError for a text shorter than a window, DoesNotFit where memory does not hold the source.
-    """
+    """Return the losses of the GGUF at `artifact` against its source at `base`, over `text`. Raises ModelError where
+    artifact and source do not belong together, UsageError for a text shorter than a window, DoesNotFit where memory
+    does not hold the source."""
     donor, source = BaseFile(artifact), BaseFile(base)
     effort = effort or (THOROUGH if source.header.parameters <= SMALL_MODEL else QUICK)
     names = _changed(donor, source)
@@ -129,7 +130,8 @@ def _shared(group: Sequence[str], donor: BaseFile, seen: NDArray[np.float64]) ->
 
 
 def document(losses: Losses, text: Mapping[str, str], engine: str) -> dict[str, Any]:
-    """The losses as benchmarks/ keep them; a tensor measured alone names no group."""
+    """Return the losses as a JSON object, in the form that benchmarks/ keeps; a tensor measured alone names no
+    group."""
     from lqmf.records import to_json
 
     told: dict[str, Any] = to_json(losses)

@@ -1,6 +1,5 @@
-"""The mixes of types that a model's file may have: what each tensor may take, llama.cpp's own mixes among them, what
-a mix weighs and is predicted to cost, and the cheapest of a size. Knows nothing of running the model.
-"""
+"""The mixes of types that a model's file may have: the types that each tensor may take, llama.cpp's own mixes among
+them, the size and the predicted cost of a mix, and the cheapest mix of a size. Knows nothing of running the model."""
 
 from __future__ import annotations
 
@@ -25,7 +24,8 @@ _ASKED = ("Q8_0", "Q6_K")  # whichever the base is, one of these changes every t
 
 
 class Mixes:
-    """The choices for the model at `base`; raises UsageError for a `keep` that names nothing or does not fit."""
+    """The choices for the model at `base`; raises UsageError for a `keep` that names no tensor, or a type that does not
+    fit the tensor's rows."""
 
     def __init__(
         self, base: BaseFile, imatrix: Imatrix | None, keep: Mapping[str, str], *, fast: bool, reserve_bytes: int
@@ -56,11 +56,12 @@ class Mixes:
         )
 
     def quantized(self, name: str) -> bool:
-        """Whether the tensor may be anything but what it is in the base."""
+        """Return whether the tensor may take another type than it has in the base."""
         return any(kind.lower() != self.tensors[name].type.lower() for kind in self.choices[name])
 
     def presets(self) -> dict[str, Mix]:
-        """llama.cpp's own mixes, as far as they hold to what is kept and to the types that may be taken."""
+        """Return llama.cpp's own mixes by name, with the types of `keep`; only those whose types the tensors may
+        take."""
         made: dict[str, Mix] = {}
         for preset, told in self._told.items():
             mix = {name: tensor_types.spelled(told.get(name, t.type)) for name, t in self.tensors.items()} | self.kept
@@ -69,20 +70,22 @@ class Mixes:
         return made
 
     def file_bytes(self, mix: Mix) -> int:
-        """The size of the file: header, alignment, the tensors that never change and the reserve included."""
+        """Return the size of the file in bytes: header, alignment, the tensors that never change and the reserve
+        included."""
         tensors = self.base.header.tensors
         sizes = (tensor_types.size_bytes(t, mix.get(t.name, t.type)) for t in tensors)
         return file_bytes(self.base.header, sizes) + self.reserve_bytes
 
     def costs(self, errors: Errors, sensitivities: Mapping[str, float]) -> Costs:
-        """What each choice is predicted to cost."""
+        """Return the predicted cost of each choice, in nats a token: its error times the tensor's sensitivity."""
         return {
             name: {kind: errors[name][kind] * sensitivities[name] for kind in choices}
             for name, choices in self.choices.items()
         }
 
     def solve(self, costs: Costs, target_bytes: int) -> tuple[Mix, Solution]:
-        """The cheapest mix of at most `target_bytes`. Raises UsageError where there is none."""
+        """Return the cheapest mix of at most `target_bytes`, and the solver's answer. Raises UsageError if there is no
+        such mix."""
         sizes = [[self._padded(self.tensors[name], kind) for kind in choices] for name, choices in self.choices.items()]
         smallest = {name: choices[0] for name, choices in self.choices.items()}
         others = self.file_bytes(smallest) - sum(size[0] for size in sizes)
@@ -100,12 +103,12 @@ class Mixes:
 
 
 def predicted(costs: Costs, mix: Mix) -> float:
-    """Nats a token: divergences of single tensors add up."""
+    """Return the predicted divergence of `mix` in nats a token: divergences of single tensors add up."""
     return sum(costs[name][kind] for name, kind in mix.items())
 
 
 def _ask(base: Path, imatrix: bool) -> dict[str, Mapping[str, str]]:
-    """What each of llama.cpp's file types would change, and to what."""
+    """Return the tensors that each of llama.cpp's file types would change, with their new types."""
     usual = {
         name: gguf_types.LAYOUTS[name].ftype
         for name, kind in gguf_types.TYPES.items()

@@ -1,4 +1,4 @@
-"""A model in memory whose tensors can be replaced, to see what that does to its predictions. Worker only.
+"""A model in memory whose tensors can be replaced, to measure how that changes its predictions. Worker only.
 
 The base is loaded once, without a memory map, so that its weights may be written to (on a GPU as well). The source's
 log-probabilities are kept; a change costs one run over the windows. Knows nothing of sizes, types or choices.
@@ -59,13 +59,14 @@ class PatchedModel(LlamaCppEngine):
 
     @property
     def beginning(self) -> int | None:
-        """The token that this model's texts begin with; None where it has no such convention."""
+        """Return the token that this model's texts begin with; None if they begin with no such token."""
         begin = self.tokenize("", bos=True)
         return begin[0] if begin else None
 
     def locate(self, names: Sequence[str]) -> list[str]:
-        """Find where these tensors lie in memory; those found. A tied head is a second copy of the embedding: both are
-        found under one name."""
+        """Find where these tensors lie in memory, and return the names of those that the model uses. A tied head is a
+        second copy of the embedding: both are found under one name. Raises ToolchainError for an unknown ggml,
+        LqmfError."""
         ggml.check_layout("choose one of llama.cpp's own types instead of auto.")
         wanted = {name.encode(): name for name in names}
 
@@ -89,7 +90,7 @@ class PatchedModel(LlamaCppEngine):
         return [name for name in names if name in self._places]
 
     def put(self, name: str, data: NDArray[np.uint8]) -> None:
-        """Replace the tensor by `data`, its bytes in the base's own type."""
+        """Replace the tensor `name`, which `locate` found, by `data`: its bytes in the base's own type."""
         import numpy as np
 
         data = np.ascontiguousarray(data)
@@ -98,8 +99,8 @@ class PatchedModel(LlamaCppEngine):
 
 
 class Divergences:
-    """KL(source || changed model), nats a token, over the second half of each window, as receipts have it: what an
-    attention's keys lose shows where there is much to attend to."""
+    """KL(source || changed model), nats a token, over the second half of each window, as in receipts: the loss of an
+    attention's keys shows where there are many tokens to attend to."""
 
     def __init__(self, model: PatchedModel, windows: Sequence[Sequence[int]]) -> None:
         self._model, self._windows = model, [list(window) for window in windows]
@@ -114,14 +115,15 @@ class Divergences:
 
     @property
     def source_digest(self) -> str:
-        """What these windows and the source's predictions on them are known by."""
+        """Return a hash of these windows and of the source's predictions on them."""
         seen = hashlib.sha256(repr(self._windows).encode())
         for rows in self._source:
             seen.update(rows[-1].tobytes())
         return seen.hexdigest()
 
     def each(self, first: int, end: int) -> list[NDArray[np.float64]]:
-        """The KL of each scored token, for each window from `first` to before `end`, as the model now is."""
+        """Return the KL of each scored token in nats, for each window from `first` to before `end`, for the model as it
+        is now."""
         pairs = zip(self._windows[first:end], self._source[first:end], strict=True)
         return [_kl(source, self._score(window)) for window, source in pairs]
 

@@ -1,9 +1,9 @@
-"""How much divergence a unit of a tensor's error costs: measured, by spoiling a few tensors at a time and looking.
+"""The divergence that a unit of a tensor's error causes: measured by spoiling a few tensors at a time.
 
-Tensors are spoilt alone, or in groups of one role and neighbouring layers, which share what is found by their weighed
-errors: within a role a unit of error costs much the same in all layers but the first and the last, which stand alone
-for as long as the number of runs allows. Divergences add up over tensors, so these numbers predict any mix.
-Knows nothing of sizes and choices.
+Tensors are spoilt alone, or in groups of one role and neighbouring layers, which share the measured divergence by their
+weighed errors: within a role a unit of error costs much the same in all layers but the first and the last, which stand
+alone for as long as the number of runs allows. Divergences add up over tensors, so these numbers predict any mix. Knows
+nothing of sizes and choices.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _FORMAT = 1
 
 
 class Spoiler:
-    """Writes tensors of the model as they would be after quantizing, and as they were."""
+    """A writer of the model's tensors: as they would be after quantizing, or as they were."""
 
     def __init__(self, base: BaseFile, imatrix: Imatrix | None, model: PatchedModel, threads: int = 0) -> None:
         self._base, self._imatrix, self._model = base, imatrix, model
@@ -48,11 +48,11 @@ class Spoiler:
         self._made: OrderedDict[tuple[str, str], NDArray[np.uint8]] = OrderedDict()  # the latest last
 
     def locate(self, names: Sequence[str]) -> list[str]:
-        """Find these tensors in memory; those that the model uses."""
+        """Find these tensors in memory, and return the names of those that the model uses."""
         return self._model.locate(names)
 
     def apply(self, types: Mapping[str, str]) -> None:
-        """Make the model as if its tensors had these types; every tensor not named is as in the base."""
+        """Change the model's tensors to these types; every tensor not named becomes as in the base."""
         for name in {*self._now, *types}:
             own = self._base.tensors[name].type.lower()
             wanted = types.get(name, own).lower()
@@ -61,7 +61,8 @@ class Spoiler:
                 self._now[name] = wanted
 
     def _remembered(self, name: str, kind: str) -> NDArray[np.uint8]:
-        """What was made before, as far as there is room: variants of a mix have most of it in common."""
+        """Return the spoilt tensor, kept from before as far as there is room: variants of a mix have most tensors in
+        common."""
         made = self._made.pop((name, kind), None)
         self._made[name, kind] = made = self._spoilt(name, kind) if made is None else made
         while sum(each.nbytes for each in self._made.values()) > _REMEMBERED_BYTES:
@@ -90,8 +91,8 @@ class Spoiler:
 
 
 def grouped(names: Sequence[str], most: int) -> list[tuple[str, ...]]:
-    """The tensors in at most `most` groups, where there are so few roles: of one role and neighbouring layers, the
-    first layer and the last alone."""
+    """Return the tensors in at most `most` groups, if there are no more roles than that: tensors of one role and
+    neighbouring layers, the first layer and the last alone."""
     roles: dict[str, list[tuple[int, str]]] = defaultdict(list)
     for name in names:
         layer = _LAYER.search(name)
@@ -121,8 +122,8 @@ def measure(
     errors: Errors,
     emit: Emit,
 ) -> dict[str, float]:
-    """Nats a token for a unit of error, for each tensor of the groups: one run over the first `windows` windows for
-    each group."""
+    """Return the nats a token that a unit of error costs, for each tensor of the groups: one run over the first
+    `windows` windows for each group."""
     import numpy as np
 
     found: dict[str, float] = {}
@@ -140,7 +141,8 @@ def measure(
 
 
 def _probe(choices: Mapping[str, float]) -> str:
-    """A tensor whose type is fixed is spoilt as it will be."""
+    """Return the type to spoil a tensor with: the first of PROBES that it may take, else its first choice (such as a
+    fixed type)."""
     return next((probe for probe in PROBES if probe in choices), next(iter(choices)))
 
 
@@ -148,15 +150,15 @@ def _probe(choices: Mapping[str, float]) -> str:
 
 
 def place(groups: Sequence[Sequence[str]], errors: Errors, source: str, windows: int) -> Path:
-    """Where what is found is kept: by the errors (and so by the weights and the imatrix), by what the `source` model
-    predicts, and by how it is measured."""
+    """Return the path at which to keep the sensitivities: named by the errors (and so by the weights and the imatrix),
+    by the predictions of the `source` model, and by the way of measuring."""
     probes = [[(name, _probe(errors[name]), errors[name][_probe(errors[name])]) for name in group] for group in groups]
     seen = hashlib.sha256(repr((_FORMAT, library.installed_version(), probes, source, windows)).encode()).hexdigest()
     return workspace.measured_dir() / "sensitivities" / f"{seen[:40]}.json"
 
 
 def recall(place: Path) -> dict[str, float] | None:
-    """What was kept there; None where there is nothing sound."""
+    """Return the sensitivities that were kept at `place`; None if there is no sound file."""
     try:
         return {str(name): float(cost) for name, cost in json.loads(place.read_text(encoding="utf-8")).items()}
     except (OSError, ValueError, TypeError, AttributeError):
@@ -164,6 +166,6 @@ def recall(place: Path) -> dict[str, float] | None:
 
 
 def keep(place: Path, found: Mapping[str, float]) -> None:
-    """Keep it for the other sizes of the same model."""
+    """Write the sensitivities to `place`, for the other sizes of the same model."""
     place.parent.mkdir(parents=True, exist_ok=True)
     write_whole(place, json.dumps(dict(found)))

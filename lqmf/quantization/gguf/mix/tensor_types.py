@@ -1,7 +1,8 @@
-"""Which ggml types a tensor may take, what each weighs, and maps from tensor to type as people read and write them.
+"""The ggml types that a tensor may take, their sizes, and maps from tensor to type as people read and write them.
 
 A map is a file for llama-quantize's `--tensor-type-file`: words of the form PATTERN=TYPE, the first pattern that is
-found in a tensor's name decides (tools/quantize/quantize.cpp, llama-quant.cpp). Pure; knows no library and no error.
+found in a tensor's name decides (tools/quantize/quantize.cpp, llama-quant.cpp). Knows no library and no quantization
+error.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Bounds:
     largest_bytes: int
 
     def check(self, target_bytes: int) -> None:
-        """Raises UsageError when `target_bytes` is outside."""
+        """Raise UsageError if `target_bytes` is below the smallest file or above the largest."""
         if target_bytes < self.smallest_bytes:
             raise UsageError(
                 f"{file_size(target_bytes)} is too small: the smallest file that this model can become has "
@@ -63,10 +64,11 @@ def bounds(
     fast: bool = False,
     reserve_bytes: int = RESERVE_BYTES,
 ) -> Bounds:
-    """What can come of the model with this (16-bit) `header`, `reserve_bytes` being left for keys added to it.
+    """Return the smallest and the largest file that the model with this (16-bit) `header` can become; the smallest
+    leaves `reserve_bytes` for keys added to the header.
 
     `changeable` are the tensors that llama-quantize would quantize; `keep` those whose type is fixed; `importance`
-    those that an importance matrix speaks of (None: all but the two ends).
+    those that an importance matrix has (None: all but the two ends).
     """
     fixed = keep or {}
     small, large = [], []
@@ -85,8 +87,9 @@ def bounds(
 
 
 def candidates(tensor: Tensor, *, importance: bool, fast: bool = False) -> tuple[str, ...]:
-    """The types that `tensor` may take, the smallest first and its own last: larger ones gain nothing. Its rows must be
-    whole blocks, the smallest types need an importance, and `fast` leaves out the i-types, which are slow on a CPU."""
+    """Return the types that `tensor` may take, the smallest first and its own last: larger types gain nothing. Its rows
+    must be whole blocks, the smallest types need an importance, and `fast` leaves out the i-types, which are slow on a
+    CPU."""
     own = size_bytes(tensor, tensor.type)
     barred = () if importance else _ABORTS if tensor.name in _ENDS else _POOR
     fit = [kind for kind in CANDIDATES if not tensor.shape[0] % KINDS[kind.lower()].block and kind not in barred]
@@ -95,13 +98,13 @@ def candidates(tensor: Tensor, *, importance: bool, fast: bool = False) -> tuple
 
 
 def size_bytes(tensor: Tensor, kind: str) -> int:
-    """What the tensor takes as `kind`, without what fills it up to the alignment."""
+    """Return the bytes that the tensor takes as `kind`, without the padding up to the alignment."""
     block = KINDS[kind.lower()]
     return prod(tensor.shape) // block.block * block.block_bytes
 
 
 def spelled(kind: str) -> str:
-    """A type as llama.cpp spells it ("q4_K"), from any case. Raises UsageError for what is no type."""
+    """Return a type as llama.cpp spells it ("q4_K"), from any case. Raises UsageError for an unknown type."""
     if (found := kind.lower()) in _SPELLING:
         return _SPELLING[found]
     raise UsageError(f"GGUF has no tensor type called '{kind}'.", f"Choose among {', '.join(CANDIDATES)}.")
@@ -111,7 +114,8 @@ def spelled(kind: str) -> str:
 
 
 def parse_keep(words: Iterable[str]) -> dict[str, str]:
-    """PATTERN=TYPE words, as `--keep output=Q8_0` gives them, to patterns and types. Raises UsageError."""
+    """Return the patterns of PATTERN=TYPE words, as `--keep output=Q8_0` gives them, each with its type. Raises
+    UsageError for a word of another form, or an unknown type."""
     pairs: dict[str, str] = {}
     for word in words:
         pattern, found, kind = word.rpartition("=")
@@ -122,10 +126,12 @@ def parse_keep(words: Iterable[str]) -> dict[str, str]:
 
 
 def match(pairs: Mapping[str, str], tensors: Sequence[Tensor]) -> dict[str, str]:
-    """The tensors that the patterns name, each with the type of the first that does. A tensor's whole name, with or
-    without ".weight", means that one alone; "output" means the embedding where the model has no head of its own.
+    """Return the tensors that the patterns name, each with the type of the first pattern that names it. A tensor's
+    whole name, with or without ".weight", names that tensor alone; "output" names the embedding where the model has no
+    head of its own.
 
-    Raises UsageError for a pattern that names nothing, and for a type that the tensor's rows do not fit.
+    Raises UsageError for a pattern that names no tensor or is no regular expression, and for a type that the tensor's
+    rows do not fit.
     """
     by_name = {tensor.name: tensor for tensor in tensors}
     made: dict[str, str] = {}
@@ -170,8 +176,9 @@ def _check_fit(tensor: Tensor, kind: str) -> None:
 
 
 def read_tensor_types(path: Path, tensors: Sequence[Tensor]) -> dict[str, str]:
-    """The map in the file at `path`, over these tensors. Raises UsageError for a file that cannot be read, a word that
-    is no PATTERN=TYPE, a type that llama.cpp does not have, and a name that the model does not have."""
+    """Return the type that the file at `path` gives each of these tensors. Raises UsageError for a file that cannot be
+    read, a word that is no PATTERN=TYPE, a type that llama.cpp does not have, and a name that the model does not
+    have."""
     try:
         words = path.read_text(encoding="utf-8").split()
     except OSError as error:

@@ -1,6 +1,5 @@
-"""Mixes tried for real: what they do to the model's predictions on the text for choosing, and variants of the best
-one for as long as they are better. Knows mixes and a model that can be spoilt; nothing of files.
-"""
+"""The measuring of mixes on the running model: the divergence of its predictions on the text for choosing, and the
+search for better variants of the best mix. Knows mixes and a model that can be spoilt; nothing of files."""
 
 from __future__ import annotations
 
@@ -24,7 +23,7 @@ _LAYER = re.compile(r"(?<=\.)\d+(?=\.)")
 
 
 class Trial:
-    """Measures each mix once, over as many windows as are needed to tell."""
+    """The measured divergences of mixes: each mix is measured once, over as many windows as the decision needs."""
 
     def __init__(self, spoiler: Spoiler, judge: Divergences, emit: Emit) -> None:
         self._spoiler, self._judge, self._emit = spoiler, judge, emit
@@ -35,7 +34,7 @@ class Trial:
         return len(self._known)
 
     def divergences(self, mix: Mix, windows: int) -> NDArray[np.float64]:
-        """The KL of each scored token of the first `windows` windows, nats."""
+        """Return the KL of each scored token of the first `windows` windows, in nats."""
         import numpy as np
 
         known = self._known.setdefault(tuple(sorted(mix.items())), [])
@@ -49,8 +48,8 @@ class Trial:
         return float(self.divergences(mix, self._judge.windows).mean())
 
     def better(self, mix: Mix, than: Mix) -> bool:
-        """Whether `mix` is better, token by token, beyond the standard error of the difference. One that is worse over
-        the first few windows is not looked at any further."""
+        """Return whether `mix` is better than `than`, token by token, beyond the standard error of the difference. A
+        mix that is worse over the first few windows is measured no further."""
         for windows in sorted({min(_GLANCE, self._judge.windows), self._judge.windows}):
             difference = self.divergences(than, windows) - self.divergences(mix, windows)
             if difference.mean() <= 0:
@@ -59,11 +58,12 @@ class Trial:
 
 
 def refined(trial: Trial, start: Mix, costs: Costs, solve: Callable[[Costs], Mix], most: int) -> Mix:
-    """The best mix found by weighing types and roles anew, one at a time, the costliest first: each weighing is a
-    handful of swaps of the same total size. Up to `most` mixes are measured; the better one is taken.
+    """Return the best mix found by changing the weights of types and roles in the costs, one at a time, the costliest
+    first: each change swaps a handful of types at the same total size. Up to `most` mixes are measured; the better one
+    of two is taken.
 
-    Types come first: what one does to all tensors alike (iq3_s makes weights 2 % larger, measured) adds up beyond the
-    sum of single tensors.
+    Types come first: the effect of a type on all tensors alike (iq3_s makes weights 2 % larger, measured) adds up
+    beyond the sum of single tensors.
     """
     best, weights, until = start, dict[str, float](), trial.tried + most
     improved = True
@@ -82,7 +82,7 @@ def refined(trial: Trial, start: Mix, costs: Costs, solve: Callable[[Costs], Mix
 
 
 def _shares(costs: Costs, mix: Mix, part: Callable[[str, str], str]) -> Sequence[str]:
-    """The parts of a mix, what they cost falling."""
+    """Return the parts of a mix, the costliest first."""
     total: dict[str, float] = {}
     for name, kind in mix.items():
         total[part(name, kind)] = total.get(part(name, kind), 0.0) + costs[name][kind]

@@ -1,9 +1,9 @@
-"""Tensors become the bytes of one or several outputs, a block of rows at a time, on every core.
+"""The engine that turns tensors into the bytes of one or several outputs, a block of rows at a time, on every core.
 
-A block is read, widened as the peer route would, quantized for each output, hashed
-and written by one thread, while others do the same with other blocks; so reading, computing and writing overlap, and
-memory stays at a few blocks. A tensor that must be evaluated as a whole counts against a budget. Runs in the
-converter's process. Knows nothing of models, or of which type is right.
+A block is read, widened to 32-bit floats, quantized for each output, hashed and written by one thread, while others do
+the same with other blocks; so reading, computing and writing overlap, and memory stays at a few blocks. A tensor that
+must be evaluated as a whole counts against a budget. Runs in the converter's process. Knows nothing of models, or of
+which type is right.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from lqmf.quantization.gguf.stream.writer import Done, OutputFile, Syncer
 
 
 class Engine:
-    """Units through to `files`, on `threads` threads. `tell` is called with source bytes done and a tensor's name."""
+    """The threads that make `files` out of units. `tell` is called with source bytes done and a tensor's name."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Engine:
         self._syncer: Syncer | None = None
 
     def fail(self, error: BaseException) -> None:
-        """Remember the first error; everything stops at it."""
+        """Remember an error: all threads stop, and `run` raises the first error."""
         with self._lock:
             self._error.append(error)
 
@@ -54,8 +54,8 @@ class Engine:
         return bool(self._error)
 
     def run(self, units: Sequence[Unit], syncer: Syncer) -> None:
-        """Make all `units`, each as soon as its weight files are there. Raises the first error, once what was
-        finished before it is certain."""
+        """Make all `units`, each as soon as its weight files are there. Raises the first error, after the tensors
+        finished before it are safe on the disk."""
         self._syncer = syncer
         workers = [threading.Thread(target=self._work, daemon=True) for _ in range(self._threads)]
         for worker in workers:
@@ -108,7 +108,8 @@ class Engine:
         self._count(unit, block)
 
     def _widened(self, unit: Unit, base: Any, memory: Memory) -> Any:
-        """The block as floats. Raises UnsupportedModel for what llama-quantize refuses to load."""
+        """Return the block as 32-bit floats. Raises UnsupportedModel for weights that llama-quantize refuses to
+        load."""
         kind = unit.raw.kind
         if kind not in (F16, BF16, F32):
             raise UnsupportedModel(
@@ -154,7 +155,7 @@ class Engine:
 
 
 def lines(unit: Unit) -> Iterator[Line]:
-    """The journal's lines about a finished unit, one for each output."""
+    """Yield the journal's line about a finished unit for each of its outputs."""
     for output, placed in unit.targets:
         whole = journal.whole_hash(unit.hashes[output])
         yield Line(output, placed.name, placed.kind, placed.offset, placed.size, whole)
@@ -163,7 +164,8 @@ def lines(unit: Unit) -> Iterator[Line]:
 def unproven(
     unit: Unit, files: Sequence[OutputFile], known: Mapping[tuple[int, str], Line]
 ) -> list[tuple[int, Placed]]:
-    """The targets of `unit` that are still to be made: those whose line, or whose bytes, are not there."""
+    """Return the targets of `unit` that are still to be made: those without a line in the journal, or whose bytes in
+    the file are not those of the line."""
     left = []
     for output, placed in unit.targets:
         line = known.get((output, placed.name))
@@ -174,6 +176,7 @@ def unproven(
 
 
 def workers() -> int:
-    """Threads that keep every core busy: one of them may be waiting for the disk."""
+    """Return the number of threads that keep every core busy: one more than there are cores, because one may wait for
+    the disk."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return 1 + (cores or 1)

@@ -1,9 +1,9 @@
-"""The converter's side of a stream: everything that it does up to writing the weights stays its own; those go to the
-final types directly.
+"""The converter's side of a stream: the converter works as usual until it would write the weights; these are quantized
+to their final types directly.
 
 Takes the place of `ModelBase.write` in the converter's process, for one or several outputs. The order: prepare, choose
-types, lay the files out, see what an interrupted run left, make the rest. Knows the converter's objects; `stream.py`
-says what is wanted.
+types, lay the files out, look for tensors that an interrupted run finished, make the rest. Knows the converter's
+objects; `pipeline.py` describes the job.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ _TELL_SECONDS = 0.2
 
 
 def take_over(base: Any, job: Job, send: Send) -> None:
-    """Let the converter hand over at the point where it would write."""
+    """Make the converter, whose module `conversion.base` is `base`, hand its tensors to `job` where it would write
+    them; progress goes to `send`."""
     lock = threading.Lock()
 
     def tell(message: dict[str, Any]) -> None:
@@ -64,7 +65,7 @@ def _read_whole(shards: Shards, local: Any) -> Any:
 
 
 def _remember_sources(gguf: Any) -> None:
-    """Keep with each lazy tensor that the converter narrows what it was before, and with each weight its name."""
+    """Keep with each lazy tensor that the converter narrows the tensor before that, and with each weight its name."""
     official, init = gguf.quants.quantize, gguf.utility.SafetensorsLocal.__init__
 
     def quantize(data: Any, kind: Any) -> Any:
@@ -93,7 +94,7 @@ class _Stream:
         self._done = self._total = 0
 
     def write(self, model: Any) -> None:
-        """The whole of it. `model` is the converter's, made for the first output's own type."""
+        """Write all outputs. `model` is the converter's, made for the first output's own type."""
         import torch
 
         torch.set_num_threads(1)  # the blocks run side by side instead
@@ -220,7 +221,7 @@ class _Stream:
                 self._send({"done_bytes": self._done, "total_bytes": self._total, "tensor": tensor})
 
     def _fingerprint(self, layouts: Iterable[Layout]) -> str:
-        """What must be the same for a half-made file to be gone on with."""
+        """Return a hash of everything that must be the same to go on with an interrupted run's files."""
         seen = hashlib.sha256()
         for layout in layouts:
             seen.update(layout.header)

@@ -1,4 +1,4 @@
-"""What a stream is asked to do, and what each tensor of each output becomes, decided before a weight is read.
+"""The job of a stream, and the type and place of each tensor in each output, decided before a weight is read.
 
 The types of a mixture are libllama's own choice (`dryrun.py`), those of a map are the map's. Runs in the converter's
 process. Knows types and keys; nothing of weights' bytes.
@@ -29,7 +29,7 @@ _ASK_FOR = ("IQ3_XXS", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ1_M", "IQ1_S")  # tensor
 
 @dataclass(frozen=True)
 class Wanted:
-    """One output, as `stream.py` says it: `types` by tensor, or the type's own mixture."""
+    """One output, as `pipeline.py` describes it: `types` by tensor, or the type's own mixture."""
 
     path: str
     type: str
@@ -39,18 +39,19 @@ class Wanted:
 
     @property
     def outtype(self) -> str:
-        """What the converter is asked for: its own 16 or 32 bits, or the F16 that llama-quantize starts from."""
+        """Return the type to ask the converter for: its own 16 or 32 bits, or the F16 that llama-quantize starts
+        from."""
         return OUTTYPES.get(self.type, "f16")
 
     @property
     def mixture(self) -> str | None:
-        """The llama.cpp file type whose choice of types is asked for, if any is."""
+        """Return the llama.cpp file type that libllama chooses the tensors' types for; None if it chooses no types."""
         return None if self.type == "auto" or self.type in OUTTYPES else self.type
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a stream is asked to do. Paths are strings; `identity` says which weights these are."""
+    """The job of a stream. Paths are strings; `identity` says which weights these are."""
 
     outputs: Sequence[Wanted]
     source: str
@@ -73,14 +74,14 @@ class Job:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What the converter made ready for one of its own types: its writer, and each tensor as it would write it."""
+    """The converter's work for one of its own types: its writer, and each tensor as it would write it."""
 
     writer: Any
     raws: Mapping[str, Raw]
 
 
 def lay_out(job: Job, prepared: Mapping[str, Prepared], imatrix: Imatrix | None, send: Send) -> list[Layout]:
-    """Every output's layout. Raises UnsupportedModel, UsageError, WorkerDied."""
+    """Return the layout of every output, in the job's order. Raises UnsupportedModel, UsageError, WorkerDied."""
     choices = {
         True: _choices(job, prepared, imatrix, weighted=True),
         False: _choices(job, prepared, None, weighted=False),
@@ -96,7 +97,7 @@ def lay_out(job: Job, prepared: Mapping[str, Prepared], imatrix: Imatrix | None,
 def _choices(
     job: Job, prepared: Mapping[str, Prepared], imatrix: Imatrix | None, *, weighted: bool
 ) -> dict[str, dryrun.Choice]:
-    """What libllama would choose for each mixture that is asked for."""
+    """Return the types that libllama would choose for each mixture that is asked for."""
     asked = (output.mixture for output in job.outputs if output.weighted == weighted)
     wanted = {mixture: LAYOUTS[mixture].ftype for mixture in asked if mixture}
     if not wanted:
@@ -155,7 +156,8 @@ def _refuse_without_imatrix(
 
 
 def _given(types: Mapping[str, str], raws: Mapping[str, Raw]) -> dict[str, int]:
-    """An explicit map as numbers. Raises UsageError for a tensor or a type that there is not, or that does not fit."""
+    """Return an explicit map with the types' numbers. Raises UsageError for an unknown tensor or type, or a type that
+    does not fit the tensor's rows."""
     if strangers := sorted(set(types) - set(raws)):
         raise UsageError(f"This model has no tensor called {strangers[0]}.", "Take its name out of the map of types.")
     found = {name: ggml_chunks.number(kind) for name, kind in types.items()}
@@ -165,7 +167,8 @@ def _given(types: Mapping[str, str], raws: Mapping[str, Raw]) -> dict[str, int]:
 
 
 def importance_of(imatrix: Imatrix | None, raw: Raw) -> Any:
-    """(matrices, columns) floats for a tensor, or None. Raises UsageError where they are another model's."""
+    """Return the importance of a tensor, (matrices, columns) floats; None if the matrix has none. Raises UsageError for
+    another model's matrix."""
     if imatrix is None or raw.name not in imatrix.entries:
         return None
     found, matrices = imatrix.entries[raw.name].sums, raw.rows // (raw.shape[-2] if len(raw.shape) > 1 else 1)

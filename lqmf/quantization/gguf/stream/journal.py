@@ -1,7 +1,7 @@
-"""The journal of a streamed file: which tensors are done, kept so that it can be believed after any interruption.
+"""The journal of a streamed file: the tensors that are done, kept so that it can be believed after any interruption.
 
 A line is one object; the first names the job by its fingerprint, each other a finished tensor and the hash of its
-bytes. A line is written only after the bytes that it speaks of are on the disk. What a torn tail leaves behind is cut
+bytes. A line is written only after the bytes that it speaks of are on the disk. A last line that is not whole is cut
 off. Knows lines and hashes; nothing of types or weights.
 """
 
@@ -32,7 +32,7 @@ class Line:
 
 
 def whole_hash(stretches: Iterable[bytes]) -> str:
-    """The hash of a tensor from the hashes of its stretches, in order."""
+    """Return the hash of a tensor, in hexadecimal, from the hashes of its stretches, in order."""
     seen = hashlib.blake2b(digest_size=16)
     for stretch in stretches:
         seen.update(stretch)
@@ -40,13 +40,13 @@ def whole_hash(stretches: Iterable[bytes]) -> str:
 
 
 def stretch_hash(data: Any) -> bytes:
-    """The hash of one stretch of bytes."""
+    """Return the hash of one stretch of bytes: 16 bytes of BLAKE2b."""
     return hashlib.blake2b(data, digest_size=16).digest()
 
 
 class Journal:
-    """The journal at `path`, of the job that `fingerprint` names. Opening it reads what is there; another job's, or
-    an older format's, is begun anew."""
+    """The journal at `path`, of the job that `fingerprint` names. Opening it reads the lines that are there; a journal
+    of another job, or of an older format, is begun anew."""
 
     def __init__(self, path: Path, fingerprint: str) -> None:
         self._first = {"format": _FORMAT, "job": fingerprint}
@@ -60,7 +60,7 @@ class Journal:
             _sync_folder(path.parent)
 
     def append(self, lines: Iterable[Line]) -> None:
-        """Add lines and sync them. What they speak of must be synced already."""
+        """Add lines and sync them. The bytes that they speak of must be synced already."""
         self._write("".join(json.dumps(asdict(line)) + "\n" for line in lines))
 
     def _write(self, text: str) -> None:
@@ -73,17 +73,18 @@ class Journal:
         os.close(self._file)
 
     def remove(self) -> None:
-        """The job is done: nothing is left to remember."""
+        """Delete the journal's file, when the job is done."""
         self.path.unlink(missing_ok=True)
 
 
 def same_job(path: Path, fingerprint: str) -> bool:
-    """Whether there is a journal of this very job."""
+    """Return whether the journal at `path` is that of the job that `fingerprint` names."""
     return _read(path, {"format": _FORMAT, "job": fingerprint})[1] > 0
 
 
 def proven(file: int, line: Line, stretches: Iterable[int]) -> bool:
-    """Whether the open `file` holds what `line` says. `stretches` are the sizes of the hashed stretches, in order."""
+    """Return whether the open `file` holds the bytes whose hash `line` has. `stretches` are the sizes of the hashed
+    stretches in bytes, in order."""
     hashes, at = list[bytes](), line.offset
     for size in stretches:
         data = os.pread(file, size, at)

@@ -1,8 +1,8 @@
-"""What a streamed file will be, before a weight is read: its header's bytes, and each tensor's type and place.
+"""The layout of a streamed file, before a weight is read: its header's bytes, and each tensor's type and place.
 
-As llama.cpp's converter would leave it, or as llama-quantize would make it of the converter's 16-bit file: the same
-keys in the same order, then ours. Runs in the converter's process, on its GGUF writer. Reads and writes no file.
-Source: gguf_writer.py, llama-quant.cpp and gguf.cpp of the llama.cpp in llama-cpp-python 0.3.36.
+It is that of llama.cpp's converter, or of llama-quantize on the converter's 16-bit file: the same keys in the same
+order, then ours. Runs in the converter's process, on its GGUF writer. Reads and writes no file. Source: gguf_writer.py,
+llama-quant.cpp and gguf.cpp of the llama.cpp in llama-cpp-python 0.3.36.
 """
 
 from __future__ import annotations
@@ -65,13 +65,14 @@ class Layout:
 
     @property
     def gaps(self) -> list[tuple[int, int]]:
-        """Where each tensor's padding begins, and how many bytes of zeros it is."""
+        """Return the padding after each tensor: the offset where it begins, and its number of zero bytes."""
         ends = (placed.offset + placed.size for placed in self.tensors.values())
         return [(end, _padded(end) - end) for end in ends if end % ALIGNMENT]
 
 
 def quantized_order(names: Sequence[str]) -> list[str]:
-    """The order in which llama-quantize writes: by layer, what belongs to none first, then by name."""
+    """Return `names` in the order in which llama-quantize writes tensors: tensors of no layer first, then by layer; by
+    name within a layer."""
 
     def key(name: str) -> tuple[int, bytes]:
         layer = re.match(r"blk\.\s*([+-]?\d+)", name)
@@ -81,7 +82,8 @@ def quantized_order(names: Sequence[str]) -> list[str]:
 
 
 def mostly(kinds: Mapping[str, int], raws: Mapping[str, Raw]) -> int:
-    """llama.cpp's file type for a mixture: the one named after the type that most weights have."""
+    """Return the number of llama.cpp's file type for a mixture: the file type named after the type that most weights
+    have, else Q8_0."""
     weights: Counter[str] = Counter()
     for name, kind in kinds.items():
         weights[TENSOR_TYPES[kind].name] += prod(raws[name].shape)
@@ -91,7 +93,7 @@ def mostly(kinds: Mapping[str, int], raws: Mapping[str, Raw]) -> int:
 
 
 def as_converted(writer: Any, raws: Mapping[str, Raw], metadata: Mapping[str, Any]) -> Layout:
-    """The converter's own file, with our keys at the end."""
+    """Return the layout of the converter's own file, with our keys, `metadata`, at the end."""
     pairs = {key: (value.value, int(value.type), value.sub_type) for key, value in writer.kv_data[0].items()}
     return _lay_out(writer, pairs | _ours(metadata), {name: raw.kind for name, raw in raws.items()}, raws, raws)
 
@@ -99,7 +101,8 @@ def as_converted(writer: Any, raws: Mapping[str, Raw], metadata: Mapping[str, An
 def as_quantized(
     writer: Any, raws: Mapping[str, Raw], kinds: Mapping[str, int], file_type: int, metadata: Mapping[str, Any]
 ) -> Layout:
-    """What llama-quantize would make of the converter's file, when its tensors get these `kinds`."""
+    """Return the layout of the file that llama-quantize would make of the converter's file, with these `kinds` as the
+    numbers of its tensors' types."""
     pairs = {key: (_cut(value.value), int(value.type), value.sub_type) for key, value in writer.kv_data[0].items()}
     for key, number in (("general.quantization_version", _QUANTIZATION_VERSION), ("general.file_type", file_type)):
         pairs.pop(key, None)
@@ -110,7 +113,8 @@ def as_quantized(
 
 
 def about_imatrix(name: str, datasets: Sequence[str], entries: int, chunks: int) -> dict[str, str | int]:
-    """The keys by which llama-quantize says that it used an importance matrix; text is cut at 127 bytes, as there."""
+    """Return the keys by which llama-quantize says that it used an importance matrix; text is cut at 127 bytes, as
+    there."""
     said: dict[str, str | int] = {"quantize.imatrix.file": _short(name)}
     if datasets:
         said["quantize.imatrix.dataset"] = _short(datasets[0])
@@ -170,14 +174,14 @@ def _padded(size: int) -> int:
 
 
 def _trimmed(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """ggml counts no dimension of 1 at the outer end."""
+    """Return `shape` without dimensions of 1 at the outer end, which ggml does not count."""
     while len(shape) > 1 and shape[0] == 1:
         shape = shape[1:]
     return shape
 
 
 def _cut(value: Any) -> Any:
-    """libllama copies text up to a NUL."""
+    """Return `value` with its text cut at a NUL, as libllama copies it."""
     if isinstance(value, str):
         return value.partition("\0")[0]
     if isinstance(value, list | tuple) and value and isinstance(value[0], str | bytes):

@@ -1,8 +1,8 @@
-"""What the converter's lazy tensors are made of: which bytes of which weight files, and what is done to them.
+"""The sources of the converter's lazy tensors: which bytes of which weight files they need, and the operations on them.
 
-Follows a lazy tensor (gguf-py's `LazyBase`) down to the weight files. Where nothing but casts and changes of shape
-lie between, the tensor is known row by row, or at least in its own narrow type; anything else the converter must
-evaluate itself. Runs in the converter's process. Knows no output types and reads nothing.
+Follows a lazy tensor (gguf-py's `LazyBase`) down to the weight files. Where nothing but casts and changes of shape lie
+between, the tensor is known row by row, or at least in its own narrow type; anything else the converter must evaluate
+itself. Runs in the converter's process. Knows no output types and reads nothing.
 """
 
 from __future__ import annotations
@@ -55,11 +55,13 @@ class Rows:
 
 
 class NotRows(Exception):
-    """Only the converter's own evaluation will do."""
+    """The tensor is not made of rows of weight files by casts and changes of shape; only the converter can evaluate
+    it."""
 
 
 def understand(node: Any, leaf_of: Callable[[Any], Leaf | None]) -> Rows | None:
-    """`node` (a lazy torch tensor) as rows, or None. `leaf_of` gives the leaf of a node that is one."""
+    """Return `node` (a lazy torch tensor) as rows of weight files; None if it is not made of such rows. `leaf_of`
+    returns the leaf of a node that is a weight in a file, and None for other nodes."""
     try:
         return Rows(tuple(_parts(node, leaf_of)))
     except NotRows:
@@ -67,7 +69,7 @@ def understand(node: Any, leaf_of: Callable[[Any], Leaf | None]) -> Rows | None:
 
 
 def leaves(node: Any, leaf_of: Callable[[Any], Leaf | None]) -> Iterator[Leaf]:
-    """Every leaf that a lazy tensor needs; those of data that is already evaluated are none."""
+    """Yield every leaf that a lazy tensor needs, but for leaves of data that is already evaluated."""
     pending, seen = [node], set[int]()
     while pending:
         item = pending.pop()
@@ -127,7 +129,8 @@ def _cast(node: Any, leaf_of: Callable[[Any], Leaf | None]) -> Any | None:
 
 
 def _shape_change(node: Any) -> tuple[Callable[[Any], Any], Any]:
-    """What `node` does, as a function of the tensor that it changes, and that tensor. Raises NotRows."""
+    """Return the change of shape that `node` makes, as a function of a tensor, and the node that it changes. Raises
+    NotRows for any other operation."""
     name, function, args = _operation(node), node._func, node._args
     kwargs, place = node._kwargs, None
     if (
@@ -173,8 +176,8 @@ def _captured(function: Any, variable: str) -> Any | None:
 
 
 def _stretches(leaf: Leaf, shapes: Sequence[Callable[[Any], Any]]) -> list[tuple[int | None, int]] | None:
-    """The stretches of the leaf (first element, rows) that make up the result, if each of its matrices is one: tried on
-    a tensor without data."""
+    """Return the stretches of the leaf (first element, rows) that make up the result, if each of its matrices is one
+    stretch, else None: tried on a tensor without data."""
     import torch
 
     before = torch.empty(leaf.shape, dtype=leaf.dtype, device="meta")

@@ -1,8 +1,8 @@
-"""A folder of Hugging Face files becomes GGUF files of any types in one pass, with no 16-bit file between.
+"""The stream from a folder of Hugging Face files to GGUF files of any types, in one pass, with no 16-bit file between.
 
 The converter's process does it (`converter.launcher`, `stream.child`): its own mapping and transformations, then
 libggml's quantizer on blocks of rows, written in place. An interrupted run goes on where it was when it is called
-again. Knows how to say what is wanted and to tell what happens; nothing of tensors.
+again. Describes the job and reports its progress; knows nothing of tensors.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ BUDGET_BYTES = 512 << 20
 
 @dataclass(frozen=True)
 class Output:
-    """A file to make. `type` is llama.cpp's name ("Q4_K_M", "F16"), or "auto" where `types` says it all.
+    """A file to make. `type` is llama.cpp's name ("Q4_K_M", "F16"), or "auto" where all types come from `types`.
 
-    `types` gives tensors (by GGUF name) types of their own ("q4_K") over those of `type`; under "auto" what it does
-    not name stays as the converter writes it. `metadata` is added at the end of the file's keys. Without `weighted` the
-    file is made as if there were no importance matrix.
+    `types` gives tensors (by GGUF name) types of their own ("q4_K") over those of `type`; under "auto" a tensor that it
+    does not name stays as the converter writes it. `metadata` is added at the end of the file's keys. Without
+    `weighted` the file is made as if there were no importance matrix.
     """
 
     path: Path
@@ -44,7 +44,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Streamed:
-    """What is worth telling; and of how many tensors how many were found finished."""
+    """Notes for the user, the number of tensors that an interrupted run had finished, and the number of all tensors."""
 
     notes: tuple[str, ...]
     kept_tensors: int
@@ -72,14 +72,14 @@ def stream(
 ) -> Streamed:
     """Make all `outputs` from the model in `source`, reading each weight once.
 
-    `weights` are the folders where the weight files are or will appear whole (default: `source`, whose own may else be
-    mere headers); one that is not there is waited for, and with `discard` removed when all that comes of it is on the
-    disk (an empty file of its name is left in `used` first). `adapter` is a LoRA's folder, merged on the way.
-    `journal` is kept until the outputs are whole (default: beside the first). `identity` says which weights these are,
-    such as repository and revision (default: the files' names, sizes and, in `source`, times); when it, or anything
-    that decides a byte, differs from the interrupted run's, the work starts over. `threads` 0 takes all cores.
+    `weights` are the folders where the weight files are or will appear whole (default: `source`, whose own files may
+    else be mere headers). A file that is not there is waited for; with `discard` it is removed when all tensors made
+    from it are on the disk (an empty file of its name is left in `used` first). `adapter` is a LoRA's folder, merged on
+    the way. `journal` is kept until the outputs are whole (default: beside the first). `identity` says which weights
+    these are, such as repository and revision (default: the files' names, sizes and, in `source`, times); when it, or
+    anything that decides a byte, differs from the interrupted run's, the work starts over. `threads` 0 takes all cores.
 
-    Raises IncompleteModel, UnsafeFormat, UnsupportedModel and RemoteCodeRefused for what the model lacks or wants,
+    Raises IncompleteModel, UnsafeFormat, UnsupportedModel and RemoteCodeRefused for a model that cannot be converted,
     UsageError for a map of types or an imatrix of another model, DiskFull, OutOfMemory, WorkerDied.
     """
     folders = [weights] if isinstance(weights, Path) else list(weights)
@@ -114,7 +114,7 @@ def stream(
 
 
 def journal_of(path: Path) -> Path:
-    """Where the journal of a stream is by default, whose first output is `path`."""
+    """Return the default path of the journal of a stream whose first output is `path`."""
     return path.with_name(f".{path.name}.journal")
 
 
@@ -144,7 +144,7 @@ def _identity(folder: Path, *, times: bool) -> str:
 
 
 def _written(job: Mapping[str, Any], scratch: Path) -> str:
-    """The job in a file of its own: a map of types can be longer than a command line."""
+    """Return the path of a file with the job: a map of types can be longer than a command line."""
     path = scratch.resolve() / "stream.json"
     path.write_text(json.dumps(job), encoding="utf-8")
     return str(path)

@@ -1,7 +1,7 @@
-"""A model's weight files, read by position and never mapped: what is read does not count as this process's memory.
+"""A model's weight files, read by position and never mapped: the bytes read do not count as this process's memory.
 
-A file that is not there yet is waited for, and one that nobody needs any more can be dropped. Knows bytes and places;
-nothing of tensors.
+A file that is not there yet is waited for, and a file that nobody needs any more can be dropped. Knows bytes and
+places; nothing of tensors.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ _TELL_SECONDS = 1.0
 
 
 class Shards:
-    """The weight files, each in one of `folders`. `waiting` is called about once a second with the name of one that is
-    awaited. Of a file that is dropped, an empty one of that name is left in `used` first, where that is given."""
+    """The weight files, each in one of `folders`. `waiting` is called about once a second with the name of the file
+    that is awaited. Before a file is dropped, an empty file of its name is left in the folder `used`, if that is
+    given."""
 
     def __init__(self, folders: Sequence[Path], waiting: Callable[[str], None], used: Path | None = None) -> None:
         self._folders, self._waiting, self._used = folders, waiting, used
@@ -28,11 +29,11 @@ class Shards:
         self._lock = threading.Lock()
 
     def there(self, names: Iterable[str]) -> bool:
-        """Whether all of these are here."""
+        """Return whether all files called `names` are here."""
         return all(name in self._open or self._find(name) is not None for name in names)
 
     def wait(self, names: Iterable[str]) -> None:
-        """Return when all of these are here."""
+        """Wait until all files called `names` are here."""
         told = 0.0
         for name in names:
             while not self.there([name]):
@@ -42,7 +43,8 @@ class Shards:
                 time.sleep(_POLL_SECONDS)
 
     def read_into(self, name: str, offset: int, target: memoryview) -> None:
-        """Fill `target` from the file's byte `offset` on. Raises IncompleteModel where the file ends before that."""
+        """Fill `target` with the bytes of the file `name` from `offset` on. Raises IncompleteModel where the file ends
+        before that."""
         file, done = self._file(name), 0
         while done < len(target):
             count = os.preadv(file, [target[done:]], offset + done)
@@ -51,7 +53,7 @@ class Shards:
             done += count
 
     def discard(self, name: str) -> None:
-        """Remove the file; what it held on the disk is free afterwards."""
+        """Remove the file `name` and close it, so that its space on the disk is free."""
         with self._lock:
             if (file := self._open.pop(name, None)) is not None:
                 os.close(file)

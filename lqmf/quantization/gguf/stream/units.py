@@ -1,7 +1,8 @@
-"""A tensor on its way: the blocks of rows it is cut into, and its weights as the converter would write them.
+"""The unit of a stream's work: one tensor, the blocks of rows that it is cut into, and its weights as the converter
+would write them.
 
-A block is read and narrowed to the converter's 16 bits where its rows are known; else the whole tensor is evaluated,
-in its source's own type where only its shape changes. Runs in the converter's process. Knows no types of outputs and
+A block is read and narrowed to the converter's 16 bits where its rows are known; else the whole tensor is evaluated, in
+its source's own type where only its shape changes. Runs in the converter's process. Knows no types of outputs and
 writes nothing.
 """
 
@@ -32,11 +33,11 @@ class Block:
 
 @dataclass
 class Unit:
-    """A tensor and what it becomes. Either its `rows` are known, or `evaluate` gives the converter's own bytes of it.
+    """A tensor and its targets. Either its `rows` are known, or `evaluate` gives the converter's own bytes of it.
 
-    `targets` are outputs by place, and the tensor in each. `importance` is (matrices, columns) floats, or None; it
-    counts for the outputs in `weighted`.
-    `files` are the weight files that it needs, `source_bytes` what it takes of them.
+    `targets` are the outputs by place, each with the tensor's type and place in it. `importance` is (matrices, columns)
+    floats, or None; it counts for the outputs in `weighted`. `files` are the weight files that the tensor needs,
+    `source_bytes` the bytes that it needs of them.
     """
 
     raw: Raw
@@ -51,7 +52,7 @@ class Unit:
     left: int = 0
 
     def blocks(self) -> list[Block]:
-        """The tensor in order: blocks of about BLOCK weights, none of which holds rows of two matrices."""
+        """Return the tensor's blocks in order: about BLOCK weights each, none of which holds rows of two matrices."""
         columns, shape = max(1, self.raw.columns), self.raw.shape
         matrix = shape[-2] if len(shape) > 1 else 1
         most, made = max(1, BLOCK // columns), list[Block]()
@@ -61,20 +62,22 @@ class Unit:
         return made
 
     def stretches(self, placed: Placed) -> list[int]:
-        """The bytes of each block in an output."""
+        """Return the bytes of each block in an output."""
         row = ggml_chunks.row_bytes(placed.kind, self.raw.columns)
         return [block.count * row for block in self.blocks()]
 
     @property
     def evaluated_bytes(self) -> int:
-        """Memory that the whole tensor takes at most while it is made: narrow twice, or wide twice and narrow."""
+        """Return the most bytes of memory that the tensor takes while it is evaluated whole: twice the source of each
+        part whose shape changes, or, where the converter evaluates, the source and 10 bytes a weight (32 bits twice, 16
+        bits once)."""
         if self.rows is None:
             return self.source_bytes + self.raw.rows * self.raw.columns * 10
         return sum(2 * part.leaf.size for part in self.rows.parts if part.start is None)
 
 
 class Room:
-    """A budget of bytes. What is larger than all of it waits until nothing else is there."""
+    """A budget of bytes. A request for more than the whole budget waits until nothing else is taken."""
 
     def __init__(self, budget: int) -> None:
         self._budget, self._used, self._changed = budget, 0, threading.Condition()
@@ -98,7 +101,7 @@ class Memory:
         self._kept: dict[str, Any] = {}
 
     def bytes(self, use: str, size: int) -> Any:
-        """A torch tensor of `size` bytes; what it held before is of no use."""
+        """Return the buffer for `use`, as a torch tensor of `size` bytes; its old content is of no use."""
         import torch
 
         kept = self._kept.get(use)
@@ -107,12 +110,13 @@ class Memory:
         return kept[:size]
 
     def typed(self, use: str, dtype: Any, count: int) -> Any:
-        """The same as `count` values of `dtype`."""
+        """Return the buffer for `use`, as a torch tensor of `count` values of `dtype`."""
         return self.bytes(use, count * dtype.itemsize).view(dtype)
 
 
 class Loaded:
-    """A unit's weights within reach: each part a tensor in memory, or a stretch of a file that is read by rows."""
+    """A unit's weights, ready to be read by blocks: each part is a tensor in memory, or a stretch of a file that is
+    read by rows."""
 
     def __init__(self, unit: Unit, shards: Shards) -> None:
         self._unit, self._shards = unit, shards
@@ -122,7 +126,7 @@ class Loaded:
         self._evaluated = {place: self._made(part) for place, part in enumerate(parts) if part.start is None}
 
     def base(self, block: Block, memory: Memory, chunks: ggml_chunks.Chunks) -> Any:
-        """The block's bytes as the converter would write them."""
+        """Return the block's bytes as the converter would write them, as a flat torch tensor of uint8."""
         raw = self._unit.raw
         if self._whole is not None:
             row = ggml_chunks.row_bytes(raw.kind, raw.columns)
@@ -179,7 +183,8 @@ def dtype_of(kind: int) -> Any:
 
 
 def _cast(values: Any, part: Part) -> Any:
-    """`values` after the part's casts, but for those that lose nothing and are done again by what follows."""
+    """Return `values` after the part's casts; where all casts are to 32-bit floats they are left to `_narrow`, as they
+    lose nothing."""
     import torch
 
     narrow = (torch.float16, torch.bfloat16, torch.float32)

@@ -1,7 +1,7 @@
-"""The files that a stream writes, in any order, and the order in which what is written becomes certain.
+"""The files that a stream writes, in any order, and the order in which their data becomes safe on the disk.
 
 A file has its final name only when it is whole. A thread of its own syncs the data, then the journal's lines about it,
-then lets go of weight files that nobody needs any more. Knows places and bytes; nothing of weights or types.
+then drops weight files that nobody needs any more. Knows places and bytes; nothing of weights or types.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _SHORTEST_SECONDS, _LONGEST_SECONDS = 0.1, 1.0  # each batch is twice as long as
 
 
 class OutputFile:
-    """A file of `size` bytes that will be called `path`; until then `.part` is added to its name. Of `gaps` (offset,
-    size) it holds zeros, whatever was there before."""
+    """A file of `size` bytes that will be called `path`; until then `.part` is added to its name. In its `gaps`
+    (offset, size) it holds zeros, whatever was there before."""
 
     def __init__(self, path: Path, header: bytes, size: int, gaps: Sequence[tuple[int, int]]) -> None:
         self.path, self._size, self._gaps = path, size, gaps
@@ -42,7 +42,7 @@ class OutputFile:
         stream_journal.sync(self.file)
 
     def finish(self) -> None:
-        """Give the whole file its name."""
+        """Fill the gaps with zeros, sync the whole file, and give it its final name."""
         for offset, size in self._gaps:
             self.write(bytes(size), offset)
         os.ftruncate(self.file, self._size)
@@ -54,7 +54,8 @@ class OutputFile:
 
 
 def reopen(paths: Iterable[Path], journal: Path, fingerprint: str) -> None:
-    """Undo the naming of files of this very job, which was interrupted before all had their names."""
+    """Rename finished files of this very job back to `.part`, if the job was interrupted before all files had their
+    names."""
     if not stream_journal.same_job(journal, fingerprint):
         return
     for path in paths:
@@ -65,15 +66,15 @@ def reopen(paths: Iterable[Path], journal: Path, fingerprint: str) -> None:
 
 @dataclass(frozen=True)
 class Done:
-    """A tensor that is written to every output: its lines, and the weight files that it came from."""
+    """A tensor that is written to every output: its lines, and the weight files that it needed."""
 
     lines: Sequence[Line]
     needed: Sequence[str]
 
 
 class Syncer:
-    """Makes certain what is done, in batches. `users` counts the tensors that need each weight file; `discard` is
-    called with a file's name when the last of them is certain."""
+    """The thread that syncs finished tensors to the disk, in batches. `users` counts the tensors that need each weight
+    file; `discard` is called with a file's name when the last of these tensors is safe on the disk."""
 
     def __init__(
         self,
@@ -93,7 +94,7 @@ class Syncer:
         self._queue.put(done)
 
     def finish(self) -> None:
-        """Return when everything added is certain, or could not be made so."""
+        """Wait until everything added is safe on the disk, or syncing has failed."""
         self._queue.put(None)
         self._thread.join()
 
