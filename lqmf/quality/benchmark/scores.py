@@ -1,10 +1,10 @@
-"""How near an artifact's answer is to its source's, and what it is worth by itself: figures from 0 to 1. Pure.
+"""Scores how near an artifact's answer is to its source's, and how good it is by itself: figures from 0 to 1. Pure.
 
-Both models answer greedily, so that the same files give the same answers, and these the same figures:
+Both models answer greedily, so that the same files give the same answers and the same figures:
 
 - ROUGE-1, ROUGE-2 and ROUGE-L (Lin 2004), F-measure with Porter's stemmer, by the package rouge-score;
 - `ngram_cosine`: the cosine of the counts of character trigrams (lower case, white space as one blank);
-- `same_beginning`: the share of the longer answer's tokens before the two part;
+- `same_beginning`: the share of the longer answer's tokens before the two answers part;
 - `repetition`: 1 - distinct / all of the answer's token 4-grams (seq-rep-4, Welleck et al. 2019, arXiv:1908.04319);
 - `fluency` = min(1, perplexity of the source's answer / perplexity of the artifact's), both under the source: 1 where
   the source finds the artifact's words no more surprising than its own;
@@ -99,7 +99,7 @@ def repetition(tokens: Sequence[int], n: int = 4) -> float:
 
 
 def same_beginning(one: Sequence[int], other: Sequence[int]) -> float:
-    """The share of the longer one's tokens before the two part; 1 where they are the same."""
+    """The share of the longer one's tokens before the two answers part; 1 where they are the same."""
     longest = max(len(one), len(other))
     same = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
     return same / longest if longest else 1.0
