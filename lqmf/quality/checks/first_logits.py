@@ -33,7 +33,8 @@ def measure(engine: Engine, before: Mapping[str, Any] | None = None) -> dict[str
 
 
 def compare(before: Mapping[str, Any], now: Mapping[str, Any]) -> Check:
-    """Return the check that the log-probabilities in `now` are within LIMIT_NATS of those in `before`."""
+    """Return the check that the sentence in `now` has the token ids of `before`, and log-probabilities within
+    LIMIT_NATS."""
     if before["tokens"] != now["tokens"]:
         return Check("first_logits", False, "a sentence is read as other tokens than when it was measured")
     pairs = dict(map(tuple, before["top"])), dict(map(tuple, now["top"]))

@@ -107,8 +107,9 @@ def _around(traits: Traits) -> str:
 
 
 def end_of_text(artifact: Traits, source: Traits) -> Check:
-    """Return the check that the artifact's end tokens are among the source's, and that every token that ends the
-    source's answers ends its own. Raises NotTold for an encoder, and for a source without end tokens."""
+    """Return the check that the artifact's end tokens are among the source's (of a folder and a GGUF: at least one is),
+    and that every token that ends the source's answers ends its own. Raises NotTold for an encoder, and for a source
+    without end tokens."""
     if not source.writes:
         raise NotTold("an encoder writes no text")
     if not source.ends:
