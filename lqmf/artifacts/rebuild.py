@@ -83,8 +83,8 @@ def original(what: str | None, find: Callable[[str | None], Artifact]) -> Origin
 
 
 def plan_of(manifest: Manifest, *, gpu: bool) -> QuantizationPlan:
-    """Return the plan to follow, with three changes: a manifest is no permission to run a model's own Python; 16-bit
-    files are not kept; and the device is the CPU where there is no GPU."""
+    """Return the plan to follow, for the manifest's model and commit: without permission to run a model's own Python,
+    which a manifest cannot give; without keeping 16-bit files; on the CPU where there is no GPU."""
     plan = from_json(QuantizationPlan, manifest.plan)
     device = plan.device if gpu else "cpu"
     return dataclasses.replace(

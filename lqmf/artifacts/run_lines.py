@@ -33,7 +33,7 @@ def ready(name: str, run: Run, gguf: str, modelfile: str = "Modelfile") -> dict[
 
 
 def anywhere(name: str, context: int, gguf: str) -> dict[str, str]:
-    """Return the lines for `name` on an unknown machine, by program: the programs choose the layers that fit the GPU
+    """Return the lines for `name` on an unknown machine, by program: the programs themselves find out what fits
     there."""
     return {
         "llama_server": shlex.join(["llama-server", "-m", gguf, "-c", str(context)]),

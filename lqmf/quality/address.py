@@ -128,7 +128,8 @@ def _answer(engine: HttpEngine, asked: str | Sequence[Message], sampling: Sampli
 
 
 def _fitting(engine: HttpEngine, characters: int) -> int:
-    """The number of characters that the server takes in one prompt: `characters`, halved until it takes them."""
+    """The number of characters that the server takes in one prompt: `characters`, halved until accepted or not above
+    LEAST_TEXT."""
     while characters > LEAST_TEXT:
         try:
             _timed(engine, characters, 1, 0)

@@ -1,9 +1,9 @@
 """The JSON backend: each table is a file of JSON lines, which is appended to, and compacted now and then.
 
 Knows files and lines; does not know what a row means. A line is `{"put": key, "row": {..}}` (a row, new or replaced) or
-`{"set": key, "row": {..}}` (changed columns of a row); the last line of a key wins. Every operation holds one lock
-file, and a line is on the disk before it is acknowledged. A last line without its newline was left by a killed writer:
-it was never acknowledged, and the next writer cuts it off.
+`{"set": key, "row": {..}}` (changed columns of a row); later lines win. Every operation holds one lock file, and a line
+is on the disk before it is acknowledged. A last line without its newline was left by a killed writer: it was never
+acknowledged, and the next writer cuts it off.
 """
 
 from __future__ import annotations

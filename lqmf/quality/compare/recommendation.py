@@ -61,7 +61,7 @@ def _ones(document: Mapping[str, Any]) -> list[_One]:
 
 
 def _labels(artifacts: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The types where they tell all apart and come from one model, else the names."""
+    """The types, where they differ and all artifacts come from one model; else the names."""
     types = [str(a["type"] or f"{a['method']} {a['bits']} bit") for a in artifacts]
     distinct = len(set(types)) == len(types) and len({a["model"] for a in artifacts}) == 1
     return types if distinct else [str(a["name"]) for a in artifacts]

@@ -37,7 +37,7 @@ def limits(kl: str = KL_NATS, top1: str = TOP1) -> Limits:
 
 
 def _own(method: str, bounds: Limits) -> Limits:
-    """Return `bounds` with those that the method declares in place of what no setting changed."""
+    """Return `bounds`, with the method's own bounds where the settings are the default ones."""
     declared, usual = methods.of(method), limits()
     kl = by_bits(declared.kl) if declared.kl and bounds.kl == usual.kl else bounds.kl
     top1 = by_bits(declared.top1) if declared.top1 and bounds.top1 == usual.top1 else bounds.top1

@@ -14,8 +14,8 @@ LOSS = "KL divergence, nats a token"
 
 
 def kl(subject: Subject) -> float | None:
-    """Return the mean KL in nats a token; None where it was not measured, or is 0, which a logarithmic axis cannot
-    show."""
+    """Return the mean KL in nats a token; None where it was not measured, or is not above 0 (for a logarithmic
+    axis)."""
     value = subject.found("kl_divergence", "mean")
     return value if value is not None and value > 0 else None
 
