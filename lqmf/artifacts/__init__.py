@@ -1,1 +1,1 @@
-"""What was made: found on the shelf, checked, signed, rebuilt, and told of in a model card."""
+"""Finished artifacts: found on the shelf, verified, signed, rebuilt, and described in a model card."""

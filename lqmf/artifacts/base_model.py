@@ -1,7 +1,7 @@
-"""What an artifact is measured against: its own source, or the base that the user names for it.
+"""Provides the base to measure an artifact against: its own source, or the model that the user names for it.
 
-Finds the source's files on this machine, has a named one fetched, and has a GGUF of it made where the artifact is one.
-Knows models, manifests and workers' tasks; measures nothing.
+Finds the source's files on this machine, has a named model fetched, and has a GGUF of it made where the artifact is a
+GGUF. Knows models, manifests and workers' tasks; measures nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _Q8_0 = 34 / 64  # of the size in 16 bits: 32 weights and a half float in 34 byt
 
 @dataclass(frozen=True)
 class Given:
-    """The base that the user named: a model, or a GGUF file of one in 16 bits."""
+    """The base that the user named: a model, or a GGUF file with a model's weights in 16 bits."""
 
     name: str
     info: ModelInfo | None = None
@@ -44,7 +44,7 @@ class Given:
 
 
 class Sources:
-    """Finds and makes the bases of one workspace. `inspect` fetches a model's metadata, `run` carries out a worker's
+    """The bases of a workspace, found and made. `inspect` fetches a model's metadata, `run` carries out a worker's
     task."""
 
     def __init__(
@@ -60,8 +60,8 @@ class Sources:
         self._run = run
 
     async def named(self, said: str, ask: Ask) -> Given:
-        """What `said` means: a GGUF file by its path, or a model as it is named anywhere. Fetches no weights. Raises
-        UsageError for a file that is quantized itself, and what looking a model up raises."""
+        """Return the base that `said` means: a GGUF file by its path, or a model as it is named anywhere. Fetches no
+        weights. Raises UsageError for a GGUF that is quantized itself, and the errors of looking a model up."""
         path = Path(said).expanduser()
         if said.startswith(("./", "../", "/", "~")) and path.is_file() and is_gguf(path):
             kind = read_header(path).type
@@ -79,8 +79,8 @@ class Sources:
     async def base(
         self, context: JobContext, artifact: Artifact, manifest: Manifest | None, given: Given | None = None
     ) -> AsyncIterator[Base]:
-        """Yield the base to compare `artifact` with: the one that was `given`, else its own source. Its files are
-        deleted when the context is closed."""
+        """Yield the base to compare `artifact` with: the base `given`, else its own source. Its files are deleted when
+        the context is closed."""
         with contextlib.ExitStack() as stack:
             if given is not None:
                 yield await self._given(context, artifact, given, stack)
@@ -129,7 +129,7 @@ class Sources:
 
 
 def _plan(info: ModelInfo, method: str) -> tuple[QuantizationPlan | None, str | None]:
-    """A plan that says what to make of a named base to run it; None where there is no room for it, with the reason."""
+    """(The plan for making a named base that can be run, None); (None, the reason) where memory has no room for it."""
     form = methods.of(method).format
     plan = QuantizationPlan("base", info.ref, info.commit, method, 16, "", form, "cpu")
     if form != "gguf":
@@ -144,7 +144,7 @@ def _plan(info: ModelInfo, method: str) -> tuple[QuantizationPlan | None, str | 
 
 
 def _changed(manifest: Manifest, source: Path) -> str | None:
-    """The first file of a local source that is not what the manifest says; a commit of the Hub does not change."""
+    """The first file of a local source that differs from the manifest's hash; a commit of the Hub does not change."""
     if manifest.model.kind == "hub":
         return None
     known = manifest.source_sha256.items()

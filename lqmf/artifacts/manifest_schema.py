@@ -1,7 +1,7 @@
-"""The form of `manifest.json`: its JSON schema, and what of a document does not keep to it, in words.
+"""The form of `manifest.json`: its JSON schema, and the parts of a document that break it, in words.
 
-Both are made from the records, so that they cannot drift from what is written. Knows forms; opens no file and checks no
-hash.
+Both are made from the records, so that they cannot drift from the manifests written. Knows forms; opens no file and
+checks no hash.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def schema() -> dict[str, Any]:
-    """The JSON schema (2020-12) of a manifest. Keys that it does not name are allowed: a later version may add some."""
+    """Return the JSON schema (2020-12) of a manifest. Keys that it does not name are allowed: a later version may add
+    some."""
     from pydantic import TypeAdapter
 
     whole, plan = (TypeAdapter(record).json_schema() for record in (Manifest, QuantizationPlan))
@@ -31,7 +32,8 @@ def schema() -> dict[str, Any]:
 
 
 def problems(document: Any) -> list[str]:
-    """What of `document` is not as a manifest is written, like "files.0.sha256 is missing"; empty for a sound one."""
+    """Return the places where `document` is not in a manifest's form, like "files.0.sha256 is missing"; empty for a
+    sound manifest."""
     if not isinstance(document, Mapping):
         return ["the whole is no JSON object"]
     version = document.get("format_version")

@@ -1,7 +1,7 @@
-"""An artifact made again from its manifest: what is to be made, from what, by which versions, and what came out.
+"""Rebuilds an artifact from its manifest: checks source and versions before, and compares the result with the original.
 
-The pipeline carries it out as a job; here is what is special about it: reading the manifest, refusing a source that is
-not the same any more, and judging the result before anybody sees it. Knows manifests and files; plans nothing.
+The pipeline carries the rebuild out as a job; this module has its special parts: reading the manifest, refusing a
+source that has changed, and judging the result before it is shown to anyone. Knows manifests and files; plans nothing.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ WEIGHTS = (".gguf", ".safetensors")
 
 @dataclass(frozen=True)
 class Original:
-    """What is to be made again. `folder` is where its files are, None where there is only the manifest."""
+    """The artifact to rebuild. `folder` is where its files are, None where there is only the manifest."""
 
     name: str
     manifest: Manifest
@@ -49,22 +49,23 @@ class Original:
 
     @property
     def hashes(self) -> dict[str, str]:
-        """SHA-256 by path of every file that a rebuild makes."""
+        """Return the SHA-256 of every file that a rebuild makes, by path."""
         return {file.path: file.sha256 for file in self.manifest.files if file.immutable}
 
     def is_in(self, shelf: Path) -> bool:
-        """Whether it is an artifact in the folder `shelf`."""
+        """Tell whether the original is an artifact in the folder `shelf`."""
         return self.folder is not None and self.folder.resolve().parent == shelf.resolve()
 
     @property
     def key(self) -> str:
-        """What names the work on it: an interrupted rebuild of the same is gone on from."""
+        """Return a key of the original's hashes that names the rebuild's work, so that an interrupted rebuild is
+        resumed."""
         return hashlib.sha256(repr(sorted(self.hashes.items())).encode()).hexdigest()[:8]
 
 
 def original(what: str | None, find: Callable[[str | None], Artifact]) -> Original:
-    """The artifact or the manifest (a path to one) that `what` names. Raises NotFound, AmbiguousName, and UsageError
-    for what is no manifest."""
+    """Return the original that `what` names: an artifact, or a path to a manifest. Raises NotFound, AmbiguousName, and
+    UsageError for a file that is not a manifest."""
     path = Path(what).expanduser() if what and what.endswith(".json") else None
     if path is not None:
         if not path.is_file():
@@ -82,8 +83,8 @@ def original(what: str | None, find: Callable[[str | None], Artifact]) -> Origin
 
 
 def plan_of(manifest: Manifest, *, gpu: bool) -> QuantizationPlan:
-    """The plan to follow. A manifest is no permission to run a model's own Python, and nothing is kept on the way; what
-    was made on a GPU is made on the CPU where there is none."""
+    """Return the plan to follow, for the manifest's model and commit: without permission to run a model's own Python,
+    which a manifest cannot give; without keeping 16-bit files; on the CPU where there is no GPU."""
     plan = from_json(QuantizationPlan, manifest.plan)
     device = plan.device if gpu else "cpu"
     return dataclasses.replace(
@@ -95,8 +96,8 @@ def plan_of(manifest: Manifest, *, gpu: bool) -> QuantizationPlan:
 
 
 def refuse_changed(manifest: Manifest, info: ModelInfo, stored: Path | None, emit: Emit) -> None:
-    """Raises ModelError, naming the file, where the source or what was calibrated on is not what the artifact was made
-    from. Files that are not here yet count by what the Hub says of them at that commit."""
+    """Raise ModelError, naming the file, where the source, the calibration file or the adapter is not the one that the
+    artifact was made from. Files that are not here yet are judged by their hashes on the Hub at that commit."""
     told, there = manifest.source_sha256, {file.path: file for file in info.files}
     for name in sorted(told.keys() ^ there.keys()):
         raise _changed(manifest, f"{name} {'is gone' if name in told else 'was not there then'}")
@@ -131,7 +132,8 @@ def _is_adapter(folder: Path, digest: str) -> bool:
 
 
 def _refuse_changed_calibration(manifest: Manifest, said: str | None) -> None:
-    """A file that was calibrated on; the built-in texts belong to a version of LQMF, and a dataset is fetched later."""
+    """Check a calibration file of the user; the built-in texts belong to a version of LQMF, and a dataset is fetched
+    later."""
     told = manifest.imatrix or manifest.calibration
     if said is None or said.startswith(HUB) or told is None:
         return
@@ -151,13 +153,13 @@ def _changed(manifest: Manifest, what: str) -> ModelError:
 
 
 def refuse_gone(manifest: Manifest, stored: Path | None) -> None:
-    """Raises ModelNotFound for a folder that is not there; what comes from the Hub may be fetched again."""
+    """Raise ModelNotFound for a local source whose folder is not there; a source on the Hub may be fetched again."""
     if stored is None and manifest.model.kind == "local":
         raise gone(manifest, f"there is no folder {manifest.model.path}.")
 
 
 def gone(manifest: Manifest, why: str) -> ModelNotFound:
-    """What it means that the source cannot be found."""
+    """Return the error for a source that cannot be found, for the reason `why`."""
     at = f" at {manifest.commit}" if manifest.commit else ""
     return ModelNotFound(
         f"The source of {manifest.name}, {manifest.model.id}{at}, cannot be had any more: {why}",
@@ -169,15 +171,16 @@ def gone(manifest: Manifest, why: str) -> ModelNotFound:
 
 
 def other_versions(then: Mapping[str, str], built: Mapping[str, str] | None = None) -> list[dict[str, str | None]]:
-    """`[{"name", "then", "now"}]` of what made the artifact in another version than is here; `built` are the versions
-    that a job tells. What cannot be told before the job is left out."""
+    """Return [{"name", "then", "now"}] of the programs that made the artifact in another version than is here. `built`
+    are the versions that a job reports; versions that are not known before the job are left out."""
     now = {**installed.versions(then), "lqmf": VERSION, "python": platform.python_version(), **(built or {})}
     known = [name for name in then if name in now or not name.startswith("llama.cpp")]
     return [{"name": name, "then": then[name], "now": now.get(name)} for name in known if now.get(name) != then[name]]
 
 
 def warnings(manifest: Manifest, plan: QuantizationPlan) -> list[str]:
-    """What is not as it was when the artifact was made, and may make a difference."""
+    """Return sentences on versions, device and calibration texts that differ from those the artifact was made with, and
+    may change the result."""
     told = [_version(one) for one in other_versions(manifest.versions)]
     if manifest.plan.get("device") != plan.device:
         told.append("It was made on a GPU, and there is none here: it is made on the CPU, and may differ.")
@@ -197,8 +200,8 @@ def _version(one: Mapping[str, str | None]) -> str:
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """What came out. `files` are `[{"path", "same"}]`, `divergence` the KL from the original to what was made, or None
-    with the reason in `why_none`; `artifact` is what was kept."""
+    """The result of a rebuild. `files` are [{"path", "same"}]; `divergence` is the KL from the original to the rebuilt
+    artifact, or None with the reason in `why_none`; `artifact` is the artifact that was kept."""
 
     name: str
     job: str
@@ -215,14 +218,16 @@ class Rebuilt:
 
 
 class RebuildCheck:
-    """Compares what was made with the original, before it is shown or goes away; `result` is there afterwards."""
+    """The comparison of a rebuilt artifact with the original, before it is shown or deleted; `result` is set by the
+    call."""
 
     def __init__(self, wanted: Original, run: RunTask, context: JobContext, *, keep: bool) -> None:
         self._wanted, self._run, self._context, self._keep = wanted, run, context, keep
         self.result: Rebuilt | None = None
 
     async def __call__(self, out: Path, built: Built) -> bool:
-        """Compare, and say whether it is kept."""
+        """Compare the files in `out` with the original's, set `result`, and tell whether the rebuilt artifact is
+        kept."""
         told, folder = self._wanted.hashes, self._wanted.folder
         made = await asyncio.to_thread(lambda: {name: workspace.sha256(out / name) for name in sorted(built.files)})
         files = [{"path": name, "same": told.get(name) == made.get(name)} for name in sorted(told.keys() | made.keys())]
@@ -245,7 +250,8 @@ class RebuildCheck:
         return self._keep
 
     async def _divergence(self, out: Path) -> tuple[Mapping[str, Any] | None, str | None]:
-        """KL in nats a token from the original to what was made, on the evaluation text; or why there is none."""
+        """(KL in nats a token from the original to the artifact in `out`, on the evaluation text; the reason where
+        there is none)."""
         folder, context = self._wanted.folder, self._context
         if folder is None:
             return None, "the original is not here to run"

@@ -1,4 +1,4 @@
-"""Ready lines that run a GGUF file elsewhere just as a plan fitted it: llama.cpp's server, and Ollama.
+"""Writes ready command lines that run a GGUF file elsewhere as a plan fitted it: llama.cpp's server, and Ollama.
 
 Pure: a `Run` in, text out. Names of options are those of llama.cpp's tools/server/README.md and of Ollama's
 docs/modelfile.mdx, docs/faq.mdx and api/types.go (both of 2026). Lines are quoted for a POSIX shell.
@@ -15,8 +15,8 @@ from lqmf.records import InvalidRecord, Manifest, Run, from_json
 
 
 def of_manifest(manifest: Manifest) -> tuple[Run, str] | None:
-    """How an artifact is to be run, and its GGUF file; None for one that was made before plans said so, or is none, or
-    whose manifest says what no plan does."""
+    """Return (run settings, GGUF file) of an artifact; None for an artifact without GGUF, without run settings (older
+    plans had none), or whose manifest has settings that no plan has."""
     file = next((entry.path for entry in manifest.files if entry.path.endswith(".gguf")), None)
     if file is None or not manifest.run.get("context"):
         return None
@@ -28,12 +28,13 @@ def of_manifest(manifest: Manifest) -> tuple[Run, str] | None:
 
 
 def ready(name: str, run: Run, gguf: str, modelfile: str = "Modelfile") -> dict[str, str]:
-    """The lines for the artifact called `name`, by program; Ollama's read the file `modelfile`."""
+    """Return the lines for the artifact called `name`, by program; Ollama's lines read the file `modelfile`."""
     return {"llama_server": llama_server(run, gguf), "ollama": ollama(name, run, modelfile)}
 
 
 def anywhere(name: str, context: int, gguf: str) -> dict[str, str]:
-    """The lines for `name` on a machine that nobody knows: the programs find out themselves what fits there."""
+    """Return the lines for `name` on an unknown machine, by program: the programs themselves find out what fits
+    there."""
     return {
         "llama_server": shlex.join(["llama-server", "-m", gguf, "-c", str(context)]),
         "ollama": _create_and_run(ollama_name(name), "Modelfile"),
@@ -41,8 +42,8 @@ def anywhere(name: str, context: int, gguf: str) -> dict[str, str]:
 
 
 def llama_server(run: Run, gguf: str) -> str:
-    """The line that serves `gguf`. `-c` counts the tokens of all chats together; a quantized cache wants flash
-    attention; `-cram 0` leaves out the server's store of past prompts, for which it would take up to 8 GiB more RAM."""
+    """Return the line that serves `gguf`. `-c` counts the tokens of all chats together; a quantized cache needs flash
+    attention; `-cram 0` turns off the server's store of past prompts, which would take up to 8 GiB more RAM."""
     words = ["llama-server", "-m", gguf, "-c", run.cells, "-np", run.parallel, "-ngl", run.gpu_layers]
     words += ["-ctk", run.k_type, "-ctv", run.v_type, "-ub", run.ubatch, "-cram", 0]
     if _ollama_cache(run) != "f16":
@@ -53,10 +54,11 @@ def llama_server(run: Run, gguf: str) -> str:
 def modelfile(
     run: Run | None, gguf: str, *, template: str = "", stops: Sequence[str] = (), notes: Sequence[str] = ()
 ) -> str:
-    """An Ollama Modelfile for `gguf`, which is absolute or relative to the Modelfile. `num_ctx` is for each chat.
+    """Return an Ollama Modelfile for `gguf`, which is absolute or relative to the Modelfile. `num_ctx` is for each
+    chat.
 
-    `template` is in Ollama's own language, `stops` end an answer, `notes` become comments. Nothing of how to sample is
-    in it: nobody has measured that.
+    `template` is in Ollama's own language, `stops` end an answer, `notes` become comments. There are no sampling
+    settings: nobody has measured them.
     """
     place = gguf if gguf.startswith(("/", "./", "../", "~")) or gguf[1:2] == ":" else f"./{gguf}"
     settings = {"num_ctx": run.context, "num_gpu": run.gpu_layers, "num_batch": run.ubatch} if run else {}
@@ -71,16 +73,16 @@ def modelfile(
 
 
 def _argument(text: str) -> str:
-    """A one-line argument, in quotes where Ollama's parser would cut it or take quotes of its own away."""
+    """A one-line argument, in triple quotes where Ollama's parser would cut it or strip its quotes."""
     return text if text == text.strip() and not text.startswith('"') else f'"""{text}"""'
 
 
 def ollama(name: str, run: Run, modelfile: str = "Modelfile") -> str:
-    """The lines that start Ollama's server as `run` wants it, then make the model called `name` and chat with it. Where
-    its service runs already, the first line's settings belong there.
+    """Return the lines that start Ollama's server with the settings of `run`, then make the model called `name` and
+    chat with it. Where Ollama runs as a service, the first line's settings belong to the service.
 
-    What a Modelfile cannot say is the server's environment: chats at once, and one cache type for keys and values
-    (where they differ, the smaller of the two, so that it fits).
+    The server's environment holds the settings that a Modelfile has no words for: chats at once, and one cache type for
+    keys and values (where they differ, the smaller of the two, so that it fits).
     """
     environment = {"OLLAMA_NUM_PARALLEL": str(run.parallel)}
     if (cache := _ollama_cache(run)) != "f16":
@@ -94,7 +96,8 @@ def _create_and_run(called: str, modelfile: str) -> str:
 
 
 def ollama_name(name: str) -> str:
-    """`name` as Ollama takes it: letters, digits, `_`, `-` and `.`, at most 80 of them, the first a letter or digit."""
+    """Return `name` as Ollama accepts it: letters, digits, `_`, `-` and `.`, at most 80, the first a letter or
+    digit."""
     return re.sub(r"[^a-z0-9_.-]", "-", name.lower()).lstrip("_.-")[:80] or "model"
 
 

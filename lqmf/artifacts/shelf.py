@@ -1,9 +1,10 @@
-"""The shelf: which artifacts lie on disk, and which of them a name means. Reads folders; measures and changes nothing.
+"""The shelf: lists the artifacts on disk, and finds the artifact that a name means. Reads folders; measures and changes
+nothing.
 
 An artifact is a visible folder with a manifest. Besides these, GGUF files and folders of quantized safetensors (GPTQ,
 auto-gptq's old layout, AWQ, bitsandbytes) that someone dropped there are found too, alone, in a folder of their own, or
-one folder deeper (organisation/model/file): they are `foreign`, known only by what their headers and configurations
-say. A folder whose manifest cannot be read is `damaged`, so that it can be seen and deleted.
+a folder deeper (organisation/model/file): they are `foreign`, known only by their headers and configurations. A folder
+whose manifest cannot be read is `damaged`, so that it can be seen and deleted.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ OnDisk = tuple[Artifact, Manifest]
 
 
 class Shelf:
-    """The artifacts in one folder. `tell` hears, once each, of a damaged one and of a foreign file that is left out."""
+    """The artifacts in one folder. `tell` gets a sentence, once each, on a damaged artifact and on a foreign file left
+    out."""
 
     def __init__(self, folder: Path, tell: Tell) -> None:
         self._folder = folder
@@ -53,7 +55,7 @@ class Shelf:
         return discover(self._folder, self._tell_once)
 
     def find(self, name: str | None) -> Artifact:
-        """Return an artifact by name, part of a name, or path; without a name the newest. Raises NotFound,
+        """Return an artifact by name, part of a name, or path; without a name the newest artifact. Raises NotFound,
         AmbiguousName."""
         everything = self.artifacts()
         if name:
@@ -69,13 +71,13 @@ class Shelf:
 
 
 def manifest_of(artifact: Artifact) -> Manifest | None:
-    """Return an artifact's manifest; None of one that LQMF did not make."""
+    """Return an artifact's manifest; None for an artifact that LQMF did not make."""
     return None if artifact.foreign else manifest(Path(artifact.path))
 
 
 def discover(folder: Path, on_broken: Tell = lambda sentence: None) -> list[Artifact]:
-    """Return every artifact in `folder`, newest first, damaged ones last; hidden entries are not looked at. `on_broken`
-    is told, as a sentence, of a manifest or receipt that cannot be read and of a foreign file that is left out."""
+    """Return every artifact in `folder`, newest first, damaged ones last; hidden entries are skipped. `on_broken` gets
+    a sentence on each manifest or receipt that cannot be read, and on each foreign file that is left out."""
     found: list[Artifact] = []
     for path in _candidates(folder):
         has_manifest = _has_manifest(path)
@@ -95,15 +97,16 @@ def _remedy(error: LqmfError | OSError) -> str:
 
 
 def _unread(artifact: Artifact) -> str | None:
-    """Return why the receipt of `artifact` cannot be read; None for one that can, and where there is none."""
+    """Return why the receipt of `artifact` cannot be read; None for a readable receipt, and where there is no
+    receipt."""
     why = str(((artifact.receipt or {}).get("reasons") or {}).get("*", ""))
     return why if why.startswith(UNREADABLE) else None
 
 
 def find(name: str, artifacts: Sequence[Artifact]) -> Artifact:
-    """The artifact that `name` means: a path, else its exact name, else a foreign one's file, else the only one whose
-    name holds it (in any case of letters), else the only one of that type. Raises AmbiguousName for several, NotFound
-    for none, and what reading a foreign file raises."""
+    """Return the artifact that `name` means: a path, else its exact name, else the file name of a foreign GGUF, else
+    the only artifact whose name contains `name` (in any case of letters), else the only one of that type. Raises
+    AmbiguousName for several, NotFound for none, and the errors of reading a foreign file."""
     if (
         name.startswith(("./", "../", "/", "~"))
         or name == "."
@@ -122,12 +125,12 @@ def find(name: str, artifacts: Sequence[Artifact]) -> Artifact:
 
 
 def receipt_path(path: Path) -> Path:
-    """Where the receipt of the artifact at `path` is kept: in its folder, or beside a foreign file."""
+    """Return the path of the receipt of the artifact at `path`: in its folder, or beside a foreign file."""
     return path / RECEIPT if path.is_dir() else path.with_name(f"{path.stem}.{RECEIPT}")
 
 
 def paths(artifact: Artifact) -> list[Path]:
-    """All that belongs to an artifact on disk: its folder, or a foreign file with its other shards and its receipt."""
+    """Return the paths of an artifact on disk: its folder, or a foreign file with its other shards and its receipt."""
     path = Path(artifact.path)
     if path.is_dir():
         return [path]
@@ -139,8 +142,8 @@ def paths(artifact: Artifact) -> list[Path]:
 
 
 def foreign(path: Path) -> Artifact:
-    """An artifact for a GGUF file, a folder with one, or a folder of quantized safetensors, that LQMF did not make.
-    Raises NotFound, ModelError, and UsageError when the folder holds several GGUF files."""
+    """Return an artifact for a GGUF file, a folder with one, or a folder of quantized safetensors, that LQMF did not
+    make. Raises NotFound, ModelError, and UsageError when the folder holds several GGUF files."""
     if path.is_dir() and (how := _quantized(path)):
         files = safetensors_header.weights(path)
         named = how.told.get("model_name_or_path") or safetensors_folder.config(path).get("_name_or_path")
@@ -169,7 +172,7 @@ def _found(path: Path, files: Sequence[Path], **told: Any) -> Artifact:
 
 
 def _quantized(folder: Path) -> Scheme | None:
-    """How the safetensors in `folder` are quantized, by a method whose artifacts are known; None for all else."""
+    """The quantization of the safetensors in `folder`, if its method is known; None for every other folder."""
     if model_files(folder) or not safetensors_folder.is_model(folder):
         return None
     try:
@@ -183,8 +186,8 @@ def _quantized(folder: Path) -> Scheme | None:
 
 
 def _candidates(folder: Path) -> Iterator[Path]:
-    """What may be an artifact: folders with a manifest, GGUF files, folders with nothing but one of these, and folders
-    of quantized safetensors."""
+    """Yield paths that may be artifacts: folders with a manifest, GGUF files, folders with a single GGUF file, and
+    folders of quantized safetensors."""
     for entry in _visible(folder):
         if _has_manifest(entry):
             yield entry
@@ -198,7 +201,8 @@ def _candidates(folder: Path) -> Iterator[Path]:
 
 
 def _dropped(folder: Path, alone: bool = True) -> list[Path]:
-    """The foreign models in `folder`: itself for a single one, unless others lie below it (`alone` is False)."""
+    """The foreign models in `folder`: the folder itself for a single model, unless others lie below it (`alone` is
+    False)."""
     if _quantized(folder):
         return [folder]
     files = model_files(folder)
@@ -214,19 +218,20 @@ def _visible(folder: Path) -> list[Path]:
 
 
 def _damaged(folder: Path) -> Artifact:
-    """What can be said of a folder whose manifest cannot be read. It has no date, so that it is never the newest."""
+    """The artifact for a folder whose manifest cannot be read. It has no date, so that it is never the newest."""
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     return Artifact(folder.name, str(folder), "unknown", 0, "damaged", size, None, None, foreign=True)
 
 
 def made(folder: Path) -> Artifact:
-    """The artifact in a folder with a manifest. Raises NotFound, and UsageError when the manifest is not sound."""
+    """Return the artifact in a folder with a manifest. Raises NotFound, and UsageError when the manifest is not
+    sound."""
     return dataclasses.replace(describe(folder, manifest(folder)), receipt=_receipt(receipt_path(folder)))
 
 
 def manifest(folder: Path) -> Manifest:
-    """Return the manifest in `folder`; whatever of a plan is in it is in the form of one. Raises NotFound, and
-    UsageError when it is not sound."""
+    """Return the manifest in `folder`; its plan may lack fields, as older plans do. Raises NotFound, and UsageError
+    when the manifest or its plan is not sound."""
     document = read_json(folder / MANIFEST)
     try:
         found = from_json(Manifest, document)
@@ -238,7 +243,8 @@ def manifest(folder: Path) -> Manifest:
 
 
 def manifests_in(folder: Path, unreadable: Callable[[Path], None] = lambda path: None) -> Iterator[OnDisk]:
-    """Every artifact below `folder` that has a manifest, oldest first; `unreadable` hears of those that are not one."""
+    """Return (artifact, manifest) of every folder in `folder` with a sound manifest, oldest first; `unreadable` gets
+    the path of each other manifest."""
     found: list[OnDisk] = []
     for path in sorted(folder.glob(f"[!.]*/{MANIFEST}")):
         try:
@@ -249,7 +255,7 @@ def manifests_in(folder: Path, unreadable: Callable[[Path], None] = lambda path:
 
 
 def describe(folder: Path, manifest: Manifest) -> Artifact:
-    """The artifact that `manifest` makes of `folder`, without its receipt."""
+    """Return the artifact for `folder` with this manifest, without its receipt."""
     plan = manifest.plan
     size = sum(file.size_bytes for file in manifest.files if file.path.endswith(WEIGHTS))
     return Artifact(
@@ -267,7 +273,8 @@ def describe(folder: Path, manifest: Manifest) -> Artifact:
 
 
 def _receipt(path: Path) -> Mapping[str, Any] | None:
-    """Return the receipt at `path`, None where there is none; one that cannot be read holds only the reason why."""
+    """Return the receipt at `path`, None where there is none; for a receipt that cannot be read, one with only the
+    reason."""
     try:
         return readable(read_json(path))
     except NotFound:
@@ -291,7 +298,7 @@ def _at_path(path: Path, artifacts: Sequence[Artifact]) -> Artifact:
 
 
 def _tries(name: str, artifacts: Sequence[Artifact]) -> Iterator[list[Artifact]]:
-    """From the strictest reading of `name` to the loosest."""
+    """Yield the artifacts that match `name`, from the strictest reading of it to the loosest."""
     lowered = name.lower()
     yield [a for a in artifacts if a.name == name]
     yield [a for a in artifacts if a.name.lower() == lowered]

@@ -1,9 +1,10 @@
-"""Signatures over manifests: Ed25519 (RFC 8032), detached, in `manifest.sig` beside the manifest.
+"""Signs manifests and checks signatures: Ed25519 (RFC 8032), detached, in `manifest.sig` beside the manifest.
 
-Signed is what of a manifest never changes: all of it but the entries of receipt, card and Modelfile, files by path, as
-JSON with sorted keys and no spaces, in UTF-8. The manifest holds the hash of every other file, so that the signature
-covers weights, tokenizer and configuration. Keys are the user's own, in PEM files as `openssl genpkey -algorithm
-ed25519` makes them; a private key is read, used and forgotten. Knows keys and manifests; nothing of what is in files.
+The signature covers the parts of a manifest that never change: all but the entries of receipt, card and Modelfile, with
+files sorted by path, as JSON with sorted keys and no spaces, in UTF-8. The manifest holds the hash of every other file,
+so the signature covers weights, tokenizer and configuration. Keys are the user's own, in PEM files as `openssl genpkey
+-algorithm ed25519` makes them; a private key is read, used and forgotten. Knows keys and manifests; opens no other
+file.
 """
 
 from __future__ import annotations
@@ -29,16 +30,17 @@ _PUBLIC = "`openssl pkey -in private.pem -pubout -out public.pem` gives the publ
 
 
 def signed_part(manifest: Mapping[str, Any]) -> bytes:
-    """The bytes that are signed. What may be rewritten is known by its name: a manifest cannot exempt other files."""
+    """Return the bytes that are signed. Rewritable files are left out by their fixed names: a manifest cannot exempt
+    others."""
     kept = [entry for entry in manifest["files"] if entry["path"] not in workspace.REWRITABLE]
     kept.sort(key=lambda entry: str(entry["path"]))
     return json.dumps({**manifest, "files": kept}, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def sign(folder: Path, private: Path, passphrase: str | None = None) -> str:
-    """Sign the manifest in `folder`; gives the key's fingerprint. An earlier signature is replaced.
+    """Sign the manifest in `folder`, replacing an earlier signature, and return the key's fingerprint.
 
-    Raises NotBuilt without cryptography, UsageError for what is no Ed25519 key and for a wrong passphrase.
+    Raises NotBuilt without cryptography, UsageError for a file that is not an Ed25519 key and for a wrong passphrase.
     """
     key = _private(private, passphrase)
     name = fingerprint(key.public_key())
@@ -49,15 +51,15 @@ def sign(folder: Path, private: Path, passphrase: str | None = None) -> str:
 
 
 def is_locked(private: Path) -> bool:
-    """Whether the private key asks for a passphrase. Raises UsageError for a file that cannot be read."""
+    """Tell whether the private key needs a passphrase. Raises UsageError for a file that cannot be read."""
     data = _read(private)
     return b"BEGIN ENCRYPTED PRIVATE KEY" in data or b"Proc-Type: 4,ENCRYPTED" in data
 
 
 def check(folder: Path, public: Path) -> Check:
-    """Whether the manifest in `folder` is as the owner of the key in `public` signed it.
+    """Return the check that the owner of the key in `public` signed the manifest in `folder`, and it is unchanged.
 
-    Raises NotBuilt without cryptography, UsageError for what is no Ed25519 public key.
+    Raises NotBuilt without cryptography, UsageError for a file that is not an Ed25519 public key.
     """
     key = _public(public)
     from cryptography.exceptions import InvalidSignature
@@ -75,20 +77,22 @@ def check(folder: Path, public: Path) -> Check:
 
 
 def signer(folder: Path) -> str | None:
-    """The fingerprint of the key that a signature beside the manifest names; None without one. Proves nothing."""
+    """Return the fingerprint of the key that the signature beside the manifest names; None without one. Proves
+    nothing."""
     told = _signature(folder)
     return None if isinstance(told, str) else str(told["key"])
 
 
 def fingerprint(key: Ed25519PublicKey) -> str:
-    """What names a public key in a sentence: "SHA256:" and the hash of its 32 bytes in base64, as OpenSSH writes."""
+    """Return the name of a public key for people: "SHA256:" and the hash of its 32 bytes in base64, as OpenSSH writes
+    it."""
     digest = hashlib.sha256(key.public_bytes_raw()).digest()
     return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
 
 
 def new_key(private: Path) -> Path:
-    """Make a key pair: `private`, readable by its owner alone, and the public key beside it, whose path is given back.
-    Raises NotBuilt, and UsageError where one of the two is there already."""
+    """Make a key pair: `private`, readable by its owner alone, and the public key beside it, whose path is returned.
+    Raises NotBuilt without cryptography, and UsageError where a file exists already or cannot be written."""
     _library()
     from cryptography.hazmat.primitives import serialization as form
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -123,7 +127,7 @@ def _there(path: Path) -> UsageError:
 
 
 def _library() -> None:
-    """Raises NotBuilt with the install command where cryptography is missing."""
+    """Raise NotBuilt with the install command where cryptography is missing."""
     from lqmf.installed import verdict
 
     found = verdict({"cryptography": "cryptography"}, "sign")
@@ -183,7 +187,7 @@ def _manifest(folder: Path) -> Mapping[str, Any]:
 
 
 def _signature(folder: Path) -> dict[str, Any] | str:
-    """The signature beside the manifest, or what is wrong with it."""
+    """The signature beside the manifest, or a sentence on why there is none."""
     path = folder / workspace.SIGNATURE
     if not path.is_file():
         return f"there is no {path.name}: it was not signed, or the signature was removed"

@@ -1,7 +1,7 @@
-"""Whether an artifact is what its manifest says: the manifest's form, every file's hash, that it loads, and what it
-predicts. Each is a named finding.
+"""Verifies an artifact against its manifest: the manifest's form, every file's hash, that the artifact loads, and its
+predictions. Each is a named finding.
 
-Reads files; what runs the artifact is handed to it and runs in a worker. Changes nothing, and needs no network.
+Reads files; the task that runs the artifact is passed in and runs in a worker. Changes nothing, and needs no network.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BESIDE = (workspace.MANIFEST, workspace.SIGNATURE)  # what no manifest lists
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at. `passed` None: it could not be, and `detail` says why."""
+    """The result of one check. `passed` None: the check was not possible, and `detail` says why."""
 
     name: str
     passed: bool | None
@@ -35,7 +35,7 @@ class Finding:
 
 
 def manifest_of(artifact: Artifact) -> dict[str, Any]:
-    """The manifest as it lies there. Raises NotFound for an artifact that LQMF did not make, UsageError for no JSON."""
+    """Return the manifest as JSON. Raises NotFound for an artifact that LQMF did not make, UsageError for no JSON."""
     if artifact.foreign and artifact.method != "unknown":
         raise NotFound(f"{artifact.name} has no manifest: LQMF did not make it.", "`lqmf list` shows what LQMF made.")
     document: dict[str, Any] = workspace.read_json(Path(artifact.path) / workspace.MANIFEST)
@@ -43,7 +43,7 @@ def manifest_of(artifact: Artifact) -> dict[str, Any]:
 
 
 def form(document: Mapping[str, Any]) -> Finding:
-    """Whether the manifest is in the form of its schema."""
+    """Return the finding that the manifest has the form of its schema."""
     wrong = manifest_schema.problems(document)
     return Finding("manifest", not wrong, "; ".join(wrong))
 
@@ -52,7 +52,7 @@ def form(document: Mapping[str, Any]) -> Finding:
 
 
 def hashed(folder: Path, entries: Sequence[Mapping[str, Any]], emit: events.Emit) -> list[dict[str, Any]]:
-    """`[{"path", "problem"}]` for each file of the manifest; `problem` is None where the hash agrees."""
+    """Return [{"path", "problem"}] for each file of the manifest; `problem` is None where size and SHA-256 agree."""
     total, done, started = sum(int(entry["size_bytes"]) for entry in entries), 0, time.monotonic()
     emit(events.StageStarted(stage="verify", title=f"Reading {folder.name}"))
     found = []
@@ -65,7 +65,7 @@ def hashed(folder: Path, entries: Sequence[Mapping[str, Any]], emit: events.Emit
 
 
 def intact(files: Sequence[Mapping[str, Any]]) -> Finding:
-    """What the files come to."""
+    """Return the finding that no file has a problem."""
     wrong = [file for file in files if file["problem"]]
     told = "; ".join(f"{file['path']} {file['problem']}" for file in wrong)
     return Finding("files", not wrong, told or f"{len(files)} files are as they were made")
@@ -87,7 +87,7 @@ def _problem(folder: Path, entry: Mapping[str, Any]) -> str | None:
 
 
 def unlisted(folder: Path, files: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Files in the folder that the manifest does not name."""
+    """Return the paths of files in `folder` that the manifest does not name."""
     named = {file["path"] for file in files} | set(BESIDE)
     present = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     return sorted(path for path in present if path not in named)
@@ -97,7 +97,8 @@ def unlisted(folder: Path, files: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 async def running(artifact: Artifact, run: RunTask, job: str, log: str, emit: events.Emit) -> list[Finding]:
-    """Whether it loads, in a worker, and what it predicts. What this machine lacks is no fault of the artifact's."""
+    """Return the findings that the artifact loads, in a worker, and passes the checks run there. A lack of this machine
+    is no fault of the artifact: the finding then has `passed` None."""
     before, params = (artifact.receipt or {}).get("first_logits"), {"artifact": artifact.path}
     try:
         writes = kind_at(Path(artifact.path)) == "decoder"

@@ -1,1 +1,1 @@
-"""How good an artifact is: receipts, checks, benchmarks, comparisons."""
+"""Measures how good an artifact is: receipts, checks, benchmarks, comparisons."""

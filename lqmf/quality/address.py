@@ -1,8 +1,8 @@
-"""How good and how fast a model behind an address is, from outside: samples, speed, and its loss on the evaluation text
-where the server gives the log-probabilities of a prompt.
+"""Measures a model behind an address from outside: samples, speed, and its loss on the evaluation text where the server
+gives the log-probabilities of a prompt.
 
-Knows the engine over HTTP; sees no file, no memory and no processor, and says so. A receipt's and a benchmark's figures
-have the names and units that they have for a file.
+Knows the engine over HTTP; sees no file, no memory and no processor, and says so. The figures of a receipt and of a
+benchmark have the names and units that they have for a file.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ UNCOMPARED = ("base", "perplexity_ratio", "right_token", "kl_divergence", "top1_
 
 @dataclass(frozen=True)
 class Depth:
-    """How much is asked: samples, timed runs with the length of their prompt (characters) and answer (tokens), passages
-    of the text (None: all), prompts of each category (None: all)."""
+    """The amount of work: the number of samples; timed runs, with the length of their prompt (characters) and answer
+    (tokens); passages of the text (None: all); prompts of each category (None: all)."""
 
     samples: int
     runs: int
@@ -55,14 +55,14 @@ DEPTHS = {
 
 
 def artifact(address: str, model: str) -> Artifact:
-    """The record of a model behind an address, as results name it: a model of others, without files."""
+    """Return the record of the model `model` behind `address`, as results name it: a foreign artifact without files."""
     name = workspace.safe_name(f"{address.partition('://')[2]}_{model}")
     return Artifact(name, address, "http", 0, "", 0, None, None, model, foreign=True)
 
 
 def chosen_model(engine: HttpEngine, named: str | None) -> str:
-    """The model that is to be asked: the one that was named, else the only one that the server offers. Raises
-    ModelNotFound for a name that the server does not offer, UsageError where it offers several."""
+    """Return the model to measure: `named`, else the only model that the server offers. Raises ModelNotFound for a name
+    that the server does not offer, UsageError where it offers several models or none."""
     try:
         offered = engine.models()
     except ModelNotFound:  # not every server has such a list
@@ -83,8 +83,8 @@ def chosen_model(engine: HttpEngine, named: str | None) -> str:
 
 
 def receipt(engine: HttpEngine, depth: Depth, text: Path, report: Report) -> dict[str, Any]:
-    """The receipt's fields, null with a reason where an address does not show them. Raises what the engine raises when
-    the server cannot be asked at all."""
+    """Return the receipt's fields, null with a reason where an address does not show them. Raises the engine's errors
+    when the server cannot be reached."""
     total = depth.samples + depth.runs + 1
     replies = []
     for prompt in QUESTIONS[: depth.samples]:
@@ -128,7 +128,8 @@ def _answer(engine: HttpEngine, asked: str | Sequence[Message], sampling: Sampli
 
 
 def _fitting(engine: HttpEngine, characters: int) -> int:
-    """How long a text the server takes: `characters`, or half of that, or half again."""
+    """The number of characters that the server takes in one prompt: `characters`, halved until accepted or not above
+    LEAST_TEXT."""
     while characters > LEAST_TEXT:
         try:
             _timed(engine, characters, 1, 0)
@@ -140,7 +141,8 @@ def _fitting(engine: HttpEngine, characters: int) -> int:
 
 
 def _timed(engine: HttpEngine, characters: int, tokens: int, run: int) -> Reply:
-    """A long text, continued. Each begins elsewhere, so that no cache of the server holds it."""
+    """The timed continuation of a long text. Each text begins at another word, so that no cache of the server holds
+    it."""
     words = " ".join((*BEGINNINGS, *QUESTIONS)).split()
     start = run % len(words)
     text = " ".join([f"{time.time_ns()}", *words[start:], *words * (characters // 400 + 1)])[:characters]
@@ -157,7 +159,8 @@ def _middle(values: Any) -> float | None:
 
 
 def loss(engine: HttpEngine, text: Path, most: int | None) -> dict[str, Any]:
-    """Perplexity on `text`, with what it was taken over; null, with the reason, where the server does not help."""
+    """Return the perplexity on `text` with the number of tokens and passages (at most `most`) that were scored; null,
+    with the reason, where the server gives no log-probabilities."""
     import numpy as np
 
     perplexity, windows = Perplexity(), 0
@@ -196,8 +199,8 @@ def _unread(why: str) -> dict[str, Any]:
 
 
 def timings(engine: HttpEngine, depth: Depth, parallel: int, prompts: PromptSet, report: Report) -> dict[str, Any]:
-    """What the worker's task `benchmark` gives of a file, as far as an address shows it: "speed", "answers", "prompts",
-    "engine" and "reasons"; "load_seconds" and memory are null."""
+    """Return the figures that the worker's task `benchmark` gives of a file, as far as an address shows them: "speed",
+    "answers", "prompts", "engine" and "reasons"; "load_seconds", memory and energy are null."""
     chosen = prompts.first(depth.prompts_each)
     chats = list(dict.fromkeys((1, parallel)))
     total, answers = len(chosen.prompts) + len(chats), []
@@ -251,7 +254,8 @@ def _row(parallel: int, runs: Sequence[Sequence[Reply]]) -> dict[str, Any]:
 
 
 def _part(runs: Sequence[Sequence[tuple[int | None, float | None]]]) -> dict[str, Any] | None:
-    """Tokens and tokens a second of each chat of each run, as a row holds them; None where the server counted none."""
+    """Tokens and tokens a second of a row, from those of each chat in each run; None where the server counted no
+    tokens."""
     whole = [[(tokens, rate) for tokens, rate in run if tokens and rate] for run in runs]
     counted = [known for known, run in zip(whole, runs, strict=True) if len(known) == len(run)]
     if not counted:
@@ -262,5 +266,5 @@ def _part(runs: Sequence[Sequence[tuple[int | None, float | None]]]) -> dict[str
 
 
 def is_address(name: str | None) -> bool:
-    """Whether what is to be measured is an address (http:// or https://), and no artifact."""
+    """Tell whether `name` is an address (http:// or https://), not an artifact."""
     return (name or "").lower().startswith(("http://", "https://"))

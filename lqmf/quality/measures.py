@@ -1,6 +1,6 @@
-"""The table of measures: where a receipt holds each figure, what it is called, its unit, how it is written, which way
-is better, and how two are told apart. The receipt's view, the model card, comparisons, the report and the reference
-all read this table; a new measure is one row here, and with `take` one function that measures it.
+"""The table of measures: where a receipt holds each figure, its label and unit, how it is written, which way is better,
+and how two values are told apart. The receipt's view, the model card, comparisons, the report and the reference all
+read this table; a new measure is a row here, and with `take` a function that measures it.
 
 Knows receipts and units; draws nothing, and knows no engine but by its promise.
 """
@@ -29,13 +29,14 @@ NAMED_UNITS = ("nats/token", "tokens/s")  # units that a figure is written witho
 
 @dataclass(frozen=True)
 class Measure:
-    """One figure of a receipt.
+    """A figure of a receipt.
 
-    `path` leads to it in the receipt, ("figures", id) for what `take` measures on the running engine. `needs` names
-    what must be the same for two values to be comparable: some of "text", "amount", "model", "machine". `tested` says
-    by what two values are told apart: by their `error` (where `paired` leads to a value and a standard error that were
-    taken token by token beside the source: by those), exactly, beyond a tolerance, or not at all (None). An `optional`
-    one is left out where nobody measured it; one that is told `within` the remark of another has no line of its own.
+    `path` leads to the figure in the receipt: ("figures", id) for a figure that `take` measures on the running engine.
+    `needs` names what must be equal for two values to be comparable: some of "text", "amount", "model", "machine".
+    `tested` says how two values are told apart: by their `error`, exactly, beyond a tolerance, or not at all (None).
+    Where `paired` leads to a value and a standard error measured token by token against the source, these replace the
+    figure and its `error`. An `optional` measure is left out where no value was measured; a measure `within` another
+    one stands in that one's remark, and has no line of its own.
     """
 
     id: str
@@ -58,20 +59,21 @@ class Measure:
 
     @property
     def heading(self) -> str:
-        """The label as a line begins with it."""
+        """Return the label with a capital letter, to begin a line."""
         return self.label[:1].upper() + self.label[1:]
 
     @property
     def title(self) -> str:
-        """The label as the heading of bare figures: with its unit."""
+        """Return the label with its unit, to head figures written without a unit."""
         return titled(self.label, self.unit)
 
     def value(self, document: Document) -> float | None:
-        """The figure; None where it was not measured."""
+        """Return the figure in `document`; None where it was not measured."""
         return number(document, *self.path)
 
     def line(self, document: Document) -> Line:
-        """Label, figure and remark; the reason stands in for the remark of what was not measured."""
+        """Return (label, figure, remark) for `document`; for a figure that was not measured the remark is the
+        reason."""
         value = self.value(document)
         if value is None:
             return self.label, NONE, reason(document, *self.path)
@@ -80,7 +82,7 @@ class Measure:
 
 
 def titled(label: str, unit: str) -> str:
-    """A label as the heading of figures that are written without their unit."""
+    """Return `label` with `unit` where figures are written without that unit, else `label`."""
     return f"{label}, {unit}" if unit in NAMED_UNITS else label
 
 
@@ -88,7 +90,7 @@ def titled(label: str, unit: str) -> str:
 
 
 def document(artifact: Artifact, receipt: Mapping[str, Any] | None) -> Document:
-    """The receipt with the artifact's sizes, as measures read it."""
+    """Return the receipt with the artifact's sizes in bytes, as measures read it."""
     told = receipt or {}
     unknown = {} if artifact.compression_ratio else {"compression_ratio": "its source's size is not known"}
     return {
@@ -101,30 +103,30 @@ def document(artifact: Artifact, receipt: Mapping[str, Any] | None) -> Document:
 
 
 def as_mapping(value: Any) -> Mapping[str, Any]:
-    """`value` where it is a mapping, else an empty one."""
+    """Return `value` if it is a mapping, else an empty mapping."""
     return value if isinstance(value, Mapping) else {}
 
 
 def follow(document: Any, *where: str) -> Any:
-    """What stands in `document` below these keys; None where one is missing."""
+    """Return the value in `document` below the keys `where`; None where a key is missing."""
     for name in where:
         document = as_mapping(document).get(name)
     return document
 
 
 def as_number(value: Any) -> float | None:
-    """`value` where it is a finite number, else None."""
+    """Return `value` if it is a finite number, else None."""
     real = isinstance(value, int | float) and not isinstance(value, bool)
     return value if real and math.isfinite(value) else None
 
 
 def number(document: Any, *where: str) -> float | None:
-    """The finite number there, or None."""
+    """Return the finite number in `document` below the keys `where`, or None."""
     return as_number(follow(document, *where))
 
 
 def reason(document: Mapping[str, Any], *where: str) -> str:
-    """Why a figure is missing, as the document's `reasons` say."""
+    """Return why the figure below the keys `where` is missing, from the document's `reasons`; else "not measured"."""
     reasons = as_mapping(document.get("reasons"))
     names = (".".join(where[:end]) for end in range(len(where), 0, -1))
     return next((str(reasons[name]) for name in (*names, "*") if name in reasons), "not measured")
@@ -310,12 +312,12 @@ MEASURES = [
 
 
 def named(id: str) -> Measure:
-    """The measure of this id. Raises KeyError."""
+    """Return the measure of this id. Raises KeyError."""
     return {one.id: one for one in MEASURES}[id]
 
 
 def shown(document: Document, group: Group) -> Iterator[Measure]:
-    """The measures of `group` that have a line of their own on this receipt, measured or with a reason."""
+    """Yield the measures of `group` that have a line of their own for this receipt, measured or with a reason."""
     silent = group == "quality" and document.get("similarity") is not None  # an encoder makes no predictions
     for one in MEASURES:
         if one.group == group and not one.within and (one.value(document) is not None or not (one.optional or silent)):
@@ -323,12 +325,12 @@ def shown(document: Document, group: Group) -> Iterator[Measure]:
 
 
 def taken(engine: Engine) -> dict[str, float]:
-    """The receipt's `figures`: each measure of the table that is taken on a running engine, by id."""
+    """Return the receipt's `figures`: the value of each measure that is taken on a running engine, by id."""
     return {one.id: one.take(engine) for one in MEASURES if one.take}
 
 
 def of_domain(found: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    """KL divergence, same top choice, perplexity and the source's, of one kind of text."""
+    """Return KL divergence, same top choice, perplexity and the source's perplexity on a domain's text, as written."""
     ids = ("kl_divergence", "top1_agreement", "perplexity")
     figures = [named(id).line(found)[1] for id in ids]
     base = number(found, "base", "perplexity")

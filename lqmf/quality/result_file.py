@@ -1,4 +1,5 @@
-"""The form of a file in `benchmarks/`: what was done, when, to which artifact, and what was found. Writes none."""
+"""The form of a file in `benchmarks/`: the kind and time of a measurement, its artifact and its results. Writes no
+file."""
 
 from __future__ import annotations
 
@@ -13,8 +14,8 @@ FORMAT_VERSION = 1
 
 
 def result(kind: str, artifact: Artifact, clock: Callable[[], float] = time.time, **found: Any) -> dict[str, Any]:
-    """{"format_version", "kind", "measured_at" (ISO 8601, UTC), "artifact": {its fields without its receipt}}, then
-    what was `found`."""
+    """Return {"format_version", "kind", "measured_at" (ISO 8601, UTC), "artifact": {its fields without its receipt}}
+    with the results `found`."""
     return {
         "format_version": FORMAT_VERSION,
         "kind": kind,

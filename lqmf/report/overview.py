@@ -1,4 +1,5 @@
-"""The table of all artifacts, the figures that stand above it, and how they were measured. From records alone."""
+"""Makes the table of all artifacts, the figures above it, and the list of how they were measured. From records
+alone."""
 
 from __future__ import annotations
 
@@ -13,8 +14,8 @@ from lqmf.units import file_size
 
 
 def table(data: Data) -> Table:
-    """One row an artifact, in the order of the page; a column for each measure that says which way is better, where at
-    least one artifact has it."""
+    """Return the table with a row for each artifact, in the order of the page, and a column for each measure that says
+    which way is better and that at least one artifact has."""
     told = [subject.document for subject in data.subjects]
     found = [one for one in MEASURES if one.better and any(one.value(each) is not None for each in told)]
     columns = [Column("artifact"), Column("type"), *(Column(one.title, True) for one in found)]
@@ -23,7 +24,8 @@ def table(data: Data) -> Table:
 
 
 def row(subject: Subject, found: Sequence[Measure]) -> list[Cell]:
-    """What is known of one artifact, and why not where it is not."""
+    """Return an artifact's cells: its type, the measures `found`, gate, checks, method and model; a missing figure has
+    a reason."""
     artifact = subject.artifact
     return [
         word(subject.name),
@@ -37,13 +39,13 @@ def row(subject: Subject, found: Sequence[Measure]) -> list[Cell]:
 
 
 def cell(subject: Subject, one: Measure) -> Cell:
-    """One measure of an artifact."""
+    """Return the cell of the measure `one` of an artifact."""
     value = one.value(subject.document)
     return number(value, "" if value is None else one.write(value), subject.reason(*one.path))
 
 
 def checks(subject: Subject) -> Cell:
-    """How many checks passed, and the first that did not."""
+    """Return a cell with the number of checks passed, and the names of those that failed."""
     found = subject.receipt.get("checks")
     rows = [as_mapping(each) for each in found] if isinstance(found, list | tuple) else []
     if not rows:
@@ -54,7 +56,7 @@ def checks(subject: Subject) -> Cell:
 
 
 def gate(subject: Subject) -> Cell:
-    """Whether the artifact kept the limits that were set."""
+    """Return a cell that says whether the artifact passed its gate."""
     passed = follow(subject.receipt, "gate", "passed")
     if not isinstance(passed, bool):
         return Cell("–", None, subject.reason("gate"))
@@ -65,7 +67,7 @@ def gate(subject: Subject) -> Cell:
 
 
 def figures(data: Data) -> list[tuple[str, str, str]]:
-    """The figures at the head of the page: name, value, what it is of."""
+    """Return the figures at the head of the page as (name, value, explanation)."""
     subjects = data.subjects
     size = sum(each.artifact.size_bytes for each in subjects)
     sources = [each.artifact for each in subjects if each.artifact.source_size_bytes]
@@ -88,7 +90,7 @@ def _saved(sources: Sequence[Any]) -> str:
 
 
 def grounds(data: Data) -> list[tuple[str, str]]:
-    """What the figures rest on: texts, engines, machines, versions; each once."""
+    """Return (name, values) of the texts, engines, machines and versions behind the figures, each value once."""
     told: dict[str, dict[str, None]] = {}
     for subject in data.subjects:
         for name, value in _grounds(subject):

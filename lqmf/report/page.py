@@ -1,6 +1,6 @@
-"""The report as one HTML page that needs nothing else: style, script, plotly and figures lie in it.
+"""Renders the report as one HTML page that needs nothing else: it contains style, script, plotly and figures.
 
-What others wrote is escaped by the template; the page's own policy runs no script but the three it was written with,
+The template escapes texts that others wrote; the page's own policy runs no script but those that it was written with,
 and lets nothing be fetched. Knows no records.
 """
 
@@ -26,7 +26,7 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; b
 
 @dataclass(frozen=True)
 class Page:
-    """What stands on the page. `figures` are (name, value, of what), `grounds` (name, value)."""
+    """The contents of the page. `figures` are (name, value, explanation), `grounds` (name, value)."""
 
     title: str
     created_at: str  # ISO 8601, UTC
@@ -38,7 +38,7 @@ class Page:
 
 
 def render(page: Page) -> str:
-    """The page as HTML. Raises LqmfError where plotly is not installed."""
+    """Return the page as HTML. Raises LqmfError where plotly is not installed."""
     import jinja2
     from markupsafe import Markup
 
@@ -58,7 +58,7 @@ def render(page: Page) -> str:
 
 
 def plotly_script() -> str:
-    """plotly.js as it is installed. Raises LqmfError."""
+    """Return the text of the installed plotly.js. Raises LqmfError where plotly is not installed."""
     try:
         from plotly.offline import get_plotlyjs
     except ImportError as error:
@@ -67,19 +67,19 @@ def plotly_script() -> str:
 
 
 def policy(*scripts: str) -> str:
-    """A Content-Security-Policy under which these inline scripts run and no others, and nothing is fetched."""
+    """Return a Content-Security-Policy under which these inline scripts run and no others, and nothing is fetched."""
     digests = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
     return f"{_POLICY}; script-src " + " ".join(f"'sha256-{digest}'" for digest in digests)
 
 
 def embedded(document: Any) -> str:
-    """JSON that may stand in a script element: it holds no character that could end one."""
+    """Return `document` as JSON for a script element: it holds no character that could end the element."""
     text = json.dumps(document, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def is_ours(path: Path) -> bool:
-    """Whether the file is a report that LQMF wrote."""
+    """Tell whether the file at `path` is a report that LQMF wrote."""
     with path.open("rb") as file:
         return f'name="generator" content="{GENERATOR}"'.encode() in file.read(4096)
 
@@ -93,7 +93,7 @@ def _charts(sections: Sequence[Section]) -> dict[str, Any]:
 
 
 def _reasons(page: Page) -> Mapping[str, str]:
-    """Every reason of the tables once, with the anchor that a dash without a figure leads to."""
+    """Every reason of the tables once, with the anchor to which a dash in place of a figure links."""
     reasons = dict.fromkeys(cell.reason for table in _tables(page) for row in table.rows for cell in row if cell.reason)
     return {reason: f"why-{place}" for place, reason in enumerate(reasons, 1)}
 

@@ -1,4 +1,4 @@
-"""Which of several things no other one beats. Pure; lower is better in both numbers."""
+"""Finds the Pareto front: the points that no other point beats. Pure; lower is better in both numbers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ Point = tuple[float, float]
 
 
 def front(points: Sequence[Point]) -> list[int]:
-    """The places of the points that no other is as good as in both numbers and better in one, by the first number.
-    Of equal points all are on the front."""
+    """Return the indices of the points on the Pareto front, in order of the first number: no other point is as good in
+    both numbers and better in one. Of equal points all are on the front."""
     best: list[int] = []
     for place in sorted(range(len(points)), key=lambda each: points[each]):
         lowest = points[best[-1]] if best else None

@@ -1,7 +1,7 @@
-"""What the report's page is made of: tables and charts, as plain data. Knows no HTML, no plotly and no records.
+"""The parts of the report's page: tables and charts, as plain data. Knows no HTML, no plotly and no records.
 
-A figure is plotly's JSON ({"data", "layout"}); colours in it are CSS variables of the page ("var(--series-1)"), which
-the page's script resolves, so that a chart follows a dark screen and a printer.
+A figure is plotly's JSON ({"data", "layout"}); its colours are CSS variables of the page ("var(--series-1)"), which the
+page's script resolves, so that a chart follows a dark screen and a printer.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LEGEND: Mapping[str, Any] = {"orientation": "h", "yanchor": "bottom", "y": 1.02,
 
 @dataclass(frozen=True)
 class Cell:
-    """One figure or word of a table. `sort` orders the column; None is always last. `reason` says why there is no
+    """A figure or a word in a table. `sort` orders the column; None is always last. `reason` says why there is no
     figure."""
 
     text: str
@@ -37,7 +37,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A heading; `numeric` columns are aligned to the right and sorted as numbers."""
+    """A column's heading; `numeric` columns are aligned to the right and sorted as numbers."""
 
     title: str
     numeric: bool = False
@@ -45,7 +45,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells below columns, all of the same number; the first cell of each row names the row."""
+    """Rows of cells, as many as there are columns in each row; the first cell of a row names the row."""
 
     caption: str
     columns: Sequence[Column]
@@ -54,8 +54,8 @@ class Table:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart, in words (`summary`), as a figure and as a table. Without a `figure`, `missing` says why there is none
-    and `remedy` what to type. `height` in pixels of the screen."""
+    """A chart, in words (`summary`), as a figure and as a table. Without a `figure`, `missing` says why there is none,
+    and `remedy` is the command to type. `height` is in pixels of the screen."""
 
     id: str
     title: str
@@ -70,7 +70,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading of the page with its charts; `lead` says what they are for."""
+    """A heading of the page with its charts; `lead` says what the charts are for."""
 
     id: str
     title: str
@@ -82,24 +82,25 @@ class Section:
 
 
 def word(text: str | None, reason: str = "") -> Cell:
-    """A cell of words."""
+    """Return a cell of words; for an empty text a dash, with `reason`."""
     return Cell(text, text.casefold()) if text else Cell("–", None, reason)
 
 
 def number(value: float | None, text: str, reason: str = "", mark: str = "") -> Cell:
-    """A cell with a number, as people read it."""
+    """Return a cell that sorts by `value` and shows `text`; for None a dash, with `reason`."""
     return Cell("–", None, reason or "not measured") if value is None else Cell(text, float(value), "", mark)
 
 
 def significant(value: float | None, digits: int = 3) -> str:
-    """A small figure: 0.00221; below a ten-thousandth 1.1e-05; from a thousand on 2,000."""
+    """Return a figure with `digits` significant digits: 0.00221; below a ten-thousandth 1.1e-05; from a thousand on
+    2,000."""
     if value is None:
         return "–"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}g}"
 
 
 def scale(largest_bytes: float, base: int = 1000) -> tuple[float, str]:
-    """The unit for an axis of bytes: what to divide by, and its name."""
+    """Return (divisor, name) of the unit for an axis of bytes: GB or MB, powers of `base`."""
     return (float(base**3), "GB") if largest_bytes >= 0.5 * base**3 else (float(base**2), "MB")
 
 
@@ -107,22 +108,22 @@ def scale(largest_bytes: float, base: int = 1000) -> tuple[float, str]:
 
 
 def series(place: int) -> str:
-    """The colour of the series at `place`, from 0."""
+    """Return the colour of the series at `place`, from 0."""
     return f"var(--series-{place % SERIES + 1})"
 
 
 def heat_scale() -> list[list[Any]]:
-    """The scale of a heat map, from the least to the most."""
+    """Return the colour scale of a heat map, from the least to the most."""
     return [[step / (HEAT - 1), f"var(--heat-{step + 1})"] for step in range(HEAT)]
 
 
 def told(*lines: str) -> str:
-    """Text in a chart, line by line. What others wrote cannot bring markup of its own."""
+    """Return text for a chart, line by line, with HTML escaped: texts that others wrote cannot bring markup."""
     return "<br>".join(html.escape(line, quote=False) for line in lines if line)
 
 
 def axis(title: str, **more: Any) -> dict[str, Any]:
-    """An axis; it does not zoom, so that a finger on it scrolls the page."""
+    """Return a plotly axis; it does not zoom, so that a finger on it scrolls the page."""
     return {
         "title": {"text": told(title)},
         "gridcolor": GRID,
@@ -137,7 +138,7 @@ def axis(title: str, **more: Any) -> dict[str, Any]:
 
 
 def logarithmic(title: str, values: Sequence[float], **more: Any) -> dict[str, Any]:
-    """A logarithmic axis that holds `values` (above 0) with room around, its ticks in plain figures."""
+    """Return a logarithmic axis that holds `values` (above 0) with room around, its ticks in plain figures."""
     low, high = math.log10(min(values)), math.log10(max(values))
     room = max(0.1, (high - low) * 0.1)
     ends = low - room, high + room
@@ -147,7 +148,7 @@ def logarithmic(title: str, values: Sequence[float], **more: Any) -> dict[str, A
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Round figures between two powers of ten: a handful, whatever lies between."""
+    """Round figures between two powers of ten, MOST_TICKS at most."""
     for steps in (
         (1, 1.1, 1.2, 1.3, 1.4, 1.6, 1.8, 2, 2.5, 3, 4, 5, 6, 7, 8, 9),
         (1, 1.5, 2, 3, 5, 7),
@@ -163,7 +164,7 @@ def _ticks(low: float, high: float) -> list[float]:
 
 
 def layout(x: Mapping[str, Any], y: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    """What all charts have in common; `more` adds to it, or replaces."""
+    """Return the layout that all charts have in common; `more` adds to it, or replaces."""
     return {
         "xaxis": dict(x),
         "yaxis": dict(y),

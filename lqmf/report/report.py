@@ -1,4 +1,4 @@
-"""The report from end to end: artifacts in, one HTML page out. Measures nothing and writes no file."""
+"""Makes the report from end to end: artifacts in, one HTML page out. Measures nothing and writes no file."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from lqmf.version import VERSION
 def report(
     artifacts: Sequence[Artifact], benchmarks: Path, earlier: Sequence[Mapping[str, Any]], hardware: Hardware
 ) -> str:
-    """The page on `artifacts`; `earlier` are the store's records of artifacts, deleted ones included, `hardware` is
-    this machine. Raises LqmfError where plotly is not installed."""
+    """Return the HTML page on `artifacts`. `benchmarks` is the folder of their files, `earlier` the store's records of
+    artifacts, deleted ones included, `hardware` this machine. Raises LqmfError where plotly is not installed."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     return render(page(Data(subjects(artifacts, benchmarks), earlier, hardware, now, VERSION)))
 
 
 def page(data: Data) -> Page:
-    """What stands on the page."""
+    """Return the contents of the page."""
     return Page(
         title=_title(data),
         created_at=data.created_at,
@@ -39,7 +39,7 @@ def page(data: Data) -> Page:
 
 
 def sections(data: Data) -> list[Section]:
-    """Every chart, in the order of the page."""
+    """Return the sections with every chart, in the order of the page."""
     return [
         Section("size", size.TITLE, _SIZE, [size.chart(data)]),
         Section("speed", speed.TITLE, _SPEED, [speed.chart(data)]),

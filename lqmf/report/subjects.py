@@ -1,6 +1,6 @@
-"""What the report tells of: artifacts with their manifests, plans and what was measured of their layers.
+"""Collects the subjects of the report: artifacts with their manifests, plans, benchmarks and measurements by layer.
 
-Reads the artifacts' folders and benchmarks/; knows no charts. What cannot be read is left out, never guessed.
+Reads the artifacts' folders and benchmarks/; knows no charts. A file that cannot be read is left out, never guessed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _VERSION = re.compile(r"_v(\d+)$")
 
 @dataclass(frozen=True)
 class Subject:
-    """One artifact. `label` is short and its own on the page; `layers` is the newest measurement by layer,
+    """An artifact on the page. `label` is short and unique on the page; `layers` is the newest measurement by layer,
     `benchmark` the newest benchmark."""
 
     artifact: Artifact
@@ -49,40 +49,40 @@ class Subject:
 
     @cached_property
     def document(self) -> Mapping[str, Any]:
-        """What measures read."""
+        """Return the receipt with the artifact's sizes, as measures read it."""
         return measures.document(self.artifact, self.artifact.receipt)
 
     @property
     def plan(self) -> Mapping[str, Any]:
-        """The plan as executed; {} where LQMF did not make the artifact."""
+        """Return the plan as executed; {} where LQMF did not make the artifact."""
         return as_mapping(self.manifest.get("plan"))
 
     def found(self, *where: str) -> float | None:
-        """The number at `where` in the receipt; None where there is none."""
+        """Return the number in the receipt below the keys `where`; None where there is none."""
         return number(self.document, *where)
 
     def reason(self, *where: str) -> str:
-        """Why the receipt holds no figure at `where`."""
+        """Return why the receipt holds no figure below the keys `where`."""
         if not self.receipt.get("checks"):
             return f"not tested yet: `lqmf test {self.name}` does it"
         return clean(reason(self.document, *where))
 
     @property
     def ground(self) -> tuple[Any, ...]:
-        """What must be the same for two losses to be comparable: the source, the text and its windows."""
+        """Return (source, SHA-256 of the text, tokens a window): equal for two losses that are comparable."""
         text = as_mapping(self.receipt.get("text")).get("sha256")
         return self.model.casefold(), text, self.receipt.get("window_tokens")
 
     @property
     def machine(self) -> str:
-        """Where it was measured; "" where it was not."""
+        """Return the CPU and GPU on which the artifact was measured; "" where it was not."""
         where = as_mapping(self.receipt.get("measured_on"))
         return clean(" and ".join(str(where[name]) for name in ("cpu", "gpu") if where.get(name)))
 
 
 @dataclass(frozen=True)
 class Data:
-    """All that a report is drawn from. `earlier` are the store's records of artifacts, deleted ones included."""
+    """The data of a report. `earlier` are the store's records of artifacts, deleted ones included."""
 
     subjects: Sequence[Subject]
     earlier: Sequence[Mapping[str, Any]]
@@ -92,16 +92,16 @@ class Data:
 
     @property
     def models(self) -> list[str]:
-        """The models, in the order in which they come first."""
+        """Return the names of the models, in the order of the page."""
         return list(dict.fromkeys(subject.model for subject in self.subjects))
 
     def colour(self, model: str) -> int:
-        """Which colour stands for a model on every chart."""
+        """Return the index of the colour that stands for `model` on every chart."""
         return self.models.index(model) if model in self.models else len(self.models)
 
 
 def subjects(artifacts: Sequence[Artifact], benchmarks: Path) -> list[Subject]:
-    """The artifacts with all that lies on disk of them."""
+    """Return the artifacts as subjects, with their manifests and their newest files in the folder `benchmarks`."""
     labels = short_names(artifacts)
     measured = {kind: list(documents(benchmarks, kind)) for kind in (LAYERS, BENCHMARK)}
     return [
@@ -123,7 +123,7 @@ def _manifest(artifact: Artifact) -> Mapping[str, Any]:
 
 
 def documents(benchmarks: Path, kind: str) -> Iterator[Mapping[str, Any]]:
-    """Every file of `kind` in benchmarks/ that can be read."""
+    """Yield every file of `kind` in the folder `benchmarks` that can be read."""
     for path in sorted(benchmarks.glob("*.json")) if benchmarks.is_dir() else ():
         try:
             document = as_mapping(read_json(path))
@@ -134,7 +134,8 @@ def documents(benchmarks: Path, kind: str) -> Iterator[Mapping[str, Any]]:
 
 
 def newest(artifact: Artifact, kind: str, measured: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """What was measured last of this very artifact: an earlier one of the same name was another."""
+    """Return the last of the documents `measured` on this very artifact, not on an earlier one of its name; None for
+    none."""
     same = [each for each in measured if _about(each, artifact)]
     last = max(same, key=lambda each: str(each.get("measured_at")), default=None)
     return None if last is None else as_mapping(last.get(kind))
@@ -149,7 +150,8 @@ def _about(document: Mapping[str, Any], artifact: Artifact) -> bool:
 
 
 def short_names(artifacts: Sequence[Artifact]) -> list[str]:
-    """A short name for each, its own: the type, before it the model where there are several, behind it the version."""
+    """Return a short unique name for each artifact: the type, before it the model where there are several models, after
+    it the version."""
     several = len({artifact.model for artifact in artifacts}) > 1
     made = [_short(artifact, several) for artifact in artifacts]
     taken, seen = Counter(made), Counter[str]()

@@ -1,1 +1,1 @@
-"""The records of a workspace, in SQLite or JSON: artifacts, jobs, turns, measurements."""
+"""Keeps the records of a workspace, in SQLite or JSON: artifacts, jobs, turns, measurements."""

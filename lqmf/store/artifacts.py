@@ -1,6 +1,6 @@
-"""The rows of artifacts, models, plans and measurements, made from records and from manifests on disk.
+"""Makes the rows of artifacts, models, plans and measurements from records and from manifests on disk.
 
-Knows what a manifest and a receipt hold; opens no store, and reads no folder.
+Knows the fields of manifests and receipts; opens no store, and reads no folder.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from lqmf.store.base import Row
 
 
 def known_as(artifact: Artifact) -> str:
-    """Return what the store calls an artifact: two files of other people's may have one name."""
+    """Return the store's name for an artifact: the path of a foreign artifact, because two foreign files may have one
+    name."""
     return artifact.path if artifact.foreign else artifact.name
 
 
 def artifact_row(artifact: Artifact, manifest: Manifest | None) -> Row:
-    """A row of `artifacts`. `version` is the folder name's `_v<N>`, 1 without one."""
+    """Return a row of `artifacts`. `version` is the number in the folder name's `_v<N>`, 1 without it."""
     version = re.search(r"_v(\d+)$", artifact.name)
     row: Row = {**to_json(artifact), "version": int(version[1]) if version else 1, "deleted_at": None}
     if manifest is not None:
@@ -34,7 +35,7 @@ def artifact_row(artifact: Artifact, manifest: Manifest | None) -> Row:
 
 
 def model_row(info: ModelInfo, at: float) -> Row:
-    """A row of `models`: the columns that are asked for, and the whole in `info`."""
+    """Return a row of `models`: the columns that queries use, and the whole record in `info`."""
     whole = to_json(info)
     columns = ("commit", "architecture", "model_type", "parameters", "weights_bytes", "dtype", "context_length")
     return {
@@ -47,20 +48,21 @@ def model_row(info: ModelInfo, at: float) -> Row:
 
 
 def plan_row(plan: Mapping[str, Any], at: float) -> Row:
-    """A row of `plans`, from a plan as JSON."""
+    """Return a row of `plans`, from a plan as JSON."""
     columns = ("method", "bits", "type", "device")
     return {"id": plan["id"], "at": at, "model": model_id(plan), "plan": dict(plan)} | {k: plan.get(k) for k in columns}
 
 
 def model_id(plan: Mapping[str, Any]) -> str | None:
-    """The id of a plan's model, whether the plan holds the whole reference or its id alone."""
+    """Return the id of a plan's model, whether the plan holds the whole reference or its id alone; None where it has
+    neither."""
     model = plan.get("model")
     found = model.get("id") if isinstance(model, Mapping) else model
     return found if isinstance(found, str) else None
 
 
 def measurement_row(name: str, receipt: Mapping[str, Any], benchmark: str | None, at: float) -> Row:
-    """A row of `measurements`: the numbers that are compared, and the whole receipt."""
+    """Return a row of `measurements`: the numbers that are compared, and the whole receipt."""
     speed = receipt.get("tokens_per_second") or {}
     return {
         "artifact": name,
@@ -77,7 +79,8 @@ def measurement_row(name: str, receipt: Mapping[str, Any], benchmark: str | None
 
 
 def benchmark_row(name: str, job: str, path: str, benchmark: Mapping[str, Any], at: float) -> Row:
-    """A row of `benchmarks`: the numbers that are asked for, and the whole. Speed is of one chat, its context empty."""
+    """Return a row of `benchmarks`: the numbers that queries use, and the whole benchmark. Speed is of one chat, its
+    context empty."""
     overall = benchmark.get("overall") or {}
     speed = benchmark.get("speed") or ()
     first = next((row for row in speed if row["parallel"] == 1 and row["generation"]), None)
@@ -95,7 +98,7 @@ def benchmark_row(name: str, job: str, path: str, benchmark: Mapping[str, Any], 
 
 
 def unix_time(text: str | None) -> float:
-    """ISO 8601 as seconds since 1970; a time without a zone is UTC, one that cannot be read is 0."""
+    """Return an ISO 8601 time as seconds since 1970; a time without a zone is UTC, a text that cannot be read is 0."""
     try:
         moment = datetime.fromisoformat(text or "")
     except ValueError:
@@ -104,5 +107,5 @@ def unix_time(text: str | None) -> float:
 
 
 def iso_time(at: float | None) -> str | None:
-    """Seconds since 1970 as ISO 8601 in UTC, to the second."""
+    """Return seconds since 1970 as ISO 8601 in UTC, to the second; None for None."""
     return None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")

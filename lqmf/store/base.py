@@ -1,6 +1,6 @@
 """The Store promise: rows in named tables, kept through crashes, written by several processes at once.
 
-Knows nothing of what the rows mean; the MemoryAgent does. Two backends keep it: SQLite and JSON.
+Does not know what the rows mean; the MemoryAgent does. Two backends keep it: SQLite and JSON.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ TABLES: Mapping[str, str | None] = {
 
 
 class Store(Protocol):
-    """Rows hold scalars, lists and dicts (JSON values). Raises StoreError when the storage cannot be used."""
+    """A store of rows, which hold scalars, lists and dicts (JSON values). Its methods raise StoreError when the storage
+    cannot be used."""
 
     def insert(self, table: str, row: Mapping[str, Any]) -> str | int:
         """Add a row and return its key. A row whose key exists is replaced."""
         ...
 
     def update(self, table: str, key: str | int, changes: Mapping[str, Any]) -> None:
-        """Change columns of one row. Raises NotFound."""
+        """Change columns of the row with this key. Raises NotFound."""
         ...
 
     def get(self, table: str, key: str | int) -> Row | None: ...
@@ -42,7 +43,7 @@ class Store(Protocol):
     def find(
         self, table: str, where: Mapping[str, Any] | None = None, *, limit: int | None = None, newest_first: bool = True
     ) -> list[Row]:
-        """Rows whose columns equal `where`, in order of insertion (newest first by default)."""
+        """Return at most `limit` rows whose columns equal `where`, in order of insertion (newest first by default)."""
         ...
 
     def close(self) -> None: ...

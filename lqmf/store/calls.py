@@ -1,4 +1,4 @@
-"""The rows of calls to LLM providers, and what a day's rows add up to. Opens no store, and asks nobody."""
+"""Makes the rows of calls to LLM providers, and sums up a day's rows. Opens no store, and calls no provider."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CHARACTERS_PER_TOKEN = 4  # of English text, by https://help.openai.com/en/artic
 
 @dataclass(frozen=True)
 class Spent:
-    """What calls took together; `cost` in US dollars, of those whose price is known."""
+    """The sums of calls: their number, their tokens, and `cost` in US dollars, of those calls whose price is known."""
 
     calls: int = 0
     tokens: int = 0
@@ -22,7 +22,7 @@ class Spent:
 
 
 def day_of(at: float) -> str:
-    """The day by this machine's clock, as "2026-11-25"."""
+    """Return the day of `at` (seconds since 1970) by this machine's clock, as "2026-11-25"."""
     return datetime.fromtimestamp(at).date().isoformat()
 
 
@@ -39,8 +39,8 @@ def call_row(
     cost: float | None,
     prompt: Sequence[Mapping[str, str]] | None,
 ) -> Row:
-    """A row of `llm_calls`. `outcome` is "ok", "cancelled", "failed" or an error's code; `tokens` are those sent and
-    received, None where nobody counted; `characters` likewise; `prompt` is None unless the user wants it kept."""
+    """Return a row of `llm_calls`. `outcome` is "ok", "cancelled", "failed" or an error's code; `tokens` are (sent,
+    received), None where nobody counted; `characters` counts both; `prompt` is None unless the user wants it kept."""
     return {
         "at": at,
         "day": day_of(at),
@@ -58,7 +58,8 @@ def call_row(
 
 
 def spent(rows: Iterable[Row]) -> Spent:
-    """What the calls of `rows` took. Where a far end counted no tokens, its characters stand for them."""
+    """Return the sums of the calls in `rows`. Where a provider counted no tokens, they are estimated from the
+    characters."""
     found = list(rows)
     return Spent(len(found), sum(map(_tokens, found)), math.fsum(row["cost"] or 0.0 for row in found))
 

@@ -1,4 +1,4 @@
-"""What both backends do with files: put a corrupt one aside, and say in LQMF's words what storage refused."""
+"""The file operations of both backends: putting a corrupt file aside, and translating errors of the storage."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from lqmf.errors import FULL, StoreError
 
 
 def set_aside(path: Path, companions: tuple[str, ...] = ()) -> Path:
-    """Rename `path` to the first free `<name>.corrupt-<n>`, and its companions (`-wal`, ..) alike; the new path."""
+    """Rename `path` to the first free `<name>.corrupt-<n>`, and its companions (`-wal`, ..) alike; return the new
+    path."""
     aside = next(candidate for n in count(1) if not (candidate := path.with_name(f"{path.name}.corrupt-{n}")).exists())
     for suffix in (*companions, ""):
         with contextlib.suppress(FileNotFoundError):
@@ -23,7 +24,7 @@ def set_aside(path: Path, companions: tuple[str, ...] = ()) -> Path:
 
 @contextlib.contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
-    """Translate what the operating system and SQLite raise into StoreError, with the way out."""
+    """Translate errors of the operating system and of SQLite into StoreError, with a remedy."""
     try:
         yield
     except sqlite3.Error as error:

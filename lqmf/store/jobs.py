@@ -1,4 +1,4 @@
-"""The rows of jobs, attempts and events, made from records and progress events. Opens no store."""
+"""Makes the rows of jobs, attempts and events from records and progress events. Opens no store."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ KEPT = (events.StageStarted, events.StageFinished, events.Notice)  # Progress go
 
 
 def job_row(job: Job, owner: Row) -> Row:
-    """A row of `jobs`; `owner` marks the process that drives it."""
+    """Return a row of `jobs`; `owner` marks the process that runs the job."""
     plan = job.plan
     return {**to_json(job), "model": model_id(plan), "method": plan.get("method"), **owner}
 
 
 def started_row(event: events.JobStarted, owner: Row) -> Row:
-    """What a JobStarted changes in its job's row."""
+    """Return the columns of a job's row that a JobStarted changes."""
     return {"kind": event.kind, "title": event.title, "status": "running", "attempts": event.attempt} | {
         "ended_at": None, "error": None, **owner,
     }  # fmt: skip
 
 
 def finished_row(event: events.JobFinished) -> Row:
-    """What a JobFinished changes in its job's row."""
+    """Return the columns of a job's row that a JobFinished changes."""
     changes: Row = {"status": event.status, "ended_at": event.at, "seconds": event.seconds}
     changes |= {"error": to_json(event.error), "result": to_json(event.result)}
     name = artifact_name(event.result or {})
@@ -35,19 +35,20 @@ def finished_row(event: events.JobFinished) -> Row:
 
 
 def artifact_name(result: Mapping[str, Any]) -> str | None:
-    """The artifact that a job's result tells of: `artifact`, or the first of `artifacts`; a record or a name."""
+    """Return the artifact's name in a job's result: of `artifact`, or of the first of `artifacts`, a record or a name;
+    None where the result has neither."""
     first = result.get("artifact") or next(iter(result.get("artifacts") or ()), None)
     found = first.get("name") if isinstance(first, Mapping) else first
     return found if isinstance(found, str) else None
 
 
 def attempt_row(event: events.JobStarted) -> Row:
-    """A new row of `attempts`."""
+    """Return a new row of `attempts`."""
     return {"job": event.job, "attempt": event.attempt, "status": "running", "started_at": event.at}
 
 
 def event_row(event: events.Event) -> Row:
-    """A row of `events`; a stage's title is its text."""
+    """Return a row of `events`; a stage's title goes into the column `text`."""
     fields = event.to_json()
     if "title" in fields:
         fields["text"] = fields.pop("title")

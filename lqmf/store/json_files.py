@@ -1,9 +1,9 @@
-"""The JSON backend: each table is a file of JSON lines, only ever appended to, and compacted now and then.
+"""The JSON backend: each table is a file of JSON lines, which is appended to, and compacted now and then.
 
-Knows files and lines; knows nothing of what a row means. A line is `{"put": key, "row": {..}}` (a row, new or
-replaced) or `{"set": key, "row": {..}}` (columns of one changed); the last one wins. Every operation holds one lock
-file, and a line is on the disk before it is acknowledged. A last line without its newline is what a killed writer
-left: it was never acknowledged, and the next writer cuts it off.
+Knows files and lines; does not know what a row means. A line is `{"put": key, "row": {..}}` (a row, new or replaced) or
+`{"set": key, "row": {..}}` (changed columns of a row); later lines win. Every operation holds one lock file, and a line
+is on the disk before it is acknowledged. A last line without its newline was left by a killed writer: it was never
+acknowledged, and the next writer cuts it off.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ SLACK = 500  # superseded lines that a file may hold beyond twice its rows befor
 
 
 class JsonStore:
-    """A Store as `<table>.jsonl` files in `folder`. `on_recovered` hears what was done about lines that are no JSON."""
+    """A Store as `<table>.jsonl` files in `folder`. `on_recovered` gets a sentence on how lines that are no JSON were
+    handled."""
 
     def __init__(self, folder: Path, on_recovered: Callable[[str], None]) -> None:
         self._folder = folder
@@ -51,32 +52,32 @@ class JsonStore:
         return key
 
     def update(self, table: str, key: str | int, changes: Mapping[str, Any]) -> None:
-        """Change columns of one row; its key stays. Raises NotFound."""
+        """Change columns of the row with this key; the key stays. Raises NotFound."""
         with self._open(table) as lines:
             if key not in lines.rows:
                 raise NotFound(f"There is no '{key}' in {table}.", "`lqmf history` shows what there is.")
             lines.append({"set": key, "row": {**changes, key_column(table): key}})
 
     def get(self, table: str, key: str | int) -> Row | None:
-        """One row with all its columns, or None."""
+        """Return the row with this key, with all its columns, or None."""
         with self._open(table) as lines:
             return _copy(table, lines.rows[key]) if key in lines.rows else None
 
     def find(
         self, table: str, where: Mapping[str, Any] | None = None, *, limit: int | None = None, newest_first: bool = True
     ) -> list[Row]:
-        """Rows whose columns equal `where`, in order of insertion (newest first by default)."""
+        """Return at most `limit` rows whose columns equal `where`, in order of insertion (newest first by default)."""
         with self._open(table) as lines:
             rows = reversed(lines.rows.values()) if newest_first else iter(lines.rows.values())
             return [_copy(table, row) for row in islice((r for r in rows if matches(r, where or {})), limit)]
 
     def close(self) -> None:
-        """Nothing is kept open between operations; a closed store refuses to be used."""
+        """Refuse all further operations. No file is open between operations."""
         self._closed = True
 
     @contextlib.contextmanager
     def _open(self, table: str) -> Iterator[_Table]:
-        """The table as it is now, with the lock held: every line that any process has written is read."""
+        """Yield the table as it is now, with the lock held: every line that any process has written is read."""
         key_column(table)
         if self._closed:
             raise StoreError(f"The store {self._folder} is closed.", "Start LQMF again.")
@@ -93,13 +94,13 @@ class JsonStore:
 
 
 def _copy(table: str, row: Mapping[str, Any]) -> Row:
-    """A row that its receiver may change, nested values included."""
+    """A copy of the row that its receiver may change, nested values included."""
     copied: Row = json.loads(json.dumps(complete(table, row)))
     return copied
 
 
 class _Table:
-    """One file, and the rows that its lines add up to. Every method expects the lock to be held."""
+    """A file, and the rows that its lines add up to. Every method expects the lock to be held."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -115,7 +116,7 @@ class _Table:
         return int(next(reversed(self.rows), 0)) + 1
 
     def catch_up(self) -> int:
-        """Read what was appended since; the whole file when it is another one. How many lines were unreadable."""
+        """Read the lines appended since; the whole file if it was replaced. Return the number of unreadable lines."""
         try:
             file = self.path.open("rb")
         except FileNotFoundError:
@@ -132,7 +133,7 @@ class _Table:
         return sum(not self._read(line) for line in lines.split(b"\n")) if newline else 0
 
     def _read(self, line: bytes) -> bool:
-        """Take in one line; False when it is no line of ours. Raises StoreError for a newer format."""
+        """Apply one line; False when it is not a line of this format. Raises StoreError for a newer format."""
         self._lines += 1
         try:
             self._apply(json.loads(line))
@@ -155,7 +156,7 @@ class _Table:
             )
 
     def append(self, change: dict[str, Any]) -> None:
-        """Put one line on the disk, after the last whole one."""
+        """Write one line to the disk, after the last whole line."""
         if self._lines > 2 * len(self.rows) + SLACK:
             self._rewrite()
         data = _line(change)
@@ -173,7 +174,7 @@ class _Table:
         self._apply(json.loads(json.dumps(change)))
 
     def mend(self) -> Path:
-        """Put the file aside and write its readable rows anew; where the old one is."""
+        """Put the file aside and write its readable rows to a new one; return the path of the old file."""
         aside = set_aside(self.path)
         self._rewrite()
         return aside

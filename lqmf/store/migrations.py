@@ -1,8 +1,8 @@
-"""The SQLite schema's history: numbered steps, each with its reason. Knows nothing of rows' meaning.
+"""The history of the SQLite schema: numbered steps, each with its reason. Does not know what rows mean.
 
-A step that has been released is never edited: a database remembers in `user_version` how many it has had, and is
-taken through the rest when it is opened. The last one leaves the columns of `tables.COLUMNS`; a test holds the two
-together. To change the schema, add a step at the end.
+A released step is never edited: a database keeps the number of its steps in `user_version`, and is taken through the
+rest when it is opened. The last step leaves the columns of `tables.COLUMNS`; a test checks that both agree. To change
+the schema, add a step at the end.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lqmf.errors import StoreError
 
 @dataclass(frozen=True)
 class Migration:
-    """One step: what it does to a database, and why it exists."""
+    """A step: its change to a database, and the reason for it."""
 
     why: str
     apply: Callable[[Database], None]
@@ -130,12 +130,12 @@ MIGRATIONS: tuple[Migration, ...] = (
 
 
 def version(db: Database) -> int:
-    """How many migrations a database has had; 0 for a new one."""
+    """Return the number of migrations that a database has had; 0 for a new database."""
     return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
 def migrate(db: Database, steps: tuple[Migration, ...] = MIGRATIONS) -> None:
-    """Take a database through the steps that it has not had, all or none.
+    """Apply the steps that a database has not had, all or none.
 
     Raises StoreError for a database that a newer LQMF has written.
     """

@@ -1,4 +1,4 @@
-"""Opens the store that the settings name. The only place that knows both backends; each is imported when asked for."""
+"""Opens the store that the settings name. The only place that knows both backends; each is imported when needed."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from lqmf.store.base import Store
 
 
 def open_store(backend: Literal["sqlite", "json"], folder: Path, on_recovered: Callable[[str], None]) -> Store:
-    """The store in `folder` (`mcp/`), created or migrated as needed.
+    """Open the store in `folder` (`mcp/`), created or migrated as needed.
 
-    `on_recovered` is called with a sentence for people when a corrupt file had to be set aside, now or later; the
-    store is empty by then (or holds what could be read) and may be written from within the call.
-    Raises StoreError when the folder cannot be written, or a newer LQMF has written it.
+    `on_recovered` is called with a sentence for people when a corrupt file had to be set aside, now or later; the store
+    is empty by then (or holds the readable rows) and may be written from within the call. Raises StoreError when the
+    folder cannot be written, or a newer LQMF has written it.
     """
     if backend == "json":
         from lqmf.store.json_files import JsonStore
@@ -27,9 +27,9 @@ def open_store(backend: Literal["sqlite", "json"], folder: Path, on_recovered: C
 
 
 def may_have_running(backend: Literal["sqlite", "json"], folder: Path) -> bool:
-    """False when no job is marked as running: a look without sqlite-utils, cheap enough for every start of the chat.
+    """Tell whether a job may be marked as running, without sqlite-utils: fast enough for every start of the chat.
 
-    True when in doubt: opening the store will tell.
+    False means that there is no such job; True when in doubt: opening the store gives the answer.
     """
     if backend == "json":
         return (folder / "jobs.jsonl").exists()

@@ -1,4 +1,5 @@
-"""Whose process a job is: its id and start time, so that a number used again by another is not taken for it."""
+"""Marks the process that owns a job: its id and start time, so that another process with a reused id is not mistaken
+for it."""
 
 from __future__ import annotations
 
@@ -10,14 +11,16 @@ TOLERANCE_SECONDS = 2.0  # the start time counts from the boot time, which moves
 
 
 def this_process() -> Row:
-    """The columns that mark a job as this process's: `owner_pid`, and `owner_started` as a Unix time in seconds."""
+    """Return the columns that mark a job as this process's: `owner_pid`, and `owner_started` as a Unix time in
+    seconds."""
     import psutil
 
     return {"owner_pid": os.getpid(), "owner_started": psutil.Process().create_time()}
 
 
 def lives(job: Row) -> bool:
-    """Whether the process that owns the job still runs. A zombie does not; one that may not be looked at does."""
+    """Tell whether the process that owns the job still runs: False for a zombie, True for a process that may not be
+    inspected."""
     import psutil
 
     pid, started = job.get("owner_pid"), job.get("owner_started")

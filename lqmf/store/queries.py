@@ -1,4 +1,5 @@
-"""Questions that take more than one table: what `list`, `show` and `history` answer. Reads a Store, changes nothing."""
+"""Answers questions that take more than one table: those of `list`, `show` and `history`. Reads a Store, changes
+nothing."""
 
 from __future__ import annotations
 
@@ -16,12 +17,12 @@ LIST = {"artifact": "`lqmf list` shows what there is.", "job": "`lqmf history` s
 
 
 def artifacts(store: Store) -> list[Row]:
-    """Rows of the artifacts that were not deleted, newest first."""
+    """Return the rows of the artifacts that were not deleted, newest first."""
     return [row for row in store.find("artifacts") if row["deleted_at"] is None]
 
 
 def not_found(what: str, name: str, known: Sequence[str]) -> NotFound:
-    """The error for a name that there is not, with the most similar of those `known`."""
+    """Return the error for an unknown name, with the most similar name of those `known`."""
     guess = nearest(name, list(known))
     hint = f"Did you mean '{guess}'? " if guess else ""
     return NotFound(f"There is no {what} called '{name}'.", hint + LIST.get(what, LIST["artifact"]))
@@ -33,7 +34,7 @@ def not_found(what: str, name: str, known: Sequence[str]) -> NotFound:
 def records(
     store: Store, status: Literal["ok", "failed"] | None, method: str | None, model: str | None, deleted: bool
 ) -> list[dict[str, Any]]:
-    """Artifacts and jobs that came to nothing, newest first; see MemoryAgent.list_records."""
+    """Return artifacts and jobs that failed or were stopped, newest first; see MemoryAgent.list_records."""
     found: list[dict[str, Any]] = []
     if status != "failed":
         found += [_artifact_record(row) for row in (store.find("artifacts") if deleted else artifacts(store))]
@@ -77,7 +78,8 @@ def _about(record: Mapping[str, Any], method: str | None, model: str | None) -> 
 
 
 def show(store: Store, name: str) -> dict[str, Any]:
-    """An artifact, a job or a model, exactly or by a unique part of its name; see MemoryAgent.show."""
+    """Return an artifact, a job or a model, by its name or a unique part of it; see MemoryAgent.show. Raises NotFound,
+    AmbiguousName."""
     found = _exactly(store, name) or _exactly(store, _one_like(store, name))
     if found is None:
         raise not_found("artifact, job or model", name, ())
@@ -101,20 +103,20 @@ def _exactly(store: Store, name: str) -> dict[str, Any] | None:
 
 
 def _measurements(store: Store, artifact: Row) -> list[Row]:
-    """Newest first, without those of a deleted artifact that had the same name."""
+    """The artifact's measurements, newest first, without those of a deleted artifact that had the same name."""
     made = unix_time(artifact["created_at"])
     return [row for row in store.find("measurements", {"artifact": artifact["name"]}) if row["at"] >= made]
 
 
 def benchmarks(store: Store, name: str) -> list[Row]:
-    """Of the artifact of this name, newest first, without those of a deleted one that had the same name."""
+    """Return the benchmarks of the artifact `name`, newest first, without those of a deleted artifact of that name."""
     artifact = store.get("artifacts", name)
     made = unix_time(artifact["created_at"]) if artifact else 0.0
     return [row for row in store.find("benchmarks", {"artifact": name}) if row["at"] >= made]
 
 
 def _one_like(store: Store, part: str) -> str:
-    """The one name that holds `part`: of an artifact, else of a job, else of a model."""
+    """The only name that contains `part`: of an artifact, else of a job, else of a model."""
     known: list[str] = []
     tables = (artifacts(store), store.find("jobs"), store.find("models"))
     for rows in tables:
@@ -132,7 +134,7 @@ def _one_like(store: Store, part: str) -> str:
 
 
 def history(store: Store, limit: int | None) -> list[dict[str, Any]]:
-    """The last turns and jobs, in order of time, the newest last; `at` is when each began."""
+    """Return the last turns and jobs, at most `limit`, in order of time, the newest last; `at` is when each began."""
     turns = [{"kind": "turn", **row} for row in store.find("turns", limit=limit)]
     jobs = [
         {**row, "job_kind": row["kind"], "kind": "job", "at": row["started_at"]}

@@ -1,6 +1,6 @@
 """The SQLite backend: one database in WAL mode, migrated when opened, set aside when corrupt.
 
-Knows tables and columns; knows nothing of what a row means. An acknowledged row survives a kill and a power cut
+Knows tables and columns; does not know what a row means. An acknowledged row survives a kill and a power cut
 (synchronous=FULL); several processes and threads may write at once, each waiting its turn.
 """
 
@@ -38,7 +38,7 @@ class Damaged(sqlite3.DatabaseError):
 
 
 class SqliteStore:
-    """A Store in `path`. `on_recovered` hears what was done when the database was found corrupt."""
+    """A Store in the database `path`. `on_recovered` gets a sentence when a corrupt database was set aside."""
 
     def __init__(self, path: Path, on_recovered: Callable[[str], None]) -> None:
         self._path = path
@@ -59,7 +59,7 @@ class SqliteStore:
         return int(number) if key is None else key
 
     def update(self, table: str, key: str | int, changes: Mapping[str, Any]) -> None:
-        """Change columns of one row; its key stays. Raises NotFound."""
+        """Change columns of the row with this key; the key stays. Raises NotFound."""
         column = key_column(table)
 
         def change(db: Database) -> None:
@@ -74,14 +74,14 @@ class SqliteStore:
         self._run(change)
 
     def get(self, table: str, key: str | int) -> Row | None:
-        """One row with all its columns, or None."""
+        """Return the row with this key, with all its columns, or None."""
         key_column(table)
         return self._run(lambda db: _select(db, table, key))
 
     def find(
         self, table: str, where: Mapping[str, Any] | None = None, *, limit: int | None = None, newest_first: bool = True
     ) -> list[Row]:
-        """Rows whose columns equal `where`, in order of insertion (newest first by default)."""
+        """Return at most `limit` rows whose columns equal `where`, in order of insertion (newest first by default)."""
         key_column(table)
         wanted = where or {}
         condition, parameters = _narrow(table, wanted)
@@ -95,7 +95,7 @@ class SqliteStore:
         return self._run(select)
 
     def close(self) -> None:
-        """Give the database back; the last one out folds the write-ahead log into it."""
+        """Close the database; the last process to close it writes the write-ahead log into it."""
         with self._guard:
             if self._db is not None:
                 self._db.close()
@@ -104,7 +104,8 @@ class SqliteStore:
     # ------------------------------------------------------------ opening and recovering
 
     def _run(self, operation: Callable[[Database], T]) -> T:
-        """Do it, once more if the database turns out to be corrupt or was put aside by another process."""
+        """Run `operation`, and once more if the database turns out to be corrupt or was put aside by another
+        process."""
         with self._guard, storage_errors(self._path):
             if self._db is None:
                 raise StoreError(f"{self._path} is closed.", "Start LQMF again.")
@@ -119,7 +120,8 @@ class SqliteStore:
             return operation(self._db)
 
     def _reopen(self, check: str) -> None:
-        """Open and migrate under a lock that only openers take, so that no two set aside or create at once."""
+        """Open and migrate under a lock that only openers take, so that no two processes set aside or create at
+        once."""
         self.close()
         self._path.parent.mkdir(parents=True, exist_ok=True)
         notice = ""
@@ -174,7 +176,8 @@ def _inode(path: Path) -> int:
 
 @contextlib.contextmanager
 def _transaction(db: Database) -> Iterator[None]:
-    """Reading and then writing as one; IMMEDIATE, for a reader that turns writer would be refused, not made to wait."""
+    """Read and then write as one transaction; IMMEDIATE, because a reader that starts to write would be refused, not
+    wait."""
     db.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -188,7 +191,8 @@ def _transaction(db: Database) -> Iterator[None]:
 
 
 def _encode(table: str, row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row as SQL values, every column named; what has no column, or does not fit it, goes to `_extra` as JSON."""
+    """A row as SQL values, every column named; a value without a column, or that does not fit it, goes to `_extra` as
+    JSON."""
     values: dict[str, Any] = dict.fromkeys(COLUMNS[table])
     extra: dict[str, Any] = {}
     for name, value in row.items():
@@ -217,7 +221,7 @@ def _decode(table: str, values: Mapping[str, Any]) -> Row:
 
 
 def _narrow(table: str, where: Mapping[str, Any]) -> tuple[str, list[Any]]:
-    """The part of `where` that SQL can decide with an index; `matches` decides the rest."""
+    """The part of `where` that SQL can decide with an index, and its parameters; `matches` decides the rest."""
     parts, parameters = [], []
     for name, value in where.items():
         kind = COLUMNS[table].get(name, "json")

@@ -1,4 +1,4 @@
-"""What many rows say together. Pure: rows in, one JSON document out."""
+"""Computes statistics over many rows. Pure: rows in, one JSON document out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ENDED = ("done", "failed", "interrupted")  # what success is counted over: a can
 
 
 def summary(jobs: Sequence[Row], artifacts: Sequence[Row], measurements: Sequence[Row]) -> dict[str, Any]:
-    """The `stats` document. `measurements` come newest first; the newest of each artifact counts.
+    """Return the `stats` document. `measurements` come newest first; the newest of each artifact counts.
 
     `success_rate` is done / (done + failed + interrupted), `saved_bytes` the sources' bytes less the artifacts',
     `seconds` by method over quantizations that were done; ratios, KL (nats a token) and tokens a second are means.
@@ -27,7 +27,8 @@ def summary(jobs: Sequence[Row], artifacts: Sequence[Row], measurements: Sequenc
 
 
 def job_counts(jobs: Sequence[Row]) -> dict[str, Any]:
-    """How jobs ended, and how often one was tried again."""
+    """Return the number of jobs by status, the share that succeeded (None if no job ended), and the number of
+    retries."""
     by_status = Counter(job["status"] for job in jobs)
     ended = sum(by_status[status] for status in ENDED)
     return {
@@ -39,7 +40,7 @@ def job_counts(jobs: Sequence[Row]) -> dict[str, Any]:
 
 
 def seconds_by_method(jobs: Iterable[Row]) -> dict[str, dict[str, Any]]:
-    """Median and mean duration in seconds of the quantizations that were done, by method."""
+    """Return the median and mean duration in seconds of the quantizations that were done, by method."""
     times: dict[str, list[float]] = defaultdict(list)
     for job in jobs:
         if job["kind"] == "quantize" and job["status"] == "done" and job["method"] and job["seconds"] is not None:
@@ -51,7 +52,7 @@ def seconds_by_method(jobs: Iterable[Row]) -> dict[str, dict[str, Any]]:
 
 
 def sizes(artifacts: Sequence[Row]) -> dict[str, Any]:
-    """Bytes that the artifacts take, and that they save where their source's size is known."""
+    """Return the bytes that the artifacts take, and the bytes that they save where their source's size is known."""
     measured = [row for row in artifacts if row["source_size_bytes"] and row["size_bytes"]]
     return {
         "total": len(artifacts),
@@ -61,7 +62,8 @@ def sizes(artifacts: Sequence[Row]) -> dict[str, Any]:
 
 
 def methods_compared(artifacts: Iterable[Row], measurements: Sequence[Row]) -> list[dict[str, Any]]:
-    """One line for each method and type, by the newest measurement of each artifact; None where none was taken."""
+    """Return a line for each method and type, with means over the newest measurement of each artifact; None where no
+    artifact was measured."""
     newest = {row["artifact"]: row for row in reversed(measurements)}
     groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in artifacts:

@@ -1,7 +1,7 @@
-"""The columns of each table, and what it means for a row to match. Knows no storage; both backends read it.
+"""The columns of each table, and the rule by which a row matches. Knows no storage; both backends read it.
 
-A key of a row that is no column here, or whose value does not fit its column, is kept too (SQLite: in the
-column `_extra`), so a newer or an unforeseen record loses nothing.
+A key of a row that is no column here, or whose value does not fit its column, is kept too (SQLite: in the column
+`_extra`), so that a newer or an unforeseen record loses nothing.
 """
 
 from __future__ import annotations
@@ -74,19 +74,19 @@ COLUMNS: Mapping[str, Mapping[str, Kind]] = {
 
 
 def key_column(table: str) -> str:
-    """The column that names a row; raises StoreError for a table that there is not."""
+    """Return the name of the column that holds a table's key. Raises StoreError for an unknown table."""
     if table not in TABLES:
         raise StoreError(f"There is no table '{table}' in the store.", f"The tables are {', '.join(TABLES)}.")
     return TABLES[table] or "id"
 
 
 def complete(table: str, row: Mapping[str, Any]) -> Row:
-    """`row` with every column of its table: those not set are None."""
+    """Return `row` with every column of its table: columns that are not set are None."""
     return {**dict.fromkeys(COLUMNS[table]), **row}
 
 
 def own_key(table: str, row: Mapping[str, Any]) -> str | None:
-    """The key that a row brings along, None where the store numbers it. Raises StoreError when it is missing."""
+    """Return the key in a row; None where the store numbers the rows. Raises StoreError when the key is missing."""
     column = key_column(table)
     if TABLES[table] is None:
         return None
@@ -97,7 +97,7 @@ def own_key(table: str, row: Mapping[str, Any]) -> str | None:
 
 
 def fits(kind: Kind, value: Any) -> bool:
-    """Whether a column of this kind gives back the very value that was put in."""
+    """Tell whether a column of this kind gives a stored value back unchanged."""
     if kind == "json" or value is None:
         return True
     if kind == "boolean":
@@ -120,7 +120,7 @@ def _encodes(text: str) -> bool:
 
 
 def matches(row: Mapping[str, Any], where: Mapping[str, Any]) -> bool:
-    """Whether the row's values equal those of `where`; True and 1 are different values, 4 and 4.0 are not."""
+    """Tell whether the row's values equal those of `where`; True and 1 are different values, 4 and 4.0 are equal."""
     return all(
         row.get(name) == value and isinstance(row.get(name), bool) == isinstance(value, bool)
         for name, value in where.items()

@@ -1,1 +1,1 @@
-"""The model card and the Modelfile of an artifact, written from its records."""
+"""Writes the model card and the Modelfile of an artifact from its records."""

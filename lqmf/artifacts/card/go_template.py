@@ -1,8 +1,8 @@
-"""The part of Go's text/template that Ollama's chat templates are written in here, and what Ollama would make of one.
+"""Writes and renders the part of Go's text/template in which `ollama_template` writes chat templates for Ollama.
 
-Only what `ollama_template` writes: text, `.System`, `.Content`, quoted strings, `if`/`else if`/`else`/`end` over
-`.System` and `eq .Role "..."`, and `range .Messages`. Source of the rules: Go's text/template and Ollama's
-template/template.go (2026): system messages are joined by an empty line, and so are messages in a row of one role.
+That part is: text, `.System`, `.Content`, quoted strings, `if`/`else if`/`else`/`end` over `.System` and `eq .Role
+"..."`, and `range .Messages`. Source of the rules: Go's text/template and Ollama's template/template.go (2026): system
+messages are joined by an empty line, and so are consecutive messages of one role.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ Part = tuple[bool, str]  # whether it is an action, and its text
 
 
 def literal(text: str) -> str:
-    """`text` as template text that means just that: what would be an action, would end a Modelfile's triple quotes, or
-    is dropped by Ollama's parser (characters that do not print) is written as a quoted string."""
+    """Return template text that renders as `text`: parts that would be an action, would end a Modelfile's triple
+    quotes, or are dropped by Ollama's parser (characters that do not print) are written as quoted strings."""
     return _APART.sub(lambda found: found[0] if _is_plain(found[0]) else _quoted(found[0]), text)
 
 
@@ -34,7 +34,7 @@ def _is_plain(part: str) -> bool:
 
 
 def _quoted(text: str) -> str:
-    """An action that writes `text`, as a quoted string of Go's."""
+    """An action that writes `text`, as a quoted string of Go."""
     return '{{ "' + "".join(_escaped(character) for character in text) + '" }}'
 
 
@@ -47,7 +47,8 @@ def _escaped(character: str) -> str:
 
 
 def render(template: str, messages: Sequence[Mapping[str, str]]) -> str:
-    """What Ollama makes of `messages` ({"role", "content"}). Raises UsageError for what this part does not know."""
+    """Return the text that Ollama renders of `messages` ({"role", "content"}). Raises UsageError for an action that is
+    not known here."""
     parts = _parts(template)
     body, rest = _block(parts, 0)
     if rest != len(parts):
@@ -57,7 +58,7 @@ def render(template: str, messages: Sequence[Mapping[str, str]]) -> str:
 
 
 def _collated(messages: Sequence[Mapping[str, str]]) -> list[Scope]:
-    """Messages in a row of one role as one."""
+    """The messages, with consecutive messages of one role joined."""
     made: list[dict[str, str]] = []
     for one in messages:
         if made and made[-1][".Role"] == one["role"]:
@@ -76,7 +77,7 @@ def _parts(template: str) -> list[Part]:
 
 
 def _block(parts: Sequence[Part], at: int) -> tuple[Node, int]:
-    """The nodes from `at` up to the action that ends them, and where that is."""
+    """The nodes from `at` up to the action that ends them, and the place of that action."""
     nodes: list[Node] = []
     while at < len(parts):
         action, text = parts[at]
@@ -102,7 +103,7 @@ def _leaf(action: bool, text: str) -> Node:
 
 
 def _branch(parts: Sequence[Part], at: int) -> tuple[Node, int]:
-    """An `if` with all its `else`s, or a `range`, and where it has ended."""
+    """An `if` with all its `else`s, or a `range`, and the place after its end."""
     opening = parts[at][1].removeprefix("else ")
     body, at = _block(parts, at + 1)
     if at >= len(parts):

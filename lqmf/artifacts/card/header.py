@@ -1,4 +1,4 @@
-"""The YAML header of a model card: what the Hugging Face Hub files an artifact under.
+"""Writes the YAML header of a model card, by which the Hugging Face Hub classifies an artifact.
 
 Keys and shapes are those of the Hub's card metadata (huggingface.co/docs/hub/model-cards, and modelcard.md in
 huggingface/hub-docs). Every text is written as a JSON string, which is a YAML double-quoted scalar.
@@ -24,7 +24,7 @@ TEXT = "lqmf-evaluation"  # what the Hub is told the figures were measured on
 
 
 def header(artifact: Artifact, manifest: Manifest, receipt: Mapping[str, Any]) -> str:
-    """The header with its fences. Of the source's languages, what is no code is left out."""
+    """Return the header with its fences. Languages of the source that are not codes are left out."""
     method = methods.of(artifact.method)
     known = [code for code in manifest.languages if LANGUAGE.fullmatch(code)]
     fields: dict[str, str | list[str] | None] = {
@@ -42,19 +42,19 @@ def header(artifact: Artifact, manifest: Manifest, receipt: Mapping[str, Any]) -
 
 
 def hub_id(model: ModelRef) -> str | None:
-    """The model's id on the Hub; None for one that is not from there."""
+    """Return the model's id on the Hub; None for a model that is not from there."""
     return model.id if model.kind == "hub" and HUB_ID.fullmatch(model.id) else None
 
 
 def task(receipt: Mapping[str, Any]) -> str:
-    """What the model does, in the Hub's words, as far as a test has shown."""
+    """Return the model's task in the Hub's words, judged by its receipt."""
     if receipt.get("similarity"):
         return EMBEDS
     return ANSWERS if receipt.get("sequence_loss") else CONTINUES
 
 
 def _license(manifest: Manifest) -> dict[str, str | list[str] | None]:
-    """The source's licence, carried over. One that the Hub does not know is "other", with its name and where it is."""
+    """The source's licence, carried over. A licence that the Hub does not know is "other", with its name and a link."""
     said = plain(manifest.license or "")
     if not said:
         return {}
@@ -80,7 +80,7 @@ def _scalar(value: str) -> str:
 
 
 def _index(artifact: Artifact, receipt: Mapping[str, Any]) -> Iterator[str]:
-    """The Hub's `model-index`: the figures against the source, where they were measured."""
+    """Yield the Hub's `model-index`: the figures against the source, where they were measured."""
     metrics = list(_metrics(receipt))
     if not metrics:
         return
@@ -102,7 +102,7 @@ def _named(text: Mapping[str, Any]) -> str:
 
 
 def _metrics(receipt: Mapping[str, Any]) -> Iterator[tuple[str, str, float]]:
-    """The measures of quality that say which way is better."""
+    """Yield (id, description, value) of the measures of quality that say which way is better."""
     for one in MEASURES:
         if one.group == "quality" and one.better and (value := one.value(receipt)) is not None:
             yield one.id, one.about, float(value)

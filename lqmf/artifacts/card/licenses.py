@@ -1,4 +1,5 @@
-"""Licences as the Hugging Face Hub spells them (huggingface.co/docs/hub/repositories-licenses, 2026). Plain data."""
+"""The licences as the Hugging Face Hub spells them (huggingface.co/docs/hub/repositories-licenses, 2026). Plain
+data."""
 
 from __future__ import annotations
 

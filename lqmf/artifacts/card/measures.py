@@ -1,6 +1,7 @@
-"""How good an artifact is, as Markdown: the receipt's figures, by kind of text, its gate and its checks, with bars.
+"""Writes the quality of an artifact as Markdown: the receipt's figures, by kind of text, its gate and its checks, with
+bars.
 
-Pure: a receipt in, text out. Which figures there are says `lqmf.quality.measures`. Logarithms are natural.
+Pure: a receipt in, text out. `lqmf.quality.measures` decides which figures there are. Logarithms are natural.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ GROUPS: tuple[Group, ...] = ("quality", "machine")
 
 
 def quality(artifact: Artifact, receipt: Receipt | None) -> str:
-    """The section's parts, those that there is something for."""
+    """Return the section on quality, with those parts for which the receipt has facts."""
     told = document(artifact, receipt)
     rows = [row for group in GROUPS for row in measured(told, group)]
     if receipt is None or not rows:
@@ -28,7 +29,7 @@ def quality(artifact: Artifact, receipt: Receipt | None) -> str:
 
 
 def measured(told: Receipt, group: Group) -> Iterator[tuple[str, str, str]]:
-    """The rows of what was measured: heading, figure, remark."""
+    """Yield (heading, figure, remark) of each measure of `group` that was measured."""
     for one in shown(told, group):
         if one.value(told) is not None:
             _, figure, remark = one.line(told)
@@ -36,7 +37,7 @@ def measured(told: Receipt, group: Group) -> Iterator[tuple[str, str, str]]:
 
 
 def _missing(told: Receipt) -> str:
-    """What was not measured, by its reason; empty where all was."""
+    """A sentence for each reason why measures are missing; empty where all were measured."""
     reasons: dict[str, list[str]] = {}
     for one in (one for group in GROUPS for one in shown(told, group) if one.value(told) is None):
         reasons.setdefault(reason(told, *one.path).rstrip("."), []).append(one.label)
@@ -44,7 +45,7 @@ def _missing(told: Receipt) -> str:
 
 
 def _conditions(receipt: Receipt) -> str:
-    """What was measured over, and where; logarithms are natural."""
+    """A sentence on the text, windows and machine of the measurement."""
     source = receipt.get("text") or {}
     tokens, window = receipt.get("tokens_evaluated"), receipt.get("window_tokens")
     machine = text(", ".join(str(part) for part in (receipt.get("measured_on") or {}).values() if part))
@@ -66,7 +67,7 @@ def _conditions(receipt: Receipt) -> str:
 
 
 def domains(receipt: Receipt) -> str:
-    """The loss on each kind of text, with bars; empty where there is but one."""
+    """Return the table of the loss on each kind of text, with bars; empty where the receipt has no domains."""
     found: dict[str, Mapping[str, Any]] = {str(name): one for name, one in (receipt.get("domains") or {}).items()}
     most = max((number(one, "kl_divergence", "mean") or 0.0 for one in found.values()), default=0.0)
     if not found:
@@ -88,7 +89,8 @@ BOUNDS = {"kl_mean": "KL divergence at most {:g}", "top1": "same top choice at l
 
 
 def gate(receipt: Receipt) -> str:
-    """Whether it keeps within the bounds of its bits; empty where none were set."""
+    """Return a sentence on whether the artifact keeps within the bounds of its bits; empty where the gate gave no
+    answer."""
     told = receipt.get("gate") or {}
     if told.get("passed") is None:
         return ""
@@ -103,7 +105,7 @@ def gate(receipt: Receipt) -> str:
 
 
 def checks(receipt: Receipt) -> str:
-    """What was checked, each with its outcome."""
+    """Return the table of the checks with their outcomes; empty for none."""
     rows = [
         (text(str(one["name"]).replace("_", " ")), "passed" if one["passed"] else "**failed**", _told(one))
         for one in receipt.get("checks") or ()

@@ -1,4 +1,4 @@
-"""An artifact's model card, in the Hugging Face Hub's format. Pure: records in, text out.
+"""Writes an artifact's model card, in the Hugging Face Hub's format. Pure: records in, text out.
 
 Figures and tables come from the records alone. Names that come from outside are data here: no control character, no
 Markdown and no YAML of theirs takes effect. The card names neither this machine nor a path on it.
@@ -28,9 +28,9 @@ def model_card(
     *,
     words: Prose | None = None,
 ) -> str:
-    """README.md of an artifact: header, facts, how good it is, how to run it, its limits, how it was made, its files.
+    """Return README.md of an artifact: header, facts, quality, how to run it, its limits, how it was made, its files.
 
-    `receipt` is None when nothing was measured; `words` stand in the place of the sentences that the records make.
+    `receipt` is None when nothing was measured; `words` replace the sentences that the records make.
     """
     measured = to_json(receipt) if receipt is not None else None
     words = words or prose.written(artifact, manifest, measured)
@@ -83,13 +83,13 @@ def _tensors(types: Mapping[str, str]) -> str:
 
 
 def _imatrix(told: Mapping[str, Any]) -> str:
-    """What a matrix was collected from; "" for none."""
+    """The text and windows from which an importance matrix was collected; "" for none."""
     windows = f", {told['windows']} windows" if told.get("windows") else ""
     return f"from {told.get('text') or 'a file'}{windows}" if told else ""
 
 
 def _sizes(artifact: Artifact, manifest: Manifest) -> str:
-    """The size beside the source's, as bars."""
+    """The sizes of artifact and source, as bars."""
     sizes = {"the source": manifest.source_size_bytes, "this one": artifact.size_bytes}
     most = max(sizes.values())
     return table(("", "Size", ""), [(name, file_size(size), bar(size, most)) for name, size in sizes.items()], (1,))
@@ -99,7 +99,8 @@ SHAPING = ("method", "type", "bits", "imatrix", "base")  # choices that the file
 
 
 def _making(manifest: Manifest) -> str:
-    """What was chosen. Why it was is in the manifest: the reasons speak of the machine that the plan was made for."""
+    """The choices of the plan. The reasons stay in the manifest: they speak of the machine that the plan was made
+    for."""
     rows = [(c["name"], text(str(c["value"]))) for c in manifest.plan.get("choices") or () if c["name"] in SHAPING]
     told = "`manifest.json` holds the plan, the versions and the hashes: enough to make it again."
     return "\n\n".join([told, table(("Choice", "Value"), rows)] if rows else [told])

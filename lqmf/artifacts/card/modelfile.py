@@ -1,4 +1,4 @@
-"""The Modelfile of an artifact, for Ollama: what the GGUF file itself says, and how it was planned to be run.
+"""Writes the Modelfile of an artifact, for Ollama, from the GGUF file's header and the plan's run settings.
 
 Reads a header, never a weight. The model's own chat template is a stranger's program and is rendered in a child
 process. Knows no receipt.
@@ -25,7 +25,7 @@ WITHOUT = "There is no TEMPLATE: {}. Ollama then takes one of its own that is li
 
 
 def of_artifact(folder: Path, manifest: Manifest) -> str | None:
-    """The Modelfile of the artifact in `folder`; None where it holds no GGUF. Raises ModelError, NotFound."""
+    """Return the Modelfile of the artifact in `folder`; None where it holds no GGUF. Raises ModelError, NotFound."""
     name = next((entry.path for entry in manifest.files if entry.path.endswith(".gguf")), None)
     if name is None or not name.isprintable():
         return None
@@ -39,7 +39,8 @@ def of_artifact(folder: Path, manifest: Manifest) -> str | None:
 
 
 def chat_template(header: GgufHeader) -> Converted:
-    """The file's chat template in Ollama's language, as far as it is proven."""
+    """Return the file's chat template in Ollama's language; without a template, and with the reason, if none was
+    proven."""
     template = header.metadata.get(TEMPLATE)
     if not isinstance(template, str) or not template:
         return Converted(reason="the file has no chat template")

@@ -1,8 +1,9 @@
-"""A model's chat template (Jinja) as Ollama's (Go): read off from how dialogues come out, then proven on others.
+"""Converts a model's chat template (Jinja) to Ollama's (Go): learnt from renderings of dialogues, then proven on
+others.
 
-No template is known by name here. What stands before and after each turn is cut out of a few renderings; the Go
-template made of these pieces is rendered for further dialogues, and only where every text is the same is it given.
-Knows renderings; runs no Jinja.
+No template is known by name here. The text before and after each turn is cut out of a few renderings; the Go template
+built of these pieces is rendered for further dialogues, and is returned only if every text is equal. Knows renderings;
+runs no Jinja.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ _TOOL = {"type": "function", "function": {"name": "weather", "description": "At 
 
 @dataclass(frozen=True)
 class Converted:
-    """`template` is Ollama's, empty where none was proven: `reason` then says why. `stops` are what ends an answer in
-    the model's own template; `notes` say what the Go template leaves out."""
+    """A converted template. `template` is Ollama's, empty where none was proven: `reason` then says why. `stops` are
+    the strings that end an answer in the model's own template; `notes` say what the Go template leaves out."""
 
     template: str = ""
     reason: str = ""
@@ -35,7 +36,7 @@ class Converted:
 
 
 def converted(render: Render) -> Converted:
-    """The Go template for what `render` makes of dialogues."""
+    """Return the Go template that gives the texts that `render` gives for dialogues."""
     asked, begun, answered, several, told, told_several, tools, *proofs = render([*_LEARNT, *_PROOFS])
     if asked is None or answered is None or several is None:
         return Converted(reason="it refuses a plain dialogue")
@@ -81,7 +82,8 @@ _PROOFS: tuple[Dialogue, ...] = (
 
 @dataclass(frozen=True)
 class _Pieces:
-    """Text by where it stands. `opening` comes before the first question, what opens its turn included."""
+    """The pieces of a dialogue's text, by their place. `opening` comes before the first question, and includes the
+    opening of its turn."""
 
     opening: str
     after_question: str
@@ -92,7 +94,7 @@ class _Pieces:
 
 
 def _pieces(asked: str, begun: str | None, answered: str, several: str) -> _Pieces | None:
-    """None where the renderings are not made of the same pieces."""
+    """The pieces of the renderings; None where the renderings are not built of the same pieces."""
     first, whole, reply = _around(asked, ASKED), _around(several, ASKED, ANSWERED, NEXT), _around(answered, ANSWERED)
     if first is None or whole is None or reply is None or begun is None or not asked.startswith(begun):
         return None
@@ -106,7 +108,7 @@ def _pieces(asked: str, begun: str | None, answered: str, several: str) -> _Piec
 
 
 def _around(text: str, *contents: str) -> list[str] | None:
-    """What stands before, between and after `contents`, each of which must be there once, in order."""
+    """The texts before, between and after `contents`, each of which must be there once, in order; else None."""
     found = []
     for content in contents:
         if text.count(content) != 1:
@@ -117,7 +119,7 @@ def _around(text: str, *contents: str) -> list[str] | None:
 
 
 def _with_system(pieces: _Pieces, told: str | None) -> tuple[str, str] | None:
-    """What comes before a system message, and from there up to the first question; None where there is none."""
+    """The texts before a system message, and from it to the first question; None where they cannot be cut out."""
     found = _around(told, TOLD, ASKED) if told is not None else None
     if found is None or found[2] != pieces.after_question + pieces.generation:
         return None
@@ -128,8 +130,8 @@ def _with_system(pieces: _Pieces, told: str | None) -> tuple[str, str] | None:
 
 
 def _go(pieces: _Pieces, opened: tuple[str, str] | None) -> str:
-    """The Go template. What opens a further question's turn follows the answer before it, so that the first question,
-    after a system message or none, needs no rule of its own."""
+    """The Go template. The opening of a further question's turn follows the answer before it, so that the first
+    question, after a system message or none, needs no rule of its own."""
     text = go_template.literal
     opening = text(pieces.opening)
     if opened is not None:
@@ -143,7 +145,8 @@ def _go(pieces: _Pieces, opened: tuple[str, str] | None) -> str:
 
 
 def _proven(template: str, texts: Sequence[str | None]) -> bool:
-    """Whether the Go template gives every text that the model's own gives; what that refuses proves nothing."""
+    """Whether the Go template gives every text that the model's own gives; a dialogue that the model's refuses proves
+    nothing."""
     dialogues = [*_PROOFS, _LEARNT[3], _LEARNT[5]]
     try:
         made = [go_template.render(template, one["messages"]) for one in dialogues]

@@ -1,5 +1,5 @@
-"""The sentences of a model card: what it is and how good, and its limits, all of them from the records. And whether
-somebody else's wording of them may stand in their place: only with no figure and no name that they do not hold.
+"""Writes the sentences of a model card, on quality and limits, from the records; and checks whether another wording of
+them may replace them: only with no figure and no name that the sentences do not hold.
 
 Pure. Knows no provider and no Markdown.
 """
@@ -28,14 +28,14 @@ _NAME = re.compile(r"[A-Za-z][\w.-]*[A-Z0-9/_][\w./-]*|https?://\S+|www\.\S+|\S+
 
 @dataclass(frozen=True)
 class Prose:
-    """`summary` says what the artifact is and how good, `limits` what it is not good for."""
+    """The sentences of a card: `summary` on the artifact and its quality, `limits` on its weaknesses."""
 
     summary: str
     limits: str
 
 
 def written(artifact: Artifact, manifest: Manifest, receipt: Mapping[str, Any] | None) -> Prose:
-    """The prose that the records make."""
+    """Return the prose that the records make."""
     measured = receipt or {}
     return Prose(
         " ".join(_summary(artifact, manifest, measured)),
@@ -81,7 +81,7 @@ def _limits(artifact: Artifact, manifest: Manifest, receipt: Mapping[str, Any]) 
 
 
 def refusal(own: Prose, proposed: Prose) -> str:
-    """Why `proposed` may not stand in the place of `own`; empty where it may."""
+    """Return why `proposed` may not replace `own`; empty where it may."""
     for name in ("summary", "limits"):
         before, after = getattr(own, name), plain(getattr(proposed, name))
         if why := _why_not(before, after):
@@ -103,7 +103,7 @@ def _why_not(before: str, after: str) -> str:
 
 
 def taken(own: Prose, proposed: Prose) -> Prose:
-    """`proposed`, on one line each. Raises ValueError where it may not stand."""
+    """Return `proposed`, each text on one line. Raises ValueError where it may not replace `own`."""
     if why := refusal(own, proposed):
         raise ValueError(why)
     return Prose(plain(proposed.summary), plain(proposed.limits))

@@ -1,4 +1,4 @@
-"""How to run an artifact elsewhere, as Markdown: lines to copy, for the programs that read its format.
+"""Writes how to run an artifact elsewhere, as Markdown: lines to copy, for the programs that read its format.
 
 Pure. Lines for llama.cpp and Ollama are those of `lqmf.artifacts.run_lines`.
 """
@@ -20,7 +20,7 @@ CLASSES = {EMBEDS: "AutoModel", ANSWERS: "AutoModelForSeq2SeqLM", CONTINUES: "Au
 
 
 def usage(artifact: Artifact, manifest: Manifest, task: str) -> str:
-    """The section, for the artifact's own format and for what the model does, in the Hub's words."""
+    """Return the section on running the artifact, for its format and its `task` in the Hub's words."""
     name = plain(artifact.name)
     ways = _gguf(name, manifest, task) if artifact.method == "gguf" else _folder(name, artifact, manifest, task)
     return "\n\n".join([*(f"{title}:\n\n{block}" for title, block in ways.items()), f"With LQMF:\n\n{_lqmf(name)}"])

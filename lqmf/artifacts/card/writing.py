@@ -1,6 +1,6 @@
-"""Writes an artifact's documents again from what its folder holds: the model card, and of a GGUF the Modelfile.
+"""Writes an artifact's documents again from its folder: the model card, and the Modelfile of a GGUF.
 
-Knows files; what is in them is the DocumentationAgent's and `modelfile`'s to say.
+Knows files; their contents come from the DocumentationAgent and `modelfile`.
 """
 
 from __future__ import annotations
@@ -21,17 +21,18 @@ _OUR_COMMENTS = tuple(f"# {note.partition('{')[0]}" for note in (modelfile.WITH_
 
 
 def own_prose(artifact: Artifact) -> Prose:
-    """The sentences of an artifact's card, as its records make them. Raises UsageError for one that has none."""
+    """Return the sentences of an artifact's card, as its records make them. Raises UsageError for an artifact without
+    records."""
     return prose.written(artifact, _manifest(artifact), artifact.receipt)
 
 
 def write(
     artifact: Artifact, words: Prose | None = None, out: Path | None = None, *, force: bool = False
 ) -> list[Path]:
-    """Write the card, and the Modelfile if there is to be one, into the artifact's folder, and with `out` there too;
-    the paths of what was asked for. `words` stand in the place of the records' sentences. Raises UsageError for an
-    artifact without records and, without `force`, where in `out` something else lies under these names; ModelError or
-    NotFound for weights that cannot be read."""
+    """Write the card, and the Modelfile of a GGUF, into the artifact's folder and, if given, into `out`; return their
+    paths in `out`, else in the folder. `words` replace the records' sentences. Raises UsageError for an artifact
+    without records and, without `force`, for files in `out` that LQMF did not write; ModelError or NotFound for weights
+    that cannot be read."""
     folder, manifest = Path(artifact.path), _manifest(artifact)
     texts = {workspace.CARD: model_card(artifact, manifest, artifact.receipt, words=words)}
     if (text := modelfile.of_artifact(folder, manifest)) is not None:
@@ -46,7 +47,7 @@ def write(
 
 
 def _refuse_theirs(paths: list[Path]) -> None:
-    """Raises UsageError for the first file that is there and that LQMF did not write."""
+    """Raise UsageError for the first file that exists and that LQMF did not write."""
     for path in paths:
         if path.exists() and not (path.is_file() and _is_ours(path)):
             remedy = "Choose another `--out`, or say `--force` to overwrite it."
@@ -59,7 +60,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def _manifest(artifact: Artifact) -> Manifest:
-    """Raises UsageError for what was not made here."""
+    """Return the artifact's manifest. Raises UsageError for an artifact that LQMF did not make."""
     if artifact.foreign:
         raise UsageError(
             f"{artifact.name} was not made by LQMF: there are no records to write a card from.",

@@ -1,5 +1,5 @@
-"""A model answers a set of prompts, greedily: the same file gives the same answers. Knows an engine and prompts; judges
-nothing."""
+"""Lets a model answer a set of prompts greedily: the same file gives the same answers. Knows an engine and prompts;
+judges nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lqmf.quality.receipt.perplexity import log_softmax, surprise_nats
 
 @dataclass(frozen=True)
 class Answered:
-    """One prompt and its answer; `answer` is None where the prompt does not fit, for `reason`."""
+    """A prompt and its answer; `answer` is None where the prompt does not fit the context, for `reason`."""
 
     prompt: Prompt
     prompt_tokens: tuple[int, ...]
@@ -26,7 +26,7 @@ class Answered:
     reason: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The benchmark file's form, with the tokens themselves, so that another model can read them."""
+        """Return the benchmark file's form, with the token ids, so that another model can read them."""
         answer = self.answer
         return {
             "id": self.prompt.id,
@@ -42,7 +42,7 @@ class Answered:
 
 
 def take(engine: LocalEngine, prompts: PromptSet, max_tokens: int) -> Iterator[Answered]:
-    """Each prompt's answer, when it is done; at most `max_tokens` long."""
+    """Yield each prompt's answer, when it is done: at most `max_tokens` tokens."""
     for prompt in prompts.prompts:
         text, stop = asked(engine, prompt.messages)
         tokens = prompt_tokens(engine, text)
@@ -69,20 +69,20 @@ def _answer(engine: LocalEngine, prompt: Sequence[int], sampling: Sampling) -> A
 
 
 def _ended(engine: LocalEngine, text: str, tokens: Sequence[int], sampling: Sampling) -> bool:
-    """Whether the model stopped by itself: before its limit, or with what begins the next turn."""
+    """Whether the model stopped by itself: before its limit, or with a string that begins the next turn."""
     return len(tokens) < sampling.max_tokens or any(engine.detokenize(tokens).endswith(s) for s in sampling.stop)
 
 
 def prompt_tokens(engine: LocalEngine, text: str) -> list[int]:
-    """Tokens of a prompt, with the beginning token once, also where a chat template has written it out."""
+    """Return the tokens of a prompt, with the beginning token once, even where the chat template writes it as well."""
     tokens, begin = engine.tokenize(text, special=True, bos=True), engine.tokenize("", bos=True)
     twice = bool(begin) and len(tokens) > 1 and tokens[0] == tokens[1] == begin[0]
     return tokens[1:] if twice else tokens
 
 
 def surprise(engine: LocalEngine, prompt: Sequence[int], answer: Sequence[int]) -> float | None:
-    """The mean negative log-likelihood of an answer's tokens behind its prompt, in nats; None where there are none, or
-    they do not fit."""
+    """Return the mean negative log-likelihood of an answer's tokens after its prompt, in nats; None where the answer is
+    empty or both do not fit the context."""
     import numpy as np
 
     window = [*prompt, *answer]
@@ -94,5 +94,5 @@ def surprise(engine: LocalEngine, prompt: Sequence[int], answer: Sequence[int]) 
 
 
 def answer_of(row: Mapping[str, Any], nll_nats: float | None = None) -> Answer:
-    """The answer that `Answered.to_json` wrote."""
+    """Return the answer that `Answered.to_json` wrote as `row`. Its prompt must have had an answer."""
     return Answer(row["response"], tuple(row["tokens"]), row["ended"], nll_nats)

@@ -1,7 +1,6 @@
-"""Joules that the machine takes while something runs: the processor's by RAPL, the NVIDIA GPUs' by NVML.
+"""Measures the joules that the machine takes while code runs: the processor's by RAPL, the NVIDIA GPUs' by NVML.
 
-These counters are the whole machine's, not one process's, and most systems let only root read the first. Knows no
-model.
+These counters are the whole machine's, not one process's, and on most systems only root can read RAPL. Knows no model.
 """
 
 from __future__ import annotations
@@ -20,7 +19,8 @@ GPU_REASON = "no NVIDIA GPU that counts its energy"
 
 
 class EnergyMeter:
-    """`with EnergyMeter() as meter: ...`, then read `joules`: {"cpu", "gpu"}, each None where nothing counts it."""
+    """A context manager (`with EnergyMeter() as meter: ...`) with its reading `joules`: {"cpu", "gpu"}, each None
+    without a counter."""
 
     def __init__(self, powercap: Path = POWERCAP) -> None:
         zones = (p for p in powercap.glob("*-rapl:*") if p.name.count(":") == 1)  # not their parts
@@ -45,12 +45,12 @@ class EnergyMeter:
         return [(package, before, now) for package, before, now in rows if before is not None and now is not None]
 
     def _read(self) -> tuple[list[int | None], int | None]:
-        """Microjoules of each package, millijoules of all GPUs."""
+        """Microjoules of each processor package, millijoules of all GPUs."""
         packages = [_number(package / "energy_uj") for package in self._packages]
         return packages, self._gpus.millijoules() if self._gpus else None
 
     def reasons(self) -> dict[str, str]:
-        """Why a figure is missing, by its name."""
+        """Return why a figure of `joules` is None, by its name."""
         why = {"cpu": CPU_REASON, "gpu": GPU_REASON}
         return {name: why[name] for name, value in self.joules.items() if value is None}
 
@@ -70,7 +70,7 @@ def _number(file: Path) -> int | None:
 
 
 def _risen(before: int, now: int, span: int | None) -> int:
-    """How far a counter rose that begins again at `span`."""
+    """The increase of a counter that starts again from 0 at `span`."""
     return now - before if now >= before else now - before + (span or 0)
 
 
@@ -95,7 +95,7 @@ class _Gpus:
             return None
 
     def millijoules(self) -> int | None:
-        """Since the driver was loaded, of all of them; None where one does not count (before Volta)."""
+        """The energy of all GPUs since the driver was loaded; None where a GPU does not count it (before Volta)."""
         try:
             found = [self._library.nvmlDeviceGetTotalEnergyConsumption(device) for device in self._devices]
         except self._library.NVMLError:

@@ -1,7 +1,7 @@
-"""Named tasks of EleutherAI's lm-evaluation-harness, run on an engine. Knows lm_eval and an engine; no artifacts.
+"""Runs named tasks of EleutherAI's lm-evaluation-harness on an engine. Knows lm_eval and an engine; no artifacts.
 
-Everything comes from the harness's own task files and from data sets that lie in the Hugging Face cache: nothing is
-fetched. Needs the extra `evaluate`; lm_eval, and with it datasets, is imported when a task is run.
+Tasks are the harness's own task files, and data sets come from the Hugging Face cache: nothing is fetched. Needs the
+extra `evaluate`; lm_eval, which imports datasets, is imported when a task is run.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ Tell = Callable[[], None]
 
 
 def require() -> None:
-    """Raises NotBuilt, with the command that installs it, where the harness is missing. Imports nothing."""
+    """Raise NotBuilt, with the command that installs the harness, where it is missing. Imports nothing."""
     if importlib.util.find_spec("lm_eval") is None:
         raise NotBuilt("Named tasks are run by lm-evaluation-harness, which is not installed.", INSTALL)
 
 
 def names(said: str) -> list[str]:
-    """Tasks as typed, with commas between: names of the harness, or paths of YAML files. Raises UsageError."""
+    """Return the tasks typed in `said`, with commas between: names of the harness, or absolute paths of YAML files.
+    Raises UsageError for no task, NotFound for a file that is missing."""
     found = list(dict.fromkeys(part.strip() for part in said.split(",") if part.strip()))
     if not found:
         raise UsageError("No task was named.", "lqmf benchmark NAME --tasks hellaswag,arc_easy")
@@ -39,13 +40,14 @@ def names(said: str) -> list[str]:
 
 
 def is_file(task: str) -> bool:
-    """Whether a task is named by its file."""
+    """Tell whether `task` is the path of a YAML file."""
     return task.endswith((".yaml", ".yml"))
 
 
 def load(tasks: Sequence[str]) -> Any:
-    """The tasks with their data, as `lm_eval.evaluator.evaluate` takes them. Raises UsageError for a name that the
-    harness does not have, NotFound where a task's data is not in the cache."""
+    """Return the tasks with their data, as `lm_eval.evaluator.evaluate` takes them. Raises UsageError for a name that
+    the harness does not have, NotFound where a task's data is not in the cache, NotBuilt where a task needs another
+    package."""
     from lm_eval.tasks import TaskManager
 
     manager = TaskManager(include_defaults=not all(is_file(task) for task in tasks))
@@ -90,11 +92,11 @@ def _data_sets(manager: Any, task: str) -> Iterator[tuple[str, str | None]]:
 
 
 def run(engine: LocalEngine, loaded: Any, limit: int | None, tell: Tell = lambda: None) -> dict[str, Any]:
-    """The scores, `limit` documents of each task (None: all):
+    """Return the scores of the loaded tasks, on `limit` documents of each task (None: all):
 
         {task: {"documents", "shots", "metrics": {metric: {"value", "standard_error" or null, "higher_is_better"}}}}
 
-    The same on each call: generation is greedy unless a task says otherwise, then its seed is fixed. `tell` is called
+    Each call gives the same scores: generation is greedy, or has a fixed seed where a task samples. `tell` is called
     after each request. Raises MeasurementError, UsageError for a task that would run the model's code.
     """
     from lm_eval.evaluator import evaluate
@@ -132,11 +134,11 @@ def _task(name: str, scores: Mapping[str, Any], found: Mapping[str, Any]) -> dic
 
 
 def model(engine: LocalEngine, tell: Tell = lambda: None) -> Any:
-    """`engine` as an `lm_eval.api.model.LM`: loglikelihood, loglikelihood_rolling and generate_until."""
+    """Return `engine` as an `lm_eval.api.model.LM`: loglikelihood, loglikelihood_rolling and generate_until."""
     from lm_eval.api.model import TemplateLM
 
     class EngineLM(TemplateLM):  # type: ignore[misc]
-        """What the harness asks is answered from logits and greedy generation of the Engine promise."""
+        """An LM whose answers come from logits and greedy generation of the Engine promise."""
 
         @property
         def eot_token_id(self) -> int:
@@ -169,7 +171,7 @@ def model(engine: LocalEngine, tell: Tell = lambda: None) -> Any:
 
 
 def _beginning(engine: LocalEngine) -> int:
-    """The token that stands before a text: the model's own, else the first that ends one, as GPT-2 has it."""
+    """The token that stands before a text: the model's own beginning token, else its first end token, as in GPT-2."""
     if begin := engine.tokenize("", bos=True):
         return begin[0]
     found = next((token for token in range(engine.vocabulary) if engine.ends(token)), None)
@@ -177,7 +179,8 @@ def _beginning(engine: LocalEngine) -> int:
 
 
 def _likelihood(engine: LocalEngine, before: Sequence[int], after: Sequence[int]) -> tuple[float, bool]:
-    """log P(after | before), natural, and whether greedy decoding would say it. What does not fit is cut in front."""
+    """log P(after | before), natural, and whether greedy decoding would give `after`. A window that is too long loses
+    its beginning."""
     import numpy as np
 
     if not after:
@@ -191,7 +194,7 @@ def _likelihood(engine: LocalEngine, before: Sequence[int], after: Sequence[int]
 
 
 def _rolling(engine: LocalEngine, text: str) -> float:
-    """log P(text), natural: every token once, behind as much of the text as one context holds."""
+    """log P(text), natural: every token once, after as much of the text before it as the context holds."""
     from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
     windows = get_rolling_token_windows(engine.tokenize(text), _beginning(engine), engine.context_length - 1, 1)
@@ -199,7 +202,7 @@ def _rolling(engine: LocalEngine, text: str) -> float:
 
 
 def _continued(engine: LocalEngine, prompt: str, wishes: Mapping[str, Any]) -> str:
-    """What follows `prompt`, up to a stop string; a prompt that is too long loses its beginning."""
+    """The continuation of `prompt`, up to a stop string; a prompt that is too long loses its beginning."""
     until = wishes.get("until") or []
     stop = (until,) if isinstance(until, str) else tuple(until)
     most = min(int(wishes.get("max_gen_toks") or LONGEST_ANSWER), engine.context_length // 2)

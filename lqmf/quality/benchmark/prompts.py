@@ -1,5 +1,5 @@
-"""The questions that a benchmark asks, by category, and how a model is asked them. Knows files of prompts and an
-engine; judges nothing.
+"""The prompts of a benchmark, by category, and their form for a model. Knows files of prompts and an engine; judges
+nothing.
 
 A file is JSON: {"passages": {name: text}, "prompts": [{"id", "category", "messages": [{"role", "content"}], "passage":
 name or left out}]}, where the passage stands before the last message; or plain text with a prompt a line.
@@ -26,7 +26,7 @@ _FORM = "A file of prompts is text with a prompt a line, or JSON like lqmf/asset
 
 @dataclass(frozen=True)
 class Prompt:
-    """A conversation that is to be answered; `text` is its last message as a person reads it, without the passage."""
+    """A conversation to be answered; `text` is its last message as a person reads it, without the passage."""
 
     id: str
     category: str
@@ -36,14 +36,14 @@ class Prompt:
 
 @dataclass(frozen=True)
 class PromptSet:
-    """Prompts in their order, and what names them."""
+    """Prompts in their order, with the name and the SHA-256 of their file."""
 
     name: str
     sha256: str
     prompts: tuple[Prompt, ...]
 
     def first(self, each: int | None) -> PromptSet:
-        """The first `each` of every category (None: all), in their order."""
+        """Return the set with the first `each` prompts of every category (None: all), in their order."""
         seen: Counter[str] = Counter()
         chosen = []
         for prompt in self.prompts:
@@ -54,7 +54,7 @@ class PromptSet:
 
 
 def read(path: Path = BUILT_IN) -> PromptSet:
-    """The prompts in a file. Raises UsageError for one that cannot be read, is empty, or has another form."""
+    """Return the prompts in a file. Raises UsageError for a file that cannot be read, is empty, or has another form."""
     try:
         data = path.read_bytes()
         text = data.decode("utf-8")
@@ -91,8 +91,8 @@ def _prompt(entry: Mapping[str, Any], passages: Mapping[str, str]) -> Prompt:
 
 
 def asked(engine: Engine, messages: Sequence[Mapping[str, str]]) -> tuple[str, tuple[str, ...]]:
-    """The messages as the model's own chat template writes them, with no stop string; where it has none, as a dialogue
-    in plain text, which stops where the user would speak again."""
+    """Return (text, stop strings) of `messages`: by the model's own chat template, with no stop string; without a
+    template as a dialogue in plain text, which stops where the user would speak again."""
     try:
         return engine.render(messages), ()
     except UsageError:

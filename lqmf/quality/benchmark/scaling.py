@@ -1,8 +1,8 @@
-"""How speed changes with what already stands in the context, and with the number of chats at once. Knows a batch and a
-clock.
+"""Measures how speed changes with the tokens already in the context, and with the number of chats at once. Knows a
+batch and a clock.
 
-As llama-bench does it with `-d`: the context is filled with so many tokens first, which is not timed; then reading and
-writing are. Each figure is the median of several runs, which are kept: their spread says what a difference is worth.
+As in llama-bench with `-d`: the context is filled first, which is not timed; then reading and writing are timed. Each
+figure is the median of several runs, which are kept: their spread shows which differences mean something.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True)
 class Load:
-    """What one run reads and writes, in tokens of one chat, and how many runs there are at most."""
+    """The work of one run: tokens read and written in each chat. `runs` is the greatest number of runs."""
 
     prompt_tokens: int
     written_tokens: int
@@ -34,14 +34,16 @@ class Load:
 
 @dataclass(frozen=True)
 class Point:
-    """Where speed is taken: chats at once, and tokens that stand in each one's context before."""
+    """A setting at which speed is measured: the number of chats at once, and the tokens already in each chat's
+    context."""
 
     parallel: int
     context_tokens: int
 
 
 def points(context_length: int, parallel: int, load: Load, depths: Sequence[int]) -> list[Point]:
-    """Every depth that `context_length` holds beside the load, with one chat, then with `parallel` of them."""
+    """Return a point for every depth of `depths` that fits `context_length` with the load: with one chat, then with
+    `parallel`."""
     fitting = [depth for depth in depths if depth + load.tokens <= context_length]
     return [Point(chats, depth) for chats in dict.fromkeys((1, parallel)) for depth in fitting]
 
@@ -54,14 +56,14 @@ def measure(
     budget_seconds: float,
     clock: Clock = time.perf_counter,
 ) -> Iterator[dict[str, Any]]:
-    """For each point, when it is done:
+    """Yield for each point, when it is done:
 
         {"parallel", "context_tokens",
          "prompt": {"tokens", "per_second", "runs": [tokens a second, of all chats together]} or null,
          "generation": the same or null, "reason": why they are null, or null}
 
-    Runs end when `budget_seconds` are over, after at least one; a depth that could not be reached in the time left is
-    left out with that reason. `tokens` are what is read, over and over.
+    Runs end when `budget_seconds` are over, after at least one run. A depth whose filling would take longer than the
+    time left has no figures, with that reason. `tokens` are the text to read, repeated as needed.
     """
     end, seconds_by_token = clock() + budget_seconds, 0.0
     for point in wanted:
@@ -117,7 +119,7 @@ def _run(
 
 
 def _texts(tokens: Sequence[int], point: Point, length: int, shift: int) -> list[list[int]]:
-    """A text for each chat, each begun elsewhere in `tokens`."""
+    """A text of `length` tokens for each chat, each beginning at another place in `tokens`."""
     starts = [(shift + chat * 7) % len(tokens) for chat in range(point.parallel)]
     return [[tokens[(start + i) % len(tokens)] for i in range(length)] for start in starts]
 

@@ -1,1 +1,1 @@
-"""Whether an artifact is sound: structure, weights, first logits and templates held against its source."""
+"""Checks that an artifact is sound: its structure, weights, first logits and templates, compared with its source's."""

@@ -1,4 +1,4 @@
-"""What must hold for any working model, whatever its quality and its source. Knows an engine, samples and weights."""
+"""Checks that every working model passes, whatever its quality and its source. Knows an engine, samples and weights."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from lqmf.records import Check
 
 
 def weights_present(weights: Weights) -> Check:
-    """No weight matrix is zero throughout."""
+    """Return the check that no weight matrix is all zeros."""
     empty = zeroed(weights.matrices)
     return Check("weights_present", not empty, f"all zero: {', '.join(empty[:4])}" if empty else "")
 
 
 def whole_file(path: Path) -> Check:
-    """Every file of weights is there, and as long as its header says. Raises NotFound, ModelError for a header that is
-    none."""
+    """Return the check that every file of weights at `path` is there, and as long as its header says. Raises NotFound,
+    and ModelError for a header that cannot be read."""
     try:
         short = [f"{name} lacks {missing:,} bytes" for name, missing in lacking_bytes(path) if missing]
     except IncompleteModel as error:
@@ -31,8 +31,8 @@ def whole_file(path: Path) -> Check:
 
 
 def finite_weights(path: Path, seconds: float | None = None) -> Check:
-    """No stored float and no scale is NaN or infinite. Reads every byte of GGUF files, of safetensors the floats.
-    Raises OutOfTime where `seconds` (None: no limit) were not enough."""
+    """Return the check that no stored float and no scale is NaN or infinite. Reads every byte of GGUF files, and only
+    the floats of safetensors. Raises OutOfTime where `seconds` (None: no limit) were not enough."""
     broken = infinite(path, seconds)
     more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
     told = f"NaN or infinity in {', '.join(broken[:3])}{more}"
@@ -40,7 +40,8 @@ def finite_weights(path: Path, seconds: float | None = None) -> Check:
 
 
 def finite_predictions(engine: Engine, tokens: Sequence[int]) -> Check:
-    """Over a short text, every prediction is a number, and no two possible next tokens are all alike."""
+    """Return the check that every prediction over the text `tokens` is a number, and that no prediction is flat (all
+    next tokens equally likely)."""
     import numpy as np
 
     (logits,) = engine.logits([tokens])
@@ -51,8 +52,8 @@ def finite_predictions(engine: Engine, tokens: Sequence[int]) -> Check:
 
 
 def stops(engine: LocalEngine) -> Check | None:
-    """What closes an answer in the model's chat template is a token that ends generation, so that a chat can stop.
-    None where there is no template (or it knows no answers)."""
+    """Return the check that the chat template closes an answer with a token that ends generation, so that a chat can
+    stop. None where there is no template, or it writes nothing after an answer."""
     said = "Goodbye"
     conversation = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": said}]
     try:
@@ -67,7 +68,7 @@ def stops(engine: LocalEngine) -> Check | None:
 
 
 def answers(samples: Sequence[Sample]) -> list[Check]:
-    """Checks on what the model said: something, and not in circles."""
+    """Return the checks on the model's answers: none is empty ("speaks"), and none ends in a loop ("no_loops")."""
     empty = sum(not s.response.strip() for s in samples)
     circles = sum(loops(s.tokens) for s in samples)
     return [

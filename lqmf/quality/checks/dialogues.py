@@ -1,4 +1,4 @@
-"""The dialogues that a chat template is tried on, always the same. Knows messages; no model and no template."""
+"""The fixed dialogues on which chat templates are tried. Knows messages; no model and no template."""
 
 from __future__ import annotations
 

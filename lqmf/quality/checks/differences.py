@@ -1,6 +1,6 @@
-"""What differs between two artifacts that should be the same: file by file, key by key, tensor by tensor.
+"""Lists the differences between two artifacts that should be equal: file by file, key by key, tensor by tensor.
 
-Compares bytes and headers; runs nothing, so that it cannot say how much a difference matters. Knows GGUF files and
+Compares bytes and headers; runs nothing, so it cannot say how much a difference matters. Knows GGUF files and
 safetensors.
 """
 
@@ -18,7 +18,8 @@ _CHUNK = 1 << 24  # bytes of each file in memory at a time
 
 @dataclass(frozen=True)
 class Difference:
-    """`tensor` None: it is about the file as a whole, or about a key of its header, which `detail` names."""
+    """A difference in `file`. `tensor` None: it is about the file as a whole, or about a key of its header that
+    `detail` names."""
 
     file: str
     tensor: str | None
@@ -27,7 +28,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class _Place:
-    """A tensor in a file: what it is ("Q4_K, 256 x 4096"), and where its bytes are."""
+    """A tensor in a file: its type and shape ("Q4_K, 256 x 4096"), and where its bytes are."""
 
     form: str
     begin: int
@@ -35,8 +36,8 @@ class _Place:
 
 
 def between(before: Path, after: Path, names: Iterable[str]) -> list[Difference]:
-    """How each of the files `names` in the folder `after` differs from the one in `before`. Raises ModelError for
-    files of weights that are not sound."""
+    """Return the differences of the files `names` in the folder `after` from the files of these names in `before`.
+    Raises ModelError for files of weights that are not sound."""
     return [difference for name in names for difference in _of_file(name, before / name, after / name)]
 
 
@@ -74,7 +75,7 @@ def _of_weights(name: str, before: Path, after: Path) -> Iterator[Difference]:
 
 
 def _of_keys(before: Path, after: Path) -> Iterator[str]:
-    """Keys of two GGUF headers. Long arrays (the vocabulary) count by their length."""
+    """Yield each key that differs between two GGUF headers. Long arrays (the vocabulary) count by their length."""
     old, new = read_header(before).metadata, read_header(after).metadata
     for key in sorted(old.keys() | new.keys()):
         if old.get(key) != new.get(key):
@@ -100,7 +101,7 @@ def _form(type: str, shape: Iterable[int]) -> str:
 
 
 def _differing(before: Path, at: int, after: Path, there: int, size: int) -> int:
-    """How many of `size` bytes differ."""
+    """The number of bytes, of `size`, that differ."""
     import numpy as np
 
     count = 0

@@ -1,7 +1,8 @@
-"""Whether an artifact's tensors are its source's: the same names, shapes and, within what rounding changes, values.
+"""Checks whether an artifact's tensors are its source's: equal names and shapes, and values equal within rounding.
 
-A sample of each tensor is held beside the source's of the same name. Weights rounded to two bits still correlate with
-their source at .9; another layer's do at 0. Knows samples of weights; no engine, no type and no quality.
+A sample of each tensor is compared with the source's tensor of that name. Weights rounded to two bits still correlate
+with their source at .9; those of another layer correlate at 0. Knows samples of weights; no engine, no type and no
+quality.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ _HEAD = re.compile(r"^(?:cls|lm_head|pooler)\.")  # a model without it is saved 
 
 @dataclass(frozen=True)
 class Found:
-    """What differs. `misplaced` maps a tensor to the one of the source whose values it holds; `elsewhere` are those of
-    the source that may be there under names of the artifact's own."""
+    """The differences between an artifact's tensors and its source's. `misplaced` maps a tensor to the source's tensor
+    whose values it holds; `elsewhere` names source tensors that the artifact may hold under names of its own."""
 
     lacking: tuple[str, ...] = ()
     reshaped: tuple[str, ...] = ()
@@ -45,13 +46,14 @@ class Found:
 
     @property
     def alien(self) -> bool:
-        """Whether most of it is not the source's: another model, rather than a damaged one."""
+        """Tell whether most tensors are not the source's: the artifact is another model, rather than a damaged one."""
         wrong = len(self.lacking) + len(self.reshaped) + len(self.strange)
         return wrong > (wrong + self.compared - len(self.strange)) / 2
 
     def checks(self) -> list[Check]:
-        """`source_weights`: every tensor of the source is there, with its values. `layer_order`: none holds those of
-        another layer. Where some are stored under other names, only what is wrong all the same: see `reason`."""
+        """Return the checks `source_weights` (every tensor of the source is there, with its values) and `layer_order`
+        (no tensor holds the values of another layer). Where some tensors are stored under other names, a check that
+        would pass is left out: see `reason`."""
         told = [
             _told(self.lacking, "not there"),
             _told(self.reshaped, "of another shape"),
@@ -67,13 +69,14 @@ class Found:
 
     @property
     def reason(self) -> str:
-        """Why a check is missing."""
+        """Return why a check is left out; empty if no tensor is stored under another name."""
         return _told(self.elsewhere, "stored under other names")
 
 
 def compare(artifact: Tensors, source: Tensors, *, folders: bool = False) -> Found:
-    """Hold each tensor of `source` beside the artifact's of the same name. `folders`: names are the libraries' that
-    wrote them, which may differ, in place of a format's own."""
+    """Compare each tensor of `source` with the artifact's tensor of that name, and return the differences. `folders`:
+    the names come from the libraries that wrote the folders and may differ; otherwise they are the file format's
+    own."""
     if folders:
         source = _aligned(artifact, source)
     held = [name for name in source.shapes if not (folders and _BUFFER.search(name))]
@@ -96,7 +99,7 @@ def compare(artifact: Tensors, source: Tensors, *, folders: bool = False) -> Fou
 
 
 class _Renamed:
-    """Tensors under other names: `names` maps these to their own."""
+    """Tensors under other names: `names` maps each new name to the stored one."""
 
     def __init__(self, tensors: Tensors, names: Mapping[str, str]) -> None:
         self._tensors, self._names = tensors, names
@@ -108,7 +111,7 @@ class _Renamed:
 
 
 def _aligned(artifact: Tensors, source: Tensors) -> Tensors:
-    """`source` as the artifact names it, where all that differs is the first word ("transformer." of a GPT-2)."""
+    """Return `source` with the artifact's names, where only the first word differs ("transformer." of a GPT-2)."""
 
     def matched(names: Iterable[str]) -> int:
         return sum(name in artifact.shapes and name not in _OPTIONAL for name in names)
@@ -125,7 +128,7 @@ def _first_words(tensors: Tensors) -> list[str]:
 
 
 def _repeated(name: str, artifact: Tensors, source: Tensors) -> bool:
-    """Whether the source's matrix `name` is another one over again, which the artifact has, as tied embeddings are."""
+    """Whether the source's matrix `name` repeats another matrix that the artifact has, as tied embeddings do."""
     import numpy as np
 
     shape = source.shapes[name]
@@ -136,8 +139,8 @@ def _repeated(name: str, artifact: Tensors, source: Tensors) -> bool:
 
 
 def _elsewhere(lacking: list[str], artifact: Tensors, source: Tensors) -> list[str]:
-    """Those of `lacking` for which the artifact has as many weights under names that the source does not know: what
-    is fused in one of them and split in the other."""
+    """The tensors of `lacking` for which the artifact has as many weights under names that the source does not know:
+    tensors that are fused in one of the two models and split in the other."""
     known = {*source.shapes, *_OPTIONAL}
     more = [name for name in artifact.shapes if name not in known and not _BUFFER.search(name)]
     more = [name for name in more if f"{name.removesuffix('.bias')}.weight" not in known]  # a bias that was added
@@ -166,7 +169,8 @@ def _fits(name: str, artifact: Tensors, source: Tensors) -> bool:
 
 
 def _misplaced(names: list[str], artifact: Tensors, source: Tensors) -> Iterator[tuple[str, str]]:
-    """Of the artifact's tensors `names`, those that hold what the source has in another layer."""
+    """Yield (name, other) for each tensor of `names` in the artifact that holds the values of the source's tensor
+    `other` of another layer."""
     for name in names:
         shape = source.shapes[name]
         kind = _LAYER.sub("*", name, count=1)
@@ -194,7 +198,8 @@ def _sample(tensors: Tensors, name: str) -> NDArray[np.float64]:
 
 
 def how(ours: NDArray[np.float64], theirs: NDArray[np.float64], *, vector: bool) -> str:
-    """How weights differ from the source's beyond rounding, in words; empty where they do not."""
+    """Return in words how the weights `ours` differ from the source's `theirs` beyond rounding; empty where they do
+    not."""
     import numpy as np
 
     if not np.isfinite(ours).all():
@@ -220,7 +225,7 @@ def _of_matrix(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> str:
 
 
 def _told(names: tuple[str, ...] | list[str], what: str) -> str:
-    """A few names, how many more there are, and what is with them."""
+    """Up to three names, the number of further names, and `what` is wrong with them."""
     if not names:
         return ""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""

@@ -1,8 +1,8 @@
-"""What a file of weights must hold whatever model it is: all of its bytes, and no number that is none.
+"""Checks files of weights whatever the model: all bytes are there, and no number is NaN or infinite.
 
-GGUF blocks are judged by libggml itself, as its loader would under `--check-tensors`; floats in safetensors by their
-exponent bits. Predictions do not show it all: llama.cpp rounds activations before each product, and NaN with them.
-Reads in pieces; knows headers and bytes, no engine. Worker only, for libggml's sake.
+libggml itself judges GGUF blocks, as its loader does under `--check-tensors`; floats in safetensors are judged by their
+exponent bits. Predictions do not show every such weight: llama.cpp rounds activations before each product, and NaN with
+them. Reads in pieces; knows headers and bytes, no engine. Runs in a worker only, because it loads libggml.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _EXPONENTS = {"F16": ("<u2", 0x7C00), "BF16": ("<u2", 0x7F80), "F32": ("<u4", 0x
 
 
 def lacking_bytes(path: Path) -> Iterator[tuple[str, int]]:
-    """Each file of weights at `path`, and how many bytes it lacks. Raises NotFound, ModelError: IncompleteModel for
-    safetensors that are cut short, or a shard that is missing."""
+    """Yield (name, missing bytes) of each file of weights at `path`. Raises NotFound, ModelError; IncompleteModel for
+    safetensors that are cut short, or a missing shard."""
     if holds_gguf(path):
         for shard in shards(model_file(path)):
             yield shard.name, read_header(shard).missing_bytes
@@ -36,12 +36,12 @@ def lacking_bytes(path: Path) -> Iterator[tuple[str, int]]:
 
 
 class OutOfTime(Exception):
-    """Not all was read, and nothing was found in what was."""
+    """The time was over before all weights were read, and none of those read was NaN or infinite."""
 
 
 def infinite(path: Path, seconds: float | None = None) -> list[str]:
-    """The names of tensors that hold NaN or infinity, in stored floats or in the scales of blocks. Raises OutOfTime
-    where `seconds` (None: no limit) are over before all is read, unless something was found by then."""
+    """Return the names of tensors that hold NaN or infinity, in stored floats or in the scales of blocks. Raises
+    OutOfTime where `seconds` (None: no limit) are over before all is read, unless such a tensor was found by then."""
     end = math.inf if seconds is None else time.monotonic() + seconds
     if holds_gguf(path):
         told = (judged for shard in shards(model_file(path)) for judged in _of_gguf(read_header(shard)))
@@ -58,7 +58,7 @@ def infinite(path: Path, seconds: float | None = None) -> list[str]:
 
 
 def _of_gguf(header: GgufHeader) -> Iterator[tuple[str, bool]]:
-    """Each tensor, and whether it is sound."""
+    """Yield (name, whether it is sound) of each tensor."""
     import numpy as np
 
     from lqmf.ggml.chunks import Chunks, number
@@ -79,7 +79,7 @@ def _block(tensor: Tensor) -> int:
 
 
 def _pieces(file: Any, start: int, size: int, block: int, room: Any) -> Iterator[Any]:
-    """Whole blocks, one piece after the other, each in `room`; what a cut file lacks is left out."""
+    """Yield whole blocks, one piece after the other, each in `room`; bytes that a cut file lacks are left out."""
     step = len(room) // block * block
     file.seek(start)
     for at in range(0, size, step):
@@ -89,7 +89,7 @@ def _pieces(file: Any, start: int, size: int, block: int, room: Any) -> Iterator
 
 
 def _of_folder(file: Path) -> Iterator[tuple[str, bool]]:
-    """The same of safetensors, those of floats alone."""
+    """Yield (name, whether it is sound) of each tensor of floats in a safetensors file."""
     import numpy as np
 
     header, room = safetensors_header.read(file), np.empty(_PIECE_BYTES, np.uint8)

@@ -1,7 +1,8 @@
-"""What a model expects after one fixed sentence: a fingerprint of all its weights and of the engine that runs them.
+"""Measures the next tokens that a model expects after one fixed sentence: a fingerprint of all its weights and of the
+engine that runs them.
 
-Kept in the receipt when an artifact is measured, and looked at again by `lqmf verify`: a file that is as it was made
-and yet predicts something else is run differently here. Knows engines and figures; no files.
+The figures are kept in the receipt when an artifact is measured, and compared by `lqmf verify`: if the file is
+unchanged and the figures differ, the engine runs it differently on this machine. Knows engines and figures; no files.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ LIMIT_NATS = 0.1
 
 
 def measure(engine: Engine, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """`{"tokens": the sentence's ids, "top": [[token, log-probability], ..]}`, the most likely next tokens first; the
-    log-probabilities of those of `before` where that is given."""
+    """Return {"tokens": the sentence's ids, "top": [[token, log-probability], ..]}: the TOP most likely next tokens,
+    the most likely first; where `before` is given, the log-probabilities (in nats) of its tokens."""
     tokens = engine.tokenize(TEXT, bos=True)
     (logits,) = engine.logits([tokens], first=len(tokens) - 1)
     expected = log_softmax(logits)[-1]
@@ -32,7 +33,8 @@ def measure(engine: Engine, before: Mapping[str, Any] | None = None) -> dict[str
 
 
 def compare(before: Mapping[str, Any], now: Mapping[str, Any]) -> Check:
-    """Whether the model expects what it did when it was measured."""
+    """Return the check that the sentence in `now` has the token ids of `before`, and log-probabilities within
+    LIMIT_NATS."""
     if before["tokens"] != now["tokens"]:
         return Check("first_logits", False, "a sentence is read as other tokens than when it was measured")
     pairs = dict(map(tuple, before["top"])), dict(map(tuple, now["top"]))

@@ -1,7 +1,7 @@
-"""Whether an artifact is to be used as its source is: the same vocabulary, special tokens, template, context and rope.
+"""Checks that an artifact is used as its source is: equal vocabulary, special tokens, template, context and rope.
 
-Two models' traits in, named checks out. What cannot be told of one of them is no check, and has a reason instead. Knows
-traits; no file, no engine and no weights.
+Takes two models' traits, gives named checks. A check for which one model lacks the facts is left out, with a reason.
+Knows traits; no file, no engine and no weights.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ Reasons = dict[str, str]
 
 
 class NotTold(Exception):
-    """What cannot be compared, and why."""
+    """A check is not possible; the message says why."""
 
 
 def compare(artifact: Traits, source: Traits, rope: Facts | None = None) -> tuple[list[Check], Reasons]:
-    """The checks by NAMES, and why those are missing that are. `rope` is what the source's own conversion says of
-    rotary positions, where there is one (None: what the source's traits say)."""
+    """Return (checks by NAMES, reasons of those left out). `rope` holds the rotary facts of the source's own
+    conversion; None: those of the source's traits are taken."""
     found, reasons = [], Reasons()
     judges: dict[str, Callable[[], Check]] = {
         "template": lambda: template(artifact, source),
@@ -51,7 +51,8 @@ def compare(artifact: Traits, source: Traits, rope: Facts | None = None) -> tupl
 
 
 def vocabulary(artifact: Traits, source: Traits) -> Check:
-    """As many tokens, a sample of them with the same texts, and a text that both read as the same tokens."""
+    """Return the check that both models have as many tokens, that a sample of tokens has equal texts in both, and that
+    both read SAMPLE_TEXT as the same tokens."""
     if artifact.vocabulary not in (source.vocabulary, source.known):
         return Check("vocabulary", False, f"{artifact.vocabulary:,} tokens; the source has {source.vocabulary:,}")
     wrong = [token for token in sample(source) if _bare(artifact.piece(token)) != _bare(source.piece(token))]
@@ -65,7 +66,8 @@ def vocabulary(artifact: Traits, source: Traits) -> Check:
 
 
 def sample(source: Traits) -> list[int]:
-    """Tokens spread evenly over those that have a text, without the special ones: converters may spell these anew."""
+    """Return up to SAMPLED_PIECES tokens spread evenly over those that have a text, without special tokens, which
+    converters may spell differently."""
     known = min(source.known, source.vocabulary)  # a tokenizer may have words that its model has no row for
     count = min(SAMPLED_PIECES, known)
     spread = dict.fromkeys(n * (known - 1) // max(1, count - 1) for n in range(count))
@@ -73,12 +75,12 @@ def sample(source: Traits) -> list[int]:
 
 
 def _bare(piece: str) -> str:
-    """A piece without the ways in which files spell a space, or that there is none (BERT's)."""
+    """A piece without the marks by which files spell a space, or no space (BERT's "##")."""
     return piece.replace("\u2581", " ").replace("\u0120", " ").removeprefix("##").strip(" ")
 
 
 def _read_apart(artifact: Traits, source: Traits, text: str) -> str | None:
-    """Where both read `text` differently; None where they do not."""
+    """Where both models read `text` differently; None where they read the same tokens."""
     ours, theirs = artifact.read(text), source.read(text)
     if ours == theirs:
         return None
@@ -88,8 +90,8 @@ def _read_apart(artifact: Traits, source: Traits, text: str) -> str | None:
 
 
 def special_tokens(artifact: Traits, source: Traits) -> Check:
-    """The same tokens at the roles that the source's tokenizer gives (the beginning of a text, the unknown one), and
-    the same ones put around a text."""
+    """Return the check that the roles "bos" and "unk" have the source's tokens where both tokenizers name them, and
+    that both put the same tokens around a text."""
     wrong = [
         f"{role} is token {artifact.specials[role]}, the source's {token}"
         for role, token in source.specials.items()
@@ -105,7 +107,9 @@ def _around(traits: Traits) -> str:
 
 
 def end_of_text(artifact: Traits, source: Traits) -> Check:
-    """The artifact's end token is one of the source's, and every token that ends the source's answers ends its own."""
+    """Return the check that the artifact's end tokens are among the source's (of a folder and a GGUF: at least one is),
+    and that every token that ends the source's answers ends its own. Raises NotTold for an encoder, and for a source
+    without end tokens."""
     if not source.writes:
         raise NotTold("an encoder writes no text")
     if not source.ends:
@@ -132,7 +136,8 @@ def _quoted(traits: Traits, token: int) -> str:
 
 
 def template(artifact: Traits, source: Traits) -> Check:
-    """Each of the fixed dialogues becomes the same text and the same tokens, or is refused by both."""
+    """Return the check that each fixed dialogue becomes the same text and the same tokens, or is refused by both
+    models. Raises NotTold where neither has a chat template."""
     if not source.templates and not artifact.templates:
         raise NotTold("neither the source nor the artifact has a chat template")
     if not source.templates or not artifact.templates:
@@ -163,7 +168,8 @@ def _text_apart(ours: str, theirs: str) -> str | None:
 
 
 def context_length(artifact: Traits, source: Traits) -> Check:
-    """The number of tokens that the model was trained to read at once."""
+    """Return the check that both models were trained for the same number of tokens at once. Raises NotTold where one of
+    them names no such number."""
     if source.context_length is None:
         raise NotTold("the source's configuration names no context length")
     if artifact.context_length is None:
@@ -174,7 +180,9 @@ def context_length(artifact: Traits, source: Traits) -> Check:
 
 
 def rope_settings(artifact: Traits, source: Traits, converted: Facts | None) -> Check:
-    """Rotary positions turn alike: base, dimensions and scaling."""
+    """Return the check that rotary positions have equal base, dimensions and scaling. `converted` holds the facts of
+    the source's own conversion (None: the source's traits are taken). Raises NotTold where there is nothing to
+    compare."""
     theirs = source.rope if converted is None else converted
     names = comparable(source, artifact) if converted is None else sorted({*converted, *artifact.rope})
     if not names or (converted is None and not theirs):  # transformers' defaults may tell of what is not there

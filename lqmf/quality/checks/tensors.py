@@ -1,8 +1,9 @@
-"""A few rows of each weight matrix as floats, however a file stores them: GGUF types, half floats, bitsandbytes, GPTQ.
+"""Reads a few rows of each weight matrix as floats, however a file stores them: GGUF types, half floats, bitsandbytes,
+GPTQ.
 
-So that an artifact's weights can be held beside its source's. Reads some kilobytes of each tensor, whatever its size.
+An artifact's weights can so be compared with its source's. Reads some kilobytes of each tensor, whatever its size.
 Knows names, shapes and encodings; judges nothing. Encodings: bitsandbytes 0.50 (`functional.QuantState`), GPTQ as
-gptqmodel 7.6 writes it (qweight, qzeros, scales, g_idx). Worker only, for libggml's sake.
+gptqmodel 7.6 writes it (qweight, qzeros, scales, g_idx). Runs in a worker only, because it loads libggml.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ _TURNED = re.compile(r"(?:^|\.)(?:c_attn|c_proj|c_fc|q_attn)\.weight$")
 
 
 class Tensors(Protocol):
-    """The weights of one model. `shapes` has those that can be read, by name; `unread` says why others cannot."""
+    """The weights of one model. `shapes` has the tensors that can be read, by name; `unread` says why others cannot be
+    read."""
 
     @property
     def shapes(self) -> Mapping[str, Shape]: ...
@@ -45,12 +47,12 @@ class Tensors(Protocol):
     def unread(self) -> str: ...
 
     def rows(self, name: str, places: NDArray[np.int64], columns: int) -> NDArray[np.float32]:
-        """The rows at `places`, their first `columns` weights: (len(places), columns)."""
+        """Return the first `columns` weights of the rows at `places` as (len(places), columns) float32."""
         ...
 
 
 def tensors(path: Path) -> Tensors:
-    """The weights at `path`, a GGUF file or a folder. Raises NotFound, ModelError."""
+    """Return the weights at `path`, a GGUF file or a folder. Raises NotFound, ModelError."""
     return GgufTensors(model_file(path)) if holds_gguf(path) else FolderTensors(path)
 
 
@@ -77,8 +79,8 @@ class GgufTensors:
 
 
 class FolderTensors:
-    """The tensors of a folder of safetensors files, under the names of the matrices that they stand for; rows are
-    outputs, whichever way they are stored."""
+    """The tensors of a folder of safetensors files, under the names of the matrices that they encode; rows are outputs,
+    whichever way they are stored."""
 
     def __init__(self, folder: Path) -> None:
         self._places: dict[str, tuple[TensorShape, Path, int]] = {}
@@ -112,13 +114,13 @@ class FolderTensors:
         return self._turns and len(tensor.shape) == 2 and tensor.dtype != "I8" and bool(_TURNED.search(name))
 
     def _stands_alone(self, tensor: TensorShape) -> bool:
-        """Whether it is a matrix or a vector of weights by itself."""
+        """Whether a tensor is a matrix or a vector of weights by itself."""
         if tensor.dtype == "I8":
             return f"{tensor.name.rpartition('.')[0]}.SCB" in self._places
         return tensor.dtype in ("F32", "F16", "BF16", "F64") and not self._beside(tensor.name)
 
     def _beside(self, name: str) -> bool:
-        """Whether a float tensor is part of how another one is stored."""
+        """Whether a float tensor is part of the encoding of another tensor."""
         stem, _, last = name.rpartition(".")
         return last in ("absmax", "quant_map", "nested_absmax", "nested_quant_map", "SCB") or (
             last == "scales" and f"{stem}.qweight" in self._places
@@ -126,7 +128,7 @@ class FolderTensors:
 
     @cached_property
     def _packed(self) -> dict[str, str]:
-        """What bitsandbytes says of a packed tensor stands in a tensor of its own, under a name that tells the type."""
+        """Map each packed tensor to the tensor in which bitsandbytes describes it, whose name contains the type."""
         return {name.partition(_PACKED_STATE)[0]: name for name in self._places if _PACKED_STATE in name}
 
     def _state(self, name: str) -> Mapping[str, Any]:
@@ -149,7 +151,7 @@ class FolderTensors:
         return floats
 
     def _array(self, name: str) -> Any:
-        """The tensor mapped, in the form in which it is stored; half floats of 8 exponent bits as whole numbers."""
+        """The tensor, memory-mapped as it is stored; BF16 as unsigned 16-bit integers."""
         import numpy as np
 
         tensor, file, begin = self._places[name]
@@ -164,7 +166,8 @@ class FolderTensors:
     def _four_bits(
         self, name: str, state: Mapping[str, Any], places: NDArray[np.int64], columns: int
     ) -> NDArray[np.float32]:
-        """nf4 and fp4: two weights a byte, the first one high; each block of weights in a row's order has a scale."""
+        """nf4 and fp4: two weights a byte, the high half first; each block of weights, counted along the rows, has a
+        scale."""
         import numpy as np
 
         at = places[:, None] * self.shapes[name][1] + np.arange(columns)  # (R, C), weights counted from the first
@@ -175,7 +178,8 @@ class FolderTensors:
         return made
 
     def _scales(self, name: str, state: Mapping[str, Any]) -> Any:
-        """One for each block; under double quantization they are numbers of a table, scaled in blocks themselves."""
+        """The scale of each block; under double quantization the stored scales index a table, and are scaled in blocks
+        themselves."""
         import numpy as np
 
         told = self._whole(f"{name}.absmax")
@@ -197,7 +201,7 @@ class FolderTensors:
         return made
 
     def _groups(self, stem: str, columns: int) -> Any:
-        """The group of each of the first inputs: as stored, or one after the other where that is not."""
+        """The group of each of the first `columns` inputs: as stored, else consecutive inputs of equal groups."""
         import numpy as np
 
         if f"{stem}.g_idx" in self._places:
@@ -207,7 +211,7 @@ class FolderTensors:
 
 
 def _widened(values: Any, dtype: str) -> NDArray[np.float32]:
-    """Stored numbers as floats; half floats of 8 exponent bits are the upper halves of theirs."""
+    """Stored numbers as float32; a BF16 number is the upper half of its float32."""
     import numpy as np
 
     wide: NDArray[np.float32] = (values.astype(np.uint32) << 16).view(np.float32) if dtype == "BF16" else values
@@ -219,8 +223,8 @@ def _flat(shape: tuple[int, ...]) -> Shape:
 
 
 def _bits(words: Any, bits: int, count: int) -> NDArray[np.int64]:
-    """The first `count` numbers of `bits` bits, packed from the low end along the first axis of 32-bit `words`
-    (W, N), as (count, N). One may lie across two words."""
+    """The first `count` numbers of `bits` bits, packed from the low end along the first axis of 32-bit `words` (W, N),
+    as (count, N). A number may lie across two words."""
     import numpy as np
 
     start = np.arange(count) * bits

@@ -1,4 +1,4 @@
-"""How a model is to be used, as its files tell it: the same questions to a GGUF file and to a folder of safetensors.
+"""Reads from a model's files how it is used: the same facts from a GGUF file and from a folder of safetensors.
 
 Vocabulary, special tokens, chat template, context, rope. Reads headers, configurations and tokenizers; no weights.
 """
@@ -30,11 +30,12 @@ _LIKE_GGUF = ("linear", "yarn")  # scalings that both sides tell in the same wor
 
 @dataclass(frozen=True)
 class Traits:
-    """`kind` is "gguf" or "folder". `vocabulary` counts what can be predicted, `known` the tokens that have a text,
-    which `piece` gives. `specials` are ids by role, `frame` is what the tokenizer puts around a text. `ends` are those
-    at which its files say that an answer ends, and `stops` says whether generation stops at a token; an encoder
-    `writes` nothing. `read` makes tokens of a prompt, for an encoder of a text without its frame. `rope` holds what is
-    said of rotary positions, by GGUF's names below "rope."; `templates` are chat templates by name."""
+    """The facts of a model's use. `kind` is "gguf" or "folder". `vocabulary` counts the tokens that can be predicted,
+    `known` those that have a text, which `piece` gives. `specials` are token ids by role, `frame` the tokens that the
+    tokenizer puts around a text. `ends` are the tokens at which the files say that an answer ends, `stops` says whether
+    generation stops at a token; `writes` is False for an encoder. `read` tokenizes a prompt (for an encoder: a text
+    without its frame). `rope` holds the facts of rotary positions, by GGUF's names below "rope."; `templates` are chat
+    templates by name, and `render` applies them to dialogues."""
 
     kind: str
     vocabulary: int
@@ -54,7 +55,8 @@ class Traits:
 
 @contextlib.contextmanager
 def traits(path: Path) -> Iterator[Traits]:
-    """What lies at `path`. Raises NotFound, ModelError; UsageError for several GGUF files."""
+    """Give the traits of the model at `path` while the context is open. Raises NotFound, ModelError; UsageError for
+    several GGUF files."""
     writes = kind_at(path) != "encoder"
     if not holds_gguf(path):
         yield _of_folder(path, writes)
@@ -93,8 +95,8 @@ def _of_gguf(header: GgufHeader, words: Any, writes: bool) -> Traits:
 
 
 def rope_of_gguf(header: GgufHeader) -> dict[str, float | str]:
-    """What the header says below "<architecture>.rope.", with what llama.cpp takes where it says nothing; nothing where
-    there is no such key at all, as of models without rotary positions."""
+    """Return the header's facts below "<architecture>.rope.", with llama.cpp's defaults for facts that are missing;
+    empty where there is no such key at all, as in models without rotary positions."""
     start = f"{header.architecture}.rope."
     said = {key.removeprefix(start): value for key, value in header.metadata.items() if key.startswith(start)}
     if not said:
@@ -115,7 +117,8 @@ def _head(header: GgufHeader) -> int | None:
 def _rendered(
     templates: Mapping[str, str], dialogues: Sequence[Mapping[str, Any]], marks: Mapping[str, str]
 ) -> list[Rendered]:
-    """Each dialogue through the template that serves it; what is a stranger's program runs in a process of its own."""
+    """Each dialogue through the template that serves it. Templates are code of strangers: they run in a process of
+    their own."""
     chosen = ["tool_use" if one.get("tools") and "tool_use" in templates else "default" for one in dialogues]
     made: dict[int, Rendered] = {}
     for name in dict.fromkeys(chosen):
@@ -155,8 +158,8 @@ def _of_folder(folder: Path, writes: bool) -> Traits:
 
 
 def _by_transformers(words: Any, template: str, dialogues: Sequence[Mapping[str, Any]]) -> list[Rendered]:
-    """What the tokenizer itself makes of each dialogue, by transformers' own code, which templates are written for:
-    once a process of its own has shown that the template comes to an end."""
+    """Each dialogue as the tokenizer itself renders it, by transformers' own code, for which templates are written;
+    only after a process of its own has shown that the template comes to an end."""
     marks = {role: words.piece(words.specials[role]) if role in words.specials else "" for role in ("bos", "eos")}
     tried = renderings(template, dialogues, **marks)
     return tried if any(each.endless for each in tried) else [_one(words, each) for each in dialogues]
@@ -182,9 +185,9 @@ def _config(folder: Path) -> dict[str, Any]:
 
 
 def rope_of_config(config: Mapping[str, Any]) -> dict[str, float | str]:
-    """What a configuration says of rotary positions, in the older spelling (rope_theta, rope_scaling) or the newer one
-    (rope_parameters), by GGUF's names; what only transformers knows keeps its own name below "scaling."; nothing where
-    it has neither."""
+    """Return a configuration's facts of rotary positions by GGUF's names, from the older spelling (rope_theta,
+    rope_scaling) or the newer one (rope_parameters). Facts that only transformers knows keep their names below
+    "scaling."; empty where the configuration has neither spelling."""
     if not any(config.get(key) for key in ("rope_theta", "rope_scaling", "rope_parameters")):
         return {}
     told = dict(config.get("rope_parameters") or config.get("rope_scaling") or {})
@@ -214,8 +217,8 @@ def _dimensions(config: Mapping[str, Any], told: Mapping[str, Any]) -> int | Non
 
 
 def comparable(source: Traits, artifact: Traits) -> list[str]:
-    """The names of rope facts that both tell in the same words. Two of a kind tell all alike; of a folder and a GGUF
-    only what the converter writes as it stands."""
+    """Return the names of rope facts that both models state in the same form: all facts of two models of one kind; of a
+    folder and a GGUF only those that the converter copies unchanged."""
     if source.kind == artifact.kind:
         return sorted({*source.rope, *artifact.rope})
     same = {FREQ_BASE, "dimension_count"}

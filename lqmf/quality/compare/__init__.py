@@ -1,1 +1,1 @@
-"""Several artifacts side by side: rows, which differences are significant, and which one to take."""
+"""Compares several artifacts: rows of figures, which differences are significant, and which artifact to take."""

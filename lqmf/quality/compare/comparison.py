@@ -1,9 +1,9 @@
-"""Artifacts side by side, by their receipts and benchmarks. Pure: records in, one document out; draws nothing.
+"""Compares artifacts by their receipts and benchmarks. Pure: records in, one document out; draws nothing.
 
 A side is called better only where the figures can be compared (the same text and windows for quality, the same source
 model for divergence and perplexity, the same machine for speed and memory) and where the difference is more than chance
-explains, as `significance` has it. Different engines are told of, not kept apart: how fast a GPTQ artifact is beside a
-GGUF is what one wants to know.
+explains, by the tests of `significance`. Different engines are noted, and still compared: users want to know how fast a
+GPTQ artifact is against a GGUF.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ _DIFFERENT = {
 
 
 def compare(artifacts: Sequence[Artifact], benchmarks: Sequence[Mapping[str, Any] | None] = ()) -> dict[str, Any]:
-    """The table, a value a column, as a document:
+    """Return the comparison, a value for each column, as a document:
 
         {"artifacts": [{"name", "model", "method", "bits", "type", "foreign", "measured", "gate_passed": or null,
                         "benchmarked"}],
          "rows": [{"id", "title", "unit", "better": "lower" or "higher",
                    "values": [number or null], "errors": [standard error or null],
-                   "best": [indices of the best columns, those included that cannot be told from the very best; none
-                            where all are alike, or nothing can be claimed],
+                   "best": [indices of the best columns, with those that do not differ from the best one; none where
+                            all are alike, or nothing can be claimed],
                    "tested": "exact", "error bars", "runs", "pairs", "tolerance", or null: nothing to test it by,
                    "verdict": "different", "same" (no more than chance), or null: not comparable or not tested,
                    "reasons": [why a value is null, else null]}],
-         "wins": [rows won], "notes": [sentences], "sentence": what a friend would say}
+         "wins": [rows won], "notes": [sentences], "sentence": the recommendation}
 
     `benchmarks` are those of `artifacts`, each the `benchmark` part of its file, or None. Raises UsageError for fewer
     than two different artifacts.
@@ -61,8 +61,8 @@ def compare(artifacts: Sequence[Artifact], benchmarks: Sequence[Mapping[str, Any
 
 
 def alike(made: Sequence[Sequence[Mapping[str, Any]]]) -> list[Mapping[str, Any] | None]:
-    """One benchmark of each artifact, of those `made` (the newest first): the newest that all have of the same depth
-    and prompts; where there is none, each one's newest."""
+    """Return a benchmark of each artifact, from the benchmarks `made` of each, newest first: the newest of a depth and
+    prompts that every artifact has; where there is none, each artifact's newest (None without a benchmark)."""
     newest = [{_kind(one): one for one in reversed(benchmarks)} for benchmarks in made]
     for kind in (_kind(one) for one in made[0]) if made else ():
         if all(kind in kinds for kinds in newest):
@@ -100,7 +100,8 @@ def _row(line: Line, different: Sequence[str]) -> dict[str, Any]:
 
 
 def _best(line: Line) -> tuple[list[int], str | None]:
-    """The best columns, with those that cannot be told from the very best; and whether that says anything."""
+    """The best columns, with those that do not differ from the best one; and "different", "same", or None for no
+    claim."""
     known = {index: value for index, value in enumerate(line.values) if value is not None}
     if len(known) < 2:
         return [], None
@@ -129,7 +130,7 @@ def _text(side: Side) -> Any:
 
 
 def _source(side: Side) -> Any:
-    """The source by what it scored: a foreign file's own name for its model says little."""
+    """The source, known by its perplexity: a foreign file's own name for its model says little."""
     return follow(side.receipt, "base", "perplexity") or object()
 
 

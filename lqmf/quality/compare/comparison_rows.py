@@ -1,6 +1,6 @@
-"""The lines of a comparison: what receipts and benchmarks hold of each artifact, and how two such figures are tested.
+"""Makes the lines of a comparison from receipts and benchmarks, each with the test that tells two of its figures apart.
 
-Pure; draws nothing. A line is made for all artifacts at once; what one of them lacks is null there, with its reason.
+Pure; draws nothing. A line has a value for every artifact; a missing value is null, with its reason.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DOCUMENTATION = "documentation"  # the domain whose figures stand at the top of 
 
 @dataclass(frozen=True)
 class Side:
-    """One column: an artifact with its receipt and its newest benchmark (empty where there is none)."""
+    """A column: an artifact with its receipt and its newest benchmark (each empty where there is none)."""
 
     artifact: Artifact
     receipt: Mapping[str, Any]
@@ -30,7 +30,7 @@ class Side:
 
     @cached_property
     def document(self) -> Mapping[str, Any]:
-        """What measures read."""
+        """Return the receipt with the artifact's sizes, as measures read it."""
         return measures.document(self.artifact, self.receipt)
 
     @property
@@ -40,8 +40,8 @@ class Side:
 
 @dataclass(frozen=True)
 class Line:
-    """A figure of every column. `needs` names what must be the same in all for the values to be comparable: some of
-    "text", "amount", "model", "machine", "prompts", "timed"; `tested` says by what two values are told apart."""
+    """A figure of every column. `needs` names what must be equal in all columns for the values to be comparable: some
+    of "text", "amount", "model", "machine", "prompts", "timed"; `tested` names the test that tells two values apart."""
 
     id: str
     title: str
@@ -56,7 +56,7 @@ class Line:
 
 
 def lines(sides: Sequence[Side]) -> Iterator[Line]:
-    """Every line, in the order of the table."""
+    """Yield every line, in the order of the table."""
     yield from _measures(sides, "file")
     yield from _measures(sides, "quality")
     yield from _domains(sides)
@@ -88,8 +88,8 @@ def _by_error(values: Sequence[float | None], errors: Sequence[float | None]) ->
 
 
 def _measures(sides: Sequence[Side], group: measures.Group, *, timed: bool = False) -> Iterator[Line]:
-    """A line for each measure of `group` that says which way is better; where all were `timed` by benchmarks, without
-    those that a benchmark measures better."""
+    """A line for each measure of `group` that says which way is better; where all artifacts were `timed` by benchmarks,
+    without measures that a benchmark measures better."""
     for one in measures.MEASURES:
         if one.group == group and one.better and not (timed and one.timed):
             line = _line(one, one.better, [side.document for side in sides])
@@ -111,8 +111,8 @@ def _differs(
     values: Sequence[float | None],
     errors: Sequence[float | None],
 ) -> Differs:
-    """How two of `values` are told apart. What is paired with the source's, token by token, has an error bar far
-    smaller than its own."""
+    """The test that tells two of `values` apart. A figure that is paired with the source's, token by token, has a far
+    smaller error bar than an unpaired one."""
     if one.tested == "exact":
         return lambda i, j: values[i] != values[j]
     if one.tested == "tolerance":
@@ -126,7 +126,7 @@ def _differs(
 
 
 def _domains(sides: Sequence[Side]) -> Iterator[Line]:
-    """KL divergence by kind of text, where at least two were measured on the same one."""
+    """KL divergence on each domain that at least two artifacts were measured on, with one and the same text."""
     found = [side.receipt.get("domains") or {} for side in sides]
     for name in dict.fromkeys(name for domains in found for name in domains if name != DOCUMENTATION):
         each = [domains.get(name) or {} for domains in found]
@@ -149,7 +149,7 @@ SCORED = (
 
 
 def _answers(sides: Sequence[Side]) -> Iterator[Line]:
-    """Scores of answers where at least two have a benchmark; told apart prompt by prompt."""
+    """Scores of answers where at least two artifacts have a benchmark; told apart prompt by prompt."""
     if sum(bool(side.benchmark) for side in sides) < 2:
         return
     for name, title in SCORED:
@@ -179,7 +179,7 @@ def _paired(columns: Sequence[Mapping[str, float]]) -> Differs:
 
 
 def _tasks(sides: Sequence[Side]) -> Iterator[Line]:
-    """Scores of named tasks that at least two have run, on as many documents."""
+    """Scores of named tasks that at least two artifacts have run, on as many documents."""
     found = [side.benchmark.get("tasks") or {} for side in sides]
     for task in dict.fromkeys(task for tasks in found for task in tasks):
         ran = [tasks[task] for tasks in found if task in tasks]
@@ -201,7 +201,8 @@ def _tasks(sides: Sequence[Side]) -> Iterator[Line]:
 
 
 def _timed(sides: Sequence[Side]) -> Iterator[Line]:
-    """Speeds of the benchmarks where all have them: with an empty context, the fullest one, and several chats."""
+    """Speeds of the benchmarks at points that all have: with an empty context, the fullest context, and several
+    chats."""
     tables = [_by_point(side.benchmark) for side in sides]
     common = [point for point in tables[0] if all((t.get(point) or {}).get("generation") for t in tables)]
     single = sorted(point for point in common if point[0] == 1)

@@ -1,7 +1,7 @@
-"""What a friend would say who had read a comparison: one sentence or two, put together from its figures by rules. Pure.
+"""Writes the recommendation of a comparison: one sentence or two, put together from its figures by rules. Pure.
 
-Said is only what the comparison calls different; where it does not, the sentence says so and goes by size. Quality is
-the KL divergence from the source.
+The sentence claims only differences that the comparison calls different; where there is none, it says so and goes by
+size. Quality is the KL divergence from the source.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SPEED_WORTH_SAYING = 1.05
 
 @dataclass(frozen=True)
 class _One:
-    """What is known of one artifact: its short name, bytes, and loss in nats a token with its standard error."""
+    """The facts of one artifact: its short name, bytes, and loss in nats a token with its standard error."""
 
     index: int
     label: str
@@ -34,8 +34,8 @@ class _One:
 
 
 def recommend(document: Mapping[str, Any], *, same_model: bool = True) -> str:
-    """The sentence for a comparison's document; `same_model` says whether all come from one source. What failed its
-    gate is named after it."""
+    """Return the recommendation for a comparison's document, with a warning that names artifacts that failed their
+    gate. `same_model` says whether all come from one source."""
     ones = _ones(document)
     failed = [one.label for one in ones if document["artifacts"][one.index].get("gate_passed") is False]
     warning = f" Mind that {_and(failed)} failed {'its gate' if len(failed) == 1 else 'their gates'}." if failed else ""
@@ -61,7 +61,7 @@ def _ones(document: Mapping[str, Any]) -> list[_One]:
 
 
 def _labels(artifacts: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The types where they tell all apart and come from one model, else the names."""
+    """The types, where they differ and all artifacts come from one model; else the names."""
     types = [str(a["type"] or f"{a['method']} {a['bits']} bit") for a in artifacts]
     distinct = len(set(types)) == len(types) and len({a["model"] for a in artifacts}) == 1
     return types if distinct else [str(a["name"]) for a in artifacts]
@@ -121,7 +121,7 @@ def _alike(small: _One, large: _One, spare: str, speed: tuple[int, float] | None
 
 
 def _fraction(better: _One, worse: _One) -> str:
-    """What `better` loses beside `worse`: "half as much as Q4_K_M"."""
+    """The loss of `better` as a share of that of `worse`, in words: "half as much as Q4_K_M"."""
     if not better.loss or not worse.loss:
         return f"nothing that could be measured, unlike {worse.label},"
     share = better.loss / worse.loss
@@ -134,7 +134,7 @@ def _fraction(better: _One, worse: _One) -> str:
 
 
 def _faster(document: Mapping[str, Any], *ones: _One) -> tuple[int, float] | None:
-    """Which one writes faster, and how many times, where that was tested."""
+    """(Index of the artifact that writes faster, how many times as fast), where speeds were tested and differ."""
     for row in document["rows"]:
         writing = row["id"].startswith("speed.writing.1.") and row["verdict"] == "different"
         if writing and len(row["best"]) == 1:
@@ -146,7 +146,7 @@ def _faster(document: Mapping[str, Any], *ones: _One) -> tuple[int, float] | Non
 
 
 def _and_speed(speed: tuple[int, float] | None, one: _One) -> str:
-    """What is to be said of speed in a sentence about `one`."""
+    """The words about speed in a sentence about `one`."""
     if speed is None:
         return ""
     fast, times = speed
@@ -159,7 +159,8 @@ def _and_speed(speed: tuple[int, float] | None, one: _One) -> str:
 
 
 def _several(by_size: Sequence[_One], row: Mapping[str, Any]) -> str:
-    """The smallest, the one that loses least, and those that another beats in both size and loss."""
+    """The words on the smallest artifact, the one that loses least, and those that another beats in both size and
+    loss."""
     small = by_size[0]
     if row["verdict"] == "same":
         return f"They lose the same, as far as can be told; take {small.label}, the smallest."
@@ -178,7 +179,7 @@ def _several(by_size: Sequence[_One], row: Mapping[str, Any]) -> str:
 
 
 def _beating(one: _One, others: Sequence[_One]) -> _One | None:
-    """The smallest that is smaller than `one` and loses less, by more than chance."""
+    """The smallest artifact that is smaller than `one` and loses less, by more than chance."""
     return next((other for other in others if other.size < one.size and _loses_less(other, one)), None)
 
 

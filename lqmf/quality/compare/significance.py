@@ -1,6 +1,6 @@
-"""Whether two figures differ by more than chance explains. Pure statistics; knows no receipt.
+"""Tests whether two figures differ by more than chance explains. Pure statistics; knows no receipt.
 
-Every test is two-sided at 5 %. A test says None where it cannot be made: no error bar, too few runs.
+Every test is two-sided at 5 %. A test gives None where it cannot be made: no error bar, too few runs.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ _T = (
 
 
 def critical_t(freedom: float) -> float:
-    """The least |t| that is significant, for at least one degree of freedom; fractions are rounded down."""
+    """Return the least |t| that is significant, for at least one degree of freedom; fractions are rounded down."""
     return _T[int(freedom) - 1] if freedom < len(_T) + 1 else Z * (1 + 1 / freedom)
 
 
 def by_error(one: float, one_error: float | None, other: float, other_error: float | None) -> bool | None:
-    """Whether two means with these standard errors differ: z = difference / sqrt(sum of squares). The two are taken as
-    independent; where both were measured on the same text that is cautious, for what is hard for both then cancels."""
+    """Tell whether two means with these standard errors differ: z = difference / sqrt(sum of squares). The means are
+    taken as independent; for means on one text this is cautious, because tokens that are hard for both models cancel.
+    None where an error is missing or not finite."""
     if one_error is None or other_error is None or not math.isfinite(one_error + other_error):
         return None
     spread = math.hypot(one_error, other_error)
@@ -32,8 +33,8 @@ def by_error(one: float, one_error: float | None, other: float, other_error: flo
 
 
 def by_runs(one: Sequence[float], other: Sequence[float]) -> bool | None:
-    """Whether the means of two groups of runs differ: Welch's t on their logarithms, for speeds differ by factors.
-    Needs two runs each, all above zero."""
+    """Tell whether the means of two groups of runs differ: Welch's t on their logarithms, because speeds differ by
+    factors. None for fewer than two runs in a group, or a value that is not above zero."""
     if min(len(one), len(other)) < 2 or min(*one, *other) <= 0:
         return None
     first, second = [math.log(v) for v in one], [math.log(v) for v in other]
@@ -45,7 +46,7 @@ def by_runs(one: Sequence[float], other: Sequence[float]) -> bool | None:
 
 
 def by_pairs(changes: Sequence[float]) -> bool | None:
-    """Whether the mean of paired differences is other than zero: Student's t over at least three pairs."""
+    """Tell whether the mean of paired differences is other than zero: Student's t; None for fewer than three pairs."""
     if len(changes) < 3:
         return None
     spread = math.sqrt(variance(changes) / len(changes))
@@ -53,7 +54,8 @@ def by_pairs(changes: Sequence[float]) -> bool | None:
 
 
 def share_error(share: float, count: int) -> float | None:
-    """The standard error of a share (0..1) of `count` independent cases, never below that of one case in `count`."""
+    """Return the standard error of a share (0..1) of `count` independent cases, never below that of one case in
+    `count`; None for no cases."""
     if count < 1:
         return None
     least = 1 / count

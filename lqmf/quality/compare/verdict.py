@@ -1,8 +1,8 @@
-"""What came of a job, in two or three sentences: against what was asked, and against what was predicted; and what to
-make next, if anything is worth it.
+"""Judges a finished job in two or three sentences: against the request and against the predictions; and proposes the
+next artifact to make, if any is worth it.
 
-Pure: an artifact, its receipt and its plan in, words and one way on out. Knows no store, no file and no terminal. What
-is proposed fits the memory that the plan was made for: it is chosen among the plan's own `others`.
+Pure: an artifact, its receipt and its plan in, words and at most one proposal out. Knows no store, no file and no
+terminal. A proposal fits the memory that the plan was made for: it is chosen among the plan's own `others`.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ LossOf = Callable[[str], Loss]  # of a type, for this model, as far as it is kno
 
 @dataclass(frozen=True)
 class Case:
-    """What is judged. `loss` is what a type is expected to lose, measurements of this store included; `made` names the
-    artifact there already is of the same model, by type."""
+    """An artifact to be judged. `loss` gives the loss expected of a type, measurements of this store included; `made`
+    maps each type to the artifact of this model that exists already."""
 
     artifact: Artifact
     plan: QuantizationPlan
@@ -44,7 +44,7 @@ class Case:
 
     @property
     def kl(self) -> float | None:
-        """The measured mean divergence, in nats a token."""
+        """Return the measured mean KL divergence in nats a token; None where it was not measured."""
         found = (self.receipt.get("kl_divergence") or {}).get("mean")
         return float(found) if found is not None else None
 
@@ -64,7 +64,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Step:
-    """What to make next: the slots of a request that change (None takes one back), and what that would bring."""
+    """A proposal: the slots of a request that change (None takes one back), and the gain in words."""
 
     slots: Mapping[str, Any]
     text: str
@@ -79,7 +79,7 @@ class Verdict:
 
 
 def verdict(case: Case) -> Verdict:
-    """What there is to say of an artifact. One that was not measured gets one sentence and no step."""
+    """Return the verdict on an artifact. An artifact that was not measured gets one sentence and no step."""
     if not case.receipt.get("checks"):
         return Verdict((f"{_size(case)}. How good it is was not measured.",))
     if not case.runs:
@@ -98,7 +98,7 @@ def _size(case: Case) -> str:
 
 
 def _asked(case: Case) -> str:
-    """Whether it keeps to the memory that was given."""
+    """The words on whether the artifact keeps to the memory that was given."""
     need, given = memory_needed(case), case.plan.memory_bytes
     if need is None or not given:
         return ""
@@ -109,7 +109,8 @@ def _asked(case: Case) -> str:
 
 
 def memory_needed(case: Case) -> float | None:
-    """What running it as planned takes, in bytes; more than the plan says where more than it says was measured."""
+    """Return the memory that running the artifact as planned takes, in bytes: the plan's figure, raised by as much as a
+    measurement exceeded its prediction. None without a candidate in the plan."""
     if not case.plan.candidates:
         return None
     planned = case.plan.candidates[0].memory
@@ -119,12 +120,12 @@ def memory_needed(case: Case) -> float | None:
 
 
 def _takes(memory: Footprint) -> int:
-    """What counts against the memory that was given: the card's where one is used."""
+    """The bytes that count against the memory that was given: those on the GPU where the plan uses one."""
     return memory.gpu or memory.total
 
 
 def _worse(compared: Mapping[str, Any]) -> float:
-    """By how much a measurement exceeds its prediction, where it missed: 1 for not at all."""
+    """The measurement as a multiple of its prediction, where it missed the prediction and is above it; else 1."""
     return 1 + compared["error"] if compared.get("missed") and compared["error"] > 0 else 1.0
 
 
@@ -141,7 +142,8 @@ def _quality(case: Case) -> str:
 
 
 def _likeness(receipt: Mapping[str, Any]) -> str | None:
-    """Of a model that writes no text, or only answers: how like its source's its embeddings are, or its answers."""
+    """The sentence for an encoder, on how like its source's its embeddings are, or for an encoder-decoder, on its loss
+    on known answers; None for other models."""
     if cosine := (receipt.get("similarity") or {}).get("embedding_cosine"):
         return (
             f"Its embeddings have a cosine of {cosine['mean']:.5f} with the source's, and at least {cosine['min']:.5f}."
@@ -164,7 +166,8 @@ def _expected(case: Case) -> str:
 
 
 def _trouble(case: Case) -> list[str]:
-    """What failed, else by how much the size or the memory was mispredicted."""
+    """The sentence on a failed gate or failed checks, else on the worst misprediction of size or memory; empty for
+    none."""
     failed = [str(check["name"]).replace("_", " ") for check in case.receipt["checks"] if not check["passed"]]
     reasons = [str(one).rstrip(".") for one in case.gate.get("reasons") or ()]
     if case.gate.get("passed") is False:
@@ -187,7 +190,7 @@ def _detail(case: Case, name: str) -> str:
 
 
 def nats(value: float) -> str:
-    """A divergence with two significant digits, as its error bars allow: "0.0022"."""
+    """Return a divergence (in nats) written with two significant digits, as its error bars allow: "0.0022"."""
     return f"{float(f'{value:.2g}'):.6f}".rstrip("0").rstrip(".") or "0"
 
 
@@ -195,7 +198,7 @@ def nats(value: float) -> str:
 
 
 def step(case: Case) -> Step | None:
-    """The next thing that is worth making; None for nothing."""
+    """Return the next artifact worth making; None if there is none."""
     need, given = memory_needed(case), case.plan.memory_bytes
     if need is not None and given and need > given:
         return _smaller(case, need, given)
@@ -211,14 +214,15 @@ def step(case: Case) -> Step | None:
 
 
 def _ways(case: Case) -> list[Candidate]:
-    """The other types that fit, the smallest first, without those there are already."""
+    """The candidates of other types that fit, the smallest first, without types that exist already."""
     return sorted(
         (one for one in case.plan.others if one.type not in (case.type, *case.made)), key=lambda one: one.file_bytes
     )
 
 
 def _smaller(case: Case, need: float, given: int) -> Step | None:
-    """For one that takes more memory than there is: the type that loses least of those that would not."""
+    """For an artifact that needs more memory than there is: the type of least expected loss among smaller types that
+    fit."""
     factor = need / _takes(case.plan.candidates[0].memory)
     size = case.artifact.size_bytes
     ways = [one for one in _ways(case) if one.file_bytes < size and _takes(one.memory) * factor <= given]
@@ -230,7 +234,8 @@ def _smaller(case: Case, need: float, given: int) -> Step | None:
 
 
 def _passing(case: Case) -> Step | None:
-    """For one that fails its gate: a matrix where it has none, else the smallest type expected to pass."""
+    """For an artifact that fails its gate: an importance matrix where it has none, else the smallest type expected to
+    pass."""
     limit = (case.gate.get("limits") or {}).get("kl_mean")
     broken = any(not one["passed"] for one in case.receipt.get("checks") or () if one["name"] not in OF_LOSS)
     if broken and (limit is None or (case.kl or 0.0) <= float(limit)):
@@ -247,7 +252,7 @@ def _lost_more(case: Case) -> bool:
 
 
 def _may_be_guided(case: Case, *, even_if_refused: bool = False) -> bool:
-    """Whether an importance matrix would help and was not used; one that the user refused is not offered again."""
+    """Whether an importance matrix would help and was not used; a matrix that the user refused is not offered again."""
     plan = case.plan
     refused = any(one.name == "imatrix" and one.source == "user" for one in plan.choices)
     guided = plan.imatrix or plan.method != "gguf" or plan.bits > GUIDED_BITS or plan.discard_source
@@ -261,7 +266,7 @@ def _guided(case: Case) -> Step:
 
 
 def _lighter(case: Case) -> Step | None:
-    """For who wants little or fast: a smaller type whose loss is expected to be little."""
+    """For a user who wants a small or fast file: a smaller type whose loss is expected to be little."""
     size = case.artifact.size_bytes
     ways = [one for one in _ways(case) if one.file_bytes < size and case.loss(one.type).kl_nats <= LITTLE]
     if not ways:
@@ -271,7 +276,7 @@ def _lighter(case: Case) -> Step | None:
 
 
 def _better(case: Case, most: float) -> Step | None:
-    """The smallest larger type that is expected to lose at most so many nats a token."""
+    """The smallest larger type that is expected to lose at most `most` nats a token."""
     size = case.artifact.size_bytes
     ways = [one for one in _ways(case) if one.file_bytes > size and case.loss(one.type).kl_nats <= most]
     if not ways:
@@ -283,7 +288,7 @@ def _better(case: Case, most: float) -> Step | None:
 
 
 def _type(one: Candidate) -> dict[str, Any]:
-    """The slots that ask for it: of a type that is no more than its bits, these."""
+    """The slots that ask for the candidate: its bits where its type is no more than these ("4bit"), else its type."""
     if one.type == f"{one.bits}bit":
         return {"bits": one.bits, "type": None}
     return {"type": one.type, "bits": None}
@@ -303,6 +308,6 @@ SHARES = (
 
 
 def less(share: float) -> str:
-    """A share of the loss that is left, in words."""
+    """Return in words the share of the loss that is left: "halve the loss"."""
     named = next((words for low, high, words in SHARES if low <= share < high), None)
     return named or f"leave {share * 100:.0f} % of the loss"

@@ -1,1 +1,2 @@
-"""What a receipt says: loss against the source, noise floor, speed, memory, samples, and the gate over them."""
+"""The parts of a receipt: loss against the source, noise floor, speed, memory, samples, and the gate that judges
+them."""

@@ -1,8 +1,8 @@
-"""How far a quantized model's predictions are from its source's. Knows logits and tokens, no engine and no file.
+"""Measures how far a quantized model's predictions are from its source's. Knows logits and tokens; no engine, no file.
 
 KL(P || Q) in nats a token, P the source and Q the quantized model, over the second half of each window: the sum over
 the vocabulary of P (log P - log Q). It is llama-perplexity's measure, without its file of logits and without that
-file's 16-bit rounding. Both models' logits of one window are in memory at a time; of each token four numbers are kept.
+file's 16-bit rounding. Both models' logits of one window are in memory at a time; four numbers are kept of each token.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _MOST_THREADS = 4  # NumPy lets others run while it computes
 
 @dataclass(frozen=True)
 class Pair:
-    """What two models make of the same N tokens, in float64: each one's KL(P || Q), both surprises at the token that
-    came, in nats, and whether both hold the same one for the likeliest."""
+    """The predictions of two models for the same N tokens, as arrays (N,): KL(P || Q) and each model's negative
+    log-likelihood of the token that came, float64 in nats, and whether both models' most likely tokens are equal."""
 
     kl_nats: NDArray[np.float64]
     source_nats: NDArray[np.float64]
@@ -36,8 +36,9 @@ class Pair:
 
 
 def pair(p: NDArray[np.float32], q: NDArray[np.float32], targets: NDArray[np.int64]) -> Pair:
-    """From logits (N, V) of source `p` and artifact `q`. What P never says (minus infinity, as some models mask tokens)
-    adds nothing to KL; what P says and Q never does makes it infinite. Raises MeasurementError for NaN or infinity."""
+    """Return the Pair for logits (N, V) of source `p` and artifact `q`, and the N tokens `targets` that came next.
+    Tokens to which P gives probability 0 (minus infinity, as some models mask tokens) add nothing to KL; a token that P
+    allows and Q rules out makes KL infinite. Raises MeasurementError for NaN or +infinity."""
     import numpy as np
 
     rows = np.arange(len(targets))
@@ -56,7 +57,7 @@ def pair(p: NDArray[np.float32], q: NDArray[np.float32], targets: NDArray[np.int
 
 
 class DivergenceMeter:
-    """Add windows; read the totals at any moment."""
+    """Running totals of two models' predictions: add windows, and read the totals at any moment."""
 
     def __init__(self) -> None:
         self.source, self.artifact = Perplexity(), Perplexity()
@@ -65,12 +66,12 @@ class DivergenceMeter:
 
     @property
     def tokens(self) -> int:
-        """How many tokens have been scored."""
+        """Return the number of tokens scored."""
         return self.source.tokens
 
     def add(self, p: NDArray[np.float32], q: NDArray[np.float32], targets: NDArray[np.int64]) -> None:
-        """Count the logits (N, V) of source `p` and artifact `q` at N positions, and the N tokens that came next.
-        Raises MeasurementError when either holds a value that is not finite."""
+        """Count the logits (N, V) of source `p` and artifact `q` at N positions, and the N tokens `targets` that came
+        next. Raises MeasurementError for NaN or +infinity."""
         parts = list(blocks(*p.shape))
         with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1, len(parts))) as pool:
             for found in pool.map(lambda rows: pair(p[rows], q[rows], targets[rows]), parts):
@@ -81,17 +82,17 @@ class DivergenceMeter:
 
     @property
     def top1_agreement(self) -> float:
-        """The share of tokens, 0..1, at which both models would choose the same next token."""
+        """Return the share of tokens, 0..1, at which both models would choose the same next token."""
         return self._same_top / self.tokens
 
     @property
     def top1_error(self) -> float:
-        """Standard error of `top1_agreement`: of a share of independent tokens, sqrt(p (1 - p) / (n - 1))."""
+        """Return the standard error of `top1_agreement`, tokens taken as independent: sqrt(p (1 - p) / (n - 1))."""
         share = self.top1_agreement
         return math.sqrt(share * (1 - share) / (self.tokens - 1)) if self.tokens > 1 else math.inf
 
     def divergence(self) -> Divergence:
-        """The distribution of KL over the scored tokens, with the standard error of its mean."""
+        """Return the distribution of KL over the scored tokens, in nats, with the standard error of its mean."""
         import numpy as np
 
         kl = np.concatenate(self._kl_nats)
@@ -99,12 +100,12 @@ class DivergenceMeter:
         return Divergence(float(kl.mean()), standard_error(kl), p50, p90, p99, float(kl.max()))
 
     def perplexity_ratio(self) -> tuple[float, float]:
-        """Perplexity of the artifact over that of the source, and the (paired) standard error."""
+        """Return (perplexity of the artifact / perplexity of the source, its paired standard error)."""
         return ratio(self.artifact, self.source)
 
     def right_token(self) -> tuple[float, float, float]:
-        """How the probability (0..1) of the token that came differs, artifact less source: the mean, the root of the
-        mean square, and the standard error of the mean."""
+        """Return (mean, root mean square, standard error of the mean) of the change in the probability (0..1) of the
+        token that came, artifact less source."""
         import numpy as np
 
         change = np.exp(-self.artifact.surprises) - np.exp(-self.source.surprises)
@@ -112,7 +113,7 @@ class DivergenceMeter:
 
 
 def must_be_numbers(name: str, likeliest: NDArray[np.float32]) -> None:
-    """Raises MeasurementError where the greatest logits (N,) show NaN or infinity among them all."""
+    """Raise MeasurementError if `likeliest`, the greatest logit (N,) of each position, holds NaN or +infinity."""
     import numpy as np
 
     if not (likeliest < np.inf).all():  # a NaN counts as the greatest

@@ -1,4 +1,5 @@
-"""What stands for the source when an artifact is compared: 16 bits, or 8 where memory is short. Knows headers."""
+"""Types of weights that can stand for the source in a comparison: 16 bits, or 8 where memory is short. Knows
+headers."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ EXACT = ("F32", "F16", "BF16", "float32", "float16", "bfloat16")
 
 
 def kind(path: Path) -> str:
-    """The type of the source's weights there: llama.cpp's name of it in a GGUF ("F16", "Q8_0"), else the one in the
+    """Return the type of the weights at `path`: llama.cpp's name for a GGUF ("F16", "Q8_0"), else the dtype in the
     safetensors files ("bfloat16"). Raises ModelError, NotFound."""
     if path.is_dir() and safetensors_folder.is_model(path):
         return safetensors_folder.stored(path).dtype
@@ -20,5 +21,5 @@ def kind(path: Path) -> str:
 
 
 def is_exact(kind: str) -> bool:
-    """Whether weights of this type are the source's own, not rounded to fewer bits."""
+    """Tell whether weights of the type `kind` are unrounded (16 bits or more)."""
     return kind in EXACT

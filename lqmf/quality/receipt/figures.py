@@ -1,4 +1,4 @@
-"""What a receipt says of one text: a meter's totals as the receipt's fields, null with a reason where there is none.
+"""Turns a meter's totals for one text into the receipt's fields; a field without a value is null and has a reason.
 
 Knows meters and field names; no engine, no text.
 """
@@ -20,7 +20,7 @@ _BEYOND = "beyond measure: it rules out what the text says"
 
 
 def compared(meter: DivergenceMeter) -> dict[str, Any]:
-    """Every field of FIELDS, and `reasons` for those that are null."""
+    """Return every field of FIELDS from the totals of `meter`, with `reasons` for the fields that are null."""
     value, error = meter.perplexity_ratio()
     mean, rms, mean_error = meter.right_token()
     told: dict[str, Any] = {
@@ -40,12 +40,13 @@ def compared(meter: DivergenceMeter) -> dict[str, Any]:
 
 
 def alone(perplexity: Perplexity, reason: str) -> dict[str, Any]:
-    """The same of an artifact that was compared with nothing, for `reason`."""
+    """Return every field of FIELDS for an artifact measured without its source: fields AGAINST_SOURCE are null, for
+    `reason`."""
     return _finite({**_perplexity(perplexity), **unmeasured(reason, AGAINST_SOURCE)})
 
 
 def unmeasured(reason: str, fields: tuple[str, ...] = FIELDS) -> dict[str, Any]:
-    """Each of `fields` null, for `reason`."""
+    """Return each field of `fields` as null, with `reason` for each under "reasons"."""
     return {**dict.fromkeys(fields), "reasons": dict.fromkeys(fields, reason)}
 
 
@@ -59,7 +60,7 @@ def _base(source: Perplexity) -> dict[str, float | None]:
 
 
 def _finite(told: dict[str, Any]) -> dict[str, Any]:
-    """JSON knows no infinity."""
+    """Replace an infinite perplexity by null and a reason: JSON has no infinity."""
     if not math.isfinite(told["perplexity"]):
         _drop(told, _BEYOND, "perplexity", "perplexity_standard_error")
     return told

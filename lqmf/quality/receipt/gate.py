@@ -1,11 +1,11 @@
-"""Whether an artifact is good enough: its receipt against bounds for its bits, and every check.
+"""Judges whether an artifact is good enough: its receipt against bounds for its bits, and every check.
 
-A bound says that something is wrong, not that a type is coarse: it lies above what llama.cpp publishes for the poorest
-usual type of so many bits on Llama 3 8B (`lqmf.fit.quality.WEIGHTS` has the figures and their source: Q8_0 .0014, Q6_K
-.0055, Q5_0 .022, Q4_0 .072, Q3_K_S .23, IQ2_XXS .81, IQ1_S 2.3 nats a token), a model that is harder to quantize than
-most. The bundled model loses a tenth of that. The share of tokens at which both models choose alike is bounded where
-such a divergence puts it: 1 - 1.2 sqrt(KL), the worst of any text and type in docs/measured/gate.md, which leaves
-nothing to ask of two bits. Settings may say otherwise. Pure.
+A bound says that something is wrong, not that a type is coarse: it lies above the figures that llama.cpp publishes for
+the poorest usual type of so many bits on Llama 3 8B (`lqmf.fit.quality.WEIGHTS` has the figures and their source: Q8_0
+.0014, Q6_K .0055, Q5_0 .022, Q4_0 .072, Q3_K_S .23, IQ2_XXS .81, IQ1_S 2.3 nats a token), a model that is harder to
+quantize than most. The bundled model loses a tenth of that. The share of tokens at which both models choose the same
+next token is bounded where such a divergence puts it: 1 - 1.2 sqrt(KL), the worst of any text and type in
+docs/measured/gate.md, which gives no bound for two bits. Settings can change the bounds. Pure.
 """
 
 from __future__ import annotations
@@ -26,17 +26,18 @@ class Limits:
     top1: Mapping[int, float]
 
     def of(self, bits: int) -> GateLimits:
-        """The bounds for `bits`: those of the most bits that are not more, else of the fewest there are."""
+        """Return the bounds for `bits`: those of the greatest bits in the table that are not above `bits`, else of the
+        least."""
         return {"kl_mean": _nearest(self.kl, bits), "top1": _nearest(self.top1, bits)}
 
 
 def limits(kl: str = KL_NATS, top1: str = TOP1) -> Limits:
-    """The bounds that two settings write. Raises ValueError."""
+    """Return the bounds that the settings `kl` and `top1` write. Raises ValueError."""
     return Limits(by_bits(kl), by_bits(top1))
 
 
 def _own(method: str, bounds: Limits) -> Limits:
-    """Return `bounds` with those that the method declares in place of what no setting changed."""
+    """Return `bounds`, with the method's own bounds where the settings are the default ones."""
     declared, usual = methods.of(method), limits()
     kl = by_bits(declared.kl) if declared.kl and bounds.kl == usual.kl else bounds.kl
     top1 = by_bits(declared.top1) if declared.top1 and bounds.top1 == usual.top1 else bounds.top1
@@ -51,8 +52,8 @@ def _nearest(table: Mapping[int, float], bits: int) -> float:
 
 
 def judge(receipt: Receipt, method: str, bits: int, bounds: Limits) -> Gate:
-    """The receipt's `gate`: {"passed", "reasons", "limits"}. `passed` is None where nothing failed, but no divergence
-    was measured; each reason says what was seen and what to try."""
+    """Return the receipt's `gate`: {"passed", "reasons", "limits"}. `passed` is None where nothing failed but no
+    divergence was measured; each reason says what was measured and which remedy to try."""
     most = _own(method, bounds).of(bits)
     remedy = _remedy(method, bits, continues=receipt.sequence_loss is None)
     failed = [
@@ -89,14 +90,15 @@ def _conversion(receipt: Receipt) -> Iterator[str]:
 
 
 def _beyond(receipt: Receipt) -> Iterator[str]:
-    """A divergence that is no number, because it is beyond all of them."""
+    """Yield a reason if the divergence is infinite."""
     why = receipt.reasons.get("kl_divergence", "")
     if receipt.kl_divergence is None and why.startswith("infinite"):
         yield f"KL divergence is {why.rstrip('.')}."
 
 
 def _divergences(receipt: Receipt, most: GateLimits, bits: int, remedy: str) -> Iterator[str]:
-    """What is beyond the bounds, of the whole and of each kind of text. One remedy stands at the end of the first."""
+    """Yield a reason for the whole text and for each domain that is beyond the bounds. The first reason ends with the
+    remedy."""
     seen = dict(_measured(receipt))
     remedy = f" Try {remedy}."
     for where, (kl, top1) in seen.items():

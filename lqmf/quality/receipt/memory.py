@@ -1,4 +1,4 @@
-"""The most memory that this process has held. Asks the operating system; knows no model.
+"""Reads the most memory that this process has held. Asks the operating system; knows no model.
 
 On Linux the peak is VmHWM: `ru_maxrss` would be inherited from the process that started this one.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def peak_rss_bytes() -> int:
-    """Peak resident memory of this process since it began, mapped model pages included."""
+    """Return the peak resident memory of this process since it began, in bytes, mapped model pages included."""
     status = Path("/proc/self/status")
     if status.exists():
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))

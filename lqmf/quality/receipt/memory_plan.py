@@ -1,6 +1,6 @@
-"""Whether two models fit the memory together; where they do not, how many windows' logits may wait for the other one.
+"""Plans whether two models fit the memory together, and if not, how many windows' logits can wait for the other model.
 
-Knows sizes, files' headers and what is free; no engine, and no measure.
+Knows sizes, files' headers and free memory; no engine, and no measure.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _EMBEDDINGS = ("embed", "wte", "lm_head")  # in the names of matrices with a row
 
 @dataclass(frozen=True)
 class PairMemory:
-    """What comparing takes, in bytes: each model's weights, a window's logits; what is free where the models run, and
-    of RAM, where logits wait."""
+    """The memory of a comparison, in bytes: `base` and `artifact` the weights of each model, `window` the logits of one
+    window, `free` the memory free where the models run, `ram` the free RAM, where logits wait."""
 
     base: int
     artifact: int
@@ -38,12 +38,12 @@ class PairMemory:
 
     @property
     def together(self) -> bool:
-        """Whether both models fit at once."""
+        """Tell whether both models fit in memory at once."""
         return self.base + self.artifact + 2 * _COPIES * self.window <= _SHARE * self.free
 
     def waiting_windows(self, budget_bytes: int | None = None) -> int:
-        """How many windows' logits of one model may wait for the other; `budget_bytes` None: half of what is left.
-        Raises DoesNotFit when one model alone, or one window, is too much."""
+        """Return for how many windows the logits of one model can wait in RAM for the other model. `budget_bytes` None:
+        half of the RAM that is left. Raises DoesNotFit when one model alone, or one window, is too large."""
         larger = max(self.base, self.artifact) + _COPIES * self.window
         left = self.ram if self.free != self.ram else self.ram - larger
         budget = _WAITING_SHARE * left if budget_bytes is None else budget_bytes
@@ -58,7 +58,8 @@ class PairMemory:
 
 
 def pair_memory(base: Path, artifact: Path, device: str, window_tokens: int) -> PairMemory:
-    """For two models and windows of so many tokens, here and now."""
+    """Return the memory that comparing the models `base` and `artifact` takes on `device`, in windows of
+    `window_tokens` tokens, and the memory free now on this machine."""
     from lqmf import hardware
 
     here = hardware.detect()
@@ -74,7 +75,7 @@ def pair_memory(base: Path, artifact: Path, device: str, window_tokens: int) -> 
 
 
 def _offloads(path: Path) -> bool:
-    """Whether the engine for what lies there was built for a GPU: a CPU build leaves a card alone."""
+    """Whether the engine for the model at `path` was built for a GPU: a CPU build does not use a GPU that is there."""
     if _is_folder(path):
         import torch
 
@@ -83,7 +84,7 @@ def _offloads(path: Path) -> bool:
 
 
 def window_bytes(tokens: int, vocabulary: int) -> int:
-    """Of the logits that count in a window, in float32; one at least."""
+    """Return the bytes of the float32 logits at the scored positions (at least one) of a window of `tokens` tokens."""
     return max(1, (tokens - 1 - first_scored(tokens)) * vocabulary) * _FLOAT_BYTES
 
 
@@ -102,7 +103,7 @@ def _vocabulary(path: Path) -> int:
 
 
 def _rows(folder: Path) -> int:
-    """Of the embedding matrix, where the configuration leaves their number to a library's defaults."""
+    """The number of rows of the embedding matrix, for a configuration that names no vocabulary size."""
     tensors = safetensors_header.tensors(folder)
     named = [one for one in tensors if any(part in one.name for part in _EMBEDDINGS) and len(one.shape) == 2]
     return max((one.shape[0] for one in named), default=0)

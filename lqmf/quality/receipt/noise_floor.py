@@ -1,6 +1,6 @@
-"""The smallest divergence that means anything here: the source against itself, computed in another way.
+"""Measures the smallest divergence that means anything here: the source against itself, computed in another way.
 
-The beginning of a window is read again, a few tokens at a time behind what is kept of those before, as when a model
+The beginning of a window is read again, a few tokens at a time with the earlier tokens in the cache, as when a model
 writes: the same predictions from other sums of rounded numbers. Knows an engine and a meter.
 """
 
@@ -23,15 +23,16 @@ STEP = 32  # tokens at a time: few enough for llama.cpp to take the arithmetic t
 
 
 class NoiseFloor:
-    """Show it the source's windows as they are read; it reads the first few again."""
+    """A meter that is shown the source's windows as they are read, and reads the first WINDOWS of them again."""
 
     def __init__(self) -> None:
         self._meter = DivergenceMeter()
         self._windows = 0
 
     def look(self, source: Engine, window: Sequence[int], rows: NDArray[np.float32], first: int | None = None) -> None:
-        """`rows` are the logits (N, V) that `source` gave at the scored positions of `window`, from `first` on (None:
-        those of its second half). Raises MeasurementError for logits that are no numbers."""
+        """Read the beginning of `window` again with `source`, and compare it with `rows`, the logits (N, V) that
+        `source` gave at the scored positions, from `first` on (None: those of its second half). Does nothing after
+        WINDOWS windows. Raises MeasurementError for NaN or infinite logits."""
         import numpy as np
 
         if self._windows == WINDOWS:
@@ -44,5 +45,5 @@ class NoiseFloor:
 
     @property
     def kl_nats(self) -> float | None:
-        """Mean KL a token; None when nothing was seen. (Rounding can put a sum of nothing just below 0.)"""
+        """Return the mean KL in nats a token, set to 0 where rounding puts it below; None when no window was read."""
         return max(0.0, self._meter.divergence().mean) if self._windows else None

@@ -1,4 +1,4 @@
-"""How surprised a model is by a text. Knows logits and tokens, no engine.
+"""Measures how surprised a model is by a text. Knows logits and tokens, no engine.
 
 Perplexity is exp(mean negative log-likelihood), natural logarithm, over the scored tokens. Its standard error is
 llama-perplexity's: the perplexity times the standard error of that mean, the tokens taken as independent.
@@ -18,13 +18,14 @@ _BLOCK_ELEMENTS = 1 << 17  # logits widened to float64 at a time: 1 MB an array,
 
 
 def blocks(rows: int, vocabulary: int) -> Iterator[slice]:
-    """Rows of (rows, vocabulary) logits, as many at a time as are widened together."""
+    """Yield slices over the rows of (rows, vocabulary) logits, each small enough to be widened to float64 at once."""
     step = max(1, _BLOCK_ELEMENTS // vocabulary)
     return (slice(start, start + step) for start in range(0, rows, step))
 
 
 def log_softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
-    """Logits (N, V) of any float type to log-probabilities (N, V), in float64, shifted by the row's maximum first."""
+    """Return log-probabilities (N, V), float64, of logits (N, V) of any float type; each row is shifted by its maximum
+    first."""
     import numpy as np
 
     shifted = logits.astype(np.float64)
@@ -34,7 +35,8 @@ def log_softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def surprise_nats(log_probabilities: NDArray[np.float64], targets: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The negative log-likelihood (N,) of the N tokens `targets` that came, under log-probabilities (N, V)."""
+    """Return the negative log-likelihood (N,), in nats, of the N tokens `targets` that came, under log-probabilities
+    (N, V)."""
     import numpy as np
 
     found: NDArray[np.float64] = -log_probabilities[np.arange(len(targets)), targets]
@@ -42,8 +44,8 @@ def surprise_nats(log_probabilities: NDArray[np.float64], targets: NDArray[np.in
 
 
 def standard_error(values: NDArray[np.float64]) -> float:
-    """Of the mean of independent `values` (N,), as llama-perplexity has it: sqrt(variance / (N - 1)), with the variance
-    over N. Infinite for a single one."""
+    """Return the standard error of the mean of independent `values` (N,), by llama-perplexity's formula: sqrt(variance
+    / (N - 1)), with the variance over N. Infinite for fewer than two values or where one is not finite."""
     import numpy as np
 
     if values.size < 2:
@@ -53,45 +55,46 @@ def standard_error(values: NDArray[np.float64]) -> float:
 
 
 class Perplexity:
-    """A running mean over tokens; of each only its surprise is kept."""
+    """A running mean over tokens; of each token only its negative log-likelihood is kept."""
 
     def __init__(self) -> None:
         self._nll_nats: list[NDArray[np.float64]] = []
 
     @property
     def tokens(self) -> int:
-        """How many tokens have been scored."""
+        """Return the number of tokens scored."""
         return sum(part.size for part in self._nll_nats)
 
     def add(self, log_probabilities: NDArray[np.float64], targets: NDArray[np.int64]) -> None:
-        """Count (N, V) log-probabilities of the N tokens `targets` that came."""
+        """Count the N tokens `targets` that came, under log-probabilities (N, V)."""
         self.count(surprise_nats(log_probabilities, targets))
 
     def count(self, nll_nats: NDArray[np.float64]) -> None:
-        """Count tokens by their negative log-likelihoods (N,)."""
+        """Count tokens by their negative log-likelihoods (N,), in nats."""
         self._nll_nats.append(nll_nats)
 
     @property
     def surprises(self) -> NDArray[np.float64]:
-        """The negative log-likelihood of each token scored (N,), in nats."""
+        """Return the negative log-likelihood (N,) of each token scored, in nats."""
         import numpy as np
 
         return np.concatenate(self._nll_nats)
 
     @property
     def value(self) -> float:
-        """exp of the mean; infinity when it is beyond a float."""
+        """Return the perplexity: exp of the mean negative log-likelihood; infinity when it is beyond a float."""
         return _exp(float(self.surprises.mean()))
 
     @property
     def standard_error(self) -> float:
-        """Of `value`."""
+        """Return the standard error of `value`."""
         return self.value * standard_error(self.surprises)
 
 
 def ratio(artifact: Perplexity, source: Perplexity) -> tuple[float, float]:
-    """artifact / source over the same tokens, and its standard error: paired, so that what is hard for both cancels.
-    (llama-perplexity writes the same as the variances of both less twice their covariance.)"""
+    """Return (artifact / source, its standard error) of two perplexities over the same tokens. The error is paired, so
+    that tokens that are hard for both models cancel. (llama-perplexity writes it as the variances of both less twice
+    their covariance, an equal value.)"""
     import numpy as np
 
     with np.errstate(invalid="ignore"):

@@ -1,6 +1,7 @@
-"""What a model answers, and whether that looks like a working model. Knows an engine that generates; judges form only.
+"""Collects a model's answers to fixed prompts, and tells whether they loop. Knows an engine that generates; judges form
+only.
 
-The prompts are fixed, the draw is seeded: the same file gives the same samples on the same machine.
+The prompts are fixed and sampling is seeded: the same file gives the same samples on the same machine.
 """
 
 from __future__ import annotations
@@ -45,20 +46,21 @@ class Sample:
     through_template: bool
 
     def to_json(self) -> dict[str, Any]:
-        """The receipt's form: the prompt as a person reads it, and how many tokens the answer has."""
+        """Return the receipt's form: the prompt as a person reads it, the answer, its number of tokens, and whether it
+        ended."""
         return {"prompt": self.prompt, "response": self.response, "tokens": len(self.tokens), "ended": self.ended}
 
 
 def take(engine: Engine, count: int, sampling: Sampling = SAMPLING) -> Iterator[Sample]:
-    """Up to `count` samples, each when it is done: questions through the chat template, or beginnings to continue
-    where the model has none."""
+    """Yield up to `count` samples, each when it is done: answers to QUESTIONS through the chat template, or
+    continuations of BEGINNINGS where the model has no template."""
     chat = _has_template(engine)
     for prompt in (QUESTIONS if chat else BEGINNINGS)[:count]:
         yield take_one(engine, prompt, sampling, chat=chat)
 
 
 def take_one(engine: Engine, prompt: str, sampling: Sampling, *, chat: bool) -> Sample:
-    """The answer to one prompt, timed. A prompt that leaves no room for the answer shortens the answer."""
+    """Return the answer to `prompt`, timed: at most `sampling.max_tokens` tokens, and at most half of the context."""
     text = engine.render([{"role": "user", "content": prompt}]) if chat else prompt
     start = time.perf_counter()
     first: float | None = None
@@ -84,7 +86,8 @@ def _has_template(engine: Engine) -> bool:
 
 
 def loops(tokens: Sequence[int], *, longest_period: int = 16, span: int = 48) -> bool:
-    """Whether an answer ends in a circle: its last `span` tokens repeat with a period of at most `longest_period`."""
+    """Tell whether an answer ends in a loop: its last `span` tokens repeat with a period of at most `longest_period`
+    tokens."""
     tail = list(tokens[-span:])
     if len(tail) < span:
         return False

@@ -1,7 +1,8 @@
-"""Which windows of which text are read, in which order, and when that is enough.
+"""Decides which windows of which text are read, in which order, and when enough windows are read.
 
-The texts take turns, the first one (of which the receipt speaks) twice in each round, so that a run that stops early
-has seen each, and measured a beginning of what a longer one measures. Pure but for its clock; knows no model.
+The texts take turns, the first text (the main one of the receipt) twice in each round, so that a run that stops early
+has read part of every text, and measured the beginning of what a longer run measures. Pure but for its clock; knows no
+model.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ class Step:
 
 
 def rounds(windows: Mapping[str, Sequence[Window]]) -> list[Step]:
-    """All windows in the order in which they are read."""
+    """Return all windows in the order in which they are read: one of each text in turn, and a second one of the first
+    text."""
     left = {name: iter(each) for name, each in windows.items()}
     names = [*left, *list(left)[:1]]
     steps: list[Step] = []
@@ -50,13 +52,15 @@ def rounds(windows: Mapping[str, Sequence[Window]]) -> list[Step]:
 
 @dataclass(frozen=True)
 class StoppingRule:
-    """When a text has told what is asked of it: `limits` (None: never) are the gate's, by "kl_mean" and "top1"."""
+    """The rule when enough windows of a text are read. `limits` are the gate's, by "kl_mean" and "top1"; None: never
+    enough."""
 
     limits: Mapping[str, float] | None = None
 
     def settles(self, meter: DivergenceMeter, windows: int) -> bool:
-        """Whether `windows` of a text are enough: the mean KL is known within ENOUGH of itself, and no limit lies
-        within CERTAIN standard errors of what was found. Asked at FIRST_LOOK windows, and each time they double."""
+        """Tell whether `windows` windows of a text are enough: the mean KL's standard error is at most ENOUGH of the
+        mean, and no limit lies within CERTAIN standard errors of the figure that it bounds. Always False except at
+        FIRST_LOOK windows, and each time they double."""
         if self.limits is None or not _is_look(windows):
             return False
         divergence = meter.divergence()
@@ -78,9 +82,9 @@ def _is_look(windows: int) -> bool:
 
 
 class WindowSchedule:
-    """Hands out windows until the time is over or all texts have told enough, and counts them.
+    """The queue of windows: hands them out until the time is over or no text needs more, and counts them.
 
-    `most` windows in all; `seconds` None has no limit. `finish_text` takes a text out.
+    `most` is the number of windows in all; `seconds` None has no limit. `finish_text` takes the rest of a text out.
     """
 
     def __init__(
@@ -101,17 +105,17 @@ class WindowSchedule:
 
     @property
     def seconds(self) -> float:
-        """Since the beginning."""
+        """Return the seconds since the schedule began."""
         return self._clock() - self._started
 
     @property
     def over(self) -> bool:
-        """Whether there is nothing more to read."""
+        """Tell whether no more windows are to be read."""
         return not self._ahead or (self._owed <= 0 and self.seconds > self._seconds)
 
     def steps(self, most: int | None = None, share: float = 1.0) -> Iterator[Step]:
-        """The next windows, at most so many, while no more than this `share` of the time left is over. (Of the
-        fewest that are read in any case, all come.)"""
+        """Yield the next windows, at most `most` of them, until this `share` of the time left is over. The first
+        FEWEST_ROUNDS rounds are yielded whatever the time."""
         end = self.seconds + share * (self._seconds - self.seconds)
         while self._ahead and most != 0 and (self._owed > 0 or self.seconds <= end):
             self._owed -= 1
@@ -124,6 +128,6 @@ class WindowSchedule:
         self._ahead = deque(step for step in self._ahead if step.text != text)
 
     def advance(self, part: float = 1.0) -> None:
-        """Tell that a window, or `part` of one, is through."""
+        """Report that a window, or `part` of a window, was read."""
         self._done += part
         self._report(self._done, self._given + len(self._ahead), "")

@@ -1,4 +1,5 @@
-"""One comparison under way: the windows of each text, what was found in them, and what a receipt says of it.
+"""One comparison under way: the windows of each text, the figures measured in them, and the receipt's fields from
+these.
 
 Knows windows, logits and meters; no engine, no memory, no order of models.
 """
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
 
 class Session:
-    """`files` are the texts by name, `own` is how a model reads them; a window has `length` tokens. `most`, `seconds`
-    and `stop_at` limit what is read: see WindowSchedule and StoppingRule."""
+    """A comparison of two models over the texts `files`, by name, in windows of `length` tokens as the reading `own`
+    cuts them. `most`, `seconds` and `stop_at` limit the windows read: see WindowSchedule and StoppingRule."""
 
     def __init__(
         self,
@@ -53,15 +54,15 @@ class Session:
         self._stopping_rule = StoppingRule(stop_at)
 
     def must_agree(self, one: Reading, other: Reading) -> None:
-        """Leave out the texts that two models read as different tokens. Raises MeasurementError where it is the main
-        one."""
+        """Leave out the texts that two models read as different tokens. Raises MeasurementError for the main text."""
         for name in list(self._windows):
             with self._or_left_out(name):
                 one.must_be(other, name)
 
     @contextmanager
     def _or_left_out(self, name: str) -> Iterator[None]:
-        """What is wrong with a text is told of it; with the main one it is an error."""
+        """Leave the text `name` out if a MeasurementError is raised, and keep its message; raise it for the main
+        text."""
         try:
             yield
         except MeasurementError as error:
@@ -72,8 +73,8 @@ class Session:
                 self.schedule.finish_text(name)
 
     def compare(self, step: Step, base: NDArray[np.float32], artifact: NDArray[np.float32]) -> None:
-        """Count one window's logits (N, V) of both models, unless its text is left out; the text may then have told
-        enough. Raises MeasurementError for logits that are no numbers."""
+        """Count one window's logits (N, V) of both models, unless its text is left out; take the text out of the
+        schedule when enough of it is read. Raises MeasurementError for NaN or infinite logits."""
         if step.text in self._missing:
             return
         meter = self._meters[step.text]
@@ -85,11 +86,12 @@ class Session:
     # ------------------------------------------------------------ what it comes to
 
     def compared(self) -> dict[str, dict[str, Any]]:
-        """The figures of each text that was read."""
+        """Return the receipt's figures of each text of which a window was read, by the text's name."""
         return {name: figures.compared(self._meters[name]) for name, windows in self.read.items() if windows}
 
     def told(self, measured: Mapping[str, Mapping[str, Any]], engine: str) -> dict[str, Any]:
-        """The receipt's fields, from the figures of each text: the main one's stand on top as well."""
+        """Return the receipt's fields from the figures `measured` of each text; the main text's figures are on the top
+        level too."""
         domains = {name: self._domain(name, measured.get(name)) for name in self._files}
         return {
             **domains[MAIN],

@@ -1,8 +1,9 @@
-"""How far an encoder's states are from its source's: cosines, of each text's embedding and of each token's state.
+"""Measures how far an encoder's states are from its source's: cosines of each text's embedding and of each token's
+state.
 
-A text's embedding is the mean of its tokens' last hidden states (Reimers and Gurevych, 2019, arXiv:1908.10084). What a
-cosine is worth depends on the model: in many, any two texts are close, so the mean cosine between different texts'
-embeddings in the source stands beside it. Knows states; no engine and no file.
+A text's embedding is the mean of its tokens' last hidden states (Reimers and Gurevych, 2019, arXiv:1908.10084). The
+meaning of a cosine depends on the model: in many models any two texts are close, so the mean cosine between different
+texts' embeddings in the source is reported too. Knows states; no engine and no file.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 
 class SimilarityMeter:
-    """Add texts; read the totals at any moment. Of each token one number is kept, of each text two embeddings."""
+    """Running totals of cosines: add texts, and read the totals at any moment. Keeps one number of each token, and two
+    embeddings of each text."""
 
     def __init__(self) -> None:
         self._sources: list[NDArray[np.float64]] = []
@@ -26,12 +28,12 @@ class SimilarityMeter:
 
     @property
     def tokens(self) -> int:
-        """How many tokens' states were compared."""
+        """Return the number of tokens whose states were compared."""
         return sum(part.size for part in self._tokens)
 
     def add(self, source: NDArray[np.float32], artifact: NDArray[np.float32]) -> None:
-        """Count the states (T, H) that both made of one text. Raises MeasurementError when they are not numbers, or
-        not alike in shape."""
+        """Count the states (T, H) of one text from source and artifact. Raises MeasurementError when a state is NaN or
+        infinite, or the shapes differ."""
         import numpy as np
 
         for name, states in (("source", source), ("artifact", artifact)):
@@ -51,8 +53,8 @@ class SimilarityMeter:
         self._artifacts.append(q.mean(axis=0))
 
     def similarity(self) -> dict[str, Any]:
-        """{"embedding_cosine": {"mean", "min", "between_texts"}, "token_cosine": {"mean", "p1", "min"}, "texts"}: the
-        receipt's. `between_texts` is None for a single text."""
+        """Return the receipt's field {"embedding_cosine": {"mean", "min", "between_texts"}, "token_cosine": {"mean",
+        "p1", "min"}, "texts"}. `between_texts` is None for a single text."""
         import numpy as np
 
         p, q, tokens = np.stack(self._sources), np.stack(self._artifacts), np.concatenate(self._tokens)

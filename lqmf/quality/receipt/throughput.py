@@ -1,8 +1,8 @@
-"""How fast a model reads and writes. Knows an engine that generates, and a clock; nothing of what the words mean.
+"""Measures how fast a model reads a prompt and writes an answer. Knows an engine that generates, and a clock; no words.
 
-Reading the prompt and writing the answer are different work and are told apart: the time to the first token of a
-prompt of N tokens is what reading N tokens takes; what follows is writing. Medians over runs: one slow run on a busy
-machine then moves nothing.
+Reading and writing are different work and are measured apart: the time to the first token of a prompt of N tokens is
+the time to read N tokens; the time after it is writing. Medians over runs: one slow run on a busy machine then changes
+nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from lqmf.engines.promise import Engine, Sampling
 
 @dataclass(frozen=True)
 class Run:
-    """One generation: seconds to the first token, tokens written after it, and the seconds that those took."""
+    """The times of one generation: seconds to the first token, the number of tokens written after it, and their
+    seconds."""
 
     prompt_tokens: int
     first_token_seconds: float
@@ -27,7 +28,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Throughput:
-    """Medians over `runs`; `generation` (tokens a second) is None when the model ended before it could be timed."""
+    """Medians over `runs` runs. `generation_tokens_per_second` is None when the model ended too early to be timed."""
 
     prompt_tokens_per_second: float
     generation_tokens_per_second: float | None
@@ -36,7 +37,7 @@ class Throughput:
 
 
 def time_run(engine: Engine, prompt: Sequence[int], tokens: int, clock: Callable[[], float] = time.perf_counter) -> Run:
-    """Greedily continue `prompt` by at most `tokens` tokens, and time it."""
+    """Continue `prompt` greedily by at most `tokens` tokens, and return the times."""
     start = clock()
     first = last = start
     count = 0
@@ -59,8 +60,9 @@ def measure(
     budget_seconds: float,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Throughput:
-    """Up to `runs` runs, fewer when `budget_seconds` are over, at least one. Each reads as many tokens, all but
-    `runs` - 1 of the prompt, from one further on, so that none finds the former's text in a cache."""
+    """Return the medians of up to `runs` runs, fewer when `budget_seconds` are over, at least one. Each run reads the
+    same number of tokens, `runs` - 1 fewer than the prompt has, and begins one token further on, so that no run finds
+    an earlier run's text in a cache."""
     end, length = clock() + budget_seconds, max(1, len(prompt) - runs + 1)
     done: list[Run] = []
     while not done or (len(done) < runs and clock() < end):
@@ -69,7 +71,7 @@ def measure(
 
 
 def summarize(runs: Sequence[Run]) -> Throughput:
-    """The medians of `runs` (at least one)."""
+    """Return the medians of `runs` (at least one)."""
     rates = [run.later_tokens / run.later_seconds for run in runs if run.later_tokens >= 4 and run.later_seconds > 0]
     return Throughput(
         prompt_tokens_per_second=median(run.prompt_tokens / max(run.first_token_seconds, 1e-9) for run in runs),

@@ -1,4 +1,5 @@
-"""How busy the processor and the GPU are while something runs. Asks the operating system and NVML; knows no model."""
+"""Measures how busy the processor and the GPU are while code runs. Asks the operating system and NVML; knows no
+model."""
 
 from __future__ import annotations
 
@@ -13,8 +14,9 @@ from lqmf.hardware import open_nvml
 
 
 class Watch:
-    """`with Watch() as watch: ...`, then read it. CPU is this process's share of all cores, in percent; the GPU's
-    share and this process's peak memory there are None where there is no NVIDIA GPU (or it does not tell)."""
+    """A context manager (`with Watch() as watch: ...`) with its readings: this process's share of all CPU cores, and
+    the share of the busiest GPU, in percent; this process's peak GPU memory in bytes. A GPU reading is None without an
+    NVIDIA GPU, or where NVML does not give it."""
 
     def __init__(self, interval_seconds: float = 0.05) -> None:
         self._interval = interval_seconds
@@ -42,7 +44,7 @@ class Watch:
 
     @property
     def gpu_percent(self) -> float | None:
-        """Mean over the samples, of the busiest GPU at each."""
+        """Return the mean over the samples of the busiest GPU's utilization, in percent; None without samples."""
         return fmean(self._gpu_percent) if self._gpu_percent else None
 
     @property
@@ -76,7 +78,7 @@ class _Nvml:
             return None
 
     def read(self, pid: int) -> tuple[float | None, int | None]:
-        """(percent of the busiest GPU, bytes that process `pid` holds over all GPUs)."""
+        """Return (percent of the busiest GPU, bytes that process `pid` holds over all GPUs)."""
         percents: list[float] = []
         used: list[int] = []
         for device in self._devices:

@@ -1,8 +1,8 @@
-"""What an artifact's files hold, told without running it: their size, the bits that a weight takes, and weights that
-cannot be right. Knows GGUF and safetensors headers, and bytes.
+"""Describes an artifact's files without running it: their size, bits per weight, and weight matrices that cannot be
+right. Knows GGUF and safetensors headers, and bytes.
 
-A weight matrix that is zero throughout is one that a conversion or a quantizer lost: the model still loads and talks.
-Files are read, not mapped: mapped pages would count a second time where the memory of a loaded model is measured.
+A weight matrix of zeros was lost by a conversion or a quantizer: the model still loads and answers. Files are read, not
+mapped: mapped pages would count a second time where the memory of a loaded model is measured.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class Matrix:
-    """A weight matrix and where its bytes lie. Vectors such as biases may rightly be zero, so they are none."""
+    """A weight matrix and the place of its bytes. Vectors such as biases are left out: they may be zero."""
 
     name: str
     file: Path
@@ -39,7 +39,8 @@ class Weights:
 
 
 def weights(path: Path) -> Weights:
-    """What lies at `path`, a GGUF file or a folder of GGUF or safetensors files. Raises NotFound, ModelError."""
+    """Return the weights at `path`, a GGUF file or a folder of GGUF or safetensors files. Raises NotFound,
+    ModelError."""
     if holds_gguf(path):
         headers = [read_header(shard) for shard in shards(model_file(path))]
         matrices = tuple(matrix for header in headers for matrix in _of_gguf(header))
@@ -57,8 +58,8 @@ def _of_gguf(header: GgufHeader) -> Iterator[Matrix]:
 
 
 def zeroed(matrices: Iterable[Matrix]) -> list[str]:
-    """Names of the matrices that hold nothing but zero bytes. Reads each up to its first other byte, so almost nothing
-    of sound files."""
+    """Return the names of the matrices that hold only zero bytes. Reads each matrix up to its first other byte, so
+    almost nothing of sound files."""
     empty = []
     for matrix in matrices:
         with matrix.file.open("rb", buffering=0) as file:

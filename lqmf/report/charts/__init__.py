@@ -1,1 +1,1 @@
-"""The charts of the report, one a file: each makes a Chart of the report's Data, and says why where it cannot."""
+"""The charts of the report, one a file: each makes a Chart from the report's Data, or says why it cannot."""

@@ -1,4 +1,4 @@
-"""How alike an artifact's answers are to its source's: the scores of its newest benchmark, each from 0 to 1."""
+"""Draws how alike an artifact's answers are to its source's: the scores of its newest benchmark, each from 0 to 1."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MORE = {"rougeL": "ROUGE-L", "ngram_cosine": "likeness of characters", "embeddin
 
 
 def chart(data: Data) -> Chart:
-    """A row for each artifact that was benchmarked, a shape for each score."""
+    """Return the chart: a row for each artifact that was benchmarked, a shape for each score."""
     drawn = [subject for subject in data.subjects if any(scores(subject).values())]
     if not drawn:
         missing = "No artifact was benchmarked against its source."
@@ -33,7 +33,7 @@ def chart(data: Data) -> Chart:
 
 
 def scores(subject: Subject) -> dict[str, float | None]:
-    """The means over all answers; {} where there is no benchmark."""
+    """Return the mean of each score over all answers, 0..1; {} where there is no benchmark."""
     overall = as_mapping(as_mapping(subject.benchmark).get("overall"))
     return {name: as_number(overall.get(name)) for name in (*SHAPES, *MORE)} if overall else {}
 

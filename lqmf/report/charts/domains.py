@@ -1,4 +1,4 @@
-"""Loss by kind of text: one number hides that code or dialogue suffers more. Drawn where a receipt tells them apart."""
+"""Draws the loss by kind of text: one number hides that code or dialogue suffers more. Needs a receipt with domains."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SHAPES = ("circle", "square", "diamond", "triangle-up", "cross", "star")
 
 
 def chart(data: Data) -> Chart:
-    """A row for each artifact, a shape for each kind of text."""
+    """Return the chart: a row for each artifact, a shape for each kind of text."""
     drawn = [subject for subject in data.subjects if any(losses(subject).values())]
     kinds = list(dict.fromkeys(kind for subject in drawn for kind in losses(subject)))
     if not drawn:
@@ -47,7 +47,7 @@ def chart(data: Data) -> Chart:
 
 
 def losses(subject: Subject) -> dict[str, float | None]:
-    """KL in nats a token by kind of text; None where it was not measured."""
+    """Return the mean KL in nats a token by kind of text; None where it was not measured."""
     domains = as_mapping(subject.receipt.get("domains"))
     return {clean(kind): as_number(follow(told, "kl_divergence", "mean")) for kind, told in domains.items()}
 

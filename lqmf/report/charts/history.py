@@ -1,4 +1,4 @@
-"""How a model's artifacts came about: every one that was made, deleted ones too, with what it lost and weighs."""
+"""Draws the history of a model's artifacts, deleted ones too: when each was made, its loss and its size."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Made:
-    """One artifact as it was recorded. `at` is ISO 8601 with a time zone; `kl` in nats a token."""
+    """An artifact as it was recorded. `at` is the time in UTC ("2026-01-31 12:00:00", "" if unknown); `kl` in nats a
+    token."""
 
     name: str
     model: str
@@ -54,7 +55,7 @@ class Made:
 
 
 def chart(data: Data) -> Chart:
-    """What was made of the models of the page, in order of time; versions of one type are joined."""
+    """Return the chart of the artifacts of the page's models, in order of time; versions of one type are joined."""
     made = _of_models(data)
     drawn = [each for each in made if each.kl]
     table = Table(TITLE, COLUMNS, [_row(each) for each in made])
@@ -79,7 +80,7 @@ def _of_models(data: Data) -> list[Made]:
 
 
 def _key(record: Mapping[str, Any]) -> tuple[str, str]:
-    """A deleted artifact and a later one of its name are two."""
+    """The name without its mark of deletion, and the time: a deleted artifact and a later one of its name are two."""
     return str(record.get("name")).partition("@")[0], str(record.get("created_at"))
 
 
@@ -92,7 +93,7 @@ def _made(record: Mapping[str, Any]) -> Made:
 
 
 def _utc(stamp: Any) -> str:
-    """The time in UTC, as plotly reads it; "" for what is no time."""
+    """The time in UTC, as plotly reads it; "" for a stamp that is not a time."""
     try:
         at = datetime.datetime.fromisoformat(str(stamp))
     except ValueError:
@@ -101,7 +102,7 @@ def _utc(stamp: Any) -> str:
 
 
 def _traces(data: Data, drawn: Sequence[Made]) -> list[dict[str, Any]]:
-    """One for each model, method and type, so that versions of one are joined."""
+    """A trace for each model, method and type, so that versions of one artifact are joined."""
     texts = [each.type or each.method for each in drawn]
     times = [datetime.datetime.fromisoformat(each.at).timestamp() for each in drawn]
     sides = placing.beside(times, [each.kl or 0.0 for each in drawn], texts, (False, True))

@@ -1,6 +1,7 @@
-"""What each layer and kind of tensor loses, as a heat map: KL of the model with that tensor alone as in the artifact.
+"""Draws the loss of each layer and kind of tensor as a heat map: KL of the model with that tensor alone as in the
+artifact.
 
-Only what `lqmf report NAME --layers` measured is drawn; where nothing was, the page says how to.
+Draws only measurements of `lqmf report NAME --layers`; where there are none, the page names that command.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ _ORDER = (
 
 @dataclass(frozen=True)
 class Tensor:
-    """One tensor's loss: `layer` None for what comes before or after the layers, `group` how many share the figure."""
+    """A tensor's loss: `layer` is None for a tensor before or after the layers; `group` tensors share the figure."""
 
     name: str
     layer: int | None
@@ -57,14 +58,14 @@ class Tensor:
 
 
 def charts(data: Data) -> list[Chart]:
-    """A map for each artifact that was measured so, then one sentence for all others."""
+    """Return a map for each artifact measured by layer, then one chart without a figure that names all others."""
     drawn = [_chart(place, subject) for place, subject in enumerate(data.subjects) if tensors(subject)]
     missing = [subject for subject in data.subjects if not tensors(subject)]
     return drawn + ([_missing(missing)] if missing else [])
 
 
 def tensors(subject: Subject) -> list[Tensor]:
-    """What was measured of a subject, in the order of the file."""
+    """Return the measured tensors of a subject, in the order of the file."""
     found = as_mapping(subject.layers).get("tensors")
     rows = [as_mapping(each) for each in found] if isinstance(found, list) else []
     return [made for row in rows if (made := _tensor(row))]
@@ -144,7 +145,7 @@ def _map(
 
 
 def _shade(tensor: Tensor | None, least: float) -> float | None:
-    """Logarithmic: losses of tensors span orders of magnitude. What lost nothing has the least colour."""
+    """The logarithm of a tensor's loss: losses span orders of magnitude. A loss of zero has the least colour."""
     return None if tensor is None else math.log10(max(tensor.kl_nats, least))
 
 

@@ -1,4 +1,4 @@
-"""How artifacts are drawn on every chart: a model by its colour, a method by its shape, a type in words beside it."""
+"""The marks of artifacts on every chart: a model by its colour, a method by its shape, a type in words beside it."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ LOSS = "KL divergence, nats a token"
 
 
 def kl(subject: Subject) -> float | None:
-    """What was lost; None where it was not measured, or is nothing that a logarithmic axis could show."""
+    """Return the mean KL in nats a token; None where it was not measured, or is not above 0 (for a logarithmic
+    axis)."""
     value = subject.found("kl_divergence", "mean")
     return value if value is not None and value > 0 else None
 
 
 def type_of(subject: Subject) -> str:
-    """The type, or of a method without types its bits."""
+    """Return the type, or the method and bits of an artifact without a type."""
     return subject.artifact.type or f"{subject.artifact.method} {subject.artifact.bits}-bit"
 
 
 def symbol(method: str) -> str:
-    """The shape that stands for a method."""
+    """Return plotly's name of the shape that stands for a method."""
     return methods.of(method).symbol
 
 
@@ -38,8 +39,8 @@ def points(
     logarithmic: tuple[bool, bool] = (True, True),
     **more: Any,
 ) -> list[dict[str, Any]]:
-    """Traces of points, one for each model and method; `logarithmic` says which axes are. Beside each point stands its
-    type, where there is room."""
+    """Return traces of points, one for each model and method, each point with its type beside it where there is room.
+    `logarithmic` says for x and y whether the axis is."""
     groups = list(dict.fromkeys((subject.model, subject.artifact.method) for subject in chosen))
     texts = [type_of(subject) for subject in chosen]
     beside = placing.beside(x, y, texts, logarithmic)
@@ -68,25 +69,26 @@ def points(
 
 
 def marker(colour: int, method: str, **more: Any) -> dict[str, Any]:
-    """A point with an edge that sets it off from others below it."""
+    """Return a marker with an edge that sets it off from others below it."""
     edge = {"width": 1.5, "color": SURFACE}
     return {"size": 12, "symbol": symbol(method), "color": series(colour), "line": edge, **more}
 
 
 def _pick(value: Any, places: Sequence[int]) -> Any:
-    """Of an error bar, the part that belongs to these points."""
+    """The errors of these points alone, if `value` is an error bar; else `value`."""
     if isinstance(value, dict) and "array" in value:
         return {**value, "array": [value["array"][i] for i in places]}
     return value
 
 
 def without(chosen: Sequence[Subject], drawn: Sequence[Subject], *where: str) -> list[str]:
-    """A sentence for each reason why artifacts are not drawn."""
+    """Return a sentence for each reason why artifacts of `chosen` are not `drawn`: no figure below the keys `where`, or
+    0."""
     return unshown([(each.label, _why(each, where)) for each in chosen if each not in drawn])
 
 
 def unshown(left_out: Sequence[tuple[str, str]]) -> list[str]:
-    """Sentences from names and reasons."""
+    """Return a sentence for each reason in `left_out`, pairs of (name, reason)."""
     by_reason: dict[str, list[str]] = {}
     for name, reason in left_out:
         by_reason.setdefault(reason.rstrip("."), []).append(name)

@@ -1,6 +1,6 @@
-"""Memory, stacked by what it is for, against the limit: as planned, and as a test found it.
+"""Draws memory, stacked by use, against the limit: as planned, and as a test measured it.
 
-The bars are a plan's own arithmetic for the whole context; the diamonds the peak of the process that ran the test,
+The bars are a plan's own estimate for the whole context; the diamonds are the peak of the process that ran the test,
 which need not fill the context. Neither is shown as the other.
 """
 
@@ -54,7 +54,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Bar:
-    """One artifact's memory in one place, in bytes. `planned` is {} where no plan says it."""
+    """An artifact's memory in RAM or on the GPU, in bytes. `planned` is {} where no plan has an estimate."""
 
     subject: Subject
     place: Literal["ram", "gpu"]
@@ -74,7 +74,7 @@ class Bar:
 
 
 def chart(data: Data) -> Chart:
-    """A bar for each artifact and place."""
+    """Return the chart: a bar for each artifact and place (RAM, GPU)."""
     bars = [bar for subject in data.subjects for bar in _bars(subject)]
     notes = _unplanned([bar for bar in bars if not bar.planned])
     drawn = [bar for bar in bars if bar.planned or bar.measured]
@@ -119,7 +119,7 @@ def _bars(subject: Subject) -> Iterator[Bar]:
 
 
 def _chosen(plan: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The candidate that the plan is: of its type, run as it is to be run."""
+    """The candidate of the plan with the plan's type and run settings; {} for none."""
     found = (as_mapping(each) for each in plan.get("candidates") or ())
     run = as_mapping(plan.get("run"))
     same = (each for each in found if each.get("type") == plan.get("type") and as_mapping(each.get("run")) == run)
@@ -127,7 +127,7 @@ def _chosen(plan: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _unplanned(bars: Sequence[Bar]) -> list[str]:
-    """A sentence for each reason why only what was measured is shown."""
+    """A sentence for each reason why only measured memory is shown."""
     reasons = {True: "its plan holds no estimate of it", False: "LQMF did not make it: it has no plan"}
     told = {reason: [bar.label for bar in bars if bool(bar.subject.plan) == made] for made, reason in reasons.items()}
     return [f"Only what was measured is shown of {', '.join(n)} ({reason})." for reason, n in told.items() if n]
@@ -163,7 +163,7 @@ def _stacks(bars: Sequence[Bar], divisor: float) -> list[dict[str, Any]]:
 
 
 def _found(bars: Sequence[Bar], divisor: float) -> list[dict[str, Any]]:
-    """What was predicted for the test, hollow, and what it measured, filled."""
+    """The marks of the test: its prediction, hollow, and its measurement, filled."""
     return [
         _marks("predicted for the test", "circle", GROUND, [(bar, bar.predicted) for bar in bars], divisor),
         _marks("measured in the test", "diamond", INK, [(bar, bar.measured) for bar in bars], divisor),

@@ -1,6 +1,7 @@
-"""On which side of each point its name stands, so that names cover neither one another nor other points. Pure.
+"""Chooses on which side of each point its name stands, so that names cover neither one another nor other points. Pure.
 
-Works on a plot of a typical size; on a smaller one the page leaves names away. Greedy: the first side that is free.
+Works on a plot of a typical size; on a smaller plot the page leaves names out. Greedy: takes the first side that is
+free.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 def beside(x: Sequence[float], y: Sequence[float], names: Sequence[str], logarithmic: tuple[bool, bool]) -> list[str]:
-    """plotly's `textposition` for each point. Below and to the left come first: a front's steps
-    leave to the right and come from above. A name that has no room anywhere stands below its point."""
+    """Return plotly's `textposition` for each point. Below and to the left come first: a front's steps leave to the
+    right and come from above. A name without room on any side stands below its point."""
     places = list(zip(_pixels(x, logarithmic[0], WIDTH), _pixels(y, logarithmic[1], -HEIGHT), strict=True))
     taken: list[Box] = [(left - POINT, top - POINT, left + POINT, top + POINT) for left, top in places]
     sides = []

@@ -1,4 +1,5 @@
-"""What plans predicted beside what was measured: one row a quantity, a point an artifact, 1 where they agree."""
+"""Draws predictions of plans against measurements: a row for each quantity, a point for each artifact, 1 where they
+agree."""
 
 from __future__ import annotations
 
@@ -41,7 +42,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Pair:
-    """A prediction and what came of it, both above 0 and in the quantity's unit."""
+    """A prediction and its measurement, both above 0 and in the quantity's unit."""
 
     subject: Subject
     quantity: str
@@ -58,7 +59,7 @@ class Pair:
 
 
 def chart(data: Data) -> Chart:
-    """A point left of 1 was predicted too high, one right of it too low."""
+    """Return the chart. A point left of 1 was predicted too high, a point right of it too low."""
     pairs = [pair for subject in data.subjects for pair in _pairs(subject)]
     if not pairs:
         told_of = "No plan's predictions have met their measurements: these artifacts were not made and tested by LQMF."

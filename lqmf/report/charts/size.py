@@ -1,4 +1,4 @@
-"""Size against loss, with the Pareto front of each model: files that no smaller one matches."""
+"""Draws size against loss, with the Pareto front of each model: files that no smaller file matches."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ COLUMNS = (
 
 
 def chart(data: Data) -> Chart:
-    """Lower and further to the left is better."""
+    """Return the chart. Lower and further to the left is better."""
     drawn = [subject for subject in data.subjects if marks.kl(subject)]
     notes = marks.without(data.subjects, drawn, "kl_divergence", "mean")
     if not drawn:
@@ -79,7 +79,7 @@ def _figure(data: Data, drawn: Sequence[Subject], fronts: Sequence[Sequence[Subj
 
 
 def _lines(data: Data, fronts: Sequence[Sequence[Subject]], divisor: float) -> list[dict[str, Any]]:
-    """Steps: between two files of a front, the smaller one is the best that there is."""
+    """Steps: between two files of a front, the smaller file is the best that there is."""
     several = len({front[0].model for front in fronts}) > 1
     return [
         {

@@ -1,4 +1,4 @@
-"""Speed against quality: tokens written a second beside what was lost. Speeds compare on one machine only."""
+"""Draws speed against quality: tokens written a second against loss. Speeds compare on one machine only."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COLUMNS = (
 
 
 def chart(data: Data) -> Chart:
-    """Further up is faster, further to the left is closer to the source."""
+    """Return the chart. Further up is faster, further to the left is closer to the source."""
     drawn = [subject for subject in data.subjects if marks.kl(subject) and _writing(subject)]
     notes = marks.unshown([(each.label, _why(each)) for each in data.subjects if each not in drawn])
     if not drawn:

@@ -96,9 +96,9 @@ def request(
 
 @contextmanager
 def named(source: Path, scratch: Path, name: str) -> Iterator[Path]:
-    """Yield a folder of links to the files in `source` under the model's own name: the converter writes its folder's name
-    into the file, and the same plan must give the same bytes wherever the files lie. Of weights only those that are the
-    model's are there, since the converter takes whatever is called model*.safetensors. Where links are not allowed,
+    """Yield a folder of links to the files in `source` under the model's own name: the converter writes its folder's
+    name into the file, and the same plan must give the same bytes wherever the files lie. Of weights only the model's
+    own are linked, since the converter takes every file called model*.safetensors. Where links are not allowed, yield
     `source` itself."""
     place = scratch / "source" / name
     shutil.rmtree(place.parent, ignore_errors=True)  # left by a run that was killed
