@@ -62,7 +62,7 @@ def _name(node: ast.AST) -> str:
 
 
 def _entries(node: ast.expr | None) -> dict[str, frozenset[str]]:
-    """The pairs of a dictionary display, or of a list of pairs handed to a call."""
+    """Return the pairs of a dictionary display, or of a list of pairs handed to a call."""
     if isinstance(node, ast.Call):
         return {key: value for argument in node.args for key, value in _entries(argument).items()}
     if isinstance(node, ast.Dict):
