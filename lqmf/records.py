@@ -27,7 +27,8 @@ Source = Literal["user", "rules", "provider", "settings"]
 
 
 class InvalidRecord(ValueError):
-    """A document is not in the form of a record. `problems` names each wrong field: "files.0.sha256 is missing"."""
+    """The error for a document that is not in the form of a record. `problems` names each wrong field: "files.0.sha256
+    is missing"."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__(problems[0])
@@ -484,7 +485,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Job:
-    """One piece of work as the store knows it. `stage` is where it is, or where it ended."""
+    """One job as the store knows it. `stage` is the stage that it is in, or in which it ended."""
 
     id: str
     kind: str
@@ -638,7 +639,7 @@ class TokenCosine(TypedDict):
 
 @_open
 class Similarity(TypedDict):
-    """An encoder's states beside its source's."""
+    """The cosine similarities of an encoder's states to its source's."""
 
     embedding_cosine: EmbeddingCosine
     token_cosine: TokenCosine
