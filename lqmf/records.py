@@ -133,7 +133,7 @@ class Request:
         return cls(**{name: value for name, value in values.items() if name in known})
 
     def slots(self) -> dict[str, Any]:
-        """Return the values that were said, by name of the slot; slots left open are missing."""
+        """Return what was said, by name, without what was left open."""
         values = ((f.name, getattr(self, f.name)) for f in dataclasses.fields(self))
         return {name: value for name, value in values if value is not None}
 

@@ -128,7 +128,7 @@ class PlannerAgent:
     # ------------------------------------------------------------ plan
 
     async def plan(self, decision: Decision, ask: Ask, announce: Announce | None = None) -> list[Planned]:
-        """Return the plans for a decision, every open question answered. Raises LqmfError.
+        """Return the plans for a request, every open question answered. Raises LqmfError.
 
         Where a provider is asked for advice, `announce` is called with the rules' own plan before.
         """
@@ -272,8 +272,8 @@ class PlannerAgent:
         )
 
     def classes(self, decision: Decision) -> dict[SizeClass, Solution]:
-        """Return the solution for each size of model on the machine that the decision describes, when it names no
-        model. Raises LqmfError."""
+        """Return the solution for each size of model on the machine that the request describes, when it names no model.
+        Raises LqmfError."""
         return self._classes(Request.of(decision.slots))
 
     def _classes(self, wished: Request) -> dict[SizeClass, Solution]:
