@@ -1,6 +1,6 @@
 """LQMF: one sentence in, a quantized language model with a measured quality receipt out.
 
-What the commands do, for Python programs; nothing is asked, and no terminal is needed.
+The commands as functions for Python programs; no question is asked, and no terminal is needed.
 
     >>> import lqmf
     >>> plans = lqmf.plan("demo", bits=4, device="cpu")
@@ -43,8 +43,8 @@ __all__ = ["__version__", "artifacts", "load", "measure", "plan", "quantize"]
 
 
 def plan(model: str, *, workspace: str | Path | None = None, **options: Unpack[Options]) -> Plans:
-    """Return what would be made of `model` and what it would cost, every choice with its reason. No weights are
-    fetched. Raises LqmfError."""
+    """Plan the quantization of `model`; return the plans with their costs and the reason of every choice. No weights
+    are fetched. Raises LqmfError."""
     from lqmf.operations import library
     from lqmf.operations import plan as operation
     from lqmf.operations.options import request
@@ -55,8 +55,8 @@ def plan(model: str, *, workspace: str | Path | None = None, **options: Unpack[O
 
 
 def quantize(model: str, *, workspace: str | Path | None = None, **options: Unpack[Options]) -> Quantized:
-    """Plan, download, convert, quantize and measure; return the artifacts. What the options leave open is chosen as
-    recommended. Raises LqmfError."""
+    """Plan, download, convert, quantize and measure `model`; return the artifacts. Choices that the options leave open
+    are taken as recommended. Raises LqmfError."""
     from lqmf.operations import library
     from lqmf.operations import quantize as operation
     from lqmf.operations.options import request
@@ -71,8 +71,8 @@ def measure(
     depth: Literal["quick", "comprehensive"] = "quick",
     workspace: str | Path | None = None,
 ) -> Tested:
-    """Measure an artifact, or a GGUF file by its path, against its source, or against the model `base`; return it with
-    its receipt. Raises LqmfError."""
+    """Measure an artifact, or a GGUF file given by its path, against its source or against the model `base`; return the
+    artifact with its receipt. Raises LqmfError."""
     from lqmf.operations import library
     from lqmf.operations import test as operation
     from lqmf.records import Request
@@ -86,7 +86,8 @@ def measure(
 def load(
     name: str, *, device: Literal["auto", "cpu", "gpu"] = "auto", workspace: str | Path | None = None
 ) -> LocalEngine:
-    """Load an artifact into this process, to be run as its manifest says; `with` frees it at the end. Raises LqmfError.
+    """Load an artifact into this process, to be run as its manifest says; `with` frees its memory at the end. Raises
+    LqmfError.
 
     The engine generates, chats, counts tokens and gives logits: see `lqmf.engines.promise.Engine`.
     """

@@ -1,6 +1,6 @@
-"""The composition root: builds settings, store, agents and pipeline, and hands each its dependencies.
+"""The composition root: builds settings, store, agents and pipeline, and hands each of them its dependencies.
 
-Everything is made on first use, so that a command pays only for what it needs.
+Each part is built on first use, so that a command pays only for the parts that it needs.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class App:
 
     @classmethod
     def create(cls, wanted: str | None, options: Mapping[str, Any], start: Path, environment: Mapping[str, str]) -> App:
-        """The app for the workspace that --workspace, LQMF_HOME or the current folder points to."""
+        """Return the app for the workspace that --workspace, LQMF_HOME or the current folder points to."""
         root, reason = workspace.find_root(wanted, start, environment)
         return cls(root, reason, options)
 
@@ -57,24 +57,24 @@ class App:
 
     @cached_property
     def settings(self) -> Loaded:
-        """Every setting with its origin. Raises SettingsError."""
+        """Return every setting with its origin. Raises SettingsError."""
         from lqmf import settings
 
         return settings.load(self.root, self.options)
 
     @cached_property
     def workspace(self) -> workspace.Workspace:
-        """Where everything lies. The folders themselves appear on first use."""
+        """Return the folders of this workspace. Each folder is created on first use. Raises SettingsError."""
         return self.settings.values.workspace(self.root)
 
     def hardware(self) -> Hardware:
-        """This machine now."""
+        """Return the processor, memory and GPUs of this machine as they are now."""
         from lqmf import hardware
 
         return hardware.detect()
 
     def backends(self) -> dict[str, Backend]:
-        """The quantization methods of this installation, by name."""
+        """Return the quantization methods of this installation, by name."""
         from lqmf.quantization import registry
 
         return registry.backends()
@@ -117,7 +117,8 @@ class App:
 
     @cached_property
     def reader(self) -> Reader | None:
-        """Who may read what the rules cannot; None where no provider is set."""
+        """Return the reader that asks a provider about a line that no rule could read; None where no provider is
+        set."""
         if self.llm is None:
             return None
         from lqmf.advice.reading import Reader
@@ -127,7 +128,7 @@ class App:
 
     @cached_property
     def adviser(self) -> Adviser | None:
-        """Who may be asked for advice on plans; None where no provider is set, or the one that is cannot be asked."""
+        """Return the adviser that asks a provider about plans and models; None where no provider is set."""
         if self.settings.values.llm_provider == "none" or self.llm is None:
             return None
         from lqmf.advice.adviser import Adviser
@@ -160,7 +161,7 @@ class App:
         return partial(skeleton, hub=self.hub, root=cache_dir() / "skeletons", models=self.workspace.models)
 
     def history(self) -> list[dict[str, Any]]:
-        """What was predicted and measured before; nothing where the store cannot be read."""
+        """Return the rows of earlier predictions with their measurements; empty where the store cannot be read."""
         try:
             return self.memory.predictions()
         except StoreError:
@@ -233,14 +234,14 @@ class App:
 
     @cached_property
     def shelf(self) -> Shelf:
-        """What lies in quantized-models/."""
+        """Return the shelf of the artifacts in quantized-models/. Its warnings go out as notices."""
         from lqmf.artifacts.shelf import Shelf
 
         return Shelf(self.workspace.artifacts, lambda text: self.bus.publish(Notice(text=text, level="warning")))
 
     @cached_property
     def sources(self) -> Sources:
-        """What artifacts are compared with."""
+        """Return the sources, which find or make the base that an artifact is compared with."""
         from lqmf.artifacts.base_model import Sources
 
         return Sources(self.workspace, self.models, self.planning.inspect, self.runner.run)
@@ -292,13 +293,13 @@ class App:
         return auth.token(self.tokens())[0]
 
     def tokens(self) -> dict[str, str | None]:
-        """Hugging Face tokens of the settings (.env and the environment), by the variable's name."""
+        """Return the Hugging Face tokens of the settings (.env and the environment), by the name of the variable."""
         from lqmf.settings import secret
 
         return {name.upper(): secret(self.settings, name) for name in ("hf_token", "huggingface_token")}
 
     def redact(self, text: str) -> str:
-        """`text` with every secret that the settings hold, or that looks like one, masked."""
+        """Return `text` with every secret of the settings, and every text that looks like a secret, masked."""
         from lqmf.hub import auth
         from lqmf.settings import secret, secrets
 
@@ -307,7 +308,8 @@ class App:
 
     @cached_property
     def llm(self) -> Calls | None:
-        """What LLM providers are asked through; None where none is set. No SDK is imported until one is asked."""
+        """Return the calls through which LLM providers are asked; None where no provider is set. No SDK is imported
+        before the first call."""
         if self.settings.values.llm_provider == "none":
             return None
         from lqmf.providers import registry
@@ -350,7 +352,7 @@ class App:
         )
 
     def notify(self, text: str) -> None:
-        """A sentence for people."""
+        """Publish a sentence for people as a notice."""
         self.bus.publish(Notice(text=text))
 
     def __enter__(self) -> App:
@@ -360,13 +362,13 @@ class App:
         self.close()
 
     def close(self) -> None:
-        """Give back what was opened."""
+        """Close the store, if it was opened."""
         if "memory" in self.__dict__:
             self.memory.close()
 
 
 def _stored(place: Path, ref: ModelRef, commit: str | None) -> Path | None:
-    """A model's folder when its files are on this machine at that commit, without asking anybody."""
+    """Return a model's folder where its files are on this machine at that commit, else None. Asks no server."""
     from lqmf.hub import snapshots
     from lqmf.hub.download import find_local
     from lqmf.model_files.refs import DEMO_FOLDER

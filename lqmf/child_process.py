@@ -1,9 +1,8 @@
-"""A child process that speaks JSON lines and ends with its parent: both ends of the talk.
+"""A child process that speaks JSON lines and ends with its parent: both ends of the connection.
 
 libllama aborts the process on a failed assertion, and the converter loads torch; neither belongs in the parent. The
-child takes its request as one JSON argument and writes one JSON object a line on what was its standard output;
-whatever its libraries print goes to standard error. Standard input closing means that the parent is gone. Knows
-nothing of models.
+child takes its request as one JSON argument and writes one JSON object a line on what was its standard output; the
+output of its libraries goes to standard error. When standard input closes, the parent is gone. Knows nothing of models.
 """
 
 from __future__ import annotations
@@ -40,9 +39,9 @@ _SECRET = re.compile(r"TOKEN|API_KEY|SECRET|PASSWORD", re.IGNORECASE)
 
 
 def run(module: str, request: Mapping[str, Any], folder: Path, hear: Send, *, quiet: bool = False) -> int:
-    """The exit code of `python -m module`, standing in `folder`; each object that it sends goes to `hear`.
+    """Run `python -m module` in `folder` and return its exit code; `hear` gets each JSON object that the child sends.
 
-    `quiet` drops its standard error. Raises the LqmfError that it sends.
+    `quiet` drops the child's standard error. Raises the LqmfError that the child sends.
     """
     child = subprocess.Popen(
         [sys.executable, "-m", module, json.dumps(request)],
@@ -69,8 +68,8 @@ def run(module: str, request: Mapping[str, Any], folder: Path, hear: Send, *, qu
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Return the environment of a child that stands in `folder`: no network, no secrets, no foreign `gguf`, nothing
-    importable from where it stands; an abort of libllama ends it at once, without a debugger."""
+    """Return the environment of a child that runs in `folder`: no network, no secrets, no foreign `gguf`, and no
+    imports from the folder it runs in; an abort of libllama ends the child at once, without a debugger."""
     kept = {key: value for key, value in os.environ.items() if not _SECRET.search(key) and key != "NO_LOCAL_GGUF"}
     package = str(Path(__file__).resolve().parent.parent)
     return {**WAITING, **kept} | {
@@ -85,7 +84,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def ending(returncode: int) -> str:
-    """How a process ended, in words: "was ended by SIGSEGV: a library crashed"."""
+    """Return in words how a process ended: "was ended by SIGSEGV: a library crashed"."""
     name = signal_of(returncode)
     if not name:
         return f"ended with status {returncode}"
@@ -93,7 +92,7 @@ def ending(returncode: int) -> str:
 
 
 def signal_of(returncode: int) -> str:
-    """The name of the signal that ended a process ("SIGILL"); empty where none did."""
+    """Return the name of the signal that ended a process ("SIGILL"); empty where no signal did."""
     return signal.Signals(-returncode).name if returncode < 0 else ""
 
 
@@ -101,7 +100,8 @@ def signal_of(returncode: int) -> str:
 
 
 def claim_stdout(descriptor: int = 1) -> Send:
-    """Take `descriptor` for JSON lines, and let everything that prints to standard output print to standard error."""
+    """Take over `descriptor` for JSON lines, send all other standard output to standard error, and return the function
+    that writes an object as one line."""
     stream: TextIO = os.fdopen(os.dup(descriptor), "w", encoding="utf-8")
     os.dup2(2, 1)
 
@@ -113,7 +113,7 @@ def claim_stdout(descriptor: int = 1) -> Send:
 
 
 def end_with_parent() -> None:
-    """Leave at once when the parent closes its end of standard input, by intent or by dying."""
+    """End this process at once when the parent closes its end of standard input, on purpose or by dying."""
 
     def wait() -> None:
         os.read(0, 1)

@@ -57,7 +57,8 @@ FULL = tuple(getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if h
 
 
 class LqmfError(Exception):
-    """The root. `message` says what happened and why; `remedy` is what to type or do next."""
+    """The root of the tree. `message` says what happened and why; `remedy` is the next command to type or step to
+    take."""
 
     code: ClassVar[str] = "error"
     exit_code: ClassVar[int] = 1
@@ -70,7 +71,7 @@ class LqmfError(Exception):
         self.details = details
 
     def to_json(self) -> dict[str, Any]:
-        """The `error` object of a JSON answer and of a worker's last event."""
+        """Return the `error` object of a JSON answer and of a worker's last event."""
         return {"code": self.code, "message": self.message, "remedy": self.remedy, **self.details}
 
 
@@ -166,7 +167,7 @@ class RateLimited(TransferError):
 
     @property
     def retry_after_seconds(self) -> float | None:
-        """What the server's Retry-After said, in seconds."""
+        """Return the seconds to wait that the server asked for; None where it did not say."""
         return self.details.get("retry_after_seconds")
 
 
@@ -260,7 +261,8 @@ class StoreError(LqmfError):
 
 
 def of_system(error: OSError, details: str = "") -> LqmfError:
-    """What the system refused, as one of ours; `details` says where to read more."""
+    """Return the LqmfError for an error of the operating system: DiskFull for a full disk, else the root type with
+    `details` as remedy."""
     if error.errno in FULL:
         return DiskFull("The disk is full.", "`lqmf disk` shows what can be removed; then `lqmf resume`.")
     return LqmfError(f"The system refused: {error}.", details or "`lqmf doctor` checks the workspace.")
@@ -274,7 +276,7 @@ def _tree(root: type[LqmfError]) -> dict[str, type[LqmfError]]:
 
 
 def from_json(document: Mapping[str, Any]) -> LqmfError:
-    """The error that `to_json` wrote, as its own type again; an unknown code gives the root type."""
+    """Return the error that `to_json` wrote, in its own type; an unknown code gives the root type."""
     fields = dict(document)
     cls = _tree(LqmfError).get(fields.pop("code", ""), LqmfError)
     error = cls.__new__(cls)

@@ -18,13 +18,13 @@ from blinker import Signal
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """Something happened in a job. `at` is a Unix time in seconds."""
+    """One event of a job. `at` is a Unix time in seconds."""
 
     job: str = ""
     at: float = field(default_factory=time.time)
 
     def to_json(self) -> dict[str, Any]:
-        """`{"event": "Progress", ...}`, one line of a log or of the worker's stream."""
+        """Return the event as `{"event": "Progress", ...}`, one line of a log or of the worker's stream."""
         return {"event": type(self).__name__, **dataclasses.asdict(self)}
 
 
@@ -100,7 +100,7 @@ _TYPES = {cls.__name__: cls for cls in Event.__subclasses__()}
 
 
 def from_json(document: Mapping[str, Any]) -> Event:
-    """The event that `to_json` wrote. Raises KeyError for a name that is no event."""
+    """Return the event that `to_json` wrote. Raises KeyError for a name that is no event."""
     fields = dict(document)
     return _TYPES[fields.pop("event")](**fields)
 
@@ -112,7 +112,7 @@ class Bus:
         self._signal = Signal()
 
     def subscribe(self, subscriber: Callable[[Event], None]) -> Callable[[], None]:
-        """Deliver every later event to `subscriber`; the returned function stops that."""
+        """Deliver every later event to `subscriber`; return the function that ends the subscription."""
 
         def receive(_sender: object, event: Event) -> None:
             subscriber(event)
@@ -133,7 +133,8 @@ Report = Callable[[float, float | None, str], None]
 
 @contextlib.contextmanager
 def stage(emit: Emit, name: str, title: str, unit: str) -> Iterator[Report]:
-    """Tell that a stage starts and, when it succeeds, how long it took; the value given reports (done, total, note)."""
+    """Publish that a stage starts and, when the block succeeds, how many seconds it took; yield the function that
+    reports (done, total, note) in `unit`."""
     emit(StageStarted(stage=name, title=title))
     started = time.monotonic()
 

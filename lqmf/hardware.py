@@ -1,4 +1,4 @@
-"""What this machine has: processor, memory, GPUs. Reads the system; decides nothing."""
+"""The hardware of this machine: processor, memory, GPUs. Reads the system; decides nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from lqmf.records import Gpu, Hardware
 
 
 def detect() -> Hardware:
-    """This machine now. Free memory is read anew at each call; no GPU library is needed for an empty list."""
+    """Return the hardware of this machine. Free memory is read anew at each call; no GPU library is needed for an empty
+    list of GPUs."""
     memory = psutil.virtual_memory()
     return Hardware(
         cpu=cpu_name(),
@@ -25,7 +26,8 @@ def detect() -> Hardware:
 
 
 def described() -> dict[str, Any]:
-    """This machine as a manifest tells it: nothing that changes by the minute, and no name of a host."""
+    """Return this machine as a manifest records it: {"cpu", "cores", "ram_bytes", "gpus", "platform"}, without figures
+    that change by the minute and without the name of the host."""
     here = detect()
     return {
         "cpu": here.cpu,
@@ -37,7 +39,7 @@ def described() -> dict[str, Any]:
 
 
 def cpu_name() -> str:
-    """The processor's own name, as /proc/cpuinfo or the platform gives it."""
+    """Return the processor's name from /proc/cpuinfo, else from the platform."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -46,7 +48,7 @@ def cpu_name() -> str:
 
 
 def gpus() -> tuple[Gpu, ...]:
-    """NVIDIA GPUs as NVML reports them; empty where there is no driver."""
+    """Return the NVIDIA GPUs as NVML reports them; empty where there is no driver."""
     library = open_nvml()
     if library is None:
         return ()
@@ -57,8 +59,8 @@ def gpus() -> tuple[Gpu, ...]:
 
 
 def open_nvml() -> Any | None:
-    """NVIDIA's management library, ready: whoever asked calls nvmlShutdown in the end. None where there is no driver,
-    or not even the library's package."""
+    """Return NVIDIA's management library, initialized; the caller calls nvmlShutdown in the end. None where there is no
+    driver, or where the library's package is missing."""
     try:
         import pynvml
     except ImportError:

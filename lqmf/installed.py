@@ -1,4 +1,4 @@
-"""What an installed package says of itself, read without importing it: whether it is there, its version, its tables.
+"""Facts about an installed package, read without importing it: whether it is there, its version, its tables.
 
 Heavy libraries list what they know in plain dictionaries of their source; those are read as syntax, which takes
 milliseconds where an import takes seconds. Knows no model.
@@ -18,7 +18,8 @@ from lqmf.records import Verdict
 
 
 def verdict(modules: Mapping[str, str], install: str) -> Verdict:
-    """Whether all of `modules` (module: package) can be imported; a no gives the command `install`."""
+    """Return yes, with the versions, where all of `modules` (module: package) can be imported; else no, with the
+    command `install` as remedy."""
     missing = [package for module, package in modules.items() if importlib.util.find_spec(module) is None]
     if not missing:
         return Verdict("yes", ", ".join(f"{name} {number}" for name, number in versions(modules.values()).items()))
@@ -28,7 +29,7 @@ def verdict(modules: Mapping[str, str], install: str) -> Verdict:
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
-    """The versions of those packages that are installed."""
+    """Return the versions of those of `packages` that are installed, by package."""
     found = {}
     for package in packages:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -38,8 +39,9 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
 
 @cache
 def table(package: str, file: str, name: str) -> Mapping[str, frozenset[str]]:
-    """The dictionary `name` in `file` of `package`: its keys, each with the words that its value holds (a string's, a
-    tuple's, or a class's name). Empty where there is no such package or table; what is computed is passed over."""
+    """Return the dictionary `name` in `file` of `package`: its keys, each with the words that its value holds (a
+    string's, a tuple's, or a class's name). Empty where there is no such package or table; computed entries are left
+    out."""
     spec = importlib.util.find_spec(package)
     source = Path(spec.origin).parent / file if spec and spec.origin else None
     if source is None or not source.is_file():
@@ -60,7 +62,7 @@ def _name(node: ast.AST) -> str:
 
 
 def _entries(node: ast.expr | None) -> dict[str, frozenset[str]]:
-    """The pairs of a dictionary display, or of a list of pairs handed to a call."""
+    """Return the pairs of a dictionary display, or of a list of pairs handed to a call."""
     if isinstance(node, ast.Call):
         return {key: value for argument in node.args for key, value in _entries(argument).items()}
     if isinstance(node, ast.Dict):

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Made:
-    """An artifact, the job that made it, and what was said of it (slots), answers to questions included."""
+    """An artifact, the job that made it, and the slots of its request, answers to questions included."""
 
     job: str
     artifact: Artifact
@@ -90,18 +90,19 @@ class Pipeline:
     # ------------------------------------------------------------ decide
 
     def turn(self, utterance: Utterance, typed: Decision | None = None) -> Decision:
-        """Return what the line means, in the light of the dialogue so far: the decision to carry out. `typed` is what a
-        command line said exactly; the dialogue hears of it all the same."""
+        """Return the decision to carry out for a line, read in the light of the dialogue so far. `typed` is the exact
+        decision of a command line and wins; the dialogue hears the line all the same."""
         understood = self._understanding.decide(utterance)
         return typed or understood
 
     # ------------------------------------------------------------ plan and execute
 
     async def quantize(self, request: Request, ask: Ask, announce: Announce) -> list[Made]:
-        """Plan, then carry out each plan as a job of its own, measured and recorded. Raises LqmfError.
+        """Plan, carry out each plan as a job of its own, measured and recorded, and return an artifact for each. Raises
+        LqmfError.
 
-        What the plans have in common is made once, by the first job. `announce` is handed each plan before it is
-        carried out, and the rules' own where a provider is asked about it.
+        Files that the plans have in common are made once, by the first job. `announce` is called with each plan before
+        it is carried out, and with the rules' own plan where a provider is asked about it.
         """
         planned = await self._planning.plan(request, ask, announce)
         for one in planned:
@@ -119,7 +120,7 @@ class Pipeline:
         return made
 
     def work(self, job: str, plan: QuantizationPlan, info: ModelInfo, folder: Path, **more: Any) -> Work:
-        """Return the work on a plan; `more` are fields of `Work`."""
+        """Return the work for a plan; `more` are fields of `Work`."""
         return Work(
             job=job,
             plan=plan,
@@ -135,8 +136,8 @@ class Pipeline:
         )
 
     async def carry_out(self, work: Work) -> Artifact | None:
-        """Do one job and return its artifact as it lies on the disk then; None of a rebuild that was not accepted. A
-        second process that takes the job up is refused before it touches anything. Raises LqmfError."""
+        """Carry out one job and return its artifact as it then lies on the disk; None for a rebuild that was not
+        accepted. A second process that takes up the job is refused before it touches anything. Raises LqmfError."""
         with hold(self._place.logs / f"{work.job}.job.lock"):
             self._memory.start_job(
                 Job(
@@ -160,8 +161,8 @@ class Pipeline:
 
     @contextlib.contextmanager
     def job(self, kind: str, title: str, artifact: str | None = None) -> Iterator[tuple[JobContext, dict[str, Any]]]:
-        """Record a job on something that is there already, whatever way the block ends; yield where its tasks tell of
-        themselves, and its result, which names the `artifact` where that is known."""
+        """Record a job on files that are there already, whatever way the block ends; yield the context that its tasks
+        report to, and its result, which names `artifact` where that is given."""
         context = self.context(new_id())
         self._memory.start_job(Job(context.job, kind, title, "running", started_at=time.time()))
         with self._executor.recorded(context.job) as result:
@@ -171,14 +172,14 @@ class Pipeline:
             yield context, result
 
     def context(self, job: str) -> JobContext:
-        """Return where a job's tasks tell of themselves."""
+        """Return the context that the tasks of a job report to: its id, its log and its events."""
         return JobContext(job, self._executor.log(job), self._bus.publish)
 
     async def measure_against_base(
         self, context: JobContext, artifact: Artifact, depth: str, given: Given | None = None
     ) -> Receipt:
-        """Measure an artifact against the base that was `given`, else its own source, on the device that it was made
-        for, and where that has no room on the CPU. Raises LqmfError."""
+        """Measure an artifact against the base that was `given`, else against its own source, on the device that it was
+        made for, or on the CPU where the GPU has no room; return the receipt. Raises LqmfError."""
         manifest = shelf.manifest_of(artifact)
         predicted = (manifest.plan.get("prediction") or {}) if manifest and not given else {}
         device = (manifest.run.get("device") if manifest else None) or "auto"
@@ -193,7 +194,8 @@ class Pipeline:
                 return await self.measure(dataclasses.replace(what, device="cpu"), context.emit)
 
     async def measure(self, what: Measurement, emit: Emit) -> Receipt:
-        """Measure, then keep the result in the artifact, under benchmarks/ and in the store. Raises LqmfError."""
+        """Measure an artifact, keep the receipt in it, under benchmarks/ and in the store, and return it. Raises
+        LqmfError."""
         artifact = what.artifact
         receipt = await self._feedback.test(what, emit)
         path = self.keep(what.job, artifact, self._feedback.benchmark_document(artifact, receipt))
@@ -204,7 +206,7 @@ class Pipeline:
         return receipt
 
     def keep(self, job: str, artifact: Artifact, document: Mapping[str, Any]) -> Path:
-        """Write a result under benchmarks/, and return its path."""
+        """Write the document of a measurement under benchmarks/, and return its path."""
         path = self._place.benchmarks / f"{artifact.name}-{job}.json"
         workspace.write_json(path, document)
         return path
@@ -212,7 +214,8 @@ class Pipeline:
     # ------------------------------------------------------------ remember
 
     def _attach(self, what: Measurement, receipt: Receipt) -> None:
-        """Write the receipt into the artifact, and its card anew; beside a file that LQMF did not make."""
+        """Write the receipt into the artifact, and its card anew; for a file that LQMF did not make, write the receipt
+        beside it."""
         told, place = to_json(receipt), Path(what.artifact.path)
         if what.manifest is None:
             workspace.write_json(shelf.receipt_path(place), told)
@@ -221,7 +224,7 @@ class Pipeline:
         workspace.rewrite_mutable(place, {workspace.RECEIPT: workspace.json_text(told), workspace.CARD: card})
 
     def _learn(self, what: Measurement, receipt: Receipt) -> None:
-        """Keep what was predicted beside what was measured, once for each artifact that was made."""
+        """Keep predictions beside measurements in the store, once for each artifact that was made."""
         if not what.making or not receipt.prediction or what.manifest is None:
             return
         plan = from_json(QuantizationPlan, what.manifest.plan)

@@ -27,7 +27,8 @@ Source = Literal["user", "rules", "provider", "settings"]
 
 
 class InvalidRecord(ValueError):
-    """A document is not in the form of a record. `problems` names each wrong field: "files.0.sha256 is missing"."""
+    """The error for a document that is not in the form of a record. `problems` names each wrong field: "files.0.sha256
+    is missing"."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__(problems[0])
@@ -188,10 +189,11 @@ TYPED = "typed as a command"  # the reason of a decision that no rule made
 
 @dataclass(frozen=True)
 class Decision:
-    """What a line was understood as. `slots` holds only what was said, now or earlier in the dialogue.
+    """The meaning of a line: an intent with its slots. `slots` holds only values that were said, now or earlier in the
+    dialogue.
 
-    `confidence` is 0..1; `reason` says which rule read it so; `conflicts` names contradictions
-    ("8-bit Q4_K_M") that the planner must ask about.
+    `confidence` is 0..1; `reason` says which rule read the line so; `conflicts` names contradictions ("8-bit Q4_K_M")
+    that the planner must ask about.
     """
 
     intent: str
@@ -216,10 +218,10 @@ class Option:
 
 @dataclass(frozen=True)
 class Question:
-    """Something only the user can say. `id` is the slot (or topic) that the answer fills.
+    """A question that only the user can answer. `id` is the slot (or topic) that the answer fills.
 
-    `kind`: "plan" (--yes takes the default), "confirm" (a typed yes, or --force), "secret" (masked input).
-    `reason` is what "why?" prints. Empty `options` means free text.
+    `kind`: "plan" (--yes takes the default), "confirm" (a typed yes, or --force), "secret" (masked input). `reason` is
+    what "why?" prints. Empty `options` means free text.
     """
 
     id: str
@@ -242,7 +244,7 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Hardware:
-    """What this machine has, read at `hardware.detect()`."""
+    """The processor, memory and GPUs of this machine, as `hardware.detect()` reads them."""
 
     cpu: str
     cores: int
@@ -274,9 +276,9 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What is known of a model without its weights.
+    """The metadata of a model, known without its weights.
 
-    `files` are those that a quantization needs. `weights_bytes` is what they hold of weights, `dtype` their most
+    `files` are those that a quantization needs. `weights_bytes` is the size of the weights in them, `dtype` their most
     common type ("BF16"). `access` says whether the files may be read: "open", "granted", "gated" or "private".
     """
 
@@ -321,12 +323,12 @@ class Run:
 
     @property
     def cells(self) -> int:
-        """Tokens that the cache holds, of all chats."""
+        """Return the tokens that the cache holds, of all chats together."""
         return self.context * self.parallel
 
     @property
     def cache(self) -> str:
-        """The cache's type: "q8_0", or of keys and of values, "q8_0/q4_0"."""
+        """Return the type of the cache: "q8_0", or the types of keys and of values: "q8_0/q4_0"."""
         return self.k_type if self.k_type == self.v_type else f"{self.k_type}/{self.v_type}"
 
 
@@ -389,7 +391,7 @@ class Candidate:
 
     @property
     def id(self) -> str:
-        """What names it in a list of candidates: "gguf:Q4_K_M:8192:q8_0/q8_0:33:512"."""
+        """Return the id that names this candidate in a list: "gguf:Q4_K_M:8192:q8_0/q8_0:33:512"."""
         run = self.run
         cache = f"{run.k_type}/{run.v_type}"
         return f"{self.method}:{self.type}:{run.context}:{cache}:{run.gpu_layers}:{run.ubatch}"
@@ -429,7 +431,8 @@ class Estimate:
     kept_bytes: int | None = None  # of the download, the most that lies on the disk at once; None: all of it
 
     def with_download(self, download_bytes: int, kept_bytes: int | None = None) -> Estimate:
-        """The same work with so much still to be fetched; the files stay beside what is made, but for what passes."""
+        """Return this estimate with `download_bytes` still to be fetched. The downloaded files stay on the disk, or at
+        most `kept_bytes` of them at once where that is given."""
         before = self.download_bytes if self.kept_bytes is None else self.kept_bytes
         after = download_bytes if kept_bytes is None else min(kept_bytes, download_bytes)
         peak = self.disk_peak_bytes - before + after
@@ -439,8 +442,9 @@ class Estimate:
 
 @dataclass(frozen=True)
 class QuantType:
-    """A type that a backend can write. `bits_per_weight` is the nominal size of its main tensors. One that is not
-    `general` is not offered unasked: it is for models trained for it, or its quality is not known as LQMF makes it."""
+    """A type that a backend can write. `bits_per_weight` is the nominal size of its main tensors. A type that is not
+    `general` is offered only on request: it is for models trained for it, or its quality as LQMF makes it is not
+    known."""
 
     name: str
     bits: int
@@ -491,10 +495,10 @@ class QuantizationPlan:
 
 @dataclass(frozen=True)
 class Advice:
-    """What a provider's model said to a plan, as far as it was let stand.
+    """The advice of a provider's model on a plan, as far as it passed the check.
 
-    `slots` is what it fills in of the request, nothing that the user said; empty where it agrees or was left out.
-    `dropped` says what of its answer was left out, and why.
+    `slots` are values for slots that the user left open; empty where the advice agrees with the plan or was left out.
+    `dropped` says which parts of the answer were left out, and why.
     """
 
     provider: str
@@ -507,7 +511,7 @@ class Advice:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A model that a provider named for what was described. `state`: the Hub knows it, has it behind a licence, or
+    """A model that a provider named for a user's description. `state`: the Hub knows it, has it behind a licence, or
     could not be asked; `parameters` and `license` are the Hub's."""
 
     id: str
@@ -522,7 +526,7 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class Task:
-    """What a worker is asked to do: `kind` names a module in `lqmf/jobs/tasks/`, `params` is plain JSON."""
+    """One task of a worker: `kind` names a module in `lqmf/jobs/tasks/`, `params` is plain JSON."""
 
     job: str
     kind: str
@@ -532,7 +536,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Job:
-    """One piece of work as the store knows it. `stage` is where it is, or where it ended."""
+    """One job as the store knows it. `stage` is the stage that it is in, or in which it ended."""
 
     id: str
     kind: str
@@ -686,7 +690,7 @@ class TokenCosine(TypedDict):
 
 @_open
 class Similarity(TypedDict):
-    """An encoder's states beside its source's."""
+    """The cosine similarities of an encoder's states to its source's."""
 
     embedding_cosine: EmbeddingCosine
     token_cosine: TokenCosine
@@ -815,8 +819,8 @@ class Receipt:
 
 
 def readable(receipt: Any) -> Mapping[str, Any]:
-    """Return a receipt's document as it is; for one that is not in the form of a Receipt that of an empty one, whose
-    reason says so."""
+    """Return a receipt's document as it is; for a document that is not in the form of a Receipt, return that of an
+    empty receipt, whose reason says so."""
     try:
         from_json(Receipt, receipt)
     except InvalidRecord as error:
@@ -826,7 +830,7 @@ def readable(receipt: Any) -> Mapping[str, Any]:
 
 
 def unreadable(why: str) -> Mapping[str, Any]:
-    """Return the document that stands for a receipt that cannot be read."""
+    """Return the document of an empty receipt, whose reason says `why` the real one cannot be read."""
     empty: Mapping[str, Any] = to_json(Receipt(reasons={"*": f"{UNREADABLE}: {why}"}))
     return empty
 
@@ -836,7 +840,7 @@ def unreadable(why: str) -> Mapping[str, Any]:
 
 @dataclass(frozen=True)
 class Proposal:
-    """What may be done next: `text` says what it would bring, `decision` is what a yes to it means."""
+    """The job that may be done next: `text` says what it would bring, `decision` is the meaning of a yes to it."""
 
     text: str
     decision: Decision
@@ -844,7 +848,7 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Feedback:
-    """What is said when a job is done: what came of it, and what may be made next."""
+    """The sentences at the end of a job, and the proposal of what may be made next."""
 
     sentences: tuple[str, ...] = ()
     proposal: Proposal | None = None

@@ -34,7 +34,8 @@ class RetryPolicy:
     async def run(
         self, attempt: Callable[[], Awaitable[T]], *, on_retry: OnRetry, worth: Callable[[LqmfError], bool]
     ) -> T:
-        """What `attempt` returns in the end; the last error when none is left. `worth` says which may heal."""
+        """Call `attempt` until it succeeds and return its result; raise the last error when no attempt is left. `worth`
+        says whether an error may heal; `on_retry` gets each error and the seconds until the next attempt."""
         import tenacity
 
         def again(error: BaseException) -> bool:
@@ -62,7 +63,7 @@ class RetryPolicy:
 
 
 def is_transient(error: LqmfError) -> bool:
-    """Whether the error may heal by itself."""
+    """Return whether the error may heal by itself."""
     return error.transient
 
 

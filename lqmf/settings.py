@@ -100,7 +100,7 @@ class Settings(BaseSettings):
     @field_validator("llm_fallbacks", mode="before")
     @classmethod
     def _fallbacks(cls, value: Any) -> Any:
-        """A list, or names with commas between; nobody stands in where it says none."""
+        """Return the providers from a list, or from names with commas between; "none" and empty names are left out."""
         names = value.split(",") if isinstance(value, str) else value
         if not isinstance(names, list | tuple):
             return names
@@ -119,7 +119,7 @@ class Settings(BaseSettings):
         return value
 
     def workspace(self, root: Path) -> Workspace:
-        """The workspace at `root` with the folders that these settings name."""
+        """Return the workspace at `root` with the folders that these settings name."""
         return at(root).relocated(
             {
                 "models": self.models_dir,
@@ -163,7 +163,8 @@ class Loaded:
         self.root = root
 
     def describe(self, key: str) -> dict[str, Any]:
-        """One setting as `config get` shows it; secrets only say whether they are set."""
+        """Return one setting as `config get` shows it: {"key", "value", "source", "description"}; the value of a secret
+        only says whether it is set. Raises SettingsError for an unknown key."""
         _known(key)
         value = getattr(self.values, key)
         shown = ("set" if value else None) if key in secrets() else value
@@ -172,7 +173,8 @@ class Loaded:
 
 
 def load(root: Path, options: Mapping[str, Any] | None = None) -> Loaded:
-    """Read every source below `root`. Raises SettingsError that names the file, the key and the nearest right one."""
+    """Read all settings of the workspace at `root`, from config.json, .env, the environment and `options`. Raises
+    SettingsError that names the file, the key and the nearest right one."""
     given = {key: value for key, value in (options or {}).items() if value is not None}
     sources: list[tuple[str, PydanticBaseSettingsSource]] = [
         ("option", InitSettingsSource(model(), init_kwargs=given)),
@@ -220,7 +222,8 @@ class _Given(Settings):
 
 
 def read_config(root: Path) -> dict[str, Any]:
-    """config.json as a dict. Raises SettingsError with the line of the fault, or the unknown key's nearest name."""
+    """Return config.json as a dict, empty where there is none. Raises SettingsError with the line of the fault, or with
+    the nearest name to an unknown key."""
     path = root / CONFIG
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -242,19 +245,20 @@ def read_config(root: Path) -> dict[str, Any]:
 
 
 def _checked_provider(name: str) -> str:
-    """`name`, where it is a provider's. Raises ValueError that names those there are."""
+    """Return `name`, where it is a provider's. Raises ValueError that names the providers there are."""
     if name not in provider_names():
         raise ValueError(f"there is no provider '{name}'; there are {', '.join(provider_names())}")
     return name
 
 
 def provider_names() -> tuple[str, ...]:
-    """The providers of this installation: LQMF's own, then those of entry points. None is imported."""
+    """Return the providers of this installation: LQMF's own, then those of entry points. No provider is imported."""
     return tuple(dict.fromkeys((*(one.name for one in providers.OWN), *entry_points.points(PROVIDER_GROUP))))
 
 
 def write_config(root: Path, key: str, text: str) -> Any:
-    """Set `key` in config.json, other keys and their order kept; returns the value. Raises SettingsError."""
+    """Set `key` in config.json, keep the other keys and their order, and return the checked value. Raises
+    SettingsError."""
     _known(key)
     if key in secrets():
         raise SettingsError(f"{key} is a secret and does not belong in {CONFIG}.", f"Put {key.upper()}=... into .env.")
@@ -287,18 +291,19 @@ def _explain(error: ValidationError, origins: Mapping[str, str]) -> SettingsErro
 
 
 def why(message: str) -> str:
-    """What pydantic says of a value, without its own words for an error that a validator of ours raised."""
+    """Return pydantic's message about a value, without the prefix that it gives to an error of our own validators."""
     return message.removeprefix("Value error, ")
 
 
 def secret(loaded: Loaded, key: str) -> str | None:
-    """The clear value of a secret, for handing to a client."""
+    """Return the clear value of a secret, for handing to a client; None where it is not set."""
     value: SecretStr | None = getattr(loaded.values, key)
     return value.get_secret_value() if value else None
 
 
 def by_bits(text: str) -> dict[int, float]:
-    """A table as a setting writes it: "8:0.005,4:0.1". Raises ValueError that says what is wrong with it."""
+    """Return the table that a setting writes as "8:0.005,4:0.1": bounds by bits. Raises ValueError that says what is
+    wrong with it."""
     found: dict[int, float] = {}
     for part in text.split(","):
         bits, colon, bound = (piece.strip() for piece in part.partition(":"))

@@ -1,7 +1,7 @@
-"""Text that others wrote, without anything that a terminal would obey; whole, or as it comes in. Pure.
+"""Cleans text that others wrote of everything that a terminal would obey, as a whole or piece by piece. Pure.
 
-Sequences by ECMA-48: CSI; strings (OSC, DCS, SOS, PM, APC) up to BEL or ST; and the short ones. What is left of control
-characters goes too, and so do the marks that turn the direction of text around (Unicode UAX #9).
+Sequences by ECMA-48: CSI; strings (OSC, DCS, SOS, PM, APC) up to BEL or ST; and the short ones. Other control
+characters are removed too, and so are the marks that turn the direction of text around (Unicode UAX #9).
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u2
 
 
 def clean(text: str) -> str:
-    """`text` without escape sequences, control characters (but tab and newline) and direction marks."""
+    """Return `text` without escape sequences, direction marks and control characters; tab and newline stay."""
     return _CONTROL.sub("", _SEQUENCE.sub("", text.replace("\r\n", "\n")))
 
 
 class Cleaner:
-    """`clean` for what comes in pieces: a sequence that is cut by the end of one is held back until it is whole."""
+    """Cleans text that comes in pieces: a sequence that is cut by the end of a piece is held back until it is whole."""
 
     def __init__(self) -> None:
         self._held = ""
 
     def feed(self, piece: str) -> str:
-        """What of `piece`, and of what was held back, may be shown now."""
+        """Return the part of `piece`, and of the text held back before, that may be shown now."""
         text = self._held + piece
         begun = _OPEN.search(text)
         cut = begun.start() if begun and len(text) - begun.start() <= LONGEST_SEQUENCE else len(text)
@@ -38,6 +38,6 @@ class Cleaner:
         return clean(text[:cut])
 
     def end(self) -> str:
-        """What was still held back."""
+        """Return the text that is still held back, cleaned."""
         held, self._held = self._held, ""
         return clean(held)

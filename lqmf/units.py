@@ -15,13 +15,14 @@ MOST_BYTES, MOST_TOKENS = 10**15, 10**9  # what is larger is a slip of the pen
 
 
 def parse_file_size(text: str) -> int:
-    """`text` ("4.2GB", "700 MB", "1.5GiB", "12345") in bytes. Raises UsageError."""
+    """Return the bytes of a file size ("4.2GB", "700 MB", "1.5GiB", "12345"). Raises UsageError."""
     number, power, binary = _parts(text)
     return _in_bounds(text, round(number * float(1024 if binary else 1000) ** power))
 
 
 def parse_memory(text: str) -> int:
-    """`text` ("8GB", "8 GiB", "8g"; a bare number is GB) in bytes, in powers of 1024. Raises UsageError."""
+    """Return the bytes of a memory size ("8GB", "8 GiB", "8g"; a bare number is GB), in powers of 1024. Raises
+    UsageError."""
     number, power, _ = _parts(text)
     if text.strip().replace(".", "", 1).isdigit():
         power = _POWERS["g"]
@@ -29,7 +30,7 @@ def parse_memory(text: str) -> int:
 
 
 def parse_tokens(text: str) -> int:
-    """`text` ("4096", "16k": 16384) as a number of tokens. Raises UsageError."""
+    """Return the number of tokens that `text` says ("4096"; "16k" is 16384). Raises UsageError."""
     found = re.fullmatch(r"\s*(\d{1,12})\s*(k?)\s*", text, re.IGNORECASE)
     tokens = int(found[1]) * (1024 if found[2] else 1) if found else 0
     if not 0 < tokens <= MOST_TOKENS:
@@ -55,17 +56,17 @@ def _no_size(text: str) -> UsageError:
 
 
 def short(text: str) -> str:
-    """`text` for an error: what is longer than a line is cut."""
+    """Return `text` for an error message; a text of more than 40 characters is cut."""
     return text if len(text) <= 40 else f"{text[:36]}.."
 
 
 def file_size(size_bytes: float | None) -> str:
-    """`size_bytes` for people: "4.2 GB", powers of 1000."""
+    """Return `size_bytes` for people: "4.2 GB", in powers of 1000; "-" for None."""
     return _shown(size_bytes, 1000)
 
 
 def memory_size(size_bytes: float | None) -> str:
-    """`size_bytes` of memory for people: "7.9 GB", powers of 1024."""
+    """Return `size_bytes` of memory for people: "7.9 GB", in powers of 1024; "-" for None."""
     return _shown(size_bytes, 1024)
 
 
@@ -86,7 +87,7 @@ def _shown(size_bytes: float | None, base: int) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """`seconds` for people: "0.4 s", "42 s", "3 min 05 s", "2 h 10 min"."""
+    """Return `seconds` for people: "0.4 s", "42 s", "3 min 05 s", "2 h 10 min"; "-" for None."""
     if seconds is None:
         return "-"
     if seconds < 60:
@@ -98,7 +99,7 @@ def duration(seconds: float | None) -> str:
 
 
 def small(value: float | None) -> str:
-    """A small figure with three significant digits, as KL divergence needs it."""
+    """Return a small number with three significant digits, as KL divergence needs it; "-" for None."""
     if value is None:
         return "-"
     if 0 < abs(value) < 1e-5:
@@ -108,15 +109,15 @@ def small(value: float | None) -> str:
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """A share of 1 as percent."""
+    """Return a share, 0..1, as percent with `digits` decimals; "-" for None."""
     return "-" if share is None else f"{share * 100:.{digits}f} %"
 
 
 def milliseconds(seconds: float) -> str:
-    """A short time: "8 ms"."""
+    """Return a short time, given in seconds, as milliseconds: "8 ms"."""
     return f"{seconds * 1000:,.0f} ms"
 
 
 def rate(per_second: float | None) -> str:
-    """How many tokens a second, without the unit: "1,884", "9.4"."""
+    """Return a number of tokens a second, without the unit: "1,884", "9.4"; "-" for None."""
     return "-" if per_second is None else f"{per_second:,.0f}" if per_second >= 10 else f"{per_second:.1f}"

@@ -1,4 +1,4 @@
-"""The workspace: where a user's data lies, and how a folder of output comes into being whole or not at all.
+"""The workspace: where a user's data lies, and how an output folder appears complete or not at all.
 
 Knows paths and the file system; knows nothing about models, jobs or settings' meaning.
 """
@@ -48,13 +48,13 @@ class Workspace:
     benchmarks: Path
 
     def relocated(self, folders: Mapping[str, str]) -> Workspace:
-        """The same workspace with some folders elsewhere; relative ones count from the root."""
+        """Return this workspace with some folders elsewhere; relative folders count from the root."""
         moved = {name: self.root / os.path.expanduser(folder) for name, folder in folders.items()}
         return dataclasses.replace(self, **moved)
 
 
 def at(root: Path) -> Workspace:
-    """The default layout below `root`."""
+    """Return the default layout of a workspace below `root`."""
     return Workspace(
         root=root,
         models=root / "models",
@@ -67,7 +67,8 @@ def at(root: Path) -> Workspace:
 
 
 def find_root(explicit: str | None, start: Path, environment: Mapping[str, str]) -> tuple[Path, str]:
-    """Where the workspace is, and why: --workspace, LQMF_HOME, the nearest config.json upward that is ours, ~/.lqmf."""
+    """Return the workspace's root and the reason: --workspace, LQMF_HOME, the nearest config.json upward that is ours,
+    ~/.lqmf."""
     if explicit:
         return Path(os.path.expanduser(explicit)).absolute(), "--workspace"
     if environment.get("LQMF_HOME"):
@@ -79,7 +80,8 @@ def find_root(explicit: str | None, start: Path, environment: Mapping[str, str])
 
 
 def _is_ours(config: Path) -> bool:
-    """A config.json that is broken counts as ours unless it names a model: its error must be told, not stepped over."""
+    """Return whether a config.json is ours: it names no model. A broken one counts as ours, so that its error is
+    told."""
     try:
         text = config.read_text(encoding="utf-8")
         document = json.loads(text)
@@ -94,12 +96,13 @@ def _is_ours(config: Path) -> bool:
 
 
 def safe_name(text: str) -> str:
-    """`text` as one file name: what is not a letter, digit, '.', '_', '-' or '+' becomes '_'."""
+    """Return `text` as one file name: each run of other characters than letters, digits, '.', '_', '-' and '+' becomes
+    '_'."""
     return re.sub(r"[^\w.+-]+", "_", text, flags=re.ASCII).strip("._") or "model"
 
 
 def next_version(folder: Path, name: str) -> str:
-    """`name`, or `name_v2`, `name_v3`, .. : the first that no folder here has."""
+    """Return the first of `name`, `name_v2`, `name_v3`, .. that no entry of `folder` has."""
     taken = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
     if name not in taken:
         return name
@@ -107,7 +110,7 @@ def next_version(folder: Path, name: str) -> str:
 
 
 def building(folder: Path, job: str) -> Path:
-    """A fresh hidden folder beside the artifacts, to build one in."""
+    """Create an empty hidden folder beside the artifacts, to build a job's artifact in; return its path."""
     place = folder / f"{HIDDEN}{job}"
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
@@ -115,9 +118,11 @@ def building(folder: Path, job: str) -> Path:
 
 
 def publish(place: Path, name: str, stamp: Callable[[str], None]) -> Path:
-    """Make a built folder visible: everything synced, then renamed. Two that collide get different versions.
+    """Make a built folder visible and return its path: sync all files, then rename the folder. Two folders of one name
+    get different versions.
 
-    `stamp` writes what depends on the final name, and is called again when another process took that name first.
+    `stamp` writes the files that depend on the final name; it is called again when another process took that name
+    first.
     """
     while True:
         target = place.parent / next_version(place.parent, name)
@@ -145,7 +150,7 @@ def remove_leftovers(folder: Path, job: str) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a folder or file, hidden in one step before. Raises LqmfError when the system refuses."""
+    """Remove a folder or file; it is hidden first, in one step. Raises LqmfError when the system refuses."""
     hidden = path.with_name(f"{HIDDEN}deleted-{os.getpid()}-{path.name}")
     try:
         path.rename(hidden)
@@ -168,12 +173,12 @@ def _sync(path: Path) -> None:
 
 
 def write_json(path: Path, document: Any) -> None:
-    """Write `document` so that a reader, and a crash, sees the old file or the new one."""
+    """Write `document` as JSON so that a reader, and a crash, sees the old file or the new one."""
     write_text(path, json_text(document))
 
 
 def json_text(document: Any) -> str:
-    """A document as our JSON files hold it."""
+    """Return a document as the text of a JSON file of ours."""
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -193,7 +198,7 @@ def write_text(path: Path, text: str) -> None:
 
 def read_json(path: Path) -> Any:
     """Return the document in `path`. Raises NotFound when the file is missing, UsageError when it is no JSON, or holds
-    a number that JSON does not know or that nothing here could count."""
+    a number that is not finite or an integer of 2**63 or more."""
     try:
         text = path.read_text(encoding="utf-8")
         return json.loads(text, parse_float=_finite, parse_constant=_finite, parse_int=_countable)
@@ -218,7 +223,7 @@ def _countable(text: str) -> int:
 
 
 def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
+    """Return the SHA-256 of a file in hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(CHUNK):
@@ -227,7 +232,7 @@ def sha256(path: Path) -> str:
 
 
 def take(file: Path, target: Path) -> None:
-    """`file` under a second name, or where the disk has no such thing a copy of it. Replaces `target`."""
+    """Link `file` to `target`, or copy it where the disk has no links. Replaces `target`."""
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
     try:
@@ -237,7 +242,8 @@ def take(file: Path, target: Path) -> None:
 
 
 def file_entries(folder: Path, names: Iterable[str] | None = None) -> list[dict[str, Any]]:
-    """Files of an artifact (all but its manifest, or those named) with size and SHA-256, in order of path."""
+    """Return {"path", "size_bytes", "sha256", "immutable"} for files of an artifact (those in `names`, else all but its
+    manifest), in order of path."""
     everything = (p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST)
     return [
         {
@@ -251,8 +257,8 @@ def file_entries(folder: Path, names: Iterable[str] | None = None) -> list[dict[
 
 
 def rewrite_mutable(folder: Path, texts: Mapping[str, str]) -> None:
-    """Rewrite an artifact's receipt, card or Modelfile, or write one that it lacks; then the manifest with their hashes
-    as they are now."""
+    """Write `texts`, by file name, as the receipt, card or Modelfile of an artifact; then the manifest with their new
+    hashes."""
     for name, text in texts.items():
         write_text(folder / name, text)
     manifest = read_json(folder / MANIFEST)
@@ -262,14 +268,15 @@ def rewrite_mutable(folder: Path, texts: Mapping[str, str]) -> None:
 
 
 def nearest(word: str, words: list[str]) -> str | None:
-    """The most similar of `words`, when one is similar at all."""
+    """Return the word of `words` that is most similar to `word`; None where no word is similar."""
     return next(iter(difflib.get_close_matches(word, words, n=1, cutoff=0.6)), None)
 
 
 @contextlib.contextmanager
 def work(folder: Path, key: str) -> Iterator[Path]:
-    """A hidden folder for what is made on the way, removed at the end. After an error or a kill it stays, for the next
-    try with the same `key` to go on from, unless the error says that no try can succeed."""
+    """Yield a hidden folder for intermediate files, removed at the end. After an error or a kill it stays, so that the
+    next try with the same `key` can go on from it, unless the error says that no try can succeed (ModelError,
+    UsageError)."""
     place = folder / f"{HIDDEN}work-{key}"
     place.mkdir(parents=True, exist_ok=True)
     try:
@@ -288,7 +295,7 @@ def work(folder: Path, key: str) -> Iterator[Path]:
 
 
 def cache_dir() -> Path:
-    """LQMF's cache: `LQMF_CACHE_DIR`, else where the platform keeps caches."""
+    """Return the folder of LQMF's cache: `LQMF_CACHE_DIR`, else in the platform's folder of caches."""
     if chosen := os.environ.get(CACHE_VARIABLE):
         return Path(chosen).expanduser()
     if sys.platform == "win32":
@@ -300,7 +307,7 @@ def cache_dir() -> Path:
 
 @contextlib.contextmanager
 def measured_afresh(folder: Path) -> Iterator[None]:
-    """While the block runs, nothing that an earlier job measured of a model is known: what is measured goes into
+    """Hide the measurements of models' weights that earlier jobs made, while the block runs: new ones go into
     `folder`."""
     token = _measured.set(folder)
     try:
@@ -310,13 +317,14 @@ def measured_afresh(folder: Path) -> Iterator[None]:
 
 
 def measured_dir() -> Path:
-    """Where what was measured of a model's weights is kept: importance matrices, sensitivities, errors."""
+    """Return the folder of measurements of models' weights: importance matrices, sensitivities, errors."""
     return _measured.get() or cache_dir()
 
 
 @contextlib.contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Hold an advisory lock on `path`; a second process waits. The system drops it when the holder dies."""
+    """Hold an advisory lock on `path` while the block runs; a second process waits. The system drops the lock when its
+    holder dies."""
     with path.open("a+b") as handle:
         if sys.platform == "win32":
             import msvcrt

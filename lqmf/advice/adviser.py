@@ -1,7 +1,8 @@
-"""The adviser: asks a provider's model about a plan, or for a model's name; gives back what may stand of the answer.
+"""The adviser: asks a provider's model about a plan, or for names of models; returns the part of the answer that passes
+the checks.
 
-Knows prompts, facts and checks, and how long the chat waits. Knows no planner: it recommends, and decides nothing.
-Whatever fails is told once, shortly; then there is no advice, and the rules' plan stands.
+Knows prompts, facts and checks, and how long the chat waits. Knows no planner: it recommends, and decides nothing. A
+failure is told once, in short; then there is no advice, and the rules' plan stands.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ Look = Callable[[str], Awaitable[ModelInfo]]  # a Hub id: its metadata. Raises L
 
 
 class Adviser:
-    """`wait_seconds` is how long a turn waits for an answer; `history` gives the store's predictions; `look` asks the
-    Hub; `redact` masks secrets."""
+    """Asks for advice. `wait_seconds` is how long a turn waits for an answer; `history` gives the store's predictions;
+    `look` asks the Hub; `redact` masks secrets."""
 
     def __init__(
         self,
@@ -64,8 +65,8 @@ class Adviser:
     async def on_plan(
         self, request: PlanRequest, plan: QuantizationPlan, solution: Solution, lines: Sequence[str]
     ) -> Advice | None:
-        """What a provider would choose in place of `plan`, checked; None where there is nothing to choose between, or
-        nobody answered. `lines` are what the user typed."""
+        """Return a provider's advice on `plan`, checked; None where there is only one candidate, or no provider
+        answered. `lines` are those that the user typed."""
         choices = checking.offered(solution, request.said)
         if len(choices) < 2:
             return None
@@ -85,7 +86,7 @@ class Adviser:
         return self._clean(advice)
 
     def _clean(self, advice: Advice) -> Advice:
-        """No secret stands in what a plan keeps, wherever the model had it from."""
+        """Return the advice with secrets masked: none may stand in a plan, wherever the model had it from."""
         notes = tuple(self._redact(note) for note in advice.notes)
         return replace(advice, reason=self._redact(advice.reason), notes=notes)
 
@@ -98,7 +99,8 @@ class Adviser:
         sizes: Mapping[SizeClass, Solution],
         lines: Sequence[str],
     ) -> tuple[Suggestion, ...]:
-        """Models of the Hub for what `lines` describe, looked up there; none where nobody answered."""
+        """Return the models that a provider names for the wishes in `lines`, each looked up on the Hub; empty where no
+        provider answered."""
         values = facts.of_models(asked, hardware, sizes, lines, Masks(self._redact, facts.paths(asked)))
         done = await self._ask("models", values, NamedModels)
         named = checking.named_models(done.value) if done else []
@@ -107,7 +109,8 @@ class Adviser:
         return tuple(one for one in found if one is not None)
 
     async def _looked_up(self, id: str, reason: str, most: float) -> Suggestion | None:
-        """The model as the Hub knows it; None where it knows none, none that can be used, or one that is too large."""
+        """Return the model as the Hub knows it; None where the Hub does not know it, or it cannot be used, or it is too
+        large."""
         try:
             async with asyncio.timeout(LOOK_SECONDS):
                 info = await self._look(id)
@@ -125,7 +128,8 @@ class Adviser:
     # ------------------------------------------------------------ asking
 
     async def _ask(self, purpose: str, values: Mapping[str, str], schema: type[T]) -> Completion[T] | None:
-        """The answer, within the time that the chat waits; None, and the reason told once, where there is none."""
+        """Return the answer, within the time that the chat waits; where there is none, tell the reason once and return
+        None."""
         messages = prompts.messages(purpose, **values)
         try:
             with stage(self._emit, "advice", f"Asking {self._calls.name}", "steps"):
@@ -141,7 +145,7 @@ class Adviser:
         return None
 
     def _tell(self, reason: str) -> None:
-        """Say why there is no advice, once until there is some again; `llm status` has the rest."""
+        """Tell why there is no advice, once until there is some again; `llm status` has the rest."""
         if self._told:
             return
         self._told = True
@@ -149,12 +153,12 @@ class Adviser:
 
 
 def most_parameters(sizes: Mapping[SizeClass, Solution]) -> float:
-    """How many parameters a model may have here: a little more than the largest size that fits; any number where
-    nothing is known to fit."""
+    """Return the most parameters that a model may have here: a little more than the largest size that fits; infinity
+    where no size is known to fit."""
     fitting = [_parameters(size.name) for size, found in sizes.items() if found.recommended]
     return max(fitting, default=float("inf")) * LARGER
 
 
 def _parameters(size: str) -> float:
-    """ "30B-A3B": 30e9."""
+    """Return the number of parameters that a size names: 30e9 for "30B-A3B"."""
     return float(size.partition("B")[0]) * 1e9

@@ -1,7 +1,7 @@
-"""The forms that a provider's answers have. Knows fields; whether an answer may stand is for `checking`.
+"""The forms of a provider's answers. Knows fields; `checking` decides whether an answer may stand.
 
-The ids that may be chosen stand in the schema that goes out, so that decoding constrained by it can write no other;
-whoever answers otherwise all the same is read, and then refused by the check.
+The ids of the candidates stand in the schema that goes out, so that decoding constrained by it can write no other; an
+answer with another id is still read, and then refused by the check.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class NamedModels(BaseModel):
 
 
 def recommendation(offered: Sequence[Candidate]) -> type[Recommendation]:
-    """`Recommendation` whose schema lists the ids that may be chosen."""
+    """Return a `Recommendation` whose schema lists the ids of the candidates in `offered`."""
     ids = {"anyOf": [{"type": "string", "enum": [one.id for one in offered]}, {"type": "null"}]}
     field: Any = (
         Annotated[str | None, WithJsonSchema(ids)],

@@ -1,7 +1,7 @@
-"""Whether what a provider answered may stand: against the candidates, the schema's bounds and what the user said.
+"""Checks a provider's answer against the candidates, the schema's bounds and what the user said.
 
-Pure; asks nobody. An answer that contradicts the user, names what was not offered or holds control characters counts
-for nothing; what is merely out of bounds is dropped by itself. Whatever is dropped is said.
+Pure; asks nobody. An answer that contradicts the user, names a candidate that was not offered or holds control
+characters is refused as a whole; a value that is only out of bounds is dropped by itself. Each refusal is said.
 """
 
 from __future__ import annotations
@@ -25,17 +25,18 @@ _COPY = re.compile(r"(?i)(?:^|[-_./])(?:gguf|ggml|gptq|awq|exl2|bnb|mlx|int4|int
 
 
 class _Unfit(Exception):
-    """The answer counts for nothing; the text says why."""
+    """The answer is refused as a whole; the text says why."""
 
 
 # ---------------------------------------------------------------- what may be chosen
 
 
 def offered(solution: Solution, asked: Request) -> tuple[Candidate, ...]:
-    """What a provider may choose from: the planner's best, its own choice with other contexts, other types with its
-    context that lose no more than clearly.
+    """Return the candidates that a provider may choose from: the planner's best, its own choice with other contexts,
+    other types with its context that lose no more than clearly.
 
-    All of them fit and keep what the user said; where that is a priority, none is worse by it than the planner's own.
+    All of them fit and keep what the user said; where the user said a priority, none is worse by it than the planner's
+    choice.
     """
     chosen = solution.recommended
     if chosen is None:
@@ -53,7 +54,7 @@ def offered(solution: Solution, asked: Request) -> tuple[Candidate, ...]:
 
 
 def _first(candidates: Sequence[Candidate], of: Callable[[Candidate], Any]) -> list[Candidate]:
-    """The first candidate of each kind."""
+    """Return the first candidate of each kind."""
     found: dict[Any, Candidate] = {}
     for one in candidates:
         found.setdefault(of(one), one)
@@ -61,7 +62,7 @@ def _first(candidates: Sequence[Candidate], of: Callable[[Candidate], Any]) -> l
 
 
 def _keeps(one: Candidate, chosen: Candidate, priority: str | None) -> bool:
-    """Whether `one` is by `priority` at least as good as `chosen`."""
+    """Return whether `one` is at least as good as `chosen` by `priority`."""
     if priority == "quality":
         return one.loss.kl_nats <= chosen.loss.kl_nats
     if priority == "speed":
@@ -84,8 +85,8 @@ def checked(
     asked: Request,
     trained: int | None,
 ) -> Advice:
-    """`advice` with what of `answer` may stand. `asked` is what the user said, `chosen` the planner's own choice out of
-    `choices`, `trained` the model's longest context in tokens."""
+    """Return `advice` with the parts of `answer` that pass the checks. `asked` is the user's request, `chosen` the
+    planner's own choice out of `choices`, `trained` the model's longest context in tokens."""
     try:
         _refuse_control((answer.reason, *answer.notes, answer.candidate or "", answer.priority or ""))
         _refuse_contradiction(answer, asked)
@@ -125,14 +126,15 @@ def _filled(
 
 
 def pick_slots(candidate: Candidate) -> dict[str, Any]:
-    """The slots that lead the planner to `candidate`."""
+    """Return the slots that lead the planner to `candidate`."""
     run = candidate.run
     found = {"type": candidate.type, "context": run.context, "kv_type": run.cache}
     return {name: value for name, value in found.items() if value}
 
 
 def _wished(answer: Recommendation, asked: Request, trained: int | None) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """A wish in place of a choice: what the planner then solves for itself."""
+    """Return the slots of an answer that names no candidate, which the planner then solves for, and sentences on those
+    dropped."""
     wish: dict[str, Any] = {}
     dropped = []
     if answer.context is not None:
@@ -162,7 +164,8 @@ def _line(text: str, most: int) -> str:
 
 
 def named_models(answer: NamedModels) -> list[tuple[str, str]]:
-    """Ids by the Hub's rules, each with its reason, the best first; none of copies that are quantized already."""
+    """Return the ids that follow the Hub's rules, each with its reason, the best first; copies that are quantized
+    already are left out."""
     found: dict[str, str] = {}
     for one in answer.models:
         try:

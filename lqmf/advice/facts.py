@@ -1,6 +1,7 @@
-"""What a provider is told: machine, model, candidates with their figures, what similar jobs measured, the user's words.
+"""The facts that a provider is told: machine, model, candidates with their figures, measurements of similar jobs, the
+user's words.
 
-Pure; knows records, asks nobody. Everything passes the masks; what users or repositories wrote goes in fenced.
+Pure; knows records, asks nobody. Every text passes the masks; the texts of users and repositories are fenced.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def of_plan(
     rows: Iterable[Row],
     masks: Masks,
 ) -> dict[str, str]:
-    """The values of the template `plan`. `rows` are those of the store's predictions, newest first."""
+    """Return the values of the template `plan`. `rows` are those of the store's predictions, newest first."""
     chosen = choices[0]
     told = {
         "machine": machine(request.hardware, plan),
@@ -64,7 +65,7 @@ def of_models(
     lines: Sequence[str],
     masks: Masks,
 ) -> dict[str, str]:
-    """The values of the template `models`."""
+    """Return the values of the template `models`."""
     fitting = [_size(size, found.recommended) for size, found in sizes.items()]
     return {
         "words": words(lines, masks),
@@ -75,7 +76,7 @@ def of_models(
 
 
 def paths(asked: Request, info: ModelInfo | None = None) -> dict[str, str]:
-    """The paths that were said, by every way in which they may be spelled in what goes out."""
+    """Return the paths that the user said, by each way in which they may be spelled in the texts that go out."""
     given = [str(getattr(asked, name)) for name in PATHS if getattr(asked, name)]
     if info is not None and info.ref.kind == "local" and info.ref.path:
         given.append(info.ref.path)
@@ -88,17 +89,17 @@ def paths(asked: Request, info: ModelInfo | None = None) -> dict[str, str]:
 
 
 def words(lines: Sequence[str], masks: Masks) -> str:
-    """The user's own lines, the latest last."""
+    """Return the user's own lines, masked and fenced, the latest last."""
     return fenced("the user", masks.text("\n".join(lines)[-MOST_WORDS:]))
 
 
 def said(asked: Request, masks: Masks) -> str:
-    """What the program holds to."""
+    """Return the slots that the user said, masked and fenced: the program holds to them."""
     return fenced("the user", masks.data(asked.slots()))
 
 
 def machine(hardware: Hardware, plan: QuantizationPlan | None = None) -> dict[str, Any]:
-    """Processor, cores, memory; and of a plan, what memory it may use."""
+    """Return the processor, cores and memory of the machine; with a plan, also which memory it may use."""
     found: dict[str, Any] = {
         "cpu": hardware.cpu,
         "cores": hardware.cores,
@@ -111,7 +112,7 @@ def machine(hardware: Hardware, plan: QuantizationPlan | None = None) -> dict[st
 
 
 def model(request: PlanRequest) -> dict[str, Any]:
-    """What the repository says, cut short and printable, and what was noted when its files were read."""
+    """Return the repository's facts about the model, cut short and printable, and the notes from reading its files."""
     info = request.info
     name = _LOCAL if info.ref.kind == "local" else info.ref.id
     texts = {"id": name, "architecture": info.architecture, "type": info.model_type, "license": info.license}
@@ -130,7 +131,7 @@ def model(request: PlanRequest) -> dict[str, Any]:
 
 
 def candidate(one: Candidate) -> dict[str, Any]:
-    """A candidate with its figures; sizes in words, as the user is shown them."""
+    """Return a candidate with its figures; sizes in words, as the user is shown them."""
     run, speed = one.run, one.speed
     return {
         "id": one.id,
@@ -148,8 +149,8 @@ def candidate(one: Candidate) -> dict[str, Any]:
 
 
 def similar(rows: Iterable[Row], info: ModelInfo, types: set[str]) -> list[dict[str, Any]]:
-    """What jobs like this one measured, a job each: the same model before the same architecture before the same type,
-    then the newest."""
+    """Return the measurements of jobs like this one, a dict for each job: jobs of the same model first, then of the
+    same architecture, then of the same type; the newest first among equals."""
     jobs: dict[tuple[Any, Any], dict[str, Any]] = {}
     for row in rows:
         about = {"model": _public(row["model"]), "method": row["method"], "type": row["type"], "device": row["device"]}
@@ -165,7 +166,7 @@ def similar(rows: Iterable[Row], info: ModelInfo, types: set[str]) -> list[dict[
 
 
 def _public(name: Any) -> str:
-    """A model's name where it is one of the Hub; a folder's own name stays here."""
+    """Return a model's name where it is on the Hub; the name of a user's folder is not told."""
     return str(name) if "/" in str(name) or name == "demo" else _LOCAL
 
 

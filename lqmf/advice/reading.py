@@ -1,7 +1,7 @@
 """A sentence that the rules could not read, read with a provider's help: an intent and slots of our own, then checked.
 
-Knows the prompt and how long the chat waits; what of an answer may stand is for `lqmf.understanding.proposals`.
-Whatever fails is told once, shortly; then the rules' reading stands.
+Knows the prompt and how long the chat waits; `lqmf.understanding.proposals` decides which parts of an answer may stand.
+A failure is told once, in short; then the rules' reading stands.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ class Proposal(BaseModel):
 
 @dataclass(frozen=True)
 class Reading:
-    """What a provider proposed, and the decision that is left of it; None where nothing is. `dropped` says why."""
+    """A provider's proposal, and the decision that the checks left of it (None: they left nothing). `dropped` says
+    why."""
 
     provider: str
     model: str
@@ -57,7 +58,7 @@ class Reading:
 
 
 class Reader:
-    """`wait_s` is how long a turn waits; `redact` masks secrets."""
+    """Reads lines with a provider's help. `wait_s` is how many seconds a turn waits; `redact` masks secrets."""
 
     def __init__(self, calls: Calls, *, wait_s: float, redact: Callable[[str], str], emit: Emit) -> None:
         self._calls = calls
@@ -67,7 +68,8 @@ class Reader:
         self._told: set[str] = set()
 
     async def helped(self, text: str, lines: Sequence[str], read: Decision) -> Reading | None:
-        """The reading of a line that the rules left open; None where they did not, or where nobody answered."""
+        """Return a provider's reading of a line that the rules left open; None where they did not, or where no provider
+        answered."""
         if not is_open(text, read):
             return None
         try:
@@ -77,7 +79,8 @@ class Reader:
             return None
 
     async def read(self, text: str, lines: Sequence[str], read: Decision) -> Reading:
-        """A provider's reading of `text`, after `lines`, checked against `read`, the rules'. Raises ProviderError."""
+        """Return a provider's reading of `text`, typed after `lines`, checked against `read`, the reading of the rules.
+        Raises ProviderError."""
         masks = Masks(self._redact)
         messages = prompts.messages(
             "understand",

@@ -1,6 +1,6 @@
 """The BenchmarkAgent: how fast an artifact is, how its answers compare with its source's, and artifacts side by side.
 
-Has worker processes time it and ask it, makes one document of what they report, and hands comparisons to
+Lets worker processes time and ask the artifact, makes one document of their reports, and hands comparisons to
 `lqmf.quality.compare.comparison`. Knows nothing of engines, or of where results are kept.
 
 A benchmark's file under `benchmarks/` is {"format_version", "kind": "benchmark", "measured_at" (ISO 8601, UTC),
@@ -18,7 +18,7 @@ A benchmark's file under `benchmarks/` is {"format_version", "kind": "benchmark"
      "overall": {the same}, "tasks": {task: {"documents", "shots", "metrics"}} or null, "harness": {"version", "limit"},
      "reasons": {field: why it is null}}
 
-What the scores are is said in `lqmf.quality.benchmark.scores`.
+The scores are described in `lqmf.quality.benchmark.scores`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ PARALLEL = 4  # chats at once, where nobody says
 
 @dataclasses.dataclass(frozen=True)
 class BenchmarkRequest:
-    """What is to be measured: `prompts` None asks the built-in ones; `tasks` are lm-evaluation-harness's;
+    """The wishes for a benchmark: `prompts` None asks the built-in ones; `tasks` are lm-evaluation-harness's;
     `embedding` is a GGUF embedding model."""
 
     depth: str = "quick"
@@ -78,8 +78,8 @@ class BenchmarkAgent:
         source: Path | None,
         source_reason: str | None,
     ) -> dict[str, Any]:
-        """The `benchmark` part of the file; `source` is what the artifact was made from, in 16 bits (None:
-        `source_reason` says why there is none). Named tasks come first: what they lack is then said at once.
+        """Return the `benchmark` part of the file; `source` is the 16-bit model that the artifact was made from (None:
+        `source_reason` says why there is none). Named tasks run first, so that what they lack is told at once.
 
         Raises LqmfError for an artifact that cannot be run, and for tasks that cannot; a source that cannot be asked
         leaves nulls with the reason.
@@ -92,8 +92,8 @@ class BenchmarkAgent:
     async def benchmark_address(
         self, address: str, model: str | None, key: str | None, request: BenchmarkRequest, context: JobContext
     ) -> tuple[Artifact, dict[str, Any]]:
-        """The same of a model behind an OpenAI-compatible address, with the record that names it; what an address does
-        not show is null. Raises LqmfError where it cannot be asked."""
+        """Return the record that names a model behind an OpenAI-compatible address, and its benchmark; figures that an
+        address does not show are null. Raises LqmfError where it cannot be asked."""
         params = {"address": address, "model": model, "key": key, **_how(request), "parallel": request.parallel}
         timed = await self._run(Task(context.job, "address", params, context.log), context.emit)
         document = self._document(request, {**timed, "device": ""}, _unasked(NO_SOURCE), _no_tasks())
@@ -118,7 +118,7 @@ class BenchmarkAgent:
         source: Path | None,
         reason: str | None,
     ) -> dict[str, Any]:
-        """What the source's own answers say of the artifact's, or why nothing can be said."""
+        """Return what the source's own answers say of the artifact's, or the reasons why nothing can be said."""
         if source is None:
             return _unasked(reason or "there is no source to compare with")
         embedding = str(request.embedding) if request.embedding else None
@@ -170,18 +170,18 @@ class BenchmarkAgent:
     def file(
         artifact: Artifact, benchmark: Mapping[str, Any], clock: Callable[[], float] = time.time
     ) -> dict[str, Any]:
-        """What a benchmark's file holds; see the module."""
+        """Return the document of a benchmark's file; its form is in the module's docstring."""
         return result("benchmark", artifact, clock, benchmark=dict(benchmark))
 
     @staticmethod
     def compare(artifacts: Sequence[Artifact], made: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
-        """Artifacts side by side, each with its benchmarks, the newest first; see `comparison.compare`. Where that can
-        be, those are taken that were made alike."""
+        """Compare artifacts side by side by their benchmarks, the newest first; see `comparison.compare`. Benchmarks
+        that were made alike are taken where there are some."""
         return comparison.compare(artifacts, comparison.alike(made))
 
 
 def _how(request: BenchmarkRequest) -> dict[str, Any]:
-    """What both workers must do alike, for the same prompts to be asked."""
+    """Return the parameters that both workers must share, for the same prompts to be asked."""
     return {"depth": request.depth, "prompts": str(request.prompts or BUILT_IN), "device": request.device}
 
 
@@ -202,8 +202,8 @@ def _unasked(reason: str) -> dict[str, Any]:
 
 
 def _rows(said: Iterable[Mapping[str, Any]], beside: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
-    """Each answer of the artifact with what the source says of it; tokens as their number, which of an address is the
-    server's own count."""
+    """Yield each answer of the artifact with the source's judgement of it; tokens as their number, which for an address
+    is the server's own count."""
     known = {row["id"]: row for row in beside}
     for row in said:
         other = known.get(row["id"]) or {}
@@ -219,7 +219,7 @@ def _rows(said: Iterable[Mapping[str, Any]], beside: Iterable[Mapping[str, Any]]
 
 
 def _summed(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Means over the answers that were given; the scores of those that the source was asked about."""
+    """Return means over the answers that were given, and mean scores of those that the source was asked about."""
     given = [row for row in rows if row["response"] is not None]
     scored = [row["scores"] for row in given if row["scores"]]
     return {

@@ -22,29 +22,29 @@ class EnhancedDecisionAgent:
         self.lines: tuple[str, ...] = ()
 
     def decide(self, utterance: Utterance) -> Decision:
-        """What the user wants, with everything said so far that still holds."""
+        """Return the decision for the next line of the dialogue, with everything said so far that still holds."""
         self.lines = (*self.lines, utterance.text)[-REMEMBERED:]
         self.state, decision = step(self.state, utterance.text)
         return decision
 
     def meaning(self, line: str) -> Decision:
-        """What a line would mean here; the dialogue does not hear it."""
+        """Return the decision that a line would give here; the dialogue does not hear the line."""
         return step(self.state, line)[1]
 
     def note_decision(self, decision: Decision) -> None:
-        """The last line, which no rule read, means this."""
+        """Note that the last line, which no rule read, means `decision`."""
         self.state = with_decision(self.state, decision)
 
     def note_artifact(self, name: str) -> None:
-        """A job made this artifact, or the user was shown it: "it" is that one now."""
+        """Note that a job made this artifact, or that the user was shown it: "it" means this artifact now."""
         self.state = with_artifact(self.state, name)
 
     def note_asked(self, question: Question | None) -> None:
-        """This question is open: the next line may answer it. None closes it."""
+        """Note that this question is open: the next line may answer it. None closes it."""
         self.state = replace(self.state, asked=question)
 
     def note_proposed(self, decision: Decision) -> None:
-        """A job proposed this: a yes in the next line means it."""
+        """Note that a job proposed this decision: a yes in the next line means it."""
         self.state = replace(self.state, proposed=decision)
 
     def reset(self) -> None:

@@ -53,9 +53,10 @@ Accept = Callable[[Path, Built], Awaitable[bool]]  # handed what was made before
 
 @dataclass(frozen=True)
 class PartialDownload:
-    """How work begins before all files are there: `skeleton` gives a model's folder with its weights' headers alone,
-    `folders` says where the weights appear, `passing` fetches file after file for a reader that removes each when done
-    (see `Source.consumed_dir`), which takes `passing_bytes` of disk; `forget` removes what passing left."""
+    """The functions for work that begins before all files are there: `skeleton` gives a model's folder with only the
+    headers of its weights, `folders` says where the weights appear, `passing` fetches file after file for a reader that
+    removes each when done (see `Source.consumed_dir`), which takes `passing_bytes` of disk; `forget` removes the files
+    that `passing` left."""
 
     skeleton: Callable[[ModelInfo], Awaitable[Path]]
     folders: Callable[[ModelInfo], tuple[Path, ...]]
@@ -66,9 +67,9 @@ class PartialDownload:
 
 @dataclass(frozen=True)
 class Work:
-    """One job to carry out. `name` is the artifact's wanted name; `folder` holds what is made on the way, for this job
-    and those of `later_plans`; `replan` gives the CPU's plan for a GPU's. With `accept` it is a rebuild: everything is
-    made afresh, and shown only if `accept` says so."""
+    """One job to carry out. `name` is the artifact's wanted name; `folder` holds intermediate files, for this job and
+    those of `later_plans`; `replan` gives the CPU's plan for a GPU's. With `accept` the job is a rebuild: every file is
+    made afresh, and the artifact becomes visible only if `accept` says so."""
 
     job: str
     plan: QuantizationPlan
@@ -86,7 +87,7 @@ class Work:
 
     @property
     def kind(self) -> str:
-        """What the job is called in the records."""
+        """Return the job's kind in the records: "rebuild" or "quantize"."""
         return "rebuild" if self.accept else "quantize"
 
     @property
@@ -96,7 +97,7 @@ class Work:
 
 @dataclass(frozen=True)
 class _Made:
-    """An artifact that was published, what it is compared with, and what was measured while it was made."""
+    """A published artifact, the base that it is compared with, and the measurements from making it."""
 
     artifact: Artifact
     manifest: Manifest
@@ -138,8 +139,8 @@ class ExecutorAgent:
         self._save_plans = save_plans
 
     async def execute(self, work: Work) -> Artifact | None:
-        """Do the job and return its artifact; None where it was not accepted. Raises LqmfError; a cancelled job leaves
-        only what can be resumed."""
+        """Carry out the job and return its artifact; None where it was not accepted. Raises LqmfError; a cancelled job
+        leaves only files that it can be resumed from."""
         with self.recorded(work.job) as result:
 
             def published(artifact: Artifact, manifest: Manifest) -> None:
@@ -156,7 +157,7 @@ class ExecutorAgent:
 
     @contextlib.contextmanager
     def recorded(self, job: str) -> Iterator[dict[str, Any]]:
-        """Whatever way the block ends, JobFinished says so."""
+        """Publish JobFinished whatever way the block ends; yield the result that it carries."""
         started = time.monotonic()
         result: dict[str, Any] = {}
 
@@ -235,8 +236,8 @@ class ExecutorAgent:
     # ------------------------------------------------------------ stages
 
     async def _fetch_and_make(self, work: Work) -> _Made | None:
-        """Return what was published; None if `work.accept` refused it. `making` is empty where download and quantizing
-        overlapped."""
+        """Return the published artifact; None if `work.accept` refused it. Its `making` is empty where download and
+        quantizing overlapped."""
         out = workspace.building(self._place.artifacts, work.job)
         try:
             if self._partial and work.streams and work.missing(work.info):
@@ -260,7 +261,8 @@ class ExecutorAgent:
         return made
 
     async def _as_it_arrives(self, work: Work, partial: PartialDownload, out: Path) -> tuple[Path, Built]:
-        """Fetch and make at once. What fails first ends the other, and is raised."""
+        """Download and quantize at the same time; return the folder and the build. The first failure ends the other
+        task, and is raised."""
         emit, consumed = self._bus.publish, _consumed(work)
         source = Source(await partial.skeleton(work.info), partial.folders(work.info), consumed)
         try:
@@ -319,7 +321,7 @@ class ExecutorAgent:
         return artifact, finished["manifest"]
 
     def _with_modelfile(self, draft: Manifest, out: Path) -> Manifest:
-        """The manifest, with Ollama's Modelfile written beside what is of use to it."""
+        """Return the manifest; where Ollama can run the artifact, with a Modelfile that is written beside it."""
         try:
             text = self._modelfile(out, draft)
         except LqmfError as error:  # the artifact is as good without
@@ -383,8 +385,8 @@ class ExecutorAgent:
                 await work.test(dataclasses.replace(what, device="cpu"), self._bus.publish)
 
     def _kept(self, plan: QuantizationPlan, made: _Made) -> _Made:
-        """Return what was made with its 16-bit file where that is from now on: with the models when it is to be kept,
-        else where it was."""
+        """Return `made` with the 16-bit file where it lies from now on: with the models when the plan keeps it, else
+        unchanged."""
         path = made.base.path
         if path is None or not plan.keep_16bit:
             return made
@@ -398,7 +400,8 @@ class ExecutorAgent:
     # ------------------------------------------------------------ room, logs
 
     def check_room(self, work: Work) -> None:
-        """Raises DiskFull or OutOfMemory when what is still to be done does not fit what is free now."""
+        """Raise DiskFull or OutOfMemory when the rest of the work does not fit the disk or the memory that is free
+        now."""
         import psutil
 
         if work.plan.estimate is None:
@@ -422,7 +425,7 @@ class ExecutorAgent:
             )
 
     def log(self, job: str) -> str:
-        """Where a job's libraries write to."""
+        """Return the path of the log that a job's libraries write to."""
         return str(self._place.logs / f"{job}.log")
 
     @contextlib.asynccontextmanager
@@ -434,12 +437,12 @@ class ExecutorAgent:
 
 
 def _consumed(work: Work) -> Path | None:
-    """Return the folder where files of weights are marked that are not to stay."""
+    """Return the folder where weight files that are not to stay are marked as used; None where all stay."""
     return work.folder / "used" if work.plan.discard_source else None
 
 
 def _base(work: Work, built: Built, source: Path | None) -> Base:
-    """Return what an artifact is compared with that was just made from the files in `source`."""
+    """Return the base of an artifact that was just made from the files in `source`."""
     path = Path(built.base) if built.base else None
     return Base(path, None if path else "its source was not kept to compare with", source, work.info.ref.id)
 
@@ -449,7 +452,7 @@ def _entries(folder: Path, *names: str) -> tuple[FileEntry, ...]:
 
 
 async def _to_its_end(work: Awaitable[T]) -> T:
-    """What has begun to become visible is finished, even when the job is cancelled meanwhile."""
+    """Finish work that has begun to become visible, even when the job is cancelled meanwhile; return its result."""
     task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)
@@ -459,14 +462,14 @@ async def _to_its_end(work: Awaitable[T]) -> T:
 
 
 def _may_heal(error: BaseException) -> bool:
-    """Whether another attempt is worth it; a server that wants to be left alone for long is not waited for."""
+    """Return whether another attempt is worth it; a server that wants to be left alone for long is not waited for."""
     if isinstance(error, RateLimited) and (error.retry_after_seconds or 0) > PATIENCE_SECONDS:
         return False
     return isinstance(error, LqmfError) and error.transient
 
 
 def _waiting_time(state: Any) -> float:
-    """What the server asked for, else exponential with jitter, in seconds."""
+    """Return the seconds to wait: as long as the server asked for, else exponential with jitter."""
     from tenacity import wait_exponential_jitter
 
     error = state.outcome.exception()

@@ -1,8 +1,8 @@
-"""The FeedbackAgent: says how good an artifact is. It has it run and compared in worker processes, and makes one
-receipt of what they report.
+"""The FeedbackAgent: says how good an artifact is. It lets worker processes run and compare the artifact, and makes one
+receipt of their reports.
 
-Knows which tasks to ask for, how to share out the time, and what to write where something could not be measured.
-Knows nothing of engines, files' formats or where receipts are kept.
+Knows which tasks to ask for, how to share out the time, and what to write where a figure could not be measured. Knows
+nothing of engines, files' formats or where receipts are kept.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ OBSERVED = ("latency_seconds", "tokens_per_second", "peak_memory_bytes", "load_s
 
 
 class FeedbackAgent:
-    """`run_task` carries out a worker's task (a runner's `run`); `text` is what perplexity and divergence are measured
-    on; `hardware` says where (None: this machine); `limits` are what the gate holds a receipt to."""
+    """`run_task` carries out a worker's task (a runner's `run`); `text` is the text for perplexity and divergence;
+    `hardware` says where they are measured (None: this machine); `limits` are the bounds of the gate."""
 
     def __init__(
         self,
@@ -76,18 +76,19 @@ class FeedbackAgent:
 
     @staticmethod
     def budget(job_seconds: float) -> float:
-        """How long a quick test may take after a job of `job_seconds`: two minutes or 20 %, whichever is more."""
+        """Return how many seconds a quick test may take after a job of `job_seconds`: two minutes or 20 %, whichever is
+        more."""
         return max(LEAST_BUDGET_SECONDS, SHARE_OF_THE_JOB * job_seconds)
 
     async def test(self, what: Measurement, emit: Emit) -> Receipt:
-        """Run the artifact, check its files, compare it with its base, judge it, and give the receipt. The depth quick
-        stays within `budget`; comprehensive reads the whole text. The receipt's `prediction` has what was predicted
-        beside what was measured, here and while it was made.
+        """Run the artifact, check its files, compare it with its base, judge it, and return the receipt. The depth
+        quick stays within `budget`; comprehensive reads the whole text. The receipt's `prediction` has the predictions
+        beside the measurements, of this test and of making the artifact.
 
         An artifact that kills its process, finds no room or is unknown to the engine gets a receipt that says so.
-        Raises JobCancelled; ModelError or NotFound for damaged or missing files, which say nothing about the artifact
-        that they once were; UsageError when there is nothing that could be tested; MeasurementError when the user named
-        a base that it was not made from.
+        Raises JobCancelled; GpuOutOfMemory, which is worth another try on the CPU; ModelError or NotFound for damaged
+        or missing files, which say nothing about the artifact that they once were; UsageError when there is nothing
+        that could be tested; MeasurementError when the user named a base that the artifact was not made from.
         """
         budget_seconds, started = self.budget(what.job_seconds), time.monotonic()
         running, comparing = _kinds(what.artifact)
@@ -109,7 +110,7 @@ class FeedbackAgent:
     async def test_address(
         self, address: str, model: str | None, key: str | None, *, depth: str, context: JobContext
     ) -> tuple[Artifact, Receipt]:
-        """The receipt of a model behind an OpenAI-compatible address, with the record that names it; `model` None is
+        """Return the record that names a model behind an OpenAI-compatible address, and its receipt; `model` None is
         the only one there. Raises LqmfError where it cannot be asked, and JobCancelled."""
         params = {"address": address, "model": model, "key": key, "depth": depth, "text": str(self._text)}
         found = await self._run(Task(context.job, "address", params, context.log), context.emit)
@@ -117,7 +118,7 @@ class FeedbackAgent:
         return artifact, self._judged(from_json(Receipt, found), artifact)
 
     def _judged(self, receipt: Receipt, artifact: Artifact) -> Receipt:
-        """The receipt with its gate; where that is open, with the reason among the others."""
+        """Return the receipt with its gate; where the gate is undecided, with its reason among the others."""
         judged = gate.judge(receipt, artifact.method, artifact.bits, self._limits)
         why = {"gate": judged["reasons"][0]} if judged["passed"] is None else {}
         return dataclasses.replace(receipt, gate=judged, reasons={**receipt.reasons, **why})
@@ -138,8 +139,8 @@ class FeedbackAgent:
         return {**probed, "checks": [to_json(Check("loads", True)), *probed["checks"]]}
 
     async def _structure(self, what: Measurement, budget_seconds: float, emit: Emit) -> dict[str, Any]:
-        """What the files say, against the source's. Raises MeasurementError for a base that the user named, and that
-        is another model."""
+        """Return the checks of the files against the source's. Raises MeasurementError for a base that the user named,
+        and that is another model."""
         limit = budget_seconds * PROBE_SHARE if _is_quick(what) else None
         source, base = (str(place) if place else None for place in (what.base.source, what.base.path))
         task = _task(what, "structure", source=source, base=base, reason=what.base.reason, budget_seconds=limit)
@@ -229,17 +230,17 @@ class FeedbackAgent:
     def closing(
         artifact: Artifact, plan: QuantizationPlan, history: Sequence[Mapping[str, Any]], others: Iterable[Artifact]
     ) -> Verdict:
-        """What there is to say of `artifact`, and what to make next. `history` is what was predicted and measured
-        before, newest first; `others` are the artifacts that there are."""
+        """Return the verdict on `artifact`, and the proposal of what to make next. `history` are earlier predictions
+        with their measurements, newest first; `others` are the artifacts that there are."""
         measured = measured_losses(history, plan.model.id)
         alike = [one for one in others if (one.model, one.method) == (artifact.model, artifact.method)]
         made = {one.type or f"{one.bits}bit": one.name for one in alike if not one.foreign}
         return verdict(Case(artifact, plan, lambda type: expected_loss(type, measured=measured), made))
 
     async def layers(self, artifact: Artifact, base: Path, context: JobContext) -> dict[str, Any]:
-        """What each tensor of a GGUF artifact loses against its source at `base`, for `benchmarks/`: {"format_version",
-        "kind": "layers", "measured_at", "artifact", "layers": what the worker's task `layers` gives}. Raises as that
-        does, and JobCancelled."""
+        """Measure the loss of each tensor of a GGUF artifact against its source at `base`; return the document for
+        `benchmarks/`: {"format_version", "kind": "layers", "measured_at", "artifact", "layers": the result of the
+        worker's task `layers`}. Raises as that task does, and JobCancelled."""
         params = {"artifact": artifact.path, "base": str(base), "text": str(self._text)}
         return result(
             "layers", artifact, layers=await self._run(Task(context.job, "layers", params, context.log), context.emit)
@@ -249,8 +250,8 @@ class FeedbackAgent:
     def benchmark_document(
         artifact: Artifact, receipt: Receipt, clock: Callable[[], float] = time.time
     ) -> dict[str, Any]:
-        """One test's result in full, for `benchmarks/`: {"format_version", "kind": "test", "measured_at" (ISO 8601,
-        UTC), "artifact": {the artifact's fields without its receipt}, "response_tokens": {"mean", "shortest",
+        """Return one test's result in full, for `benchmarks/`: {"format_version", "kind": "test", "measured_at" (ISO
+        8601, UTC), "artifact": {the artifact's fields without its receipt}, "response_tokens": {"mean", "shortest",
         "longest"} of the sample answers or null, "receipt": {the receipt}}."""
         tokens = _lengths([int(sample["tokens"]) for sample in receipt.samples])
         return result("test", artifact, clock, response_tokens=tokens, receipt=to_json(receipt))
@@ -274,7 +275,7 @@ def _kinds(artifact: Artifact) -> tuple[str, str]:
 
 
 def _damaged(artifact: Artifact, error: LqmfError) -> LqmfError:
-    """`error`, from loading `artifact`, with what to do about it."""
+    """Return `error`, from loading `artifact`, with a remedy."""
     name = artifact.name
     remedy = f"`lqmf verify {name}` says which file differs; `lqmf delete {name}`, then quantize it again."
     if artifact.foreign:

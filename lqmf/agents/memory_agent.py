@@ -1,7 +1,8 @@
-"""The MemoryAgent: what happened, kept and asked for. The only user of the store.
+"""The MemoryAgent: records jobs, artifacts, measurements and dialogues, and answers questions about them. The only user
+of the store.
 
-Knows what the rows mean; knows nothing of SQLite or JSON, and shows nothing. The store is opened on first use.
-All text is redacted before it is stored.
+Knows what the rows mean; knows nothing of SQLite or JSON, and shows nothing. The store is opened on first use. All text
+is redacted before it is stored.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ class MemoryAgent:
             self._notify(f"{path} is not a manifest that can be read: its artifact is not listed.")
 
     def close(self) -> None:
-        """Give the store back, if it was opened."""
+        """Close the store, if it was opened."""
         if self._opened is not None:
             self._opened.close()
             self._opened = None
@@ -92,7 +93,7 @@ class MemoryAgent:
         self._store.update(table, key, self._clean(changes))
 
     def _clean(self, value: Any) -> Any:
-        """The same value with every text in it redacted, and without numbers that not every reader can read."""
+        """Return the value with every text in it redacted, and None for each integer that not every reader can read."""
         if isinstance(value, str):
             return self._redact(value)
         if isinstance(value, Mapping):
@@ -104,7 +105,7 @@ class MemoryAgent:
     # ------------------------------------------------------------ what happened
 
     def on_event(self, event: events.Event) -> None:
-        """Record a job's progress; a subscriber of the bus."""
+        """Record a job's event; this method is a subscriber of the bus."""
         self._tolerantly(lambda: self._record(event))
 
     def _tolerantly(self, write: Callable[[], None]) -> None:
@@ -165,12 +166,12 @@ class MemoryAgent:
         self._tolerantly(lambda: self._put("jobs", job_rows.job_row(job, owners.this_process())))
 
     def remember_turn(self, session: str, text: str, decision: Decision, status: str) -> None:
-        """Record one line of the dialogue, what it was understood as, and how it ended."""
+        """Record one line of the dialogue, its decision, and how it ended."""
         row = {"session": session, "at": self._clock(), "text": text, "status": status, **to_json(decision)}
         self._tolerantly(lambda: self._put("turns", row))
 
     def remember_model(self, info: ModelInfo) -> None:
-        """Record what is known of a model; a second time replaces the first."""
+        """Record the metadata of a model; a second record replaces the first."""
         self._tolerantly(lambda: self._put("models", model_row(info, self._clock())))
 
     def remember_plan(self, plan: QuantizationPlan) -> None:
@@ -187,7 +188,8 @@ class MemoryAgent:
     def remember_receipt(
         self, name: str, receipt: Receipt | Mapping[str, Any], benchmark: Path | str | None = None
     ) -> None:
-        """Record a measurement; `benchmark` is the file that holds it in full. The artifact shows its newest."""
+        """Record a measurement; `benchmark` is the file that holds it in full. The artifact shows its newest
+        receipt."""
         document = to_json(receipt)
         path = None if benchmark is None else str(benchmark)
         self._put("measurements", measurement_row(name, document, path, self._clock()))
@@ -199,8 +201,8 @@ class MemoryAgent:
         self._tolerantly(lambda: self._put("benchmarks", benchmark_row(name, job, str(path), benchmark, self._clock())))
 
     def remember_predictions(self, job: str, artifact: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Record what was predicted and measured, one row a quantity (`lqmf.fit.predictions.rows`). The rows outlive
-        the artifact."""
+        """Record predictions with their measurements, one row for each quantity (`lqmf.fit.predictions.rows`). The rows
+        outlive the artifact."""
         about = {"job": job, "artifact": artifact, "at": self._clock()}
         for row in rows:
             self._tolerantly(functools.partial(self._put, "predictions", {**row, **about}))
@@ -217,8 +219,8 @@ class MemoryAgent:
         self._change("artifacts", name, {"deleted_at": self._clock()})
 
     def rebuild(self, found: Iterable[OnDisk]) -> int:
-        """Record models, plans, artifacts and measurements that lie on disk and are not recorded yet; returns how many
-        artifacts. `found` is what `lqmf.artifacts.shelf.manifests_in` finds."""
+        """Record models, plans, artifacts and measurements that lie on disk and are not recorded yet; return the number
+        of artifacts. `found` are the artifacts that `lqmf.artifacts.shelf.manifests_in` yields."""
         count = 0
         for artifact, manifest in found:
             known = self._store.get("artifacts", artifact.name)
@@ -249,78 +251,81 @@ class MemoryAgent:
         limit: int | None = None,
         deleted: bool = False,
     ) -> list[dict[str, Any]]:
-        """Artifacts ("ok") and jobs that failed, were cancelled or interrupted ("failed"), newest first.
+        """Return the artifacts ("ok") and the jobs that failed, were cancelled or interrupted ("failed"), newest first.
 
         `model` matches any part of a model's id. With `deleted`, deleted artifacts are listed too.
         """
         return queries.records(self._store, status, method, model, deleted)[:limit]
 
     def show(self, name: str) -> dict[str, Any]:
-        """All that is known of an artifact (by name), a job or a model (by id); a unique part of a name will do.
+        """Return the record of an artifact (by name), a job or a model (by id); a unique part of a name will do.
 
         Raises NotFound with the nearest name, AmbiguousName when several match.
         """
         return queries.show(self._store, name)
 
     def history(self, limit: int | None = 50) -> list[dict[str, Any]]:
-        """The last turns and jobs, in order of time, the newest last."""
+        """Return the last turns and jobs, in order of time, the newest last."""
         return queries.history(self._store, limit)
 
     def stats(self) -> dict[str, Any]:
-        """Jobs by status, success rate, retries, times by method, bytes saved, methods compared; see `summary`."""
+        """Return jobs by status, success rate, retries, times by method, bytes saved, methods compared; see
+        `summary`."""
         from lqmf.store.statistics import summary
 
         artifacts = queries.artifacts(self._store)
         return summary(self._store.find("jobs"), artifacts, self._store.find("measurements"))
 
     def predictions(self, quantity: str | None = None) -> list[Row]:
-        """What was predicted and what was measured (of one quantity, or of all), newest first, deleted artifacts' too.
+        """Return predictions with their measurements (of one quantity, or of all), newest first, also of deleted
+        artifacts.
 
-        Columns: at, job, artifact, model, architecture, method, type, device, machine, quantity, predicted,
-        uncorrected and measured, the last three in the quantity's unit.
+        Columns: at, job, artifact, model, architecture, method, type, device, machine, quantity, predicted, uncorrected
+        and measured, the last three in the quantity's unit.
         """
         return self._store.find("predictions", {"quantity": quantity} if quantity else None)
 
     def benchmarks(self, name: str) -> list[Row]:
-        """Benchmarks of an artifact, newest first; each row's `benchmark` is the whole of it."""
+        """Return the benchmarks of an artifact, newest first; each row's `benchmark` is the whole of it."""
         return queries.benchmarks(self._store, name)
 
     def llm_calls(self, limit: int | None = None, **where: str) -> list[Row]:
-        """Calls to LLM providers, newest first; `where` may name a day ("2026-11-25") or a provider."""
+        """Return the calls to LLM providers, newest first; `where` may name a day ("2026-11-25") or a provider."""
         return self._store.find("llm_calls", where, limit=limit)
 
     def artifact_names(self) -> list[str]:
-        """Names of the artifacts that were not deleted, newest first."""
+        """Return the names of the artifacts that were not deleted, newest first."""
         return [row["name"] for row in queries.artifacts(self._store)]
 
     def model_ids(self) -> list[str]:
-        """Ids of the models seen, the latest first."""
+        """Return the ids of the models seen, the latest first."""
         return [row["id"] for row in self._store.find("models")]
 
     def job(self, id: str) -> Row:
-        """One job's row. Raises NotFound with the nearest id."""
+        """Return the row of a job. Raises NotFound with the nearest id."""
         row = self._store.get("jobs", id)
         if row is None:
             raise queries.not_found("job", id, [each["id"] for each in self._store.find("jobs", limit=200)])
         return row
 
     def last_job(self) -> Row | None:
-        """The job that was recorded last."""
+        """Return the job that was recorded last; None where there is none."""
         return next(iter(self._store.find("jobs", limit=1)), None)
 
     def running_jobs(self) -> list[Row]:
-        """Jobs whose process is at work on them now, newest first."""
+        """Return the jobs whose process is at work on them now, newest first."""
         return [row for row in self._store.find("jobs", {"status": "running"}) if owners.lives(row)]
 
     def interrupted_jobs(self) -> list[Row]:
-        """Jobs marked as running whose process is gone: each is marked interrupted now, and returned, newest first."""
+        """Mark as interrupted the jobs that are marked as running and whose process is gone; return them, newest
+        first."""
         if self._opened is None and not self._may_have_running():
             return []
         dead = [row for row in self._store.find("jobs", {"status": "running"}) if not owners.lives(row)]
         return [self._interrupt(row) for row in dead]
 
     def _interrupt(self, job: Row) -> Row:
-        """It ended, as far as is known, with its last event."""
+        """Mark a job as interrupted at the time of its last event, or of its start, and return its row."""
         last = self._store.find("events", {"job": job["id"]}, limit=1)
         ended = last[0]["at"] if last else job["started_at"]
         changes = {"status": "interrupted", "ended_at": ended}

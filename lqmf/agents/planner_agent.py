@@ -1,7 +1,7 @@
 """From a sentence to plans: which model, what it needs, what to ask, and whether it can be done at all.
 
-The planner decides; this is where its questions are asked and where the facts come from that it decides by. Fetches
-metadata, never weights; carries nothing out.
+The planner decides; this agent asks the planner's questions and gathers the facts that it decides by. Fetches metadata,
+never weights; carries nothing out.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ DOOMED = {"disk": DiskFull, "memory": OutOfMemory, "tokenizer": UnsupportedModel
 
 @dataclass(frozen=True)
 class Planned:
-    """A plan, the metadata that it was made from, and all that there was to choose between."""
+    """A plan, the metadata that it was made from, the planner's request, and the solution with all candidates."""
 
     plan: QuantizationPlan
     info: ModelInfo
@@ -89,13 +89,13 @@ class _AnotherModel(Exception):
 
 
 class Listener(Protocol):
-    """Who reads the user's lines: `lines` are those of the dialogue so far."""
+    """The reader of the user's lines; `lines` are those of the dialogue so far."""
 
     @property
     def lines(self) -> Sequence[str]: ...
 
     def decide(self, utterance: Utterance) -> Decision:
-        """Return what a line means."""
+        """Return the decision for a line."""
         ...
 
 
@@ -128,9 +128,9 @@ class PlannerAgent:
     # ------------------------------------------------------------ plan
 
     async def plan(self, request: Request, ask: Ask, announce: Announce | None = None) -> list[Planned]:
-        """The plans for what was said, every open question answered. Raises LqmfError.
+        """Return the plans for a request, every open question answered. Raises LqmfError.
 
-        Where a provider is asked for advice, `announce` is handed the rules' own plan before.
+        Where a provider is asked for advice, `announce` is called with the rules' own plan before.
         """
         said = await self._with_model(request, ask)
         while True:
@@ -180,8 +180,8 @@ class PlannerAgent:
         return planned
 
     async def _advised(self, request: PlanRequest, adviser: Adviser, announce: Announce) -> PlanRequest:
-        """The request with a provider's advice, as far as it leads to a plan that fits. The rules' plan is told of
-        before; where the rules have none, nobody is asked."""
+        """Return the request with a provider's advice, as far as it leads to a plan that fits. The rules' plan is
+        announced before; where the rules have none, no provider is asked."""
         try:
             own = self._planned(request)
         except LqmfError:  # what stands against a plan is asked about, or told, next
@@ -197,7 +197,7 @@ class PlannerAgent:
         return advised
 
     async def _following(self, request: PlanRequest, advice: Advice) -> PlanRequest:
-        """The request that `advice` was taken into, or only told in where it leads to no plan that fits."""
+        """Return the request with `advice` taken in; where it leads to no plan that fits, the request only names it."""
         if not advice.slots:
             return dataclasses.replace(request, advice=advice)
         try:
@@ -211,15 +211,15 @@ class PlannerAgent:
         return taken
 
     async def suggestions(self, said: Request) -> tuple[Suggestion, ...]:
-        """Models of the Hub that a provider names for what was described; none where no provider is set or answers."""
+        """Return models of the Hub that a provider names for the wish; empty where no provider is set or answers."""
         if self._adviser is None:
             return ()
         sizes = await asyncio.to_thread(self._classes, said)
         return await self._adviser.on_models(said, self._hardware(), sizes, self._understanding.lines)
 
     async def _with_method(self, said: Request, ask: Ask) -> Request:
-        """Return the request with a method that is installed: where the one that was said is not, those that are there
-        are offered. Where nobody can be asked it stays as it is, and the planner says what to install."""
+        """Return the request with a method that is installed: where the method of the user is not, the installed ones
+        are offered. Where nobody can be asked the request stays as it is, and the planner says what to install."""
         question = self._planner.method_question(said)
         if question is None:
             return said
@@ -233,7 +233,8 @@ class PlannerAgent:
         return Planned(plan, request.info, request, self._planner.solution(request))
 
     async def _request(self, said: Request, info: ModelInfo, intent: str) -> PlanRequest:
-        """What the planner starts from. Only a job asks what to do when the wish does not fit; a plan just says so."""
+        """Return the request that the planner starts from. Only a job asks what to do when the wish does not fit; a
+        plan just says so."""
         hardware = self._hardware()
         fit = await self._fitting(said, info, hardware)
         asked = frozenset[str]() if intent == "quantize" else frozenset({"fit"})
@@ -241,12 +242,13 @@ class PlannerAgent:
         return PlanRequest(said, info, hardware, fit, asked, download_bytes=self._models.missing(info))
 
     async def _fitting(self, said: Request, info: ModelInfo, hardware: Hardware) -> Fitting:
-        """What the model needs, for the context and the chats that were said. Raises LqmfError, for what cannot be."""
+        """Return the needs of the model for the context and the chats of the request. Raises LqmfError for a request
+        that cannot be met."""
         backend = self._planner.refuse(said, info, hardware)
         return await self._fit(info, backend, said.context, said.parallel or 1)
 
     def _corrected(self, request: PlanRequest, line: str, intent: str) -> PlanRequest:
-        """A line that is no answer may still change the wish: "no, 8 bits". Raises _AnotherModel."""
+        """Return the request as changed by a line that is no answer, like "no, 8 bits". Raises _AnotherModel."""
         decision = self._understanding.decide(Utterance(line))
         if decision.intent != intent:
             return request
@@ -270,7 +272,8 @@ class PlannerAgent:
         )
 
     def classes(self, request: Request) -> dict[SizeClass, Solution]:
-        """What size of model fits the machine that was told of, when no model was. Raises LqmfError."""
+        """Return the solution for each size of model on the machine that the request describes, when it names no model.
+        Raises LqmfError."""
         return self._classes(request)
 
     def _classes(self, wished: Request) -> dict[SizeClass, Solution]:
@@ -280,18 +283,18 @@ class PlannerAgent:
         return {size: self._planner.general(said, hardware, fit) for size, fit in fits.items()}
 
     def streams(self, plan: QuantizationPlan) -> bool:
-        """Whether work on `plan` begins before all weights are there."""
+        """Return whether work on `plan` begins before all weights are there."""
         return self._backends[plan.method].streams
 
     def parameters(self, method: str) -> Mapping[str, Parameter] | None:
-        """The settings of a method's own; None for a method that is not here."""
+        """Return the settings that only this method has, by name; None for a method that is not installed here."""
         backend = self._backends.get(method)
         return backend.parameters if backend else None
 
     # ------------------------------------------------------------ metadata
 
     async def inspect(self, ref: ModelRef, ask: Ask) -> ModelInfo:
-        """The model's metadata; a closed door offers to log in, and then goes on. Raises LqmfError."""
+        """Return the model's metadata; for a model without access, offer to log in, and try again. Raises LqmfError."""
         try:
             info = await self._models.inspect(ref)
             if info.access in READABLE:
@@ -306,7 +309,7 @@ class PlannerAgent:
         return await self._models.inspect(ref)
 
     async def pinned(self, plan: QuantizationPlan, ask: Ask) -> ModelInfo:
-        """Return what is known of a plan's model at the commit that the plan was made for. Raises LqmfError."""
+        """Return the metadata of a plan's model at the commit that the plan was made for. Raises LqmfError."""
         pinned = dataclasses.replace(plan.model, revision=plan.commit or plan.model.revision)
         return dataclasses.replace(await self.inspect(pinned, ask), ref=plan.model)
 
@@ -323,7 +326,8 @@ class PlannerAgent:
     # ------------------------------------------------------------ preflight
 
     async def preflight(self, request: Request, ask: Ask) -> Preflight:
-        """What can be said before a byte of weights is fetched. Raises LqmfError for a model that cannot be found."""
+        """Return the findings on a model before a byte of its weights is fetched. Raises LqmfError for a model that
+        cannot be found."""
         said = _each_type(await self._with_model(request, ask))[0]
         info = await self._models.inspect(self._models.resolve(str(said.model)))
         asked = asyncio.ensure_future(self._published(info.ref))
@@ -335,7 +339,7 @@ class PlannerAgent:
         return preflight.examine(dataclasses.replace(facts, published=published, fit_error=error))
 
     async def _looked_at(self, info: ModelInfo, said: Request) -> tuple[Facts, LqmfError | None]:
-        """The facts, and what kept a plan from being made."""
+        """Return the facts, and the error that kept a plan from being made (None where there is none)."""
         planned: Planned | None = None
         error: LqmfError | None = None
         if info.access in READABLE:
@@ -348,7 +352,8 @@ class PlannerAgent:
         return await asyncio.to_thread(self._facts, counted, planned, said.type), error
 
     async def refuse_doomed(self, planned: Planned, ask: Ask) -> None:
-        """Ask before a job that cannot succeed. Raises the error that it would end with, where the answer is no."""
+        """Ask before a job that cannot succeed. Raises the error that the job would end with, where the answer is
+        no."""
         facts = await asyncio.to_thread(self._facts, planned.info, planned, None)
         for finding in preflight.examine(facts).findings:
             if finding.answer == "no" and finding.name != "fit" and not accepted(await ask(_doomed(finding))):
@@ -391,14 +396,15 @@ class PlannerAgent:
 
 
 def accepted(reply: Reply) -> Any:
-    """The value of an answer. Raises JobCancelled when the user backs out."""
+    """Return the value of an answer. Raises JobCancelled when the user backs out."""
     if reply.kind != "value":
         raise JobCancelled("Cancelled; nothing was changed.", "")
     return reply.value
 
 
 def _answered(request: PlanRequest, question: Question, value: Any) -> PlanRequest:
-    """The request with an answer in it. Raises JobCancelled for a no to what everything hangs on."""
+    """Return the request with an answer in it. Raises JobCancelled for a no to a question that everything depends
+    on."""
     if question.id in ("start", "cpu_fallback") and value is False:
         raise JobCancelled("Nothing was started.", "")
     changes = value if isinstance(value, Mapping) else {question.id: value}
@@ -418,8 +424,8 @@ def _doomed(finding: Finding) -> Question:
 
 
 def _findable(said: Request) -> Request:
-    """Return the request with the method's own spelling of a type, and with a folder or file that was named so that it
-    is found again from anywhere."""
+    """Return the request with the method's own spelling of a type, and with absolute paths of the folders and files
+    that it names."""
     said = spelled(said)
     paths = {"calibration": said.calibration, "adapter": said.adapter}
     there: dict[str, Any] = {
@@ -452,7 +458,7 @@ def _type(name: str | None) -> dict[str, Any]:
 
 
 def _tokenizer(info: ModelInfo, needs: Needs | None) -> Tokenizer:
-    """What llama.cpp's converter made of the tokenizer, when it wrote the header."""
+    """Return the state of the tokenizer, as llama.cpp's converter found it when it wrote the header."""
     if not info.has_tokenizer:
         return Tokenizer("none", "there is none")
     if needs is not None and needs.method != "gguf":
@@ -465,13 +471,13 @@ def _tokenizer(info: ModelInfo, needs: Needs | None) -> Tokenizer:
 
 
 def _unread_template(info: ModelInfo) -> Template:
-    """What is known of the chat template without reading it: a folder that has none has none."""
+    """Return the state of the chat template without reading it: a folder that has none has none."""
     if info.ref.kind == "hub" and not info.has_chat_template:
         return Template("unknown", "its files could not be read yet")
     return Template("unknown", "there is one") if info.has_chat_template else Template("none")
 
 
 def _free(place: Path) -> int:
-    """Bytes free where `place` is, or will be."""
+    """Return the free bytes of the disk where `place` is, or will be."""
     there = next(folder for folder in (place, *place.parents) if folder.exists())
     return shutil.disk_usage(there).free

@@ -1,4 +1,4 @@
-"""A model card's sentences in the words of an LLM provider. Knows the prompt; what may stand is `prose`'s to say."""
+"""A model card's sentences in the words of an LLM provider. Knows the prompt; `prose` decides which words may stand."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Wording(BaseModel):
 
 
 async def reworded(calls: Calls, own: Prose) -> Prose:
-    """`own` in other words. Raises ProviderError; ValueError where the words say what the records do not."""
+    """Return `own` in other words. Raises ProviderError; ValueError where the words say what the records do not."""
     asked = prompts.messages("card", prose=prompts.fenced("records", {"summary": own.summary, "limits": own.limits}))
     told = (await calls.complete("card", asked, Wording)).value
     return prose.taken(own, Prose(told.summary, told.limits))

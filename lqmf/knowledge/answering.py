@@ -1,6 +1,7 @@
 """A free question on quantization, answered by a provider's model from our passages and this store's results alone.
 
-Knows prompts, masks and calls. Without anything found nothing is asked; whatever fails, the passages themselves stand.
+Knows prompts, masks and calls. Where no passage is found no provider is asked; where a call fails, the passages
+themselves are the answer.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def messages(
     results: Sequence[Mapping[str, Any]],
     redact: Callable[[str], str],
 ) -> list[Message]:
-    """What is asked: the question, the passages, and the figures; no path and no secret among them."""
+    """Return the messages that ask the question: with it go the passages and the figures, without paths and secrets."""
     masks = Masks(redact)
     public = [{name: value for name, value in one.items() if name != "artifact"} for one in results]
     return prompts.messages(
@@ -42,7 +43,7 @@ def messages(
 
 
 async def answer(calls: Calls, asked: Sequence[Message], *, wait_s: float) -> AsyncIterator[str]:
-    """Prose, piece by piece; the first piece within `wait_s`. Raises ProviderError."""
+    """Yield prose, piece by piece; the first piece within `wait_s` seconds. Raises ProviderError."""
     pieces = calls.stream("explain", asked)
     async with contextlib.aclosing(pieces):  # type: ignore[type-var]
         yield await _first(pieces, calls.name, wait_s)

@@ -1,4 +1,4 @@
-"""What is known of each type in figures: its size, what it is published to lose, and what this store has measured.
+"""Figures on each type: its size, its published loss, and the measurements in this store.
 
 Knows the tables of types and rows of the store; reads no file and asks nobody.
 """
@@ -17,12 +17,12 @@ _TYPE = re.compile(r"\b(?:" + "|".join(sorted(map(re.escape, TYPES), key=len, re
 
 
 def types_in(question: str) -> list[str]:
-    """GGUF types that are named, in their own spelling, in the order of their naming."""
+    """Return the GGUF types that a question names, in their own spelling, in the order in which it names them."""
     return list(dict.fromkeys(found[0].upper() for found in _TYPE.finditer(question)))[:MOST_TYPES]
 
 
 def of_type(name: str, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """`{"type", "bits_per_weight", "summary", "expected_kl_nats", "source", "measured_here"}` of one type."""
+    """Return `{"type", "bits_per_weight", "summary", "expected_kl_nats", "source", "measured_here"}` of one type."""
     known = TYPES[name]
     loss = expected_loss(name)
     return {
@@ -36,7 +36,8 @@ def of_type(name: str, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def results(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What receipts of this store say, the newest first: artifact, model, type, size, losses, speed."""
+    """Return the figures of the receipts in this store, the newest first: artifact, model, type, size, losses,
+    speed."""
     measured = ((record, record["receipt"]) for record in records if record.get("receipt"))
     found = [_result(record, receipt) for record, receipt in measured]
     return [one for one in found if one["kl_nats"] is not None or one["perplexity"] is not None][:MOST_RESULTS]

@@ -1,7 +1,7 @@
 """Passages on quantization, of our own writing with their sources, found by the words of a question. Offline.
 
-A passage is a file in assets/knowledge: `# Title`, a line `Words:` with what people call it, the text, and `Sources:`.
-Knows files and words; knows no provider and no store.
+A passage is a file in assets/knowledge: `# Title`, a line `Words:` with the names that people use, the text, and
+`Sources:`. Knows files and words; knows no provider and no store.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _FREE = re.compile(r"(?:which|how|why|when|should|can|what should|is|are|does)\b
 
 @dataclass(frozen=True)
 class Passage:
-    """What is known of one topic. `words` are its names, in small letters, the usual one first."""
+    """The facts on one topic. `words` are its names, in small letters, the usual one first."""
 
     name: str
     title: str
@@ -46,7 +46,7 @@ class Passage:
 
 @cache
 def passages() -> tuple[Passage, ...]:
-    """All of them, by name. Raises ValueError for a file of another form."""
+    """Return all passages, in order of their names. Raises ValueError for a file of another form."""
     return tuple(_read(path) for path in sorted(FOLDER.glob("*.md")))
 
 
@@ -60,7 +60,7 @@ def _read(path: Path) -> Passage:
 
 
 def exact(question: str) -> Passage | None:
-    """The passage that `question` names and says no more of."""
+    """Return the passage that `question` names, where it says no more than the name; else None."""
     raw, said = _spaced(question), " ".join(_tokens(question))
     named = (one for one in passages() if raw in map(_spaced, one.words))
     meant = (one for one in passages() if said and said in (" ".join(_tokens(word)) for word in one.words))
@@ -68,12 +68,12 @@ def exact(question: str) -> Passage | None:
 
 
 def is_term(question: str) -> bool:
-    """Whether `question` only asks what a term means: then its passage is the answer."""
+    """Return whether `question` only asks for the meaning of a term: then its passage is the answer."""
     return exact(question) is not None and _FREE.match(_spaced(question)) is None
 
 
 def find(question: str) -> list[Passage]:
-    """Up to MOST passages that `question` is about, the best first; none where none is."""
+    """Return up to MOST passages that `question` is about, the best first; empty where it is about none."""
     if (named := exact(question)) is not None:
         return [named]
     said = _tokens(question)
@@ -83,7 +83,7 @@ def find(question: str) -> list[Passage]:
 
 
 def _worth(passage: Passage, said: list[str]) -> float:
-    """How much of what was said is the passage's: names of several words count for each of them."""
+    """Return how much of the question's words is the passage's: a name of several words counts for each of them."""
     text = f" {' '.join(said)} "
     names = [" ".join(_tokens(word)) for word in passage.words]
     whole = {name for name in names if name and f" {name} " in text}
@@ -102,7 +102,7 @@ def _spaced(text: str) -> str:
 
 
 def _tokens(text: str) -> list[str]:
-    """The words that say something, in small letters; a plural is its singular."""
+    """Return the words that carry meaning, in small letters; a plural becomes its singular."""
     return [_singular(word) for word in _WORD.findall(text.lower()) if word not in _EMPTY]
 
 
@@ -111,5 +111,5 @@ def _singular(word: str) -> str:
 
 
 def titles(found: Iterable[Passage]) -> str:
-    """Their names in a line, as one would type them."""
+    """Return the names of passages in a line, as a user would type them."""
     return ", ".join(one.words[0] for one in found)

@@ -1,4 +1,4 @@
-"""What comes back from a provider, made harmless and checked: terminal escapes out, JSON into a schema. Pure."""
+"""Checks the answers of providers: removes terminal escapes, and reads JSON into a schema. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OTHER = "Ask again, or another provider: `lqmf llm switch`."
 
 
 def cleaned_data(value: Any) -> Any:
-    """Plain JSON data with every text in it cleaned, keys included."""
+    """Return plain JSON data with every text in it cleaned, keys included."""
     if isinstance(value, str):
         return clean(value)
     if isinstance(value, dict):
@@ -25,7 +25,7 @@ def cleaned_data(value: Any) -> Any:
 
 
 def parse(provider: str, text: str | None, schema: type[T], usage: Usage) -> T:
-    """The object of `schema` that `text` holds as JSON. Raises BadAnswer; what was said is not repeated in it."""
+    """Return the object of `schema` that `text` holds as JSON. Raises BadAnswer, which does not repeat the text."""
     if not (text or "").strip():
         raise bad(f"{provider} gave an empty answer", usage)
     try:
@@ -36,7 +36,7 @@ def parse(provider: str, text: str | None, schema: type[T], usage: Usage) -> T:
 
 
 def cleaned(provider: str, value: T, usage: Usage) -> T:
-    """`value` with its texts cleaned. Raises BadAnswer where it then fits its schema no more."""
+    """Return `value` with its texts cleaned. Raises BadAnswer where it then no longer fits its schema."""
     data = value.model_dump(mode="json")
     safe = cleaned_data(data)
     if safe == data:
@@ -49,13 +49,13 @@ def cleaned(provider: str, value: T, usage: Usage) -> T:
 
 
 def bad(what: str, usage: Usage | None = None) -> BadAnswer:
-    """The error for an answer that is none, with the tokens that it took."""
+    """Return the error for an answer that cannot be used, with the tokens that it took."""
     spent = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens} if usage else {}
     return BadAnswer(f"{what}.", OTHER, **{name: count for name, count in spent.items() if count is not None})
 
 
 def _wrong(error: Any, schema: type[BaseModel]) -> str:
-    """What is wrong with an answer, in words that hold none of it: only names that the schema has."""
+    """Return what is wrong with an answer, in words that hold nothing of the answer but names of the schema."""
     if error["type"] == "json_invalid":
         return "answered with something that is not JSON"
     field = next((part for part in error["loc"] if part in schema.model_fields), None)

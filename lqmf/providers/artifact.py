@@ -1,6 +1,6 @@
 """One of the user's own GGUF artifacts as helper: run in a worker process, decoding held to the schema. Offline.
 
-Knows the worker and its task `complete`; loads no model here, and holds none between two questions. What is asked stays
+Knows the worker and its task `complete`; loads no model here, and holds none between two questions. The questions stay
 on this machine.
 """
 
@@ -32,7 +32,8 @@ _OTHER = "Name a GGUF artifact: `lqmf config set local_artifact NAME`; `lqmf lis
 
 
 def own_artifact(settings: LlmSettings, artifacts: Path) -> OwnArtifact:
-    """The artifact that the settings name, out of those in the folder `artifacts`. Raises ProviderNotReady."""
+    """Return the provider that runs the artifact named in the settings, out of those in the folder `artifacts`. Raises
+    ProviderNotReady."""
     wanted = settings.local_artifact or ""
     try:
         found = shelf.find(wanted, shelf.discover(artifacts))
@@ -56,7 +57,7 @@ class OwnArtifact:
     async def complete(
         self, messages: Sequence[Message], schema: type[T], *, max_tokens: int, timeout_s: float
     ) -> Completion[T]:
-        """An object of `schema`; its form is always valid. Raises ProviderError."""
+        """Return an object of `schema`; decoding is held to its form. Raises ProviderError."""
         started = time.perf_counter()
         done = await self._run(messages, max_tokens, timeout_s, _nothing, schema=schema.model_json_schema())
         usage = Usage(done["input_tokens"], done["output_tokens"])
@@ -66,7 +67,7 @@ class OwnArtifact:
     async def stream(
         self, messages: Sequence[Message], *, max_tokens: int, timeout_s: float
     ) -> AsyncIterator[str | Usage]:
-        """Prose, each piece as the model writes it, then the Usage. Raises ProviderError."""
+        """Yield prose, each piece as the model writes it, then the Usage. Raises ProviderError."""
         heard: asyncio.Queue[str | None] = asyncio.Queue()
 
         def hear(event: Event) -> None:
@@ -88,7 +89,7 @@ class OwnArtifact:
         yield usage
 
     async def close(self) -> None:
-        """Nothing is held open between two questions."""
+        """Do nothing: no model is held between two questions."""
 
     async def _run(
         self, messages: Sequence[Message], max_tokens: int, timeout_s: float, emit: Emit, schema: Any = None
@@ -105,19 +106,20 @@ class OwnArtifact:
 
 
 def _nothing(event: Event) -> None:
-    """A document is of no use before it is whole."""
+    """Ignore the event: a document is of no use before it is whole."""
 
 
 @contextlib.contextmanager
 def _log() -> Iterator[str]:
-    """Where the worker sends what libraries print; gone afterwards: it may hold what was asked."""
+    """Yield the path of a log for the output of libraries; it is removed afterwards, because it may hold the
+    question."""
     with tempfile.TemporaryDirectory(prefix="lqmf-", ignore_cleanup_errors=True) as folder:
         yield str(Path(folder) / "worker.log")
 
 
 @contextlib.contextmanager
 def _translated(model: str) -> Iterator[None]:
-    """What the worker raises, as a ProviderError."""
+    """Raise the errors of the worker as ProviderError."""
     try:
         yield
         return

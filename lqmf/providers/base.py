@@ -33,7 +33,8 @@ class Usage:
 
 @dataclass(frozen=True)
 class Completion(Generic[T]):
-    """A validated answer. `seconds` is how long it took; `model` is the far end's own name of what answered."""
+    """A validated answer. `seconds` is how long it took; `model` is the far end's own name of the model that
+    answered."""
 
     value: T
     usage: Usage
@@ -51,7 +52,7 @@ class Provider(Protocol):
 
     @property
     def name(self) -> str:
-        """What the user types: claude, openai, gemini, local, scripted."""
+        """Return the name that the user types: claude, openai, gemini, local, scripted."""
         ...
 
     @property
@@ -60,13 +61,14 @@ class Provider(Protocol):
     async def complete(
         self, messages: Sequence[Message], schema: type[T], *, max_tokens: int, timeout_s: float
     ) -> Completion[T]:
-        """An object of `schema`. Raises ProviderError; BadAnswer when what came back is none."""
+        """Return an object of `schema`. Raises ProviderError; BadAnswer when the answer is no such object."""
         ...
 
     def stream(self, messages: Sequence[Message], *, max_tokens: int, timeout_s: float) -> AsyncIterator[str | Usage]:
-        """Prose, each piece as it arrives; last, where the far end says it, the Usage. Raises ProviderError."""
+        """Yield prose, each piece as it arrives; last, where the far end counts tokens, the Usage. Raises
+        ProviderError."""
         ...
 
     async def close(self) -> None:
-        """Give back connections. Closing twice is closing once."""
+        """Close the connections. A second call does nothing."""
         ...

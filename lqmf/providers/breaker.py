@@ -1,7 +1,8 @@
 """A circuit breaker for each provider: after repeated failure it is left alone for a while, then tried once.
 
-pybreaker holds the state. It guards functions, and with tornado coroutines, but not asyncio's; and it takes a cancelled
-trial for a success. So calls run outside of it, and their outcomes are reported to it: a cancel is none.
+pybreaker holds the state. It guards functions and tornado's coroutines, but not asyncio's, and it counts a cancelled
+trial as a success. So calls run outside of it, and their outcomes are reported to it; a cancelled call counts for
+nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ State = Literal["closed", "open", "half-open"]
 
 @dataclass(frozen=True)
 class Health:
-    """Of one provider: closed (asked as usual), open (left alone), half-open (the next call decides)."""
+    """The state of one provider: closed (asked as usual), open (left alone), half-open (the next call decides)."""
 
     state: State
     failures: int  # in a row
@@ -33,8 +34,8 @@ class Health:
 
 
 class Breaker:
-    """The breaker of the provider `name`. `rows` are its recorded calls, newest first: what failed in another process
-    counts here too."""
+    """The breaker of the provider `name`. `rows` are its recorded calls, newest first: the failures of another process
+    count here too."""
 
     def __init__(
         self, name: str, rows: Iterable[Row] = (), *, failures: int = FAILURES, rest_s: float = REST_S
@@ -58,13 +59,14 @@ class Breaker:
 
     @property
     def health(self) -> Health:
-        """How it is now. The time of rest over, it is half-open, whether it has been asked yet or not."""
+        """Return the health of the provider now. When the time of rest is over it is half-open, whether or not it has
+        been asked since."""
         rest = self._rest_s()
         state: State = "closed" if self._circuit.current_state == "closed" else "open" if rest else "half-open"
         return Health(state, self._circuit.fail_counter, rest)
 
     def check(self) -> None:
-        """Raises ProviderUnavailable while the provider is left alone."""
+        """Raise ProviderUnavailable while the provider is left alone."""
         if rest := self._rest_s():
             raise ProviderUnavailable(
                 f"{self._name} failed {self._circuit.fail_max} times in a row and is left alone for a while.",
@@ -73,8 +75,8 @@ class Breaker:
             )
 
     def report(self, outcome: str) -> None:
-        """How a call ended: "ok" or an error's code. What says nothing of the far end (a cancel, a key) is passed
-        over."""
+        """Count how a call ended: "ok" or an error's code. An outcome that says nothing of the far end (a cancel, a
+        key) is ignored."""
         from pybreaker import CircuitBreakerError
 
         with contextlib.suppress(_Down, CircuitBreakerError):
@@ -92,7 +94,7 @@ class Breaker:
 
 
 class _Down(LqmfError):
-    """Told to pybreaker, and to nobody else."""
+    """A failure, told to pybreaker and to nobody else."""
 
 
 def _fail() -> None:

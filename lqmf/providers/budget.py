@@ -1,4 +1,4 @@
-"""What a day may take of providers, all together, and a clear stop where it is used up. Knows rows, and no store."""
+"""The day's budget for all providers together, and a clear stop where it is used up. Knows rows, and no store."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 def is_limited(budget: Budget) -> bool:
-    """Whether there is any limit."""
+    """Return whether the budget has any limit."""
     return (budget.calls, budget.tokens, budget.cost) != (None, None, None)
 
 
 def check(budget: Budget, spent: Spent) -> None:
-    """Raises BudgetSpent, which names the limit and how to change it, where one more call is not allowed."""
+    """Raise BudgetSpent, which names the limit and how to change it, where one more call is not allowed."""
     limits = (
         ("llm_daily_calls", budget.calls, spent.calls, "{:,} calls to providers"),
         ("llm_daily_tokens", budget.tokens, spent.tokens, "{:,} tokens to and from providers"),

@@ -1,7 +1,7 @@
-"""What the program asks providers through: retries, breakers, fallbacks, a deadline, a budget, and a record of calls.
+"""The one way to ask providers: with retries, breakers, fallbacks, a deadline, a budget, and a record of calls.
 
-Knows providers by their promise alone, and no prompt. What goes out is redacted, what comes back is cleaned of what
-steers a terminal. Raises ProviderError, with nothing of an SDK's attached to it.
+Knows providers by their promise alone, and no prompt. Secrets are masked in the messages sent, and sequences that steer
+a terminal are removed from the answers. Raises ProviderError, with nothing of an SDK's attached to it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Ask = Callable[[Provider, float], Awaitable[R]]  # a provider, and the seconds t
 
 @dataclass(frozen=True)
 class Ledger:
-    """Where calls are recorded. `rows` gives those of a day or of a provider, newest first; raises StoreError."""
+    """The record of calls. `rows` returns the calls of a day or of a provider, newest first, and raises StoreError."""
 
     record: Callable[[Row], None]
     rows: Callable[..., list[Row]]
@@ -57,7 +57,8 @@ class _Entry:
 
 
 class Calls:
-    """`build` makes a provider by name, when it is first asked. `redact` masks secrets; `notify` takes sentences."""
+    """Asks providers in order. `build` makes a provider by name, when it is first asked. `redact` masks secrets;
+    `notify` takes sentences."""
 
     def __init__(
         self,
@@ -85,7 +86,8 @@ class Calls:
     async def complete(
         self, purpose: str, messages: Sequence[Message], schema: type[T], *, deadline_s: float | None = None
     ) -> Completion[T]:
-        """An object of `schema` from the first provider that gives one, within `deadline_s` for all of them.
+        """Return an object of `schema` from the first provider that gives one, within `deadline_s` seconds for all of
+        them.
 
         `purpose` is a word for the record. Raises ProviderError.
         """
@@ -106,9 +108,9 @@ class Calls:
     async def stream(
         self, purpose: str, messages: Sequence[Message], *, deadline_s: float | None = None
     ) -> AsyncIterator[str]:
-        """Prose, each piece as it arrives, all of it within `deadline_s`. Raises ProviderError.
+        """Yield prose, each piece as it arrives, all of it within `deadline_s` seconds. Raises ProviderError.
 
-        Once a piece was given, nothing is tried again. Left early (`aclose`), the connection is closed.
+        After the first piece nothing is tried again. Closing the iterator early (`aclose`) closes the connection.
         """
         sent, clock = self._redacted(messages), Clock(deadline_s or self._settings.timeout_s * PROSE_DEADLINES)
 
@@ -125,7 +127,8 @@ class Calls:
     async def _pieces(
         self, provider: Provider, purpose: str, sent: Sequence[Message], first_s: float, clock: Clock
     ) -> AsyncIterator[str]:
-        """One provider's pieces; never none. `first_s` is what the first may take, then silences are bounded."""
+        """Yield the pieces of one provider's answer, at least one. `first_s` is the time for the first piece in
+        seconds; after it the silences are bounded."""
         cleaner, seconds, given = Cleaner(), first_s, False
         with self._entered(provider, purpose, sent) as entry:
             pieces = provider.stream(sent, max_tokens=self._settings.max_tokens, timeout_s=first_s)
@@ -145,7 +148,7 @@ class Calls:
     # ------------------------------------------------------------ who, and how often
 
     async def _first(self, ask: Ask[R], clock: Clock) -> R:
-        """What the first provider that answers says; each may take its share of what time is left."""
+        """Return the answer of the first provider that gives one; each may take its share of the time that is left."""
         failures: list[ProviderError] = []
         order = self._settings.order
         for index, name in enumerate(order):
@@ -161,7 +164,7 @@ class Calls:
         raise _alone(failures)
 
     async def _retried(self, name: str, ask: Ask[R], share_s: float) -> R:
-        """What `name` says in the end, in `share_s` seconds with every retry."""
+        """Return the answer of `name`, within `share_s` seconds for all its attempts."""
         breaker, clock = self._breaker(name), Clock(share_s)
         breaker.check()
         provider = self._provider(name)
@@ -176,7 +179,8 @@ class Calls:
         )
 
     def _provider(self, name: str) -> Provider:
-        """Raises ProviderNotReady where its key, its library or its name is missing."""
+        """Return the provider, built when first needed. Raises ProviderNotReady where its key, its library or its name
+        is missing."""
         if name not in self._providers:
             try:
                 self._providers[name] = self._build(name)
@@ -197,22 +201,22 @@ class Calls:
 
     @property
     def name(self) -> str:
-        """The provider that is asked next: the first that is not left alone."""
+        """Return the name of the provider that is asked next: the first that is not left alone."""
         order = self._settings.order
         return next((name for name in order if not self._breaker(name).health.rest_s), order[0])
 
     def health(self) -> dict[str, Health]:
-        """How each provider is that may be asked, in their order. Asks nobody."""
+        """Return the health of each provider that may be asked, by name, in their order. Makes no call."""
         return {name: self._breaker(name).health for name in self._settings.order}
 
     def spent_today(self) -> Spent:
-        """What today's calls took. Raises StoreError."""
+        """Return the calls, tokens and US dollars that today's calls took. Raises StoreError."""
         day = day_of(self._clock())
         kept, own = spent(self._ledger.rows(day=day)), spent(row for row in self._made if row["day"] == day)
         return Spent(max(kept.calls, own.calls), max(kept.tokens, own.tokens), max(kept.cost, own.cost))
 
     async def close(self) -> None:
-        """Give back every connection."""
+        """Close the connections of every provider."""
         providers, self._providers = list(self._providers.values()), {}
         for provider in providers:
             await provider.close()
@@ -220,7 +224,7 @@ class Calls:
     # ------------------------------------------------------------ the record
 
     def _check_budget(self) -> None:
-        """Raises BudgetSpent; ProviderError where the store cannot say."""
+        """Raise BudgetSpent where the day's budget is used up; ProviderError where the store cannot say."""
         if not budget.is_limited(self._settings.budget):
             return
         try:
@@ -231,7 +235,7 @@ class Calls:
 
     @contextlib.contextmanager
     def _entered(self, provider: Provider, purpose: str, sent: Sequence[Message]) -> Iterator[_Entry]:
-        """A call to a far end, recorded and reported however it ends."""
+        """Yield the entry of one call to a far end; it is recorded and reported however the call ends."""
         entry = _Entry(provider.model, provider.model, sum(len(m.content) for m in sent))
         at, started, outcome = self._clock(), time.perf_counter(), "failed"
         try:
@@ -285,7 +289,7 @@ def _told_usage(error: LqmfError) -> Usage | None:
 
 
 def _alone(failures: Sequence[ProviderError]) -> ProviderError:
-    """One error for all; nothing hangs on to it that an SDK made."""
+    """Return one error for all failures, with nothing attached to it that an SDK made."""
     first, *others = failures
     error = type(first)(" ".join(dict.fromkeys(one.message for one in failures)), first.remedy, **first.details)
     return error if others else first

@@ -57,7 +57,7 @@ class Claude:
     async def complete(
         self, messages: Sequence[Message], schema: type[T], *, max_tokens: int, timeout_s: float
     ) -> Completion[T]:
-        """An object of `schema`. Raises ProviderError."""
+        """Return an object of `schema`. Raises ProviderError."""
         started = time.perf_counter()
         form: Any = {"type": "json_schema", "schema": _sdk().transform_schema(schema)}
         call = self._client.get().messages.create(
@@ -76,7 +76,7 @@ class Claude:
     async def stream(
         self, messages: Sequence[Message], *, max_tokens: int, timeout_s: float
     ) -> AsyncIterator[str | Usage]:
-        """Prose, piece by piece, then the Usage. Raises ProviderError."""
+        """Yield prose, piece by piece, then the Usage. Raises ProviderError."""
         pieces = self._pieces(_request(messages), max_tokens, timeout_s)
         async for piece in streamed(pieces, _foreign(), self._translate):
             yield piece
@@ -104,7 +104,7 @@ class Claude:
         yield Usage(*tokens)
 
     async def close(self) -> None:
-        """Give back the connections."""
+        """Close the connections."""
         await self._client.close()
 
     def _translate(self, error: Exception) -> ProviderError:
@@ -125,7 +125,7 @@ _IN_STREAM = {"overloaded_error": 529, "api_error": 500, "rate_limit_error": 429
 
 
 def PROVIDER(settings: LlmSettings, artifacts: Path) -> Claude:  # noqa: N802 - the name that the registry looks for
-    """Claude as the settings say. Raises SettingsError without a key."""
+    """Return Claude with the model, key and address of the settings. Raises SettingsError without a key."""
     return Claude(settings.model("claude") or "", settings.required_key("claude"), settings.base_url("claude"))
 
 
@@ -142,20 +142,20 @@ def _foreign() -> Foreign:
 
 
 def _request(messages: Sequence[Message]) -> dict[str, Any]:
-    """System messages are a parameter of their own."""
+    """Return the messages as arguments of the API; system messages are a parameter of their own."""
     system = "\n\n".join(m.content for m in messages if m.role == "system")
     turns = [{"role": m.role, "content": m.content} for m in messages if m.role != "system"]
     return {"messages": turns, **({"system": system} if system else {})}
 
 
 def _counts(usage: Any) -> tuple[int | None, int | None]:
-    """Tokens in (those read from and written to a cache too) and out."""
+    """Return the tokens in (those read from and written to a cache too) and out."""
     cached = (usage.cache_creation_input_tokens or 0) + (usage.cache_read_input_tokens or 0)
     return (usage.input_tokens or 0) + cached, usage.output_tokens
 
 
 def _refuse_broken(reason: str | None, blocks: Sequence[str], usage: Usage) -> None:
-    """Raises BadAnswer for an answer that is a refusal, is cut, or calls a tool."""
+    """Raise BadAnswer for an answer that is a refusal, is cut, or calls a tool."""
     called = any(kind.endswith("tool_use") for kind in blocks)
     what = _BROKEN_OFF.get("tool_use" if called else reason or "")
     if what:

@@ -1,8 +1,8 @@
 """All settings of the LLM providers in one record, each with where it came from.
 
-Knows names, keys and limits, and what a missing key's remedy is; knows no SDK, and calls nobody. The values are those
-of `lqmf.settings`: config.json, .env, the environment and options, in rising order. Which providers there are, and what
-each declares, is `lqmf.declared.providers`.
+Knows names, keys and limits, and the remedy for a missing key; knows no SDK, and calls nobody. The values are those of
+`lqmf.settings`: config.json, .env, the environment and options, in rising order. The providers, and what each of them
+declares, are in `lqmf.declared.providers`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SUCCESSORS = (
 
 @dataclass(frozen=True)
 class Budget:
-    """What a day may take, all providers together; None is no limit. Cost in US dollars."""
+    """The most that all providers together may take in a day; None is no limit. `cost` is in US dollars."""
 
     calls: int | None
     tokens: int | None
@@ -42,7 +42,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class LlmSettings:
-    """Who is asked, in which order, and within what limits."""
+    """The providers that are asked, their order, and the limits on them."""
 
     provider: str  # "none": nobody
     fallbacks: tuple[str, ...]
@@ -61,36 +61,37 @@ class LlmSettings:
 
     @property
     def order(self) -> tuple[str, ...]:
-        """Those that are asked, the first first; empty where the rules plan alone."""
+        """Return the providers to ask, in order; empty where the rules plan alone."""
         return () if self.provider == NONE else tuple(dict.fromkeys((self.provider, *self.fallbacks)))
 
     def model(self, provider: str) -> str | None:
-        """The model that `provider` is asked for; None leaves it to the provider."""
+        """Return the model to ask `provider` for; None leaves the choice to the provider."""
         if provider == "local" and self.local_artifact:
             return self.local_artifact
         return self.models.get(provider)
 
     def base_url(self, provider: str) -> str | None:
-        """The address of `provider`; None is its SDK's own."""
+        """Return the address of `provider`; None stands for its SDK's own."""
         return self.base_urls.get(provider)
 
     def key(self, provider: str) -> SecretStr | None:
-        """The key of `provider`, still covered."""
+        """Return the key of `provider`, still covered; None where there is none."""
         return self.keys.get(provider)
 
     def key_source(self, provider: str) -> str | None:
-        """The variable that holds the key and where it is set: "ANTHROPIC_API_KEY in .env"; None without a key."""
+        """Return the variable that holds the key and where it is set: "ANTHROPIC_API_KEY in .env"; None without a
+        key."""
         for name in providers.of(provider).keys:
             if name in self.origins and self.keys.get(provider):
                 return f"{name.upper()} in {_place(self.origins[name])}"
         return None
 
     def origin(self, key: str) -> str:
-        """Where the setting called `key` came from: default, config.json, .env, environment or option."""
+        """Return where the setting called `key` came from: default, config.json, .env, environment or option."""
         return self.origins.get(key, "default")
 
     def required_key(self, provider: str) -> str:
-        """The key of `provider` in clear, for its SDK. Raises SettingsError that says how to give one."""
+        """Return the key of `provider` in clear, for its SDK. Raises SettingsError that says how to give one."""
         secret = self.key(provider)
         if secret is None:
             raise missing_key(provider)
@@ -98,7 +99,7 @@ class LlmSettings:
 
 
 def missing_key(provider: str) -> SettingsError:
-    """That there is no key: the variable, the line for .env, and the way without one."""
+    """Return the error for a missing key: it names the variable, the line for .env, and the way without a key."""
     variable = (*providers.of(provider).keys, f"{provider}_api_key")[0].upper()
     return SettingsError(
         f"There is no key for {provider}: {variable} is not set.",
@@ -110,7 +111,7 @@ def missing_key(provider: str) -> SettingsError:
 
 
 def llm_settings(loaded: Loaded) -> LlmSettings:
-    """The LLM part of `loaded`."""
+    """Return the LLM part of `loaded`."""
     values = loaded.values
     return LlmSettings(
         provider=values.llm_provider,
@@ -136,8 +137,8 @@ def _models(values: Settings) -> dict[str, str | None]:
 
 
 def gemini_model(name: str) -> str:
-    """The model that google-genai is asked for, by a name as google-generativeai took it: "models/gemini-pro" and other
-    retired ones give their successor."""
+    """Return the model that google-genai is asked for, by a name as google-generativeai took it: "models/gemini-pro"
+    and other retired models give their successor."""
     bare = name.removeprefix("models/")
     return next((successor for old, successor in _SUCCESSORS if old.fullmatch(bare)), bare)
 
@@ -152,7 +153,7 @@ def _place(origin: str) -> str:
 
 
 def llm_keys() -> tuple[str, ...]:
-    """The names of the settings that `llm_settings` reads."""
+    """Return the names of the settings that `llm_settings` reads."""
     return (
         *("llm_provider", "llm_fallbacks", "llm_wait_s", "llm_timeout_s", "llm_max_tokens", "max_retries"),
         *("llm_daily_calls", "llm_daily_tokens", "llm_daily_cost", "llm_keep_prompts"),

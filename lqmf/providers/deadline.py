@@ -1,4 +1,4 @@
-"""How long a provider may take: a clock that counts down, and waits that end with it as one of our errors."""
+"""How long a provider may take: a clock that counts down, and waits that raise one of our errors when it is over."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from lqmf.providers.failures import unreachable
 
 
 class Clock:
-    """Counts down from `seconds`."""
+    """A clock that counts down from `seconds`."""
 
     def __init__(self, seconds: float) -> None:
         self._end = time.monotonic() + seconds
 
     def left(self) -> float:
-        """Seconds; never less than none."""
+        """Return the seconds that are left, never below 0."""
         return max(0.0, self._end - time.monotonic())
 
 
 @contextlib.asynccontextmanager
 async def within(seconds: float, name: str) -> AsyncIterator[None]:
-    """Raises ProviderUnavailable when the block is not done in time."""
+    """Raise ProviderUnavailable when the block is not done within `seconds`."""
     try:
         async with asyncio.timeout(seconds):
             yield
@@ -35,6 +35,6 @@ async def within(seconds: float, name: str) -> AsyncIterator[None]:
 
 
 async def next_item(pieces: AsyncIterator[str | Usage], seconds: float, name: str) -> str | Usage | None:
-    """The next item, None after the last."""
+    """Return the next item, None after the last. Raises ProviderUnavailable when it takes longer than `seconds`."""
     async with within(seconds, name):
         return await anext(pieces, None)

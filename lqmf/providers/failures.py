@@ -1,4 +1,4 @@
-"""What went wrong at a far end, as one of our errors. Translated once, at the SDK's boundary, by type and status.
+"""Failures at a far end, as errors of ours. Translated once, at the SDK's boundary, by type and status.
 
 Knows HTTP statuses; knows no SDK. No error of an SDK leaves a provider, not even as a cause: it holds the request with
 the key in its headers.
@@ -25,7 +25,7 @@ LATER = "Try again later, or ask another provider: `lqmf llm switch`. The rules 
 
 
 def sdk(module: str, package: str, provider: str) -> ModuleType:
-    """The SDK, imported. Raises ProviderNotReady with the command that installs it."""
+    """Import the SDK and return its module. Raises ProviderNotReady with the command that installs it."""
     try:
         return importlib.import_module(module)
     except ImportError:
@@ -39,7 +39,7 @@ def sdk(module: str, package: str, provider: str) -> ModuleType:
 def of_status(
     provider: str, status: int, words: object, headers: Mapping[str, str] | None, key: str | None
 ) -> ProviderError:
-    """The error that an HTTP status stands for; `words` are the far end's own, `key` is masked in them."""
+    """Return the error that an HTTP status stands for; `words` are the far end's own, `key` is masked in them."""
     said = f"{provider} answered {status}"
     if status in (401, 403):  # the far end's words often repeat the key: they are left out
         return KeyRefused(f"{said}: it refuses the key.", _key_remedy(provider), status=status)
@@ -56,12 +56,12 @@ def of_status(
 
 
 def unreachable(provider: str, how: str) -> ProviderUnavailable:
-    """No answer at all, or one that broke off; `how` continues "claude .."."""
+    """Return the error for an answer that did not come, or broke off; `how` continues "claude .."."""
     return ProviderUnavailable(f"{provider} {how}.", LATER)
 
 
 async def asked(work: Awaitable[R], foreign: Foreign, translate: Callable[[Exception], ProviderError]) -> R:
-    """What `work` gives; its foreign errors become ours, with nothing of theirs attached."""
+    """Return the result of `work`; raise its foreign errors as ours, with nothing of theirs attached."""
     try:
         return await work
     except foreign as error:
@@ -72,7 +72,7 @@ async def asked(work: Awaitable[R], foreign: Foreign, translate: Callable[[Excep
 async def streamed(
     pieces: AsyncIterator[R], foreign: Foreign, translate: Callable[[Exception], ProviderError]
 ) -> AsyncIterator[R]:
-    """The items of `pieces`; foreign errors become ours, with nothing of theirs attached."""
+    """Yield the items of `pieces`; raise foreign errors as ours, with nothing of theirs attached."""
     try:
         async for piece in pieces:
             yield piece
@@ -83,14 +83,15 @@ async def streamed(
 
 
 def _told(words: object, key: str | None) -> str:
-    """A far end's words on what is wrong with a request: short, printable, without keys."""
+    """Return a far end's words on what is wrong with a request: short, printable, without keys."""
     text = " ".join(clean(str(words or "")).split())
     text = text.replace(key, "***") if key else text
     return redact(text)[:LONGEST_WORDS].rstrip(". ")
 
 
 def _retry_after(headers: Mapping[str, str]) -> dict[str, float]:
-    """Seconds to wait, from `retry-after-ms` or `retry-after` (a number or a date, RFC 9110 section 10.2.3)."""
+    """Return the seconds to wait, from `retry-after-ms` or `retry-after` (a number or a date, RFC 9110 section
+    10.2.3)."""
     for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
         try:
             return {"retry_after_seconds": max(0.0, float(headers[name]) * unit)}

@@ -72,7 +72,7 @@ class Gemini:
     async def complete(
         self, messages: Sequence[Message], schema: type[T], *, max_tokens: int, timeout_s: float
     ) -> Completion[T]:
-        """An object of `schema`. Raises ProviderError."""
+        """Return an object of `schema`. Raises ProviderError."""
         started = time.perf_counter()
         form = {"response_mime_type": "application/json", "response_json_schema": schema.model_json_schema()}
         request = self._request(messages, max_tokens, timeout_s, **form)
@@ -88,7 +88,7 @@ class Gemini:
     async def stream(
         self, messages: Sequence[Message], *, max_tokens: int, timeout_s: float
     ) -> AsyncIterator[str | Usage]:
-        """Prose, piece by piece, then the Usage. Raises ProviderError."""
+        """Yield prose, piece by piece, then the Usage. Raises ProviderError."""
         pieces = self._pieces(self._request(messages, max_tokens, timeout_s))
         async for piece in streamed(pieces, _foreign(), self._translate):
             yield piece
@@ -107,11 +107,11 @@ class Gemini:
             yield usage
 
     async def close(self) -> None:
-        """Give back the connections."""
+        """Close the connections."""
         await self._client.close()
 
     def _request(self, messages: Sequence[Message], max_tokens: int, timeout_s: float, **form: Any) -> dict[str, Any]:
-        """Arguments of generate_content; system messages are a part of its configuration."""
+        """Return the arguments of generate_content; system messages are a part of its configuration."""
         types = _sdk().types
         system = "\n\n".join(m.content for m in messages if m.role == "system")
         config = types.GenerateContentConfig(
@@ -132,7 +132,7 @@ class Gemini:
     # ------------------------------------------------------------ what went wrong
 
     def _refuse_broken(self, what: str | None, usage: Usage | None) -> None:
-        """Raises BadAnswer for an answer that is a refusal, is cut, or calls a tool."""
+        """Raise BadAnswer for an answer that is a refusal, is cut, or calls a tool."""
         if what:
             raise bad(f"{self.name} {what}", usage)
 
@@ -149,7 +149,7 @@ class Gemini:
 
 
 def PROVIDER(settings: LlmSettings, artifacts: Path) -> Gemini:  # noqa: N802 - the name that the registry looks for
-    """Gemini as the settings say. Raises SettingsError without a key."""
+    """Return Gemini with the model, key and address of the settings. Raises SettingsError without a key."""
     return Gemini(settings.model("gemini") or "", settings.required_key("gemini"), settings.base_url("gemini"))
 
 
@@ -184,12 +184,12 @@ def _parts(answer: Any) -> list[Any]:
 
 
 def _text(answer: Any) -> str:
-    """The words, without what the model thought on the way."""
+    """Return the words of an answer, without the thoughts of the model."""
     return "".join(part.text for part in _parts(answer) if part.text and not part.thought)
 
 
 def _failure(answer: Any) -> str | None:
-    """Why this is no whole answer, continuing "gemini .."; None where it is one, or is still going on."""
+    """Return why an answer is not whole, continuing "gemini .."; None where it is whole, or is still going on."""
     feedback = answer.prompt_feedback
     reason = answer.candidates[0].finish_reason if answer.candidates else None
     word = str(getattr(reason, "value", reason or ""))

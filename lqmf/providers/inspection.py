@@ -1,4 +1,4 @@
-"""What can be said of each provider without asking it, and one small question to prove that it answers.
+"""The state of each provider, found without asking it, and one small question to prove that it answers.
 
 Knows settings, recorded calls and the breaker's promise; knows no SDK and draws nothing.
 """
@@ -34,16 +34,16 @@ class Reached(BaseModel):
 
 
 async def ask_small(calls: Calls) -> Completion[Reached]:
-    """One real call. Raises ProviderError."""
+    """Ask one small question in a real call, and return the answer. Raises ProviderError."""
     from lqmf.providers import prompts
 
     return await calls.complete("test", prompts.messages("test", word=prompts.fenced("the program", WORD)), Reached)
 
 
 def describe(settings: LlmSettings, artifacts: Path, recent: Callable[[str], Sequence[Row]]) -> list[dict[str, Any]]:
-    """Each provider: `{"name", "place", "ready", "reason", "model", "model_source", "address", "key", "key_source",
-    "last_call", "health"}`. `place` is 1 for the one in use, 2.. for those that stand in, None for others; `recent`
-    gives a provider's recorded calls, newest first. Nobody is asked."""
+    """Return each provider as `{"name", "place", "ready", "reason", "model", "model_source", "address",
+    "address_source", "key", "key_source", "last_call", "health"}`. `place` is 1 for the provider in use, 2.. for those
+    that stand in, None for others; `recent` gives a provider's recorded calls, newest first. Makes no call."""
     shown = [name for name in registry.names() if providers.of(name).shown or name in settings.order]
     return [_described(name, settings, artifacts, recent(name)) for name in _in_order(shown, settings.order)]
 
@@ -78,7 +78,7 @@ def _key(name: str, settings: LlmSettings) -> str:
 
 
 def _hindrance(name: str, settings: LlmSettings, artifacts: Path) -> str | None:
-    """Why it cannot be asked at all; None where it can be tried."""
+    """Return why a provider cannot be asked at all; None where it can be tried."""
     from lqmf.errors import LqmfError
 
     own, declared = name == "local" and settings.local_artifact, providers.of(name)
@@ -106,7 +106,7 @@ def _last(rows: Sequence[Row]) -> dict[str, Any] | None:
 
 
 def _health(name: str, rows: Sequence[Row]) -> dict[str, Any] | None:
-    """How the breaker stands; None where its library is not installed."""
+    """Return the state of the breaker; None where its library is not installed."""
     if not _installed("pybreaker"):
         return None
     from lqmf.providers.breaker import Breaker

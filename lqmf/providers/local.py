@@ -21,7 +21,7 @@ _NO_KEY = "none"  # the SDK wants one
 
 
 class LocalServer(OpenAI):
-    """A Provider: the server at `base_url`. Without `model` it is the first that the server offers."""
+    """A Provider: the server at `base_url`. Without `model` it asks for the first model that the server offers."""
 
     name = "local"
     _limit = "max_tokens"
@@ -32,7 +32,8 @@ class LocalServer(OpenAI):
         return await super()._request(messages, max_tokens, timeout_s)
 
     async def _first_offered(self, timeout_s: float) -> str:
-        """Raises ProviderError, ProviderNotReady where the server has no model."""
+        """Return the first model that the server offers. Raises ProviderError, ProviderNotReady where it has no
+        model."""
         offered = await asked(self._offered(timeout_s), self._foreign, self._translate)
         for id in offered:
             if isinstance(id, str) and id:
@@ -47,7 +48,7 @@ class LocalServer(OpenAI):
 
 
 def PROVIDER(settings: LlmSettings, artifacts: Path) -> Provider:  # noqa: N802 - the name that the registry looks for
-    """The server that the settings name, or the own artifact that they name in its place."""
+    """Return the server that the settings name, or the own artifact that they name in its place."""
     if settings.local_artifact:
         from lqmf.providers.artifact import own_artifact
 

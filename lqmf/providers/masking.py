@@ -1,4 +1,5 @@
-"""What must not leave the machine: paths become `<path-1>`, secrets stars. Knows no prompt and no provider."""
+"""Masks paths and secrets in texts that leave the machine: paths become `<path-1>`, secrets stars. Knows no prompt and
+no provider."""
 
 from __future__ import annotations
 
@@ -16,8 +17,8 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 
 
 class Masks:
-    """One prompt's masks: the same path is the same `<path-n>` wherever it stands. `redact` masks secrets in text;
-    `paths` are those that are known, by how they may be spelled."""
+    """The masks of one prompt: a path is the same `<path-n>` wherever it stands. `redact` masks secrets in text;
+    `paths` are the known paths, by each way in which they may be spelled."""
 
     def __init__(self, redact: Callable[[str], str], paths: Mapping[str, str] | None = None) -> None:
         self._redact = redact
@@ -25,7 +26,7 @@ class Masks:
         self._names: dict[str, str] = {}
 
     def text(self, text: str) -> str:
-        """`text` as it may go out."""
+        """Return `text` with paths and secrets masked, so that it may go out."""
         for spelling, path in self._known:
             if spelling in text:
                 text = text.replace(spelling, self._name(path))
@@ -33,7 +34,7 @@ class Masks:
         return self._redact(_CONTROL.sub(" ", text))
 
     def data(self, value: Any) -> Any:
-        """Plain JSON data with every text in it, keys included, as it may go out."""
+        """Return plain JSON data with every text in it masked, keys included, so that it may go out."""
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, Mapping):

@@ -58,7 +58,7 @@ class OpenAI:
     async def complete(
         self, messages: Sequence[Message], schema: type[T], *, max_tokens: int, timeout_s: float
     ) -> Completion[T]:
-        """An object of `schema`. Raises ProviderError."""
+        """Return an object of `schema`. Raises ProviderError."""
         started = time.perf_counter()
         strict = self._sdk.pydantic_function_tool(schema)["function"]["parameters"]
         form: Any = {"type": "json_schema", "json_schema": {"name": "answer", "schema": strict, "strict": True}}
@@ -76,7 +76,7 @@ class OpenAI:
     async def stream(
         self, messages: Sequence[Message], *, max_tokens: int, timeout_s: float
     ) -> AsyncIterator[str | Usage]:
-        """Prose, piece by piece, then the Usage. Raises ProviderError."""
+        """Yield prose, piece by piece, then the Usage. Raises ProviderError."""
         request = await self._request(messages, max_tokens, timeout_s)
         async for piece in streamed(self._pieces(request), self._foreign, self._translate):
             yield piece
@@ -101,7 +101,7 @@ class OpenAI:
             yield usage
 
     async def close(self) -> None:
-        """Give back the connections."""
+        """Close the connections."""
         await self._client.close()
 
     async def _request(self, messages: Sequence[Message], max_tokens: int, timeout_s: float) -> dict[str, Any]:
@@ -111,7 +111,7 @@ class OpenAI:
     # ------------------------------------------------------------ what went wrong
 
     def _refuse_broken(self, reason: str | None, refused: bool, called: bool, usage: Usage | None) -> None:
-        """Raises BadAnswer for an answer that is a refusal, is cut, or calls a tool."""
+        """Raise BadAnswer for an answer that is a refusal, is cut, or calls a tool."""
         what = _BROKEN_OFF.get("tool_calls" if called else "content_filter" if refused else reason or "")
         if what:
             raise bad(f"{self.name} {what}", usage)
@@ -144,7 +144,7 @@ class OpenAI:
 
 
 def PROVIDER(settings: LlmSettings, artifacts: Path) -> OpenAI:  # noqa: N802 - the name that the registry looks for
-    """OpenAI as the settings say. Raises SettingsError without a key."""
+    """Return OpenAI with the model, key and address of the settings. Raises SettingsError without a key."""
     return OpenAI(settings.model("openai") or "", settings.required_key("openai"), settings.base_url("openai"))
 
 
@@ -154,5 +154,5 @@ def _usage(answer: Any) -> Usage:
 
 
 def _words(error: Any) -> object:
-    """The far end's own sentence, without the body around it."""
+    """Return the far end's own sentence, without the body around it."""
     return error.body.get("message") if isinstance(error.body, dict) else ""

@@ -1,4 +1,4 @@
-"""What a call to a provider costs, for the models whose list price its provider declares. Asks nobody."""
+"""The cost of a call to a provider, for the models whose list price its provider declares. Makes no call."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from lqmf.declared.providers import price
 def cost(
     model: str, input_tokens: int | None, output_tokens: int | None, day: datetime.date | None = None
 ) -> float | None:
-    """US dollars for a call of `day` (today, where left out); None where price or tokens are not known."""
+    """Return the US dollars for a call of `day` (today, where left out); None where the price or the tokens are not
+    known."""
     found = price(model, day or datetime.date.today())
     if found is None or input_tokens is None or output_tokens is None:
         return None

@@ -1,10 +1,9 @@
-"""Prompts: readable templates in assets/prompts, one a purpose, filled in and split into messages.
+"""Prompts: readable templates in assets/prompts, a file for each purpose, filled in and split into messages.
 
-Knows files and placeholders; knows nothing of what is asked, nor of whom.
+Knows files and placeholders; knows nothing of the questions, nor of the providers that are asked.
 
-A template is what the helper is told first, a line of `---`, and what it is asked. `$name` stands for a value, which is
-never read as a template itself. What others wrote goes in through `fenced`: as data, between marks that it cannot
-write.
+A template holds the system message, a line of `---`, and the question. `$name` stands for a value, which is never read
+as a template itself. Text that others wrote goes in through `fenced`: as data, between marks that it cannot write.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ _OPENING = re.compile(r"<(?!path-\d+>)")
 
 
 def messages(name: str, **values: str) -> list[Message]:
-    """The messages of the template called `name`, the system's first. Raises KeyError for a placeholder without a
-    value, ValueError for a value without a placeholder."""
+    """Return the messages of the template called `name`, the system's first. Raises KeyError for a placeholder without
+    a value, ValueError for a value without a placeholder."""
     from lqmf.providers.base import Message
 
     told, asked = _parts(name)
@@ -38,12 +37,12 @@ def messages(name: str, **values: str) -> list[Message]:
 
 
 def names() -> list[str]:
-    """The templates that there are."""
+    """Return the names of the templates."""
     return sorted(path.stem for path in FOLDER.glob("*.md"))
 
 
 def fenced(source: str, data: Any) -> str:
-    """`data` as JSON between marks that name where it is from. No `<` is left in it but that of a masked path, so it
+    """Return `data` as JSON between marks that name its source. Only the `<` of a masked path is left in it, so that it
     can end no fence."""
     text = _OPENING.sub("\\\\u003c", json.dumps(data, indent=1, ensure_ascii=False))
     return f'<data from="{source}">\n{text}\n</data>'

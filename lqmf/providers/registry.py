@@ -1,7 +1,8 @@
-"""Which providers there are: modules of this package, and those that others install.
+"""The providers of this installation: modules of this package, and those that other packages install.
 
 A provider is a module here that names its factory `PROVIDER` (its file is called what the user types), or an entry
-point in the group `lqmf.providers` that is such a factory. Adding one edits nothing. Imports what is asked for alone.
+point in the group `lqmf.providers` that is such a factory. Adding one edits nothing. Only the provider that is asked
+for is imported.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ Factory = Callable[["LlmSettings", Path], "Provider"]  # the settings, and the f
 
 
 def build(name: str, settings: LlmSettings, artifacts: Path) -> Provider:
-    """The provider called `name`, ready to be asked; nothing is sent.
+    """Return the provider called `name`, ready to be asked; nothing is sent.
 
-    Raises SettingsError for a name that there is not, and for a key that is missing: it names the variable, the line
-    for .env and the way without one.
+    Raises SettingsError for an unknown name, and for a missing key: the error names the variable, the line for .env and
+    the way without a key.
     """
     factory = _ours(name) or _installed(name)
     if factory is None and (fault := entry_points.fault(PROVIDER_GROUP, name)):
@@ -41,7 +42,7 @@ def build(name: str, settings: LlmSettings, artifacts: Path) -> Provider:
 
 
 def names() -> list[str]:
-    """Every provider; a broken plug-in is left out. Imports our own modules, which import no SDK."""
+    """Return the names of all providers; a broken plug-in is left out. Imports our own modules, which import no SDK."""
     ours = [found.name for found in pkgutil.iter_modules(lqmf.providers.__path__) if _ours(found.name)]
     return [*ours, *(name for name in services() if name not in ours)]
 

@@ -32,7 +32,7 @@ T = TypeVar("T", bound=BaseModel)
 
 
 class ScriptError(UsageError):
-    """What was asked is not what the script foresees. No ProviderError: nothing may take it for a provider's fault."""
+    """A call that the script does not foresee. It is no ProviderError: nothing may take it for a provider's fault."""
 
     code = "script"
 
@@ -76,7 +76,8 @@ class Scripted:
 
     @classmethod
     def from_file(cls, path: Path) -> Scripted:
-        """Raises SettingsError for a file that is not there, or is no script."""
+        """Return the provider with the script in `path`. Raises SettingsError for a file that is not there, or is no
+        script."""
         remedy = 'It should look like [{"answer": "Hello."}]; set it with `lqmf config set scripted_file FILE`.'
         try:
             return cls(_SCRIPT.validate_json(path.read_bytes()))
@@ -90,8 +91,8 @@ class Scripted:
     async def complete(
         self, messages: Sequence[Message], schema: type[T], *, max_tokens: int, timeout_s: float
     ) -> Completion[T]:
-        """The next answer as an object of `schema`. Raises ProviderError as scripted, ScriptError where there is none
-        for this call."""
+        """Return the next answer as an object of `schema`. Raises ProviderError as scripted, ScriptError where the
+        script has no answer for this call."""
         started = time.perf_counter()
         line = await self._next(messages)
         text = line.answer if isinstance(line.answer, str) else json.dumps(line.answer)
@@ -101,7 +102,8 @@ class Scripted:
     async def stream(
         self, messages: Sequence[Message], *, max_tokens: int, timeout_s: float
     ) -> AsyncIterator[str | Usage]:
-        """The next answer, word by word. Raises ProviderError as scripted, ScriptError where there is none."""
+        """Yield the next answer, word by word, then its Usage where the script has one. Raises ProviderError as
+        scripted, ScriptError where the script has no answer for this call."""
         line = await self._next(messages)
         text = line.answer if isinstance(line.answer, str) else json.dumps(line.answer)
         for word in re.findall(r"\s*\S+\s*$|\s*\S+", text):
@@ -110,7 +112,7 @@ class Scripted:
             yield line.usage
 
     async def close(self) -> None:
-        """Raises ScriptError where answers are left over."""
+        """Raise ScriptError where answers are left over."""
         left = len(self._script) - self._used
         self._used = len(self._script)
         if left:
@@ -134,7 +136,7 @@ class Scripted:
 
 
 def PROVIDER(settings: LlmSettings, artifacts: Path) -> Scripted:  # noqa: N802 - the name that the registry looks for
-    """The script that the settings name. Raises SettingsError without one."""
+    """Return the provider of the script that the settings name. Raises SettingsError without a script."""
     if not settings.scripted_file:
         raise SettingsError(
             "The scripted provider has no script.", "Name one: `lqmf config set scripted_file FILE`, or SCRIPTED_FILE."

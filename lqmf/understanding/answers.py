@@ -1,4 +1,4 @@
-"""Does a line answer the question that is open? Pure; knows the question and the line, and nothing else."""
+"""Reads a line as an answer to the question that is open. Pure; knows the question and the line, and nothing else."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from lqmf.understanding.wording import Wording, read
 
 @dataclass(frozen=True)
 class Reply:
-    """What a line is to a question. `value` counts for the kind "value" alone; "other" is no answer: a new turn."""
+    """The role of a line at a question. `value` counts for the kind "value" alone; "other" is no answer: a new turn."""
 
     kind: Literal["value", "why", "back", "cancel", "other"]
     value: Any = None
 
 
 class Ask(Protocol):
-    """The person at the other end, whoever that is: a terminal, a replayed file, a program, or nobody."""
+    """The other end of the conversation: a terminal, a replayed file, a program, or nobody."""
 
     @property
     def interactive(self) -> bool:
-        """Whether somebody sits at a terminal and can pick from a list that nobody asked for."""
+        """Return whether a person sits at a terminal and can pick from a list that was not asked for."""
         ...
 
     def show(self, record: Any) -> None:
@@ -53,7 +53,7 @@ _SPOKEN = Pattern(
 
 
 def answer(question: Question, line: str) -> Reply:
-    """What `line` is to `question`: a value for it, a word about it, or something else."""
+    """Return the reply that `line` is to `question`: a value for it, a word about it, or something else."""
     wording = read(line)
     text = wording.plain.strip(" .!,?") or wording.text.strip()
     if question.kind == "secret":
@@ -73,7 +73,8 @@ def answer(question: Question, line: str) -> Reply:
 
 
 def about(question: Question, line: str) -> str:
-    """A line that asks about options by their numbers, with what they stand for: "why not 3?" -> "why not Q8_0?"."""
+    """Return a line that asks about options by their numbers with the options' values in place of the numbers: "why not
+    3?" -> "why not Q8_0?". Any other line stays as it is."""
     plain = read(line).plain
     if not question.options or not _ASKS_ABOUT.match(plain) or extract(_NUMBERED.sub(" ", plain)):
         return line
@@ -86,7 +87,8 @@ def about(question: Question, line: str) -> str:
 
 
 def is_curious(question: Question, line: str) -> bool:
-    """Does a line at a question ask for help, or to know something, rather than answer or change the wish?"""
+    """Return whether a line at a question asks for help, or to know something, rather than answers it or changes the
+    wish."""
     if changes(question, line):
         return False
     rule = classify(read(about(question, line)).plain)
@@ -100,7 +102,8 @@ _NUMBERED = Pattern(r"(?<![\w.])(?:(?:number|option|no\.?|#) ?)?([1-9]\d?)(?![\w
 
 
 def changes(question: Question, line: str) -> bool:
-    """Does a line that answers no option still say something of the wish ("5 bits", "for cpu", "smaller")?"""
+    """Return whether a line that answers no option still says something of the wish ("5 bits", "for cpu",
+    "smaller")."""
     wording = read(line)
     if question.kind != "plan" or wording.entities or len(wording.plain.split()) > 8:
         return False
@@ -114,7 +117,7 @@ def _confirmation(text: str) -> Reply:
 
 
 def _asks_for_something_else(wording: Wording) -> bool:
-    """Is the line a request of its own ("stats", "quantize gpt2 to 8 bits")?"""
+    """Return whether the line is a request of its own ("stats", "quantize gpt2 to 8 bits")."""
     rule = classify(wording.plain)
     return rule is not None and (rule.intent not in ("llm_switch", "resume", "quantize") or bool(wording.entities))
 
@@ -141,7 +144,7 @@ def _chosen(question: Question, wording: Wording, text: str) -> Reply:
 
 
 def _option(question: Question, wording: Wording, spoken: str) -> Option | None:
-    """The option that is meant: by its value, its label, what it says, or its number in the list."""
+    """Return the option that is meant: by its value, its label, the slot that it fills, or its number in the list."""
     for option in question.options:
         if (
             spoken in (_flat(option.value), _flat(option.label))
@@ -168,7 +171,7 @@ def _flat(value: Any) -> str:
 
 
 def _unlisted(question: Question, wording: Wording) -> Reply:
-    """A value of the right kind that is not in the list ("Q5_K_S"), said alone."""
+    """Return the value of a line that says nothing but a value of the right kind that is not in the list ("Q5_K_S")."""
     said = extract(wording.plain)
     alone = set(said) == {question.id} and not wording.entities and len(wording.plain.split()) <= 5
     return Reply("value", said[question.id]) if alone else Reply("other")

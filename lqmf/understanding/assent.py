@@ -1,4 +1,4 @@
-"""Yes and no: the phrases that a line of nothing else is made of. Knows words; knows nothing of what was asked."""
+"""Yes and no: the phrases of lines that say nothing else. Knows words; knows nothing of the question."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from lqmf.understanding.patterns import Pattern
 
 
 def line_of(first: str, then: str) -> Pattern:
-    """A whole line made of phrases: one of `first`, then any number of `then`; both are lists with commas.
+    """Return the pattern of a whole line made of phrases: one of `first`, then any number of `then`; both are lists
+    with commas.
 
     Each place of the line is read once, the longest phrase first, so that no line takes long.
     """

@@ -1,4 +1,4 @@
-"""Whether `demo` in a sentence is the bundled model's name, as in "will demo fit here?", or something to be shown.
+"""Whether `demo` in a sentence is the bundled model's name, as in "will demo fit here?", or the demo that LQMF shows.
 
 Knows the words around it. Knows nothing of the model.
 """
@@ -39,8 +39,8 @@ _ANOTHER = Pattern(
 
 
 def with_bundled(wording: Wording, of_models: bool) -> Wording:
-    """The wording with the bundled model's name marked as other models' names are, where it is meant. `of_models`: the
-    line before asked for a model, so that "and demo?" asks for this one."""
+    """Return the wording with the bundled model's name marked as other models' names are, where it is meant.
+    `of_models`: the line before asked for a model, so that "and demo?" asks for this one."""
     if NAME not in wording.plain:
         return wording
     plain = _marked(wording.plain, f"<m{len(wording.entities)}>", of_models)

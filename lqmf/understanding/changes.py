@@ -48,7 +48,8 @@ _ELSE = Pattern(r"\b(?:another|different|something else|some other|new|other) (?
 
 
 def continuation(state: Dialogue, sentence: Sentence) -> Decision | None:
-    """The line as a change of the last decision: it names no intent of its own, or says "the same"."""
+    """Return the line as a change of the last decision, where it names no intent of its own or says "the same"; else
+    None."""
     last = state.last
     if last is None or sentence.rule is IN_GENERAL:
         return None
@@ -301,7 +302,7 @@ _WHAT_THEN = Pattern(
 
 
 def _asked_again(request: Decision, sentence: Sentence, last_is_request: bool) -> Decision | None:
-    """The plan again: on a condition that fills no slot, or with type and bits left open."""
+    """Return the plan again: on a condition that fills no slot, or with type and bits left open; else None."""
     if last_is_request and request.intent == "plan" and _ON_CONDITION.match(sentence.plain):
         return replace(request, reason="asked on a condition")
     if request.intent in ("plan", "quantize") and _WHAT_THEN.match(sentence.plain):
@@ -318,7 +319,8 @@ def _asks_for_more(request: Decision, sentence: Sentence) -> bool:
 
 
 def _counts(sentence: Sentence) -> bool:
-    """Does a question name amounts ("could the context be 8192?")? These are of the plan, not of what a term means."""
+    """Return whether a question names amounts ("could the context be 8192?"): these are of the plan, not of a term's
+    meaning."""
     amounts = bool(sentence.said.keys() & {"context", "memory_gb", "ram_gb", "parallel"})
     return amounts and not re.match(r"(?:why|explain|what (?:is|are|does)|how (?:does|do))\b", sentence.front)
 
@@ -341,7 +343,7 @@ _ASKS_ON_WITH = Pattern(
 
 
 def _leans_on(state: Dialogue, sentence: Sentence, intent: str) -> bool:
-    """Does a sentence with an intent of its own speak of the same model?"""
+    """Return whether a sentence with an intent of its own speaks of the same model."""
     if sentence.models:
         return bool(re.search(r"\b(?:too|as well|likewise|that way)\b", sentence.plain)) and intent == (
             state.request.intent if state.request else ""
@@ -415,7 +417,8 @@ _DROPPED = Pattern(
 
 
 def _drops(sentence: Sentence) -> frozenset[str]:
-    """Slots that a sentence takes back ("forget the memory limit"), or that end with what they were of (a card's)."""
+    """Return the slots that a sentence takes back ("forget the memory limit"), or that end with their owner (a card's
+    memory)."""
     if "memory_gb" not in sentence.said and ANOTHER_GPU.search(sentence.plain):
         return frozenset({"memory_gb"})
     found = _DROPPED.search(sentence.plain)

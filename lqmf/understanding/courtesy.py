@@ -98,13 +98,13 @@ _NOTHING = line_of(
 
 
 def head(plain: str) -> str:
-    """The sentence without greetings and courtesies around it."""
+    """Return the sentence without greetings and courtesies around it."""
     stripped = _FILLER.sub("", without_courtesy(plain))
     return stripped or plain
 
 
 def without_courtesy(plain: str) -> str:
-    """The sentence without the courtesies at its end; a question mark behind them is kept."""
+    """Return the sentence without the courtesies at its end; a question mark behind them is kept."""
     found = _COURTESY.search(plain)
     return (
         plain[: found.start()] + ("?" if "?" in found["end"] and not _TAG.search(found[0]) else "")
@@ -114,12 +114,13 @@ def without_courtesy(plain: str) -> str:
 
 
 def only_denied(plain: str) -> bool:
-    """Does a sentence say what is not to be done, and nothing else?"""
+    """Return whether a sentence says what is not to be done, and nothing else."""
     return not _less_denied(plain) and _NOT_DONE.search(plain) is not None
 
 
 def without_denied(plain: str) -> str:
-    """The sentence without what is not to be done ("don't quantize, just list", "not the stats, the history")."""
+    """Return the sentence without what is not to be done ("don't quantize, just list", "not the stats, the
+    history")."""
     return _less_denied(plain) or plain
 
 

@@ -1,7 +1,7 @@
-"""A dialogue: what the next line means, given what was said before.
+"""A dialogue: the meaning of the next line, given the lines before.
 
-`step` is pure: a state and a line in, a new state and a decision out. Knows no files, no clocks, no artifacts but
-those that were named or reported.
+`step` is pure: a state and a line in, a new state and a decision out. Knows no files, no clocks, and only the artifacts
+that were named or reported.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["Dialogue", "parse_dialogue", "step", "with_artifact", "with_decision
 
 
 def step(state: Dialogue, line: str) -> tuple[Dialogue, Decision]:
-    """The decision for the next line of a dialogue, and the state after it."""
+    """Return the state after the next line of a dialogue, and the decision for that line."""
     sentence = understand(line, of_models=state.open and state.last is not None and state.last.intent in REQUESTS)
     decision = (
         _to_proposal(state, sentence, line)
@@ -47,7 +47,8 @@ def step(state: Dialogue, line: str) -> tuple[Dialogue, Decision]:
 
 
 def _no_act(state: Dialogue, sentence: Sentence, decision: Decision) -> Decision:
-    """The decision, or where it would act on what was only asked or refused, one that changes nothing."""
+    """Return the decision; where it would act on something that was only asked about or refused, return one that
+    changes nothing."""
     if decision.intent not in ACTS or (decision.intent == "config" and "value" not in decision.slots):
         return decision
     if sentence.said == {"test": "none"} and state.artifact_is_it:  # what is made already is not made again
@@ -65,7 +66,8 @@ def _no_act(state: Dialogue, sentence: Sentence, decision: Decision) -> Decision
 
 
 def _question(sentence: Sentence) -> Decision | None:
-    """A question that no rule reads, but which speaks of what LQMF deals with."""
+    """Return the decision for a question that no rule reads, but which speaks of the things that LQMF deals with; else
+    None."""
     known = DOMAIN.search(sentence.plain) or sentence.said.keys() & {"bits", "type", "method"}
     if not known or mood(sentence.plain) not in ("asked", "wondered"):
         return None
@@ -73,7 +75,7 @@ def _question(sentence: Sentence) -> Decision | None:
 
 
 def parse_dialogue(lines: Iterable[str]) -> list[Decision]:
-    """The decisions for the lines of one dialogue, in order."""
+    """Return the decisions for the lines of one dialogue, in order."""
     state, decisions = Dialogue(), []
     for line in lines:
         state, decision = step(state, line)
@@ -107,12 +109,12 @@ def _background(state: Dialogue, decision: Decision) -> Mapping[str, Any]:
 
 
 def with_decision(state: Dialogue, decision: Decision) -> Dialogue:
-    """The state after a line that no rule read turned out to mean this."""
+    """Return the state after a line that no rule read turned out to mean `decision`."""
     return _after(state, decision)
 
 
 def with_artifact(state: Dialogue, name: str) -> Dialogue:
-    """The state after a job reported the artifact it made: "it" is that one now."""
+    """Return the state after a job reported its artifact: "it" means this artifact now."""
     names = (*(known for known in state.names if known != name), name)
     return replace(state, names=names, artifact_is_it=True)
 
@@ -145,7 +147,7 @@ REFUSED = "a no to the last request"
 
 
 def ends_a_job(decision: Decision) -> bool:
-    """Whether a decision to cancel speaks of work that runs, and is no mere no."""
+    """Return whether a decision to cancel speaks of a job that runs, and is no mere no."""
     return decision.intent == "cancel" and (decision.confidence == 1.0 or decision.reason.startswith(ENDS_A_JOB))
 
 
@@ -153,8 +155,8 @@ _PROPOSED = Question("proposed", "", kind="confirm")
 
 
 def _to_proposal(state: Dialogue, sentence: Sentence, line: str) -> Decision | None:
-    """The line as a yes or a no to what the last job proposed; no other line is one. A yes that also asks for something
-    ("ok, delete it") is read as that, and no yes is one to the request before."""
+    """Return the line as a yes or a no to the proposal of the last job, else None. A yes that also asks for something
+    ("ok, delete it") is read as that request, and never as a yes to the request before."""
     if state.proposed is None:
         return None
     reply = answers.answer(_PROPOSED, line)
@@ -175,12 +177,12 @@ def _to_proposal(state: Dialogue, sentence: Sentence, line: str) -> Decision | N
 
 
 def _asks(sentence: Sentence, *but: str) -> bool:
-    """Whether the line has an intent of its own, other than these."""
+    """Return whether the line has an intent of its own, other than those in `but`."""
     return sentence.rule is not None and sentence.rule.intent not in but
 
 
 def _answer(state: Dialogue, sentence: Sentence) -> Decision | None:
-    """The line as an answer to the question that is open."""
+    """Return the line as an answer to the question that is open, else None."""
     if state.asked is None or (sentence.rule and sentence.rule.intent not in ("cancel", "llm_switch")):
         return None
     reply = answers.answer(state.asked, sentence.wording.text)
@@ -193,7 +195,7 @@ def _answer(state: Dialogue, sentence: Sentence) -> Decision | None:
 
 
 def _assent(state: Dialogue, sentence: Sentence) -> Decision | None:
-    """Yes, no and why, said to the last decision."""
+    """Return the decision for a yes, a no or a why, said to the last decision; None for any other line."""
     front = sentence.plain.strip()
     if sentence.models or sentence.names or sentence.said:
         return None
@@ -211,7 +213,7 @@ def _assent(state: Dialogue, sentence: Sentence) -> Decision | None:
 
 
 def _agrees(sentence: Sentence) -> bool:
-    """Whether the line is a yes, and nothing else."""
+    """Return whether the line is a yes, and nothing else."""
     front = sentence.plain.strip()
     if sentence.models or sentence.names or sentence.said or _WHY.match(front):
         return False

@@ -1,6 +1,6 @@
-"""The questions of what fits: of models in general, of one model at its best, of the context it may have.
+"""The questions of what fits: models in general, one model at its best, the context that it may have.
 
-Knows sentences, with marks for what is named. Knows nothing of sizes or of earlier sentences.
+Knows sentences, with marks for names. Knows nothing of sizes or of earlier sentences.
 """
 
 from __future__ import annotations
@@ -187,7 +187,7 @@ _OF_THE_MODEL = tuple(
 
 
 def fitting_rule(text: str) -> Rule | None:
-    """The question of what fits that a sentence asks, if it asks one."""
+    """Return the rule for the question of what fits that a sentence asks; None where it asks none."""
     if not _SPEAKS_OF_FITTING.search(text) or _ORDERS.search(text):
         return None
     if IN_GENERAL.matches(text) and not _OF_ONE.search(text):
@@ -243,13 +243,13 @@ _OF_THE_PLAN = Pattern(
 
 
 def is_of_the_plan(plain: str) -> bool:
-    """Is a sentence that could be a question about terms one about the plan that was made before it?"""
+    """Return whether a sentence that could be a question about terms is about the plan that was made before it."""
     return _OF_THE_PLAN.match(plain) is not None or _NUDGE.match(plain) is not None
 
 
 def wish(plain: str) -> str | None:
-    """The priority that a clause which says nothing else asks for ("make it a bit smaller"), or that of the best of
-    one model ("the best quant of it that I can run")."""
+    """Return the priority that a clause which says nothing else asks for ("make it a bit smaller"), or "quality" for
+    the best of one model ("the best quant of it that I can run"); else None."""
     for clause in re.split(r"[,.;!:]+ ", plain) if len(plain) < 60 else (plain,):
         nudge = _NUDGE.match(clause.strip())
         if nudge:
@@ -264,8 +264,8 @@ _BESIDE = Pattern(r"\b(?:still|also|as well|too|stay|stays|keep|keeping)\b")
 
 
 def without_replaced(slots: Mapping[str, Any], said: Mapping[str, Any], plain: str) -> dict[str, Any]:
-    """What was said before, less what a later sentence puts something else in the place of: "make it smaller" leaves
-    the type and the bits open, and "ok, Q8_0 then" ends a priority."""
+    """Return the slots said before, without those that a later sentence replaces: "make it smaller" leaves the type and
+    the bits open, and "ok, Q8_0 then" ends a priority."""
     told = said.keys() & {"type", "bits", "priority"}
     gone: set[str] = set()
     if told == {"priority"} and _COMPARES.search(plain):

@@ -1,4 +1,4 @@
-"""What a plain sentence asks for: the rules of `rules`, applied in order.
+"""The intent of a plain sentence: the rules of `rules`, applied in order.
 
 Knows sentences. Knows nothing of earlier ones, nor of the values in them.
 """
@@ -45,7 +45,7 @@ _TOPIC_TAIL = Pattern(
 
 
 def topic(plain: str) -> str:
-    """What a knowledge question is about, without the question's own words."""
+    """Return the subject of a knowledge question, without the question's own words."""
     text = _TOPIC_TAIL.sub("", _TOPIC_LEAD.sub("", head(plain)))
     text = re.sub(r"^differences? between ", "", text).strip(" ?!.,:")
     return text or plain.strip(" ?!.,:")
@@ -99,7 +99,7 @@ _OPEN_QUESTION = Rule(
 
 
 def classify(plain: str) -> Rule | None:
-    """The rule that says what a sentence asks for; None where only its values or the dialogue can tell."""
+    """Return the rule that says what a sentence asks for; None where only its values or the dialogue can tell."""
     text = without_courtesy(without_denied(plain))
     rule = _whole(text)
     if _LEAVES_LAST.search(text):
@@ -118,7 +118,7 @@ _ENDING = frozenset({"cancel", "exit"})  # said last, if meant
 
 
 def _of_a_clause(text: str) -> Rule | None:
-    """The command that a clause of a longer line spells out ("what have we got? list all gguf models")."""
+    """Return the command that a clause of a longer line spells out ("what have we got? list all gguf models")."""
     clauses = _CLAUSE.split(text)
     if len(clauses) < 2 or MARK_OF_MODEL.search(text):
         return None
@@ -178,7 +178,8 @@ _COMPARES_KINDS = Pattern(
 
 
 def _asks_to_know(front: str) -> bool:
-    """A question whose words alone show that it is about terms: before the actions that these terms may name."""
+    """Return whether the words of a question alone show that it is about terms: then it is no request for an action
+    that these terms may name."""
     if re.search(X, front):
         return False
     if front.startswith(("why ", "what happens ")) and DOMAIN.search(front):
@@ -189,7 +190,7 @@ def _asks_to_know(front: str) -> bool:
 
 
 def _whole(text: str) -> Rule | None:
-    """The first rule that fits, read over the whole text."""
+    """Return the first rule that fits the whole text."""
     front = head(text)
     command = fitting_rule(text) or _first(COMMANDS, front)
     if command and not _is_about_a_model(command, front):
@@ -219,13 +220,13 @@ def _whole(text: str) -> Rule | None:
 
 
 def _is_about_a_model(command: Rule, front: str) -> bool:
-    """A sentence that names a model sets nothing up, unless it is spelled as a command."""
+    """Return whether a command that sets something up is about a model: then it must be spelled as a command."""
     sets_up = command.intent in ("config", "llm_switch", "llm_status", "doctor")
     return sets_up and re.search(M, front) is not None and not re.match(r"(?:config|llm|set) ", front)
 
 
 def _is_of_models(text: str) -> bool:
-    """Does a sentence speak of anything that LQMF deals with?"""
+    """Return whether a sentence speaks of anything that LQMF deals with."""
     return re.search(THING, text) is not None or DOMAIN.search(text) is not None or _PLANS.search(text) is not None
 
 

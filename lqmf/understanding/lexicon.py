@@ -1,6 +1,6 @@
 """The vocabularies: methods, types, providers, settings, slots, and which slots belong to which intent.
 
-Knows what words mean. Knows nothing of how sentences are built.
+Knows the meaning of words. Knows nothing of how sentences are built.
 """
 
 from __future__ import annotations
@@ -64,12 +64,13 @@ TYPE = Pattern(
 
 
 def type_name(spelling: str) -> str | None:
-    """The type as it is written in slots: "q4_k_m" -> "Q4_K_M", "NF4" -> "nf4"; None when it is none."""
+    """Return the type as it is written in slots: "q4_k_m" -> "Q4_K_M", "NF4" -> "nf4"; None for a word that is no
+    type."""
     return _SPELLINGS.get(re.sub(r"[\s_-]", "", spelling.lower()))
 
 
 def type_bits(name: str) -> int | None:
-    """How many bits a type has; None for `auto`."""
+    """Return the bits of a type; None for `auto`."""
     if name in _OTHERS:
         kinds = (one.by_name.get(one.spelled(name)) for one in methods.offered().values())
         return next(kind.bits for kind in kinds if kind)
@@ -77,7 +78,8 @@ def type_bits(name: str) -> int | None:
 
 
 def type_method(name: str) -> str | None:
-    """The only method that has a type of this name, by whatever of its names, where there is one."""
+    """Return the only method that has a type of this name or alias; None where there is no such method, or more than
+    one."""
     if name in GGUF_TYPES:
         return methods.GGUF.name
     owners, others = _OTHERS.get(name, ()), [one for one in methods.offered().values() if name in one.aliases]
@@ -85,7 +87,7 @@ def type_method(name: str) -> str | None:
 
 
 def method_has(method: str, name: str) -> bool:
-    """Whether `method` has the type, under whichever of its names; each may be asked for `auto`."""
+    """Return whether `method` has the type, under any of its names; `auto` may be asked of every method."""
     own = methods.of(method)
     return name == gguf_types.AUTO or type_method(name) == method or name in own.by_name or name in own.aliases
 
@@ -194,12 +196,12 @@ ALWAYS_BY_NAME = words("test compare delete verify rebuild docs report history s
 
 
 def uncaptured(pattern: Pattern) -> str:
-    """A vocabulary's pattern for use inside another, where its groups would be in the way."""
+    """Return a vocabulary's pattern without its named groups, for use inside another pattern."""
     return re.sub(r"\?P<\w+>", "?:", pattern.pattern)
 
 
 def is_value(word: str) -> bool:
-    """Is it a method, a type or a number of bits rather than a name?"""
+    """Return whether a word is a method, a type or a number of bits rather than a name."""
     return bool(
         type_name(word)
         or METHOD.fullmatch(word)

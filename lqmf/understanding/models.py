@@ -1,7 +1,7 @@
-"""What in a sentence is a thing with a name: Hub ids, paths, artifacts, familiar models, quoted words.
+"""The things with a name in a sentence: Hub ids, paths, artifacts, familiar models, quoted words.
 
-Knows how they are spelled. Knows nothing of intents, of the network, or of which of them exist.
-Each is replaced by a mark (`<m0>`, `<n1>`, `<p2>`), so that what is inside an id is never read as a word.
+Knows how they are spelled. Knows nothing of intents, of the network, or of which of them exist. Each is replaced by a
+mark (`<m0>`, `<n1>`, `<p2>`), so that no part of an id is ever read as a word.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Kind = Literal["m", "n", "p", "q"]  # model, artifact's name, path, quoted word
 
 @dataclass(frozen=True)
 class Entity:
-    """Something named in a sentence. `kind` "m" is a model, "n" an artifact, "p" a path, "q" a quoted word."""
+    """A thing named in a sentence. `kind` "m" is a model, "n" an artifact, "p" a path, "q" a quoted word."""
 
     kind: Kind
     text: str
@@ -94,19 +94,19 @@ class Marker:
         self.entities: list[Entity] = []
 
     def mark(self, kind: Kind, text: str, *, familiar: bool = False) -> str:
-        """Keep an entity; the mark that stands for it."""
+        """Keep an entity and return the mark that stands for it."""
         self.entities.append(Entity(kind, text, familiar))
         return f"<{kind}{len(self.entities) - 1}>"
 
     def replace(self, pattern: Pattern, kind: Kind, text: str) -> str:
-        """Every match of `pattern` in `text`, marked as `kind`."""
+        """Return `text` with every match of `pattern` marked as `kind`."""
         return pattern.sub(
             lambda found: self.mark(kind, _trimmed(found[0])) + found[0][len(_trimmed(found[0])) :], text
         )
 
 
 def mark_entities(text: str, marker: Marker) -> str:
-    """The sentence with every spelled-out id, path, artifact and file marked."""
+    """Return the sentence with every spelled-out id, path, artifact and file marked."""
     text = _QUOTED.sub(lambda found: _mark_quoted(found, marker), text)
     text = _URL.sub(lambda found: marker.mark("m", found[2] + (f"@{found[3]}" if found[3] else "")), text)
     text = _OTHER_URL.sub(" ", _OWN_SERVER.sub(" localhost ", text))
@@ -119,22 +119,22 @@ def mark_entities(text: str, marker: Marker) -> str:
 
 
 def mark_familiar(text: str, marker: Marker) -> str:
-    """The sentence with familiar model names ("mistral 7b") marked."""
+    """Return the sentence with familiar model names ("mistral 7b") marked."""
     return _FAMILIAR.sub(lambda found: marker.mark("m", found[0].strip(), familiar=True), text)
 
 
 def unmark(text: str, entities: tuple[Entity, ...]) -> str:
-    """The sentence with the marks' words put back."""
+    """Return the sentence with the words of the entities in place of their marks."""
     return MARK.sub(lambda found: entities[int(found[2])].text, text)
 
 
 def is_path(text: str) -> bool:
-    """A model is a path only when it says so: `./`, `../`, `/`, `~`, a drive, or `.` itself."""
+    """Return whether a model is given as a path: `./`, `../`, `/`, `~`, a drive, or `.` itself."""
     return text == "." or _PATH.fullmatch(text) is not None
 
 
 def canonical(name: str) -> str | None:
-    """The Hub id that a familiar name stands for ("Mistral 7B" -> "mistralai/Mistral-7B-v0.3"), or None."""
+    """Return the Hub id that a familiar name stands for ("Mistral 7B" -> "mistralai/Mistral-7B-v0.3"), or None."""
     if HUB_ID.fullmatch(name) or is_path(name):
         return None
     key = re.sub(r"[\s_:-]+", "", name.lower()).removeprefix("meta").replace("_", ".")
@@ -146,7 +146,7 @@ def canonical(name: str) -> str | None:
 
 @lru_cache(maxsize=1)
 def familiar_words() -> frozenset[str]:
-    """The families' names as single words, for those who correct typing errors."""
+    """Return the families' names as single words, for the correction of typing errors."""
     return frozenset(
         word
         for word in (re.sub(r"[^a-z].*", "", key) for key in CANONICAL)

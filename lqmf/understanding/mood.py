@@ -1,4 +1,4 @@
-"""Is something to be done, asked about, or not to be done? A question never acts, and neither does a no.
+"""Whether something is to be done, is asked about, or is not to be done. A question never acts, and neither does a no.
 
 Knows plain sentences and the words of doing. Knows nothing of values or of earlier lines.
 """
@@ -47,12 +47,13 @@ _ORDERS_TOO = Pattern(rf"[.;:!?,] (?:(?:so|and|then|please|just|ok|now),? )*{DOI
 
 
 def asked_about(decision: Decision) -> str | None:
-    """The intent that a line only asked about, where it did."""
+    """Return the intent that a line only asked about; None where it asked about none."""
     return decision.reason.removeprefix(ASKED) if decision.reason.startswith(ASKED) else None
 
 
 def mood(plain: str) -> Mood:
-    """What a plain sentence is: an order, a question about doing something, any other question, or a refusal."""
+    """Return the mood of a plain sentence: an order, a question about doing something, any other question, or a
+    refusal."""
     plain = NO_TEST.sub(" ", plain)
     if only_denied(plain):
         return "denied"

@@ -16,38 +16,38 @@ class Pattern:
 
     @cached_property
     def compiled(self) -> re.Pattern[str]:
-        """The expression, ready for use."""
+        """Return the expression, ready for use."""
         return re.compile(self.pattern, self.flags)
 
     def search(self, text: str, start: int = 0) -> re.Match[str] | None:
-        """As `re.Pattern.search`."""
+        """Search `text` from `start` on as `re.Pattern.search` does."""
         return self.compiled.search(text, start)
 
     def match(self, text: str, start: int = 0) -> re.Match[str] | None:
-        """As `re.Pattern.match`."""
+        """Match `text` from `start` on as `re.Pattern.match` does."""
         return self.compiled.match(text, start)
 
     def fullmatch(self, text: str) -> re.Match[str] | None:
-        """As `re.Pattern.fullmatch`."""
+        """Match the whole of `text` as `re.Pattern.fullmatch` does."""
         return self.compiled.fullmatch(text)
 
     def finditer(self, text: str) -> Iterator[re.Match[str]]:
-        """As `re.Pattern.finditer`."""
+        """Return the matches in `text` as `re.Pattern.finditer` does."""
         return self.compiled.finditer(text)
 
     def sub(self, replacement: str | Callable[[re.Match[str]], str], text: str) -> str:
-        """As `re.Pattern.sub`."""
+        """Replace the matches in `text` as `re.Pattern.sub` does."""
         return self.compiled.sub(replacement, text)
 
     def subn(self, replacement: str, text: str) -> tuple[str, int]:
-        """As `re.Pattern.subn`."""
+        """Replace the matches in `text` as `re.Pattern.subn` does; return the text and the number of matches."""
         return self.compiled.subn(replacement, text)
 
     def split(self, text: str) -> list[str]:
-        """As `re.Pattern.split`."""
+        """Split `text` at the matches as `re.Pattern.split` does."""
         return self.compiled.split(text)
 
 
 def words(text: str) -> frozenset[str]:
-    """The words of a text, as a set."""
+    """Return the words of a text, as a set."""
     return frozenset(text.split())

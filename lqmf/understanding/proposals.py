@@ -1,8 +1,8 @@
-"""Whether a reading that somebody else proposes may stand: the rules check it, and what the user said wins. And what
-a job proposes to make next, as the request that a yes to it is.
+"""Checks a reading that a provider proposes: the rules decide what may stand, and the user's own words win. And turns
+the proposal of a job into the request that a yes to it means.
 
 Pure. Knows intents, slots and the words of the line; knows no provider. A value counts only where the line says it:
-nobody's guess becomes the user's word. Whatever changes something is asked about before it is done.
+nobody's guess becomes the user's word. Before a reading changes something, the user is asked.
 """
 
 from __future__ import annotations
@@ -52,15 +52,16 @@ _NUMBERS = ("bits", "memory_gb", "context")
 
 
 def is_open(text: str, read: Decision) -> bool:
-    """Whether the rules could not tell what a line means, and there is something to tell."""
+    """Return whether the rules could not tell what a line means, and the line has words enough to tell."""
     return read.confidence < LOW and read.intent == "unknown" and len(re.findall(r"[^\W\d_]{2,}", text)) >= 2
 
 
 def checked(
     text: str, read: Decision, proposed: Mapping[str, Any], who: str
 ) -> tuple[Decision | None, tuple[str, ...]]:
-    """What of `proposed` ({"intent", slot: value}) may stand beside `read`, the rules' reading of `text`; and what was
-    dropped. Values that the rules found in the line win over those proposed."""
+    """Return the decision left of `proposed` ({"intent", slot: value}) beside `read`, the rules' reading of `text`
+    (None where nothing is left), and a sentence for each value that was dropped. Values that the rules found in the
+    line win over those proposed."""
     intent = str(proposed.get("intent"))
     if intent not in MEANINGS:
         return None, () if intent == "unknown" else (f"'{intent}' is nothing that may be proposed",)
@@ -82,14 +83,14 @@ def checked(
 
 
 def _by_rules(text: str) -> dict[str, Any]:
-    """The values that the rules find in a line, whatever it asks."""
+    """Return the values that the rules find in a line, whatever it asks."""
     sentence = understand(text)
     named = {"model": sentence.models[-1:], "name": sentence.names[-1:]}
     return {**{slot: found[0] for slot, found in named.items() if found}, **sentence.said}
 
 
 def _is_said(name: str, value: Any, text: str) -> bool:
-    """Whether the line says `value` itself."""
+    """Return whether the line says `value` itself."""
     low = text.lower()
     if name in _NUMBERS:
         number = float(value)
@@ -107,7 +108,7 @@ def _is_said(name: str, value: Any, text: str) -> bool:
 
 
 def confirmation(decision: Decision) -> Question | None:
-    """What is asked before a proposed reading is carried out; None for what changes nothing."""
+    """Return the question to ask before a proposed reading is carried out; None for a reading that changes nothing."""
     if decision.intent in HARMLESS:
         return None
     values = ", ".join(f"{name} {value}" for name, value in decision.slots.items())
@@ -131,8 +132,8 @@ DECLINED = Decision("cancel", {}, 0.9, "a no to what was proposed")
 def next_request(
     said: Mapping[str, Any], changes: Mapping[str, Any], known: Mapping[str, Parameter] | None = None
 ) -> Decision:
-    """The request of a job that made something, `said`, with what is proposed to change; None takes a slot back. Of the
-    method's parameters, `known`, those stay that the proposed type has."""
+    """Return the decision for the next job: `said`, the slots of a job that made an artifact, with the proposed
+    changes; None takes a slot back. Of the method's parameters, `known`, those stay that the proposed type has."""
     slots = {name: value for name, value in {**said, **changes}.items() if value is not None and name not in ONCE}
     if known and "parameters" in slots:
         type = slots.get("type") or f"{slots.get('bits')}bit"
@@ -142,15 +143,15 @@ def next_request(
 
 
 def _as_text(value: Any) -> str:
-    """A parameter's value as `--set` takes it."""
+    """Return a parameter's value as `--set` takes it."""
     if isinstance(value, list | tuple):
         return ",".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def request_of(plan: QuantizationPlan, known: Mapping[str, Parameter] | None = None) -> dict[str, Any]:
-    """The request that a plan was made from, as far as the plan knows it. Of its parameters, those are left out that
-    are as the method has them by itself (`known`), or empty."""
+    """Return the slots of the request that a plan was made from, as far as the plan knows it. Parameters that are
+    empty, or that have the method's own default (`known`), are left out."""
     usual = {name: _as_text(one.default) for name, one in (known or {}).items()}
     settings = {name: _as_text(value) for name, value in plan.parameters.items()}
     model = plan.model

@@ -1,4 +1,4 @@
-"""What a sentence points to: artifacts by name, "it", "the last one", "the 8 bit one", "both".
+"""The things that a sentence points to: artifacts by name, "it", "the last one", "the 8 bit one", "both".
 
 Knows the names that were spoken or reported. Knows nothing of requests or settings.
 """
@@ -18,7 +18,7 @@ from lqmf.understanding.state import Dialogue
 
 
 def named(sentence: Sentence) -> tuple[str, ...]:
-    """Everything that a sentence names, artifacts and models alike, in spoken order."""
+    """Return all names in a sentence, of artifacts and models alike, in spoken order."""
     wanted = set(sentence.names) | set(sentence.models)
     order = [sentence.wording.entities[int(found[2])].text for found in MARK.finditer(sentence.plain)]
     return tuple(dict.fromkeys(text for text in order if text in wanted))
@@ -65,7 +65,8 @@ def references(state: Dialogue, sentence: Sentence, intent: str) -> Slots:
 
 
 def _kinds(sentence: Sentence) -> tuple[str, ...]:
-    """The types that a sentence says, else the methods, else the bits: by these an artifact can be named, too."""
+    """Return the types that a sentence says, else the methods, else the bits: an artifact can be named by these,
+    too."""
     types = dict.fromkeys(type_name(found[0]) for found in TYPE.finditer(sentence.plain))
     methods = dict.fromkeys(found.lastgroup for found in METHOD.finditer(sentence.plain))
     bits = sentence.said.get("bits")
@@ -76,7 +77,7 @@ _AGAINST = Pattern(r"\bagainst (?:(?:the|its|base|source|model|original|folder) 
 
 
 def _base(sentence: Sentence) -> str | None:
-    """What an artifact is to be held against: a model or a path, never another artifact."""
+    """Return the base that an artifact is to be compared with: a model or a path, never another artifact."""
     found = _AGAINST.search(sentence.plain)
     return sentence.wording.entities[int(found[1])].text if found else None
 
@@ -140,7 +141,7 @@ _ORDINALS = Pattern(
 
 
 def referred(state: Dialogue, sentence: Sentence) -> tuple[str, ...]:
-    """The artifacts that "it", "the last one", "the first" point to, in spoken order."""
+    """Return the artifacts that "it", "the last one", "the first" point to, in spoken order."""
     found = [
         match[1].removesuffix(" one") for match in _ORDINALS.finditer(MARK.sub(" ", without_denied(sentence.plain)))
     ]
@@ -177,7 +178,8 @@ def _pick(word: str, listed: tuple[str, ...], state: Dialogue, taken: list[str])
 
 
 def by_description(state: Dialogue, sentence: Sentence) -> str | None:
-    """ "the 8 bit one", "the gptq version": the latest known name that fits."""
+    """Return the latest known name that fits a description ("the 8 bit one", "the gptq version"); None where none
+    fits."""
     wanted = [f"{sentence.said['bits']}bit"] if "bits" in sentence.said else []
     wanted += [str(sentence.said[key]) for key in ("method", "type") if key in sentence.said]
     fitting = [name for name in state.names if all(word.lower() in name.lower() for word in wanted)]
@@ -185,7 +187,8 @@ def by_description(state: Dialogue, sentence: Sentence) -> str | None:
 
 
 def argument(sentence: Sentence) -> Slots:
-    """A word behind a command that can only be a name ("delete run-12")."""
+    """Return the name that stands behind a command, a word that can only be a name ("delete run-12"), as a slot; else
+    no slot."""
     found = _ARGUMENT.match(sentence.front)
     if not found or is_value(found[1]):
         return {}

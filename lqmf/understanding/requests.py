@@ -21,7 +21,8 @@ from lqmf.understanding.state import Dialogue
 
 
 def of_its_own(state: Dialogue, sentence: Sentence) -> Decision | None:
-    """The decision that the sentence's own rule names; what "it" is may come from the dialogue."""
+    """Return the decision that the sentence's own rule names (None without a rule); the meaning of "it" may come from
+    the dialogue."""
     rule = sentence.rule
     if rule is None:
         return None
@@ -46,12 +47,12 @@ def of_its_own(state: Dialogue, sentence: Sentence) -> Decision | None:
 
 
 def said_of(sentence: Sentence) -> str:
-    """What a question is about, in its own words."""
+    """Return the subject of a question, in its own words."""
     return unmark(topic(sentence.plain), sentence.wording.entities)
 
 
 def _requested(state: Dialogue, sentence: Sentence, intent: str) -> Slots:
-    """The values of a request for a model, which "it" may name."""
+    """Return the values of a request for a model, which may be named by "it"."""
     said = dict(sentence.said)
     if sentence.rule is IN_GENERAL:
         return _machine(state, sentence) | said
@@ -71,7 +72,8 @@ _SAME_MACHINE = Pattern(r"\b(?:that|the same|such an?) (?:card|gpu|machine|box|c
 
 
 def _machine(state: Dialogue, sentence: Sentence) -> Slots:
-    """What was said of the machine before, where a question about models in general points to it ("on that card")."""
+    """Return the values said of the machine before, where a question about models in general points to it ("on that
+    card")."""
     if state.request is None or not _SAME_MACHINE.search(sentence.plain):
         return {}
     return {key: value for key, value in state.request.slots.items() if key in ("device", "memory_gb", "ram_gb")}
@@ -96,7 +98,7 @@ _OBJECT = Pattern(
 
 
 def _unfamiliar(sentence: Sentence) -> Slots:
-    """The model after a verb, when nobody knows its name ("quantize my-llama")."""
+    """Return the model named after a verb, when no vocabulary has its name ("quantize my-llama")."""
     found = _OBJECT.search(sentence.front)
     if found and (re.search(r"\d|-", found[1]) or found[1] in _FAMILY_WORDS) and not is_value(found[1]):
         typed = re.search(re.escape(found[1]), sentence.wording.text, re.IGNORECASE)
@@ -135,7 +137,8 @@ def provider(plain: str) -> str | None:
 
 
 def by_values(state: Dialogue, sentence: Sentence) -> Decision | None:
-    """No rule names an intent, but the values do: a model, or how it should be quantized."""
+    """Return the decision that the values of a sentence tell where no rule names an intent: a model, or how to quantize
+    it. None where they tell none."""
     said = plain_values("quantize", sentence.said)
     telling = {key for key in said if key in ("method", "bits", "type", "target_size_gb")}
     if sentence.models and (

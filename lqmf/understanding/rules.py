@@ -13,14 +13,14 @@ from lqmf.understanding.patterns import Pattern
 
 @dataclass(frozen=True)
 class Rule:
-    """One way to ask for `intent`; `name` is what a reader is told. The pattern is compiled when first needed."""
+    """One way to ask for `intent`; `name` is told to readers. The pattern is compiled when first needed."""
 
     intent: str
     name: str
     pattern: Pattern
 
     def matches(self, text: str) -> bool:
-        """Does the sentence ask so?"""
+        """Return whether the sentence asks in this way."""
         return self.pattern.search(text) is not None
 
 

@@ -1,4 +1,4 @@
-"""What a sentence says of running a model: the type of its key and value cache, and how many chats at once.
+"""Reads from a sentence how a model is to run: the type of its key and value cache, and how many chats at once.
 
 Knows the words around these two. Knows nothing of intents, of the model's own bits and types, or of earlier sentences.
 """
@@ -50,8 +50,8 @@ _QUANTIZED = Pattern(
 
 
 def cache_type(spelling: str) -> str | None:
-    """llama.cpp's name of a cache type: "8 bit" -> "q8_0", "fp16" -> "f16"; two with a slash are keys/values. None
-    where it is none."""
+    """Return llama.cpp's name of a cache type: "8 bit" -> "q8_0", "fp16" -> "f16"; two with a slash are keys/values.
+    None for another word."""
     names = [_SPELLINGS.get(re.sub(r"[ -]", "", part)) for part in spelling.lower().split("/")]
     known = [name for name in names if name]
     if len(known) != len(names) or len(names) > 2:
@@ -60,7 +60,7 @@ def cache_type(spelling: str) -> str | None:
 
 
 def kv_type(plain: str) -> tuple[str | None, str]:
-    """The type of the cache that is wanted, or None; and the sentence without these words."""
+    """Return the type wanted for the cache, or None; and the sentence without these words."""
     if not any(word in plain for word in ("kv", "k/v", "cache", "key")):
         return None, plain
     refused = _REFUSED.search(plain)
@@ -117,7 +117,7 @@ _PARALLEL: tuple[Pattern, ...] = tuple(
 
 
 def parallel(plain: str) -> tuple[int | None, str]:
-    """How many chats are to be served at once, or None; and the sentence without these words."""
+    """Return how many chats are to be served at once, or None; and the sentence without these words."""
     for pattern in _PARALLEL if _SPEAKS_OF_MANY.search(plain) else ():
         found = pattern.search(plain)
         if found:

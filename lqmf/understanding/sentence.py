@@ -1,4 +1,4 @@
-"""One line with everything that it says by itself: its rule, its values, what it names. Knows no earlier lines."""
+"""One line by itself: its rule, its values, the names in it. Knows no earlier lines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lqmf.understanding.wording import Wording, read
 
 @dataclass(frozen=True)
 class Sentence:
-    """One line with everything that it says by itself."""
+    """One line by itself: its rule, the values that it says (`said`), and the models and artifacts that it names."""
 
     wording: Wording
     plain: str
@@ -28,7 +28,7 @@ class Sentence:
 
     @property
     def front(self) -> str:
-        """The sentence without its courtesies."""
+        """Return the sentence without its courtesies."""
         return head(self.plain)
 
 
@@ -48,7 +48,7 @@ _NO_COMMA = Pattern(
 
 
 def understand(line: str, *, of_models: bool = False) -> Sentence:
-    """What a line says by itself; `of_models`: the line before it asked for a model."""
+    """Return the reading of a line by itself; `of_models`: the line before it asked for a model."""
     wording = with_bundled(read(line), of_models)
     pieces = [piece for piece in _pieces(wording.plain) if piece.strip(" ,.;:!?-")]
     said: Slots = {}
@@ -62,7 +62,8 @@ def understand(line: str, *, of_models: bool = False) -> Sentence:
 
 
 def _rather_quantize(sentence: Sentence) -> Sentence:
-    """ "They want to chat with <model>, so make it 4-bit gguf" asks for a quantization: its words do not come first."""
+    """Return the sentence without its rule where its values ask for a quantization: "They want to chat with <model>, so
+    make it 4-bit gguf"."""
     rule = sentence.rule
     if rule is None or rule.intent not in _INCIDENTAL or sentence.names or not sentence.models:
         return sentence
@@ -100,7 +101,7 @@ def _with_entities(sentence: Sentence, pieces: list[str]) -> Sentence:
 
 
 def _without_last(kept: list[int], here: list[int], entities: tuple[Entity, ...]) -> list[int]:
-    """A correction replaces as many things as it names, from the end."""
+    """Return `kept` after a correction, which replaces as many things as it names, from the end."""
     for index in here:
         same = [old for old in kept if entities[old].kind == entities[index].kind]
         kept = [old for old in kept if old != same[-1]] if same else kept

@@ -1,4 +1,4 @@
-"""Settings in a sentence: which one is meant, and its value. Knows words; the settings' meaning is elsewhere."""
+"""Settings in a sentence: which setting is meant, and its value. Knows words; the settings' meaning is elsewhere."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _unnamed_setting(sentence: Sentence) -> Slots:
 
 
 def value_of(sentence: Sentence) -> str | None:
-    """The value in "set it to debug", "no, info", "make it 12"."""
+    """Return the value in "set it to debug", "no, info", "make it 12"; None where there is none."""
     found = re.match(
         r"^(?:(?:no|and|now|ok|okay|then|please|actually|sorry|hmm|rather|well|good|wait"
         r"|oh)[ ,.!]+)*(?:(?:set|change|make|turn|switch|put|raise|lower|use|try|i mean(?:t)?"

@@ -28,7 +28,7 @@ class Slot:
 
     `kind` is the type of its value; `choices` are the only values, where they are few. `read` turns the words of a
     command line into the value and raises UsageError. `unit` follows the value where it is spelled back ("8GB"). A bool
-    with `negative` can be said both ways ("--no-imatrix"); one that is `repeated` is said several times.
+    with `negative` can be said both ways ("--no-imatrix"); a slot that is `repeated` is said several times.
     """
 
     name: str
@@ -94,7 +94,7 @@ def bits(text: str) -> float:
 
 
 def method_name(text: str) -> str:
-    """Return a quantization method by its name, those that others installed included. Raises UsageError."""
+    """Return the name of a quantization method, also of one that another package installed. Raises UsageError."""
     from lqmf.quantization.registry import backends
 
     if (name := text.strip().lower()) not in backends():
@@ -103,7 +103,7 @@ def method_name(text: str) -> str:
 
 
 def memory_gb(text: str) -> float:
-    """Return memory in GiB, as cards are sold; a whole number where it is one. Raises UsageError."""
+    """Return a memory size in GiB, as cards are sold; a whole number where it is whole. Raises UsageError."""
     return _plain(parse_memory(text) / GIB)
 
 
@@ -113,7 +113,8 @@ def file_gb(text: str) -> float:
 
 
 def cache_types(text: str) -> str:
-    """Return the types of a KV cache: one for keys and values, or two with a slash between. Raises UsageError."""
+    """Return the types of a KV cache: a single type for keys and values, or two with a slash between. Raises
+    UsageError."""
     names = [part.strip().lower() for part in text.split("/")]
     if len(names) > 2 or any(name not in CACHE_TYPES for name in names):
         raise UsageError(f"'{text}' is no type of a KV cache.", f"Write one of {', '.join(CACHE_TYPES)}, or q8_0/q4_0.")
@@ -121,7 +122,7 @@ def cache_types(text: str) -> str:
 
 
 def chats(text: str) -> int:
-    """Return how many chats at once. Raises UsageError for what is no whole number from 1."""
+    """Return the number of chats at once. Raises UsageError for anything but a whole number from 1."""
     if not re.fullmatch(r"0*[1-9]\d{0,5}", text.strip()):
         raise UsageError(f"'{short(text)}' is no number of chats.", "Write a whole number, 1 or more.")
     return int(text)
@@ -266,7 +267,7 @@ def of_intent(intent: str) -> list[Slot]:
 
 
 def schema(intent: str) -> dict[str, Any]:
-    """Return the JSON schema of what `intent` takes, as an API or a tool declares it."""
+    """Return the JSON schema of the slots that `intent` takes, as an API or a tool declares it."""
     properties = {slot.name: slot.schema() for slot in of_intent(intent)}
     return {"type": "object", "properties": properties, "additionalProperties": False}
 

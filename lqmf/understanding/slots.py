@@ -1,4 +1,4 @@
-"""What a sentence says of bits, types, methods, devices, sizes and the rest. One small reader a slot.
+"""The values in a sentence: bits, types, methods, devices, sizes and the rest. One small reader for each slot.
 
 Knows the words around a value. Knows nothing of intents or of earlier sentences.
 """
@@ -55,7 +55,8 @@ _SOURCE = Pattern(
 
 
 def without_refused(plain: str) -> str:
-    """The sentence without what it says no to ("not with gptq"), and without what it starts from ("from fp16")."""
+    """Return the sentence without the values that it says no to ("not with gptq"), and without those that it starts
+    from ("from fp16")."""
     plain = _PREFERRED.sub(r"use \1", plain)
     return _SOURCE.sub(" ", _REFUSED.sub(" ", plain))
 
@@ -206,7 +207,7 @@ _NEGATIVE = Pattern(r"(?<!\d )(?<!\S)-\d+(?:[.,]\d+)? ?(?:[mgt]i?b|gigs?|g)\b", 
 
 
 def below_zero(line: str) -> tuple[str, ...]:
-    """The amounts of memory in a line that nobody can have ("-3GB"). None is read as an amount."""
+    """Return the amounts of memory in a line that nobody can have ("-3GB"). None of them is read as an amount."""
     return tuple(found[0] for found in _NEGATIVE.finditer(line))
 
 
@@ -437,7 +438,8 @@ def _type(plain: str) -> tuple[str | None, str]:
 
 
 def _joined(plain: str, spans: list[re.Match[str]]) -> bool:
-    """Are the last two of these offered side by side ("4 or 5 bits")? Then none of them is what is wanted."""
+    """Return whether the last two matches are offered side by side ("4 or 5 bits"): then neither of them is what is
+    wanted."""
     if len(spans) < 2:
         return False
     return _CHOICE.fullmatch(plain[spans[-2].end() : spans[-1].start()]) is not None
@@ -516,12 +518,12 @@ def _first(table: tuple[tuple[str, Pattern], ...], plain: str) -> str | None:
 
 
 def status(plain: str) -> str | None:
-    """Does the sentence ask for what failed, or for what went well?"""
+    """Return "failed" where the sentence asks for failures, "ok" where it asks for successes, else None."""
     return _first(_STATUS, plain)
 
 
 def calibration(plain: str, entities: tuple[Entity, ...]) -> tuple[str | None, int | None]:
-    """The calibration file that is named, and the number of its mark."""
+    """Return the calibration file that is named, and the number of its mark; None for both where none is named."""
     found = _CALIBRATION.search(plain)
     if not found:
         return None, None
@@ -530,7 +532,7 @@ def calibration(plain: str, entities: tuple[Entity, ...]) -> tuple[str | None, i
 
 
 def extract(plain: str) -> Slots:
-    """Every value that a piece of a plain sentence gives, but for what is named with a mark."""
+    """Return every value that a piece of a plain sentence gives, except the names that marks stand for."""
     cache, plain = kv_type(MARK.sub(lambda found: f" {found[0]} ", plain))
     chats, plain = parallel(plain)
     own, owner, plain = settings(plain)
@@ -561,7 +563,7 @@ def extract(plain: str) -> Slots:
 
 
 def in_bounds(slots: Mapping[str, Any]) -> Slots:
-    """The slots whose numbers can be meant: from above zero to `MOST`."""
+    """Return the slots whose numbers can be meant: from above zero to `MOST`."""
     return {key: value for key, value in slots.items() if key not in MOST or 0 < value <= MOST[key]}
 
 
@@ -583,7 +585,7 @@ _DEPTH = Pattern(rf"\b(?:with|and|do|run) (?:an? |the )?(quick|short|comprehensi
 
 
 def _test(plain: str) -> str | None:
-    """How well what is made shall be measured: "none", "quick" or "comprehensive"."""
+    """Return how well the result shall be measured: "none", "quick" or "comprehensive"; None where it is left open."""
     if NO_TEST.search(plain):
         return "none"
     depth = _DEPTH.search(plain)
@@ -600,7 +602,7 @@ def _format(plain: str, method: str | None) -> str | None:
 
 
 def from_flags(wording: Wording) -> Slots:
-    """What `--options` say."""
+    """Return the slots that `--options` say."""
     slots: Slots = {}
     for name, value in wording.flags:
         reader = _FLAGS.get(name)
@@ -662,7 +664,8 @@ _FLAGS: dict[str, Callable[[str], Slots]] = {
 
 
 def revise(slots: Mapping[str, Any], said: Mapping[str, Any]) -> Slots:
-    """What was said before, changed by what is said now; what no longer agrees with the new words is dropped."""
+    """Return the slots said before, changed by those said now; values that no longer agree with the new words are
+    dropped."""
     merged: Slots = {**slots, **said}
     _revise_type(slots, said, merged)
     if "type" in said and "bits" in slots and "bits" not in said:
@@ -682,7 +685,7 @@ def revise(slots: Mapping[str, Any], said: Mapping[str, Any]) -> Slots:
 
 
 def settled(slots: Mapping[str, Any]) -> Mapping[str, Any]:
-    """RAM counts beside a GPU's memory as `ram_gb`; where no GPU is meant, it is the memory."""
+    """Return the slots with RAM as `ram_gb` beside a GPU's memory; where no GPU is meant, RAM is the memory."""
     if "ram_gb" not in slots or slots.get("device") == "gpu":
         return slots
     return {key: value for key, value in slots.items() if key != "ram_gb"} | {"memory_gb": slots["ram_gb"]}
@@ -694,7 +697,7 @@ def _revise_type(slots: Mapping[str, Any], said: Mapping[str, Any], merged: Slot
 
 
 def _revise_parameters(slots: Mapping[str, Any], said: Mapping[str, Any], merged: Slots) -> None:
-    """A method's own settings stay as long as the method does."""
+    """Keep a method's own settings in `merged` as long as the method stays."""
     stays = _way(merged) in (None, _way(slots))
     merged["parameters"] = {**((stays and slots.get("parameters")) or {}), **said.get("parameters", {})}
     if not merged["parameters"]:
@@ -706,7 +709,7 @@ def _way(slots: Mapping[str, Any]) -> str | None:
 
 
 def contradictions(slots: Mapping[str, Any]) -> tuple[str, ...]:
-    """What cannot both be meant, a sentence each."""
+    """Return the contradictions among the slots, a sentence for each."""
     type_, bits, method, format_ = (slots.get(key) for key in ("type", "bits", "method", "format"))
     found = []
     if type_ and bits is not None and type_bits(type_) not in (None, int(bits)):

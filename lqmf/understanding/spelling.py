@@ -69,7 +69,7 @@ _SHORT_SLIPS = {"rnu": "run", "wil": "will", "wth": "with", "cna": "can", "hwo":
 
 
 def corrected(word: str) -> str:
-    """The keyword that was meant, or the word itself."""
+    """Return the keyword that was meant, or the word itself."""
     if word in _SHORT_SLIPS:
         return _SHORT_SLIPS[word]
     if METHOD.fullmatch(word) or PROVIDER.fullmatch(word) or TYPE.fullmatch(word):
@@ -106,7 +106,7 @@ def _index() -> dict[str, list[str]]:
 
 
 def _shortened(word: str, letters: int) -> set[str]:
-    """The word, and all that is left of it when up to `letters` letters are taken out."""
+    """Return the word, and every word that is left when up to `letters` letters are taken out."""
     shapes = {word}
     for _ in range(letters):
         shapes |= {shape[:i] + shape[i + 1 :] for shape in shapes for i in range(len(shape))}
@@ -114,7 +114,7 @@ def _shortened(word: str, letters: int) -> set[str]:
 
 
 def _distance(a: str, b: str) -> int:
-    """Optimal string alignment: insertions, deletions, substitutions and swaps of neighbours."""
+    """Return the optimal string alignment distance: insertions, deletions, substitutions and swaps of neighbours."""
     before: list[int] = []
     row = list(range(len(b) + 1))
     for i, x in enumerate(a, 1):

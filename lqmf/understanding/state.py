@@ -1,4 +1,4 @@
-"""What a dialogue has come to, frozen. Knows no sentences."""
+"""The state of a dialogue, frozen. Knows no sentences."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lqmf.records import Decision, Question
 
 @dataclass(frozen=True)
 class Dialogue:
-    """What a dialogue has come to. `request` is the model's request that "the same" means; `names` are artifacts, the
+    """The state of a dialogue. `request` is the model's request that "the same" means; `names` are artifacts, the
     latest last; `artifact_is_it` says that "it" is the last of `names` rather than the request."""
 
     request: Decision | None = None

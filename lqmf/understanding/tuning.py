@@ -1,7 +1,7 @@
-"""What a sentence says of the settings that one method has, in the phrases that the method declares: GPTQ's groups,
+"""Reads from a sentence the settings that one method has, in the phrases that the method declares: GPTQ's groups,
 order, symmetry and damping; bitsandbytes' double quantization, computing type and outliers.
 
-Knows whose a phrase is. Knows nothing of what a setting may be: the backend checks that.
+Knows which method a phrase belongs to. Knows nothing of the values that a setting may have: the backend checks them.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def _value(phrase: Phrase, found: re.Match[str]) -> str:
 
 
 def settings(plain: str) -> tuple[dict[str, str] | None, str | None, str]:
-    """The settings said, by name and as text; the method that has them (None where it is not one alone); and what is
-    left of the sentence."""
+    """Return the settings said, by name and as text; the method that has them (None where it is not a single one); and
+    the rest of the sentence."""
     said: dict[str, str] = {}
     owners: set[str] = set()
     for method, phrase, pattern in _SETTINGS:

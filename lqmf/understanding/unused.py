@@ -1,4 +1,4 @@
-"""What of a wish was not used: every part that could be left out of the line without changing how it is read.
+"""The unused parts of a wish: every part that could be left out of the line without changing how it is read.
 
 Knows lines and their readings. Knows nothing of what is done with them.
 """
@@ -43,7 +43,8 @@ _NEUTRAL = words(
 
 
 def unused(line: str, decision: Decision) -> tuple[str, ...]:
-    """The parts of a line that the decision for it does not use, a phrase each, with the reason where one is known."""
+    """Return the parts of a line that its decision does not use, a phrase for each, with the reason where it is
+    known."""
     if decision.intent not in REQUESTS:
         return ()
     numbers = [f"{amount} is no amount of memory" for amount in below_zero(line)]

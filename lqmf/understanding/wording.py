@@ -122,7 +122,7 @@ _SWITCHES = words("""yes json quick comprehensive imatrix no-imatrix cpu-fallbac
 
 
 def read(line: str) -> Wording:
-    """The line made plain."""
+    """Return the wording of a line: plain English keywords, with marks for the names in it."""
     text = clean(line)
     body, flags = _flags(_without_injection(_ALONE.get(text.lower(), _SLASH.sub("", text))))
     marker = Marker()
@@ -137,7 +137,7 @@ _ALONE = {"--help": "help", "-h": "help", "-?": "help", "/?": "help", "--list": 
 
 
 def clean(line: str) -> str:
-    """The line without control characters, odd spaces and quotes, and no longer than `LONGEST`."""
+    """Return the line without control characters, odd spaces and quotes, and no longer than `LONGEST` characters."""
     text = unicodedata.normalize("NFKC", line[:LONGEST])[:LONGEST].translate(_QUOTES)
     text = "".join(" " if _invisible(c) or _is_picture(c) else c for c in text).replace("<", " ").replace(">", " ")
     return _RUN.sub(lambda found: found[0][:RUN], " ".join(text.split())).removeprefix("$ ").strip()
@@ -147,12 +147,12 @@ _RUN = Pattern(r"[^\w\s./]{9,}|\.{9,}|/{9,}")  # "!!!!!!!!!" says no more than "
 
 
 def huge(text: str) -> tuple[str, ...]:
-    """The numbers in a text that are larger than anything that is counted here. None is read as a number."""
+    """Return the numbers in a text that are larger than anything counted here. None of them is read as a number."""
     return tuple(found[0] for found in _HUGE.finditer(text))
 
 
 def without_huge(text: str) -> str:
-    """A text without such numbers."""
+    """Return a text without the numbers that `huge` finds."""
     return _HUGE.sub(" ", text)
 
 
@@ -183,7 +183,7 @@ def _without_injection(text: str) -> str:
 
 
 def _flags(text: str) -> tuple[str, tuple[tuple[str, str], ...]]:
-    """A command line's options, and what is left of the line without them."""
+    """Return the line without its options, and the options of a command line in it, by name."""
     flags: list[tuple[str, str]] = []
 
     def take(found: re.Match[str]) -> str:
