@@ -115,7 +115,7 @@ def test_a_disk_too_small_is_told_before_a_byte_of_weights_is_fetched(
     hub: LocalHub, info: ModelInfo, small_disk: Path, client: HubClient, options: TransferOptions
 ) -> None:
     (small_disk / "ballast").write_bytes(bytes(3 << 20))
-    with pytest.raises(DiskFull, match="GB more") as caught:
+    with pytest.raises(DiskFull, match="MB more") as caught:
         get(info, small_disk, client, options)
     assert caught.value.details["needed_bytes"] > caught.value.details["free_bytes"]
     assert hub.requests == []

@@ -200,7 +200,8 @@ from pathlib import Path
 opened = set()
 sys.addaudithook(lambda event, args: opened.add(os.fsdecode(args[0])) if event == "open" and isinstance(
     args[0], (str, bytes)) else None)
-from lqmf.quantization.gguf import allocate, imatrix_file
+from lqmf.model_files import imatrix_file
+from lqmf.quantization.gguf.mix import allocate
 
 matrix = imatrix_file.read(Path(sys.argv[2]))
 effort = allocate.Effort(groups=1, windows=1, window_tokens=64, judged=1, variants=1)

@@ -162,7 +162,7 @@ def test_a_dataset_is_checked_by_its_form_alone() -> None:
 
 def test_nothing_heavy_is_imported_for_the_check() -> None:
     code = (
-        "import sys; from lqmf.quantization.calibration import text; from lqmf.quantization.gguf import imatrix\n"
+        "import sys; from lqmf.texts import calibration as text; from lqmf.quantization.gguf.imatrix import collect\n"
         "text.built_in()\n"
         "print([m for m in ('torch', 'transformers', 'llama_cpp', 'numpy', 'huggingface_hub') if m in sys.modules])"
     )
