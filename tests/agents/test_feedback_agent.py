@@ -125,7 +125,7 @@ def test_a_quick_test_shares_out_its_time_and_a_comprehensive_one_has_no_limit()
     run_test(full.run, depth="comprehensive")
     probe, structure, conversion, divergence = (task.params for task in quick.asked)
     assert (conversion["source"], conversion["base"]) == ("/models/source", "/base.gguf")
-    assert (conversion["windows"], conversion["budget_seconds"]) == (2, 30)
+    assert (conversion["windows"], conversion["budget_seconds"]) == (2, 40)
     assert (structure["source"], structure["base"]) == ("/models/source", "/base.gguf")
     assert probe["budget_seconds"] == 40
     assert 110 < divergence["budget_seconds"] <= 120

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from lqmf import workspace
 from lqmf.errors import MeasurementError
 from lqmf.events import Event, Progress
 from lqmf.jobs.tasks import conversion as task
 from lqmf.quality.receipt import conversion
-from lqmf.quantization.gguf.converter import toolchain
 from lqmf.records import Task
 from tests.architectures import families
 from tests.fixtures_gguf import EVALUATION
@@ -23,7 +23,7 @@ from tests.quantization.bases import make_base
 
 @pytest.fixture(autouse=True)
 def afresh(tmp_path: Path) -> Iterator[None]:
-    with toolchain.measured_afresh(tmp_path / "measured"):
+    with workspace.measured_afresh(tmp_path / "measured"):
         yield
 
 
