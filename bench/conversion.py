@@ -25,6 +25,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 from stream import machine, synthetic
 
+from lqmf import workspace
 from lqmf.engines.transformers.source_by_layers import LayeredSource
 from lqmf.jobs.tasks import conversion
 from lqmf.quality.receipt.memory import peak_rss_bytes
@@ -126,7 +127,7 @@ def model(source: Path, _base: Path, windows: int) -> None:
 
 def check(source: Path, base: Path, windows: int) -> float:
     params = {"source": str(source), "base": str(base), "text": str(EVALUATION[MAIN]), "windows": windows}
-    with tempfile.TemporaryDirectory() as folder, toolchain.measured_afresh(Path(folder)):
+    with tempfile.TemporaryDirectory() as folder, workspace.measured_afresh(Path(folder)):
         told = conversion.run(Task("bench", "conversion", {**params, "device": "cpu"}, ""), lambda event: None)
     return float(told["conversion"]["kl_divergence"]["mean"])
 
