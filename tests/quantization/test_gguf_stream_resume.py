@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -68,9 +69,10 @@ class Killer:
 def kill() -> None:
     """Kill what the converter's server started; the server stays."""
     for child in psutil.Process().children(recursive=True):
-        if server.LAUNCHER in child.cmdline():
-            for fork in child.children():
-                fork.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):  # one that ended meanwhile
+            if server.LAUNCHER in child.cmdline():
+                for fork in child.children():
+                    fork.kill()
 
 
 def journalled(path: Path) -> list[dict[str, Any]]:
