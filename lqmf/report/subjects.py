@@ -13,13 +13,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lqmf.artifacts import shelf
 from lqmf.errors import LqmfError
 from lqmf.quality import measures
 from lqmf.quality.measures import as_mapping, number, reason
-from lqmf.records import Artifact, Hardware, to_json
+from lqmf.records import Artifact, Hardware
 from lqmf.terminal import clean
-from lqmf.workspace import read_json
+from lqmf.workspace import MANIFEST, read_json
 
 LAYERS, BENCHMARK = "layers", "benchmark"  # kinds of files in benchmarks/, which hold their results under this name
 _VERSION = re.compile(r"_v(\d+)$")
@@ -118,7 +117,7 @@ def subjects(artifacts: Sequence[Artifact], benchmarks: Path) -> list[Subject]:
 
 def _manifest(artifact: Artifact) -> Mapping[str, Any]:
     try:
-        return as_mapping(to_json(shelf.manifest(Path(artifact.path))))
+        return as_mapping(read_json(Path(artifact.path) / MANIFEST))
     except (LqmfError, OSError):
         return {}
 

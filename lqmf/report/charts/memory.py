@@ -120,7 +120,8 @@ def _bars(subject: Subject) -> Iterator[Bar]:
 
 def _chosen(plan: Mapping[str, Any]) -> Mapping[str, Any]:
     """The candidate of the plan with the plan's type and run settings; {} for none."""
-    found = (as_mapping(each) for each in plan.get("candidates") or ())
+    candidates = plan.get("candidates")  # of a manifest as it lies there: anything may stand in it
+    found = (as_mapping(each) for each in (candidates if isinstance(candidates, list) else ()))
     run = as_mapping(plan.get("run"))
     same = (each for each in found if each.get("type") == plan.get("type") and as_mapping(each.get("run")) == run)
     return next(same, {})
