@@ -804,8 +804,8 @@ class Receipt:
     checks: tuple[Check, ...] = ()
     first_logits: FirstLogits | None = None
     prediction: Mapping[str, Compared] = field(default_factory=dict)
-    latency_seconds: Mapping[str, float] | None = None  # {"first_token", "per_response"}
-    tokens_per_second: Mapping[str, float] | None = None  # {"prompt", "generation"}
+    latency_seconds: Mapping[str, float | None] | None = None  # {"first_token", "per_response"}
+    tokens_per_second: Mapping[str, float | None] | None = None  # {"prompt", "generation"}
     peak_memory_bytes: Mapping[str, int | None] | None = None  # {"rss", "gpu"}
     load_seconds: float | None = None
     bits_per_weight: float | None = None

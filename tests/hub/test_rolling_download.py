@@ -350,7 +350,7 @@ def test_a_model_larger_than_the_free_disk_passes_through_it(
     hub: LocalHub, info: ModelInfo, small_disk: Path, used: Path, client: HubClient, source: Path
 ) -> None:
     assert missing_bytes(info, small_disk) > os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
-    with pytest.raises(DiskFull, match="GB more"):
+    with pytest.raises(DiskFull, match="MB more"):
         asyncio.run(fetch(info, small_disk, hub=client, emit=lambda _: None, options=OPTIONS))
     assert hub.requests == []
     with Reader(info, small_disk, source, used) as reader:
@@ -362,7 +362,7 @@ def test_a_disk_too_small_even_for_that_is_told_before_a_byte_is_fetched(
     hub: LocalHub, info: ModelInfo, small_disk: Path, used: Path, client: HubClient
 ) -> None:
     (small_disk / "ballast").write_bytes(bytes(2 << 20))
-    with pytest.raises(DiskFull, match="GB more"):
+    with pytest.raises(DiskFull, match="MB more"):
         get(info, small_disk, used, client)
     assert hub.requests == []
 

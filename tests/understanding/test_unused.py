@@ -17,8 +17,8 @@ def left_out(line: str) -> str:
     [
         ("quantize gpt2 to awq", "to awq (gguf, gptq and bnb are offered)"),
         ("quantize gpt2 with exl2", "with exl2 (gguf, gptq and bnb are offered)"),
-        ("quantize gpt2 to Q2_0", "to Q2_0 (there is no type Q2_0)"),
-        ("plan gpt2 in Q1_0", "in Q1_0 (there is no type Q1_0)"),
+        ("quantize gpt2 to Q7_0", "to Q7_0 (there is no type Q7_0)"),
+        ("plan gpt2 in Q9_0", "in Q9_0 (there is no type Q9_0)"),
         ("quantize gpt2 to 64 bits", "to 64 bits (there are 1 to 32 bits)"),
         ("quantize demo to 4 bits with a cherry on top", "with a cherry on top"),
         ("plan mistral 7b for 8GB with flash attention", "with flash attention"),
