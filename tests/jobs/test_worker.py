@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 import psutil
@@ -29,9 +30,11 @@ def conversion(folder: Path, job: str = "job-1") -> Task:
     return Task(job, "convert", params, str(folder / "logs" / f"{job}.log"))
 
 
-def workers() -> list[psutil.Process]:
-    """Worker processes that this test process started and that still live."""
-    return [p for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
+def workers(before: Collection[psutil.Process] = ()) -> list[psutil.Process]:
+    """Processes that this test process started, but for those of `before` (a converter's server serves all tests), and
+    that still live."""
+    children = [p for p in psutil.Process().children(recursive=True) if p not in before]
+    return [p for p in children if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
 
 
 async def interrupted(task: Task, action) -> None:
@@ -70,20 +73,23 @@ def test_an_unexpected_failure_names_the_log_that_has_the_details(tmp_path):
 
 
 def test_a_killed_worker_is_told_of_by_its_signal_and_leaves_no_child(tmp_path):
+    before = workers()
+
     def kill(_running) -> None:
-        for process in psutil.Process().children():
+        for process in workers(before):
             os.kill(process.pid, signal.SIGKILL)
 
     with pytest.raises(WorkerDied) as caught:
         asyncio.run(interrupted(conversion(tmp_path), kill))
     assert "SIGKILL" in caught.value.message
-    assert workers() == []
+    assert workers(before) == []
 
 
 def test_a_cancelled_worker_and_its_children_are_gone_when_the_cancel_returns(tmp_path):
+    before = workers()
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(interrupted(conversion(tmp_path), lambda running: running.cancel()))
-    assert workers() == []
+    assert workers(before) == []
 
 
 def test_the_worker_ends_when_the_chat_is_killed(tmp_path):
