@@ -49,7 +49,7 @@ def comparable(text: str, place: str = "/tmp/lq[a-z0-9_]{8}") -> list[str]:
     text = re.sub(r"\d+ (?:min|h) \d+ (?:s|min)\b", "0 s", text)
     text = re.sub(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?:e-?\d+)?(?: (?:B|KB|MB|GB|TB|s|ms|min|h)\b)?(?![\w])", "#", text)
     text = re.sub(r"(?m)^  > .*\n(?:^    \S.*\n)*", "", text)
-    text = text.replace(" ★", "")
+    text = text.replace(" ★", "").replace(" ≈", "")  # marks that hang on figures
     text = re.sub(r"(?m)^.*(?:CPU in use|the processor).*\n", "", text)
     text = re.sub(r"(?m)^│  prediction .*\n(?:^│   .*\S.* │\n)*", "│ prediction\n", text)  # what was missed varies
     return [re.sub(r"(.)\1{3,}|\s+", lambda m: m[1] or " ", line).strip() for line in text.splitlines()]

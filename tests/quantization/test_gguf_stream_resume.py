@@ -9,6 +9,7 @@ import random
 import resource
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,16 @@ def outputs(folder: Path) -> list[Output]:
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_server() -> Iterator[None]:
+    """A converter's server of this file's own, a child of this process: what is killed here serves no other test."""
+    shared = os.environ.pop(server.FOLDER_VARIABLE, None)
+    server.share()
+    yield
+    if shared is not None:
+        os.environ[server.FOLDER_VARIABLE] = shared
 
 
 @pytest.fixture(scope="module")
