@@ -7,10 +7,9 @@ from typing import Annotated
 import typer
 
 from lqmf.errors import UsageError
+from lqmf.understanding.slot_table import BY_NAME
 
-Gate = Annotated[
-    bool | None, typer.Option("--gate", help="Exit 1 unless the receipt passes its gate (settings gate_kl, gate_top1).")
-]
+Gate = Annotated[bool | None, typer.Option("--gate", help=BY_NAME["gate"].help)]
 
 
 def refuse_unmeasured(gate: bool | None, test: str | None) -> None:

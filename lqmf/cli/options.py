@@ -16,7 +16,7 @@ import typer
 from lqmf.declared import methods
 from lqmf.errors import LqmfError
 from lqmf.records import TYPED, Decision
-from lqmf.understanding.slot_table import Slot, chats, method_name, of_intent, settled
+from lqmf.understanding.slot_table import BY_NAME, Slot, chats, method_name, of_intent, settled
 
 COMMON = "Common options"
 MOST_ROWS = 1_000_000
@@ -129,7 +129,7 @@ Method = Annotated[
     typer.Option(
         "--method",
         metavar="NAME",
-        help=f"How to quantize: {methods.names()}.",
+        help=BY_NAME["method"].help,
         parser=parsed(method_name),
         autocompletion=method_names,
     ),
@@ -138,8 +138,10 @@ ServedModel = Annotated[
     str | None,
     typer.Option("--model", metavar="NAME", help="Of an address: the model's name there."),
 ]
-Device = Annotated[Literal["cpu", "gpu"] | None, typer.Option("--device", help="Where it will run.")]
-Parallel = Annotated[int | None, typer.Option("--parallel", metavar="N", help="Chats at once.", parser=parsed(chats))]
+Device = Annotated[Literal["cpu", "gpu"] | None, typer.Option("--device", help=BY_NAME["device"].help)]
+Parallel = Annotated[
+    int | None, typer.Option("--parallel", metavar="N", help=BY_NAME["parallel"].help, parser=parsed(chats))
+]
 
 
 # ---------------------------------------------------------------- a request's options, from the table of slots
