@@ -83,6 +83,12 @@ def test_tokens_without_a_row_are_named(folder: Path, tmp_path: Path) -> None:
     assert f"({models.VOCABULARY - 1})" in note
 
 
+def test_the_tokenizers_file_that_is_missing_is_named(folder: Path, tmp_path: Path) -> None:
+    models.bpe(folder, [models._bytes(use_regex=True)])
+    _, (note,) = header(small("gemma2", folder, models.VOCABULARY), tmp_path)
+    assert note.startswith(f"{convert.NO_TOKENIZER}llama.cpp's converter wants tokenizer.model")
+
+
 def test_rows_beyond_the_tokens_are_kept(folder: Path, tmp_path: Path) -> None:
     models.bpe(folder, [models._bytes(use_regex=True)])
     found, _ = header(small("gemma3_text", folder, models.VOCABULARY + 64), tmp_path)

@@ -394,6 +394,12 @@ def translate(error: BaseException) -> LqmfError:
         )
     if isinstance(error, SystemExit | NotImplementedError):
         return UnsupportedModel(f"llama.cpp's converter does not know this model: {reason}", "Choose another model.")
+    if isinstance(error, FileNotFoundError) and reason.endswith(("tokenizer.model", "spiece.model", "tokenizer.json")):
+        name = Path(reason).name
+        return IncompleteModel(
+            f"llama.cpp's converter wants {name} for this architecture; copy it from the model that it was made from.",
+            f"Copy {name} into the folder.",
+        )
     if isinstance(error, FileNotFoundError) or "Missing" in reason:
         return IncompleteModel(f"The model is incomplete: {reason}", "Download it again.")
     return UnsupportedModel(
