@@ -180,7 +180,8 @@ def no_config(what: str) -> IncompleteModel:
 
 def looks_like_a_link(body: bytes) -> bool:
     """Return whether a file that should hold JSON or a tokenizer holds only a path, as git keeps a symbolic link."""
-    return 0 < len(body) < 1024 and b"\n" not in body.strip() and b"{" not in body and b" " not in body
+    plain = b"\n" not in body.strip() and b"{" not in body and b" " not in body and not body.startswith(b"[")
+    return 0 < len(body) < 1024 and plain
 
 
 def link_refused(path: str) -> UnsafeFormat:
