@@ -280,10 +280,15 @@ def test_a_private_model_is_hidden_without_the_right_token(hub: LocalHub, client
     assert look(token_client(hub, "hf_validtoken")).access == "granted"
 
 
-def test_a_wrong_token_is_unauthorized_and_never_shown(hub: LocalHub) -> None:
+def test_a_wrong_token_is_unauthorized_and_never_shown(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.add_repo("org/name", small_model())
     with pytest.raises(Unauthorized, match="does not accept your token") as caught:
         look(token_client(hub, "hf_wrongtoken123"))
+    assert "unset" not in caught.value.remedy
+    monkeypatch.setenv("HF_TOKEN", "hf_wrongtoken123")
+    with pytest.raises(Unauthorized, match="the token in HF_TOKEN") as named:
+        look(token_client(hub, "hf_wrongtoken123"))
+    assert "unset HF_TOKEN" in named.value.remedy
     assert "wrongtoken" not in repr(caught.value) + str(caught.value.to_json()) + repr(token_client(hub, "hf_wrong1"))
 
 
