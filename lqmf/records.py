@@ -481,6 +481,7 @@ class QuantizationPlan:
     keep_16bit: bool = False
     allow_remote_code: bool = False
     test: Literal["none", "quick", "comprehensive"] = "quick"
+    misfit: str = ""  # what else stands where the type's blocks do not fit the model's rows, and which types would fit
     choices: tuple[Choice, ...] = ()
     estimate: Estimate | None = None
     run: Run | None = None  # how the result is to be run

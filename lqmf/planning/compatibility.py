@@ -84,13 +84,10 @@ def _verdict(
         return available
     own = type if type in backend.types else None
     verdict = backend.check(info, hardware, own)
-    if verdict.answer == "no" or backend.name != "gguf":
+    if verdict.answer == "no" or backend.name != "gguf" or not own or not (cost := fallback(info, own, shapes)):
         return verdict
-    if own and (cost := fallback(info, own, shapes)):
-        otherwise = backend.check(info, hardware)
-        doubts = [otherwise.reason] if otherwise.answer == "but" else []
-        return Verdict("but", " ".join([*doubts, cost]), otherwise.remedy)
-    return verdict
+    doubts = [verdict.reason] if verdict.answer == "but" else []
+    return Verdict("but", " ".join([*doubts, cost]), verdict.remedy)
 
 
 def traits(info: ModelInfo) -> tuple[str, ...]:

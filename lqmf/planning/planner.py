@@ -230,6 +230,7 @@ class Planner:
             run=chosen.run,
             candidates=solution.best,
             others=self._others(backend, request, chosen),
+            misfit=why.stand_ins(backend.types[chosen.type], backend.types, request.fit.needs[backend.name]),
         )
         expected = request.fit.prediction(chosen, on_gpu=device == "gpu")
         estimate = self._estimate(backend, request, draft)
@@ -307,7 +308,7 @@ class Planner:
         kind = backend.types[chosen.type]
         size = f"{why.parameters(request.info)}{request.info.architecture or 'unknown architecture'}"
         fallback = why.fallback(plan.cpu_fallback, plan.device)
-        width = f"{kind.name} stores {self._width(backend, request, chosen):.2f} bits per weight"
+        width = plan.misfit or f"{kind.name} stores {self._width(backend, request, chosen):.2f} bits per weight"
         return (
             Choice("model", why.display(request.info.ref), size, "user"),
             Choice("method", backend.name, *self._why_method(request)),
@@ -337,10 +338,10 @@ class Planner:
         return found
 
     def _width(self, backend: Backend, request: PlanRequest, chosen: Candidate) -> float:
-        """Return the bits per weight: a type's own, or of a mix those that its size implies."""
+        """Return the bits per weight: a type's in this model, or of a mix those that its size implies."""
         if chosen.type == AUTO:
             return mix.bits_per_weight(request.fit.needs[backend.name], chosen.file_bytes)
-        return backend.types[chosen.type].bits_per_weight
+        return why.width(backend.types[chosen.type], request.fit.needs[backend.name])
 
     def _draft(self, backend: Backend, request: PlanRequest, chosen: Candidate, identifier: str) -> QuantizationPlan:
         said, memory, mixed = request.said, request.said.memory_gb, chosen.type == AUTO
@@ -420,7 +421,8 @@ class Planner:
 
     def _types(self, backend: Backend, request: PlanRequest) -> frozenset[str]:
         """Return the types to choose from: the type that was said, the types of the bits that were said, else all types
-        that quantize any model; types that fit this model only with a "but" are left out where others are left."""
+        that quantize any model. A type whose blocks do not fit the model's rows is among them: it is weighed by its
+        real size."""
         said = request.said
         if name := said.type:
             return frozenset({name})
@@ -432,14 +434,8 @@ class Planner:
             names = {n for n in usable if backend.types[n].bits == bits} | {backend.default_type(cast(int, bits))}
         else:
             names = {n for n in usable if backend.types[n].bits <= QUANTIZED_BITS}
-        answers = {name: self._answer(backend, request, name) for name in names}
-        general = {n for n in names if backend.types[n].general}
-        choices = (
-            {n for n in general if answers[n] == "yes"},
-            {n for n in general if answers[n] == "but"},
-            {n for n in names if answers[n] != "no"},
-        )
-        return frozenset(next((chosen for chosen in choices if chosen), names))
+        can = {name for name in names if self._answer(backend, request, name) != "no"}
+        return frozenset({name for name in can if backend.types[name].general} or can or names)
 
     def _answer(self, backend: Backend, request: PlanRequest, name: str) -> str:
         info, hardware = request.info, request.hardware

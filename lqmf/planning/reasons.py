@@ -5,17 +5,23 @@ Pure; decides nothing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from lqmf.fit.needs import Needs, Weights
 from lqmf.fit.solver import Machine, Solution
+from lqmf.model_files.gguf_types import AUTO, OUTTYPES
+from lqmf.model_files.tensor_types import KINDS
 from lqmf.quantization.promise import Backend
-from lqmf.records import Candidate, Choice, ModelInfo, ModelRef, QuantizationPlan, Source
+from lqmf.records import Candidate, Choice, ModelInfo, ModelRef, QuantizationPlan, QuantType, Source
 from lqmf.units import memory_size
 
 if TYPE_CHECKING:
     from lqmf.planning.request import PlanRequest
 
 LET_GO = "what you said does not fit"
+WIDER = 1.05  # times a type's own bits a weight: what takes more holds other types
+_LONG_BLOCK = 256  # weights in a block of the K- and most IQ-types
 
 
 def misfit(least: Candidate, machine: Machine) -> str:
@@ -122,6 +128,51 @@ def test(test: str) -> str:
 def display(ref: ModelRef) -> str:
     """Return the model's name as users know it: the id, and the revision where there is one."""
     return f"{ref.id}@{ref.revision}" if ref.revision else ref.id
+
+
+def width(kind: QuantType, needs: Needs) -> float:
+    """Return the bits a weight that the layers take as this type of this model; the type's own where the needs do not
+    tell, or where its blocks fit."""
+    bits = _bits(needs, needs.weights.get(kind.name))
+    return bits if bits and bits > WIDER * kind.bits_per_weight else kind.bits_per_weight
+
+
+def stand_ins(kind: QuantType, types: Mapping[str, QuantType], needs: Needs) -> str:
+    """Say what llama.cpp puts where the blocks of `kind` do not fit the model's rows, and which of `types` fit them;
+    "" where they fit."""
+    weights = needs.weights.get(kind.name)
+    bits = width(kind, needs)
+    if weights is None or kind.name == AUTO or bits == kind.bits_per_weight or not (others := _narrow(weights)):
+        return ""
+    fitting = [
+        name
+        for name, one in types.items()
+        if one.general and name in needs.weights and name not in OUTTYPES and KINDS.get(name.lower()) in _NARROW
+    ]
+    instead = f"; the blocks of {_listed(fitting)} fit" if fitting else ""
+    return (
+        f"{kind.name} takes {bits:.2f} bits a weight of this model, not {kind.bits_per_weight:.2f}: rows that blocks of "
+        f"{_LONG_BLOCK} do not divide are stored as {_listed(others)}{instead}"
+    )
+
+
+_NARROW = frozenset(one for one in KINDS.values() if 1 < one.block < _LONG_BLOCK)
+
+
+def _narrow(weights: Weights) -> list[str]:
+    """Return the types of short blocks in a file, the largest part first."""
+    read = sorted(weights.read, key=lambda name: -weights.read[name])
+    return [name.upper() for name in read if KINDS[name.lower()] in _NARROW]
+
+
+def _bits(needs: Needs, weights: Weights | None) -> float | None:
+    half = needs.weights.get("F16")
+    return 16 * sum(weights.layers) / sum(half.layers) if weights and half and sum(half.layers) else None
+
+
+def _listed(names: list[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def parameters(info: ModelInfo) -> str:
