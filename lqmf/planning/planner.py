@@ -338,10 +338,10 @@ class Planner:
         return found
 
     def _width(self, backend: Backend, request: PlanRequest, chosen: Candidate) -> float:
-        """Return the bits per weight: a type's in this model, or of a mix those that its size implies."""
+        """Return the bits per weight: a type's own, or of a mix those that its size implies."""
         if chosen.type == AUTO:
             return mix.bits_per_weight(request.fit.needs[backend.name], chosen.file_bytes)
-        return why.width(backend.types[chosen.type], request.fit.needs[backend.name])
+        return backend.types[chosen.type].bits_per_weight
 
     def _draft(self, backend: Backend, request: PlanRequest, chosen: Candidate, identifier: str) -> QuantizationPlan:
         said, memory, mixed = request.said, request.said.memory_gb, chosen.type == AUTO

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from lqmf.fit import mix
 from lqmf.fit.needs import Needs, Weights
 from lqmf.fit.solver import Machine, Solution
-from lqmf.model_files.gguf_types import AUTO, OUTTYPES
+from lqmf.model_files.gguf_types import AUTO
 from lqmf.model_files.tensor_types import KINDS
 from lqmf.quantization.promise import Backend
 from lqmf.records import Candidate, Choice, ModelInfo, ModelRef, QuantizationPlan, QuantType, Source
@@ -130,29 +131,20 @@ def display(ref: ModelRef) -> str:
     return f"{ref.id}@{ref.revision}" if ref.revision else ref.id
 
 
-def width(kind: QuantType, needs: Needs) -> float:
-    """Return the bits a weight that the layers take as this type of this model; the type's own where the needs do not
-    tell, or where its blocks fit."""
-    bits = _bits(needs, needs.weights.get(kind.name))
-    return bits if bits and bits > WIDER * kind.bits_per_weight else kind.bits_per_weight
-
-
 def stand_ins(kind: QuantType, types: Mapping[str, QuantType], needs: Needs) -> str:
     """Say what llama.cpp puts where the blocks of `kind` do not fit the model's rows, and which of `types` fit them;
     "" where they fit."""
-    weights = needs.weights.get(kind.name)
-    bits = width(kind, needs)
-    if weights is None or kind.name == AUTO or bits == kind.bits_per_weight or not (others := _narrow(weights)):
+    weights, half = needs.weights.get(kind.name), needs.weights.get("F16")
+    if kind.name == AUTO or weights is None or half is None or not sum(half.layers):
         return ""
-    fitting = [
-        name
-        for name, one in types.items()
-        if one.general and name in needs.weights and name not in OUTTYPES and KINDS.get(name.lower()) in _NARROW
-    ]
-    instead = f"; the blocks of {_listed(fitting)} fit" if fitting else ""
+    others = _narrow(weights)
+    if not others or 16 * sum(weights.layers) <= WIDER * kind.bits_per_weight * sum(half.layers):
+        return ""
+    fitting = [name for name in needs.weights if types[name].general and KINDS.get(name.lower()) in _NARROW]
     return (
-        f"{kind.name} takes {bits:.2f} bits a weight of this model, not {kind.bits_per_weight:.2f}: rows that blocks of "
-        f"{_LONG_BLOCK} do not divide are stored as {_listed(others)}{instead}"
+        f"{kind.name} takes {mix.bits_per_weight(needs, weights.file_bytes):.1f} bits a weight here, not "
+        f"{kind.bits_per_weight:.1f}: rows that blocks of {_LONG_BLOCK} do not divide are stored as {_listed(others)}; "
+        f"the blocks of {_listed(fitting)} fit"
     )
 
 
@@ -163,11 +155,6 @@ def _narrow(weights: Weights) -> list[str]:
     """Return the types of short blocks in a file, the largest part first."""
     read = sorted(weights.read, key=lambda name: -weights.read[name])
     return [name.upper() for name in read if KINDS[name.lower()] in _NARROW]
-
-
-def _bits(needs: Needs, weights: Weights | None) -> float | None:
-    half = needs.weights.get("F16")
-    return 16 * sum(weights.layers) / sum(half.layers) if weights and half and sum(half.layers) else None
 
 
 def _listed(names: list[str]) -> str:
