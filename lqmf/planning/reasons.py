@@ -154,7 +154,7 @@ _NARROW = frozenset(one for one in KINDS.values() if 1 < one.block < _LONG_BLOCK
 def _narrow(weights: Weights) -> list[str]:
     """Return the types of short blocks in a file, the largest part first."""
     read = sorted(weights.read, key=lambda name: -weights.read[name])
-    return [name.upper() for name in read if KINDS[name.lower()] in _NARROW]
+    return [name.upper() for name in read if KINDS.get(name.lower()) in _NARROW]
 
 
 def _listed(names: list[str]) -> str:
