@@ -108,6 +108,12 @@ def text_part(config: Config) -> Config:
     return {**_DEFAULTS.get(str(config.get("model_type")), {}), **config}
 
 
+def is_mixture(config: Config) -> bool:
+    """Return whether `config` describes a mixture of experts."""
+    inner = text_part(config)
+    return any(inner.get(key) for key in ("num_experts", "num_local_experts", "n_routed_experts"))
+
+
 # ---------------------------------------------------------------- one layer
 
 

@@ -12,11 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lqmf.model_files.config import text_part
+from lqmf.model_files.config import is_mixture, text_part
 from lqmf.model_files.model_kind import Nature, model_kind
 from lqmf.model_files.prequantized import quantized
 from lqmf.model_files.safetensors_header import TensorShape, tensors
-from lqmf.quantization.gguf.check import is_mixture
 from lqmf.quantization.promise import Backend
 from lqmf.records import Hardware, ModelInfo, Verdict
 from lqmf.units import file_size

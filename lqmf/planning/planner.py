@@ -362,7 +362,12 @@ class Planner:
             memory_bytes=int(memory * GIB) if memory else None,
             priority=said.priority or request.provided.get("priority"),
             calibration=said.calibration,
-            parameters=settled(backend.parameters, said.parameters or {}, kind.name, title=backend.title),
+            parameters=settled(
+                backend.parameters,
+                {**request.fit.needs[backend.name].settings, **(said.parameters or {})},
+                kind.name,
+                title=backend.title,
+            ),
             keep_16bit=backend.streams and _unless_said(said.keep_16bit, self._keep_16bit),
             allow_remote_code=bool(said.allow_remote_code),
         )

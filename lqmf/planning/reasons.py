@@ -99,9 +99,15 @@ def _with_type(request: PlanRequest) -> str:
 
 def parameters_of(request: PlanRequest, backend: Backend, plan: QuantizationPlan) -> list[Choice]:
     """Return the method's own settings as choices, each with its purpose."""
-    said = request.said.parameters or {}
+    said, fitted = request.said.parameters or {}, request.fit.needs[backend.name].settings
+
+    def why(name: str) -> str:
+        usual = backend.parameters[name].default
+        instead = f"what fits this model, for {usual}: " if name in fitted and name not in said else ""
+        return f"{instead}{backend.parameters[name].summary}"
+
     return [
-        Choice(name, _shown(value), backend.parameters[name].summary, "user" if name in said else "rules")
+        Choice(name, _shown(value), why(name), "user" if name in said else "rules")
         for name, value in plan.parameters.items()
     ]
 

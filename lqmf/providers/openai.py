@@ -160,8 +160,9 @@ def _words(error: Any) -> str:
 
 
 def _said(body: object) -> str:
-    """Return the sentence in an error's body, which has as many shapes as there are servers: {"message"}, {"error"} with
-    a text or another body in it, {"detail"} with a text or a list of {"msg"}, plain text; "" for a page of HTML."""
+    """Return the sentence in an error's body, which has as many shapes as there are servers: {"message"}; {"error"}
+    with a text or another body in it; {"detail"} with a text or a list of {"msg"}; plain text. "" for a page of
+    HTML."""
     if isinstance(body, str):
         return "" if body.lstrip().startswith("<") else body
     if isinstance(body, list):

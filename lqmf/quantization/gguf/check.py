@@ -4,10 +4,9 @@ imports."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from lqmf.model_files import gguf_types, prequantized
-from lqmf.model_files.config import text_part
+from lqmf.model_files.config import is_mixture
 from lqmf.model_files.model_kind import model_kind
 from lqmf.quantization.gguf.converter import ignored
 from lqmf.quantization.gguf.converter.source import architecture_of
@@ -37,12 +36,6 @@ def check(model: ModelInfo, type: str | None, architectures: Mapping[str, str] |
 def architecture(model: ModelInfo) -> str | None:
     """Return the name of the architecture by which the converter reads the model; None if there is none."""
     return architecture_of(model.config) or model.architecture
-
-
-def is_mixture(config: Mapping[str, Any]) -> bool:
-    """Return whether `config` describes a mixture of experts."""
-    inner = text_part(config)
-    return any(inner.get(key) for key in ("num_experts", "num_local_experts", "n_routed_experts"))
 
 
 def _refusal(model: ModelInfo, type: str | None, architectures: Mapping[str, str] | None) -> Verdict | None:

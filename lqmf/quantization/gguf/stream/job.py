@@ -29,8 +29,8 @@ _ASK_FOR = ("IQ3_XXS", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ1_M", "IQ1_S")  # tensor
 
 @dataclass(frozen=True)
 class Wanted:
-    """One output, as `pipeline.py` describes it: `types` by tensor, or the type's own mixture; `wide` is the converter's
-    type that it is made from."""
+    """One output, as `pipeline.py` describes it: `types` by tensor, or the type's own mixture; `wide` is the type that
+    its weights are read as."""
 
     path: str
     type: str
