@@ -3,9 +3,9 @@
     python bench/architectures.py [--families bert,t5] [--methods gguf,gptq,bnb] [--write docs/architectures.md]
 
 Models are small, of two layers and sharp random weights, by transformers' own classes (tests/architectures); artifacts
-are made by LQMF's backends on the CPU and run by its engines, those of GPTQ in a process that made none. Beside each figure stands that of the same artifact with
-its two layers exchanged. Exits 1 where an answer, or a figure, is not as written down in
-tests/architectures/expected.json.
+are made by LQMF's backends on the CPU and run by its engines, those of GPTQ in a process that made none. Beside each
+figure stands that of the same artifact with its two layers exchanged. Exits 1 where an answer, or a figure, is not as
+written down in tests/architectures/expected.json.
 """
 
 from __future__ import annotations

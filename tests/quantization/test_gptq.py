@@ -127,7 +127,7 @@ def test_the_largest_group_that_divides_every_matrix_is_taken_and_the_plan_says_
 def test_matrices_that_cannot_be_packed_are_refused_before_work(
     tmp_path: Path, shapes: dict[str, tuple[int, ...]]
 ) -> None:
-    with pytest.raises(UnsupportedModel, match="48 outputs|250 columns") as caught:
+    with pytest.raises(UnsupportedModel, match=r"48 outputs|250 columns") as caught:
         GPTQ.needs(MODEL, headers(tmp_path, **shapes), (), 1)
     assert "--method gguf" in caught.value.remedy
 
