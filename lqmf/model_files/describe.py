@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ def describe_folder(ref: ModelRef, folder: Path, *, commit: str | None = None, l
     cache.
 
     Links may lead to files inside the folder, or inside `links` (the cache's blobs). Raises UnsafeFormat for other
-    links, IncompleteModel for a missing shard or config.
+    links, IncompleteModel for a missing shard or config, UnsupportedModel for an adapter or a GGUF in a model's place.
     """
     names = sorted(path.name for path in folder.iterdir() if path.is_file())
     index = selection.index_of(names)
@@ -40,8 +40,11 @@ def describe_folder(ref: ModelRef, folder: Path, *, commit: str | None = None, l
         if name in names
     }
     choice = selection.choose(names, small.get(index) if index else None)
+    if not choice.weights:
+        adapter = parse_json(ADAPTER_CONFIG, (folder / ADAPTER_CONFIG).read_bytes()) if ADAPTER_CONFIG in names else None
+        refuse_what_is_no_model(str(folder), names, adapter, None, folder)
     if selection.CONFIG not in small:
-        raise _adapter_alone(folder) if ADAPTER_CONFIG in names else no_config(str(folder))
+        raise no_config(str(folder))
     allowed = [folder.resolve(), *([links.resolve()] if links else _blobs_beside(folder))]
     files = {path: _on_disk(folder, path, allowed) for path in choice.paths}
     info = assemble(ref, commit, small[selection.CONFIG], small, choice, files)
@@ -162,13 +165,34 @@ def refuse_lfs_pointer(name: str, body: bytes) -> None:
         )
 
 
-def _adapter_alone(folder: Path) -> UnsupportedModel:
-    told = json.loads((folder / ADAPTER_CONFIG).read_bytes())
-    base = told.get("base_model_name_or_path") if isinstance(told, dict) else None
-    model = printable(base) if isinstance(base, str) else "MODEL"
+def refuse_what_is_no_model(
+    what: str, names: Iterable[str], adapter: Mapping[str, Any] | None, base: str | None, folder: Path | None
+) -> None:
+    """Raise UnsupportedModel for files without a model's weights that hold something else: an adapter, whose
+    configuration is `adapter`, or GGUF files. `what` is the folder or the repository's id, `base` the model that its
+    card says it was made from, `folder` where it lies; None: on the Hub."""
+    if adapter is not None:
+        told = adapter.get("base_model_name_or_path")
+        model = printable(told) if isinstance(told, str) and told else base or "MODEL"
+        place = folder or f"./{what.rpartition('/')[2]}"
+        fetch = "" if folder else f"`hf download {what} --local-dir {place}`, then "
+        raise UnsupportedModel(
+            f"{what} holds an adapter{f' of {model}' if model != 'MODEL' else ''}, no model.",
+            f"Merge it into its model on the way: {fetch}`lqmf quantize {model} --adapter {place}`.",
+        )
+    files = sorted(name for name in names if name.lower().endswith(".gguf"))
+    if files:
+        raise gguf_alone(what, files[0] if folder is None else str(folder / files[0]), base, here=folder is not None)
+
+
+def gguf_alone(what: str, file: str, base: str | None = None, *, here: bool = True) -> UnsupportedModel:
+    """Return the error for a GGUF `file` in the place of a model; `what` holds it, on this machine (`here`) or on the
+    Hub."""
+    run = f"`lqmf test {file}` measures it as it is. " if here else ""
+    model = f"`lqmf quantize {base}`" if base else "name the model that it was made from"
     return UnsupportedModel(
-        f"{folder} holds an adapter{f' of {model}' if base else ''}, no model.",
-        f"Merge it into its model on the way: `lqmf quantize {model} --adapter {folder}`.",
+        f"{what} holds a GGUF that is made already ({printable(file.rpartition('/')[2])}), not the model's own weights.",
+        f"{run}To quantize anew: {model}.",
     )
 
 
