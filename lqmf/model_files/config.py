@@ -30,6 +30,7 @@ _WINDOWED: Mapping[str, int] = {
     "gemma3_text": 6,
     "gemma3n_text": 5,
     "gemma4_text": 6,
+    "gemma4_unified_text": 6,
     "gpt_oss": 2,
     "cohere2": 4,
     "olmo3": 4,
