@@ -431,11 +431,15 @@ class Planner:
         said = request.said
         if name := said.type:
             return frozenset({name})
-        guided = calibratable(request, request.fit.needs[backend.name] if backend.streams else None)
-        usable = {t.name for t in backend.types.values() if t.name != AUTO and (guided or not t.needs_imatrix)}
         if self._is_usual(backend, request):
             return frozenset({methods.usual_type(backend)})
-        if (bits := said.bits) is not None:
+        return self._makeable(backend, request)
+
+    def _makeable(self, backend: Backend, request: PlanRequest) -> frozenset[str]:
+        """Return the types of the bits that were said, or else all that quantize any model, which can be made here."""
+        guided = calibratable(request, request.fit.needs[backend.name] if backend.streams else None)
+        usable = {t.name for t in backend.types.values() if t.name != AUTO and (guided or not t.needs_imatrix)}
+        if (bits := request.said.bits) is not None:
             names = {n for n in usable if backend.types[n].bits == bits} | {backend.default_type(cast(int, bits))}
         else:
             names = {n for n in usable if backend.types[n].bits <= QUANTIZED_BITS}
@@ -449,7 +453,9 @@ class Planner:
     def _wish(self, backend: Backend, request: PlanRequest) -> Wish:
         """Return the wish: the user's own values, and for open values those of the advice."""
         filled = dataclasses.replace(request, said=dataclasses.replace(request.said, **request.provided))
-        return budget.wish(filled.said, request.info.context_length, self._types(backend, filled))
+        free = dataclasses.replace(request, said=dataclasses.replace(request.said, type=None, bits=None))
+        wish = budget.wish(filled.said, request.info.context_length, self._types(backend, filled))
+        return dataclasses.replace(wish, makeable=self._makeable(backend, free))
 
     def _machine(self, request: PlanRequest) -> Machine:
         return self._there(request.said, request.hardware, request.fit)
