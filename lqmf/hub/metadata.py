@@ -28,7 +28,8 @@ async def inspect(ref: ModelRef, *, hub: HubClient) -> ModelInfo:
     """Return the description of the model `ref`, without fetching its weights.
 
     Raises ModelNotFound, Unauthorized, RateLimited, HubUnavailable, ConnectionBroken, Offline; UnsafeFormat for a
-    hostile repository, IncompleteModel for a missing shard, UnsupportedModel for an adapter or a GGUF alone. A gated model is described with `access="gated"`.
+    hostile repository, IncompleteModel for a missing shard, UnsupportedModel for an adapter or a GGUF alone. A gated
+    model is described with `access="gated"`.
     """
     if ref.kind != "hub":
         return await asyncio.to_thread(describe.describe_folder, ref, describe.local_folder(ref))

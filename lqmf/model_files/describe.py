@@ -41,7 +41,8 @@ def describe_folder(ref: ModelRef, folder: Path, *, commit: str | None = None, l
     }
     choice = selection.choose(names, small.get(index) if index else None)
     if not choice.weights:
-        adapter = parse_json(ADAPTER_CONFIG, (folder / ADAPTER_CONFIG).read_bytes()) if ADAPTER_CONFIG in names else None
+        told = (folder / ADAPTER_CONFIG).read_bytes() if ADAPTER_CONFIG in names else None
+        adapter = parse_json(ADAPTER_CONFIG, told) if told is not None else None
         refuse_what_is_no_model(str(folder), names, adapter, None, folder)
     if selection.CONFIG not in small:
         raise no_config(str(folder))
@@ -191,7 +192,7 @@ def gguf_alone(what: str, file: str, base: str | None = None, *, here: bool = Tr
     run = f"`lqmf test {file}` measures it as it is. " if here else ""
     model = f"`lqmf quantize {base}`" if base else "name the model that it was made from"
     return UnsupportedModel(
-        f"{what} holds a GGUF that is made already ({printable(file.rpartition('/')[2])}), not the model's own weights.",
+        f"{what} holds no model's own weights, but a GGUF that is made already ({printable(Path(file).name)}).",
         f"{run}To quantize anew: {model}.",
     )
 

@@ -81,7 +81,8 @@ def _local(text: str) -> ModelRef:
     if folder.is_file() and folder.suffix.lower() == ".gguf":
         raise UnsupportedModel(
             f"{printable(text)} is a GGUF that is made already.",
-            f"`lqmf test {printable(text)}` measures it as it is. To quantize anew, name the model that it was made from.",
+            f"`lqmf test {printable(text)}` measures it as it is. To quantize anew: name the model that it was made "
+            "from.",
         )
     what = "is a file, not a folder" if folder.is_file() else "does not exist"
     raise ModelNotFound(

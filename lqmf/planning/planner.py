@@ -301,6 +301,11 @@ class Planner:
         longest = next(iter(fit.needs.values())).trained_context
         return fit.solve(self._there(said, hardware, fit), budget.wish(said, longest, types))
 
+    def assumed(self, said: Request, hardware: Hardware, fit: Fitting) -> str:
+        """Return the memory that answers for models in general assume, in words."""
+        machine = self._there(said, hardware, fit)
+        return f"{machine.gpu_reason}, and {machine.ram_reason}" if machine.gpu_bytes else machine.ram_reason
+
     def _choices(
         self, backend: Backend, request: PlanRequest, plan: QuantizationPlan, solution: Solution, made: Recipe
     ) -> tuple[Choice, ...]:

@@ -261,7 +261,7 @@ def test_artifacts_are_named_as_the_design_says():
 @pytest.mark.parametrize("priority", [None, "size"])
 @pytest.mark.parametrize("memory", [1.8, 2.4, 3.0])
 def test_what_is_said_to_fit_can_be_made_and_takes_less_than_the_least(priority, memory):
-    """Without an importance matrix no way out names a type that needs one: the least and the ways out are one search."""
+    """Without an importance matrix no way out names a type that needs one: both lines come from one search."""
     said = {"memory_gb": memory, "imatrix": False, **({"priority": priority} if priority else {})}
     solution = planner().solution(request(asked=frozenset({"fit"}), **said))
     told = " ".join(solution.ways_out).split()
