@@ -285,9 +285,7 @@ class PlannerAgent:
 
     def assumed(self, wished: Request) -> str:
         """Return the memory that `classes` assumes for a request, in words."""
-        said, backend = _findable(wished), self._backends["gguf"]
-        fit = next(iter(self._fit.general(backend, said.context, said.parallel or 1).values()))
-        return self._planner.assumed(said, self._hardware(), fit)
+        return self._planner.assumed(_findable(wished), self._hardware())
 
     def streams(self, plan: QuantizationPlan) -> bool:
         """Return whether work on `plan` begins before all weights are there."""

@@ -46,7 +46,8 @@ def _ram(request: Request, hardware: Hardware, share: float) -> tuple[int, str]:
 def _named(request: Request, gpus: tuple[Gpu, ...]) -> tuple[int, str] | None:
     """Return the memory of the card that the request names; None where an amount was said, or where it is here."""
     card = cards.find(request.card.lower()) if request.card and not request.memory_gb else None
-    if card is None or any(card.name.rpartition(" ")[2] in one.name for one in gpus):
+    here = [found.name.removeprefix("laptop ") for one in gpus if (found := cards.find(one.name.lower()))]
+    if card is None or card.name.removeprefix("laptop ") in here:
         return None
     whole, reserve = card.memory_gb * GIB, memory_size(GPU_RESERVE_BYTES)
     return whole - GPU_RESERVE_BYTES, f"{memory_size(whole)} on the GPU ({card}), less {reserve} for others"

@@ -181,20 +181,12 @@ def refuse_what_is_no_model(
             f"{what} holds an adapter{f' of {model}' if model != 'MODEL' else ''}, no model.",
             f"Merge it into its model on the way: {fetch}`lqmf quantize {model} --adapter {place}`.",
         )
-    files = sorted(name for name in names if name.lower().endswith(".gguf"))
-    if files:
-        raise gguf_alone(what, files[0] if folder is None else str(folder / files[0]), base, here=folder is not None)
-
-
-def gguf_alone(what: str, file: str, base: str | None = None, *, here: bool = True) -> UnsupportedModel:
-    """Return the error for a GGUF `file` in the place of a model; `what` holds it, on this machine (`here`) or on the
-    Hub."""
-    run = f"`lqmf test {file}` measures it as it is. " if here else ""
-    model = f"`lqmf quantize {base}`" if base else "name the model that it was made from"
-    return UnsupportedModel(
-        f"{what} holds no model's own weights, but a GGUF that is made already ({printable(Path(file).name)}).",
-        f"{run}To quantize anew: {model}.",
-    )
+    if files := sorted(name for name in names if name.lower().endswith(".gguf")):
+        run = f"`lqmf test {folder / files[0]}` measures it as it is. " if folder else ""
+        raise UnsupportedModel(
+            f"{what} holds no model's own weights, but a GGUF that is made already ({printable(files[0])}).",
+            f"{run}To quantize anew: {f'`lqmf quantize {base}`' if base else 'name the model that it was made from'}.",
+        )
 
 
 def no_config(what: str) -> IncompleteModel:

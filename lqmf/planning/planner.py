@@ -301,9 +301,9 @@ class Planner:
         longest = next(iter(fit.needs.values())).trained_context
         return fit.solve(self._there(said, hardware, fit), budget.wish(said, longest, types))
 
-    def assumed(self, said: Request, hardware: Hardware, fit: Fitting) -> str:
+    def assumed(self, said: Request, hardware: Hardware) -> str:
         """Return the memory that answers for models in general assume, in words."""
-        machine = self._there(said, hardware, fit)
+        machine = budget.machine(said, hardware, gpu_limit_bytes=self._gpu_memory_limit_bytes, program_ram=0)
         return f"{machine.gpu_reason}, and {machine.ram_reason}" if machine.gpu_bytes else machine.ram_reason
 
     def _choices(

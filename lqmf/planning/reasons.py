@@ -147,10 +147,11 @@ def stand_ins(kind: QuantType, types: Mapping[str, QuantType], needs: Needs) -> 
     if not others or 16 * sum(weights.layers) <= WIDER * kind.bits_per_weight * sum(half.layers):
         return ""
     fitting = [name for name in needs.weights if types[name].general and KINDS.get(name.lower()) in _NARROW]
+    fit = f"; the blocks of {_listed(fitting)} fit" if fitting else ""
     return (
         f"{kind.name} takes {mix.bits_per_weight(needs, weights.file_bytes):.1f} bits a weight here, not "
-        f"{kind.bits_per_weight:.1f}: rows that blocks of {_LONG_BLOCK} do not divide are stored as {_listed(others)}; "
-        f"the blocks of {_listed(fitting)} fit"
+        f"{kind.bits_per_weight:.1f}: rows that blocks of {_LONG_BLOCK} do not divide are stored as {_listed(others)}"
+        f"{fit}"
     )
 
 
