@@ -80,13 +80,14 @@ class Utterance:
     session: str = ""
 
 
-_NO_SLOTS = frozenset({"intent", "exact", "more"})  # fields of a Request that are no slots
+_NO_SLOTS = frozenset({"intent", "exact", "card", "size_billions", "more"})  # fields of a Request that are no slots
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """What a user asks for, as far as it was said; None for what was left open. One field a slot of the design.
     `intent` says what is to be done, `exact` that a command line or a program said so, and no rule read a sentence.
+    `card` is the graphics card that a sentence names, `size_billions` the parameters of the model that it means.
 
     Memory is in GiB (`memory_gb`, `ram_gb`), a file's greatest size in GB (`target_size_gb`); `type` may name several
     with commas between, and a mix's size ("auto@4.2GB"); `bits` may be a fraction, for a mix.
@@ -94,6 +95,8 @@ class Request:
 
     intent: str = ""
     exact: bool = False
+    card: str | None = None
+    size_billions: float | None = None
     # what is made, and how
     model: str | None = None
     method: str | None = None
@@ -193,7 +196,8 @@ class Decision:
     dialogue.
 
     `confidence` is 0..1; `reason` says which rule read the line so; `conflicts` names contradictions ("8-bit Q4_K_M")
-    that the planner must ask about.
+    that the planner must ask about. `card` and `size_billions` are what a question of what fits names in passing: a
+    graphics card, and the parameters of a model that has no name.
     """
 
     intent: str
@@ -201,11 +205,14 @@ class Decision:
     confidence: float = 1.0
     reason: str = ""
     conflicts: tuple[str, ...] = ()
+    card: str | None = None
+    size_billions: float | None = None
 
     @property
     def request(self) -> Request:
         """What is asked for, typed."""
-        return Request.of(self.slots, self.intent, exact=self.reason == TYPED)
+        said = Request.of(self.slots, self.intent, exact=self.reason == TYPED)
+        return dataclasses.replace(said, card=self.card, size_billions=self.size_billions)
 
 
 @dataclass(frozen=True)
@@ -481,6 +488,7 @@ class QuantizationPlan:
     keep_16bit: bool = False
     allow_remote_code: bool = False
     test: Literal["none", "quick", "comprehensive"] = "quick"
+    misfit: str = ""  # what else stands where the type's blocks do not fit the model's rows, and which types would fit
     choices: tuple[Choice, ...] = ()
     estimate: Estimate | None = None
     run: Run | None = None  # how the result is to be run

@@ -278,9 +278,14 @@ class PlannerAgent:
 
     def _classes(self, wished: Request) -> dict[SizeClass, Solution]:
         said = _findable(wished)
-        fits = self._fit.general(self._backends["gguf"], said.context, said.parallel or 1)
+        asked = size_asked(wished)
+        fits = self._fit.general(self._backends["gguf"], said.context, said.parallel or 1, asked)
         hardware = self._hardware()
         return {size: self._planner.general(said, hardware, fit) for size, fit in fits.items()}
+
+    def assumed(self, wished: Request) -> str:
+        """Return the memory that `classes` assumes for a request, in words."""
+        return self._planner.assumed(_findable(wished), self._hardware())
 
     def streams(self, plan: QuantizationPlan) -> bool:
         """Return whether work on `plan` begins before all weights are there."""
@@ -393,6 +398,13 @@ class PlannerAgent:
             return await self._models.published(ref.id)
         except TransferError:
             return None  # nobody could be asked
+
+
+def size_asked(said: Request) -> SizeClass | None:
+    """Return the size of model that a request asks about, without a name; None where it asks about none."""
+    from lqmf.fit import classes
+
+    return classes.of(said.size_billions) if said.size_billions else None
 
 
 def accepted(reply: Reply) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 CACHE_TYPES = ("f16", "q8_0", "q4_0")  # from the least loss to the least memory
 MOST_CHATS = 256  # LLAMA_MAX_SEQ in llama.cpp's llama-cparams.h
@@ -97,6 +98,7 @@ class Needs:
     notes: tuple[str, ...] = ()
     refusals: tuple[str, ...] = ()
     mixed_cache: bool = True  # whether keys and values may be cached as different types
+    settings: Mapping[str, Any] = field(default_factory=dict)  # of the method's own, what this model takes unless said
     splits: bool = True  # whether some layers may lie on a GPU and others in RAM
 
     @property

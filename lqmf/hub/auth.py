@@ -28,6 +28,10 @@ _SECRETS = re.compile(
     r"|\bhf_(?=[a-z]*[A-Z0-9])[A-Za-z0-9]{6,}|\bhf_[A-Za-z0-9]{16,}|\bapi_org_[A-Za-z0-9]{6,}"
     r"|\bsk-[A-Za-z0-9_-]{8,}"
     r"|\bAIza[0-9A-Za-z_-]{20,}"
+    r"|\b(?:gsk_|xai-|gh[opsu]_|github_pat_|glpat-)[A-Za-z0-9_-]{16,}"
+    # in a sentence: "my password is ..", with a digit in it, or the beginning of a token
+    r"|(?P<told>\b(?i:token|api[ _-]?key|key|pass(?:word|wd|phrase)|secret)(?:\s+(?i:is|was)\s+|\s*[:=]\s*)[\"']?)"
+    r"(?=hf_|[^\s\"',;]{0,64}\d)[^\s\"',;]{8,}"
 )
 
 
@@ -106,7 +110,7 @@ def redact(text: str, *, secrets: Iterable[str] = ()) -> str:
     """
     for value in (*_current_secrets(), *(secret for secret in secrets if secret)):
         text = text.replace(value, "***")
-    return _SECRETS.sub(lambda m: (m["bearer"] or m["query"] or m["named"] or "") + "***", text)
+    return _SECRETS.sub(lambda m: (m["bearer"] or m["query"] or m["named"] or m["told"] or "") + "***", text)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from lqmf.errors import GatedModel, IntegrityError
 from lqmf.hub.client import HubClient
 from lqmf.model_files import describe, selection
-from lqmf.model_files.refs import is_commit, printable
+from lqmf.model_files.refs import is_commit, is_repo_id, printable
 from lqmf.records import ModelInfo, ModelRef, RemoteFile
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ async def inspect(ref: ModelRef, *, hub: HubClient) -> ModelInfo:
     """Return the description of the model `ref`, without fetching its weights.
 
     Raises ModelNotFound, Unauthorized, RateLimited, HubUnavailable, ConnectionBroken, Offline; UnsafeFormat for a
-    hostile repository, IncompleteModel for a missing shard. A gated model is described with `access="gated"`.
+    hostile repository, IncompleteModel for a missing shard, UnsupportedModel for an adapter or a GGUF alone. A gated
+    model is described with `access="gated"`.
     """
     if ref.kind != "hub":
         return await asyncio.to_thread(describe.describe_folder, ref, describe.local_folder(ref))
@@ -59,7 +60,10 @@ class _Inspection:
         readable = access in ("open", "granted")
         choice = _choose(files, small, readable=readable)
         await self._refuse_links([files[path] for path in choice.weights if readable], commit)
-        if readable and choice.weights and selection.CONFIG not in small:
+        if readable and not choice.weights:
+            adapter = small.get(describe.ADAPTER_CONFIG)
+            describe.refuse_what_is_no_model(self.ref.id, files, adapter, _base(told), None)
+        elif readable and selection.CONFIG not in small:
             raise describe.no_config(self.ref.id)
         info = describe.assemble(self.ref, commit, _or_hub_config(small, told), small, choice, files)
         info = replace(info, access=access, license=_license(told), languages=_languages(told))
@@ -71,7 +75,7 @@ class _Inspection:
         return [RemoteFile(f.path, f.size, f.lfs.sha256 if f.lfs else None, f.blob_id) for f in files]
 
     async def _small_files(self, files: Mapping[str, RemoteFile], commit: str) -> dict[str, Mapping[str, Any]]:
-        wanted = [selection.CONFIG, selection.TOKENIZER_CONFIG, selection.index_of(files)]
+        wanted = [selection.CONFIG, selection.TOKENIZER_CONFIG, describe.ADAPTER_CONFIG, selection.index_of(files)]
         paths = [path for path in wanted if path and path in files]
         bodies = await asyncio.gather(*(self.hub.read_small(self.ref.id, p, commit) for p in paths))
         small = {p: describe.parse_json(p, verified(files[p], body)) for p, body in zip(paths, bodies, strict=True)}
@@ -136,6 +140,13 @@ def _choose(
         shards = {path for path in files if path.endswith(".safetensors") and "/" not in path}
         return selection.choose(files, {"weight_map": {p: p for p in shards if not selection.is_duplicate(p)}})
     return selection.choose(files, small.get(index) if index else None)
+
+
+def _base(told: HubModelInfo) -> str | None:
+    """Return the id of the model that the card says this one was made from."""
+    said = told.card_data.get("base_model") if told.card_data else None
+    named = said[0] if isinstance(said, list) and said else said
+    return named if isinstance(named, str) and is_repo_id(named) else None
 
 
 def _languages(told: HubModelInfo) -> tuple[str, ...]:

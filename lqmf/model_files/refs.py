@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from lqmf import assets
-from lqmf.errors import ModelNotFound, UsageError
+from lqmf.errors import ModelNotFound, UnsupportedModel, UsageError
 from lqmf.records import ModelRef
 
 DEMO_FOLDER = assets.FOLDER / "demo"
@@ -87,6 +87,12 @@ def _local(text: str) -> ModelRef:
         folder, found = Path(text), False
     if found:
         return ModelRef("local", folder.name or str(folder), path=str(folder))
+    if folder.is_file() and folder.suffix.lower() == ".gguf":
+        raise UnsupportedModel(
+            f"{printable(text)} is a GGUF that is made already.",
+            f"`lqmf test {printable(text)}` measures it as it is. To quantize anew: name the model that it was made "
+            "from.",
+        )
     what = "is a file, not a folder" if folder.is_file() else "does not exist"
     raise ModelNotFound(
         f"The model folder {printable(text)} {what}.",

@@ -17,7 +17,7 @@ from lqmf.errors import ProviderError
 from lqmf.providers.answers import bad, parse
 from lqmf.providers.base import Completion, Message, Usage
 from lqmf.providers.clients import LoopBound
-from lqmf.providers.failures import Foreign, asked, of_status, sdk, streamed, unreachable
+from lqmf.providers.failures import Foreign, asked, of_status, own_words, sdk, streamed, unreachable
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -67,7 +67,8 @@ class OpenAI:
         answer: Any = await asked(call, self._foreign, self._translate)
         choices = getattr(answer, "choices", None)
         if not choices or choices[0].message is None:
-            raise bad(f"{self.name} sent something that is no answer")
+            told = own_words(_said(getattr(answer, "error", None)), self._key)
+            raise bad(f"{self.name} sent something that is no answer{f': {told}' if told else ''}")
         usage, said = _usage(answer), choices[0].message
         self._refuse_broken(choices[0].finish_reason, bool(said.refusal), bool(said.tool_calls), usage)
         value = parse(self.name, said.content, schema, usage)
@@ -153,6 +154,19 @@ def _usage(answer: Any) -> Usage:
     return Usage(counted.prompt_tokens, counted.completion_tokens) if counted else Usage()
 
 
-def _words(error: Any) -> object:
+def _words(error: Any) -> str:
     """Return the far end's own sentence, without the body around it."""
-    return error.body.get("message") if isinstance(error.body, dict) else ""
+    return _said(error.body)
+
+
+def _said(body: object) -> str:
+    """Return the sentence in an error's body, which has as many shapes as there are servers: {"message"}; {"error"}
+    with a text or another body in it; {"detail"} with a text or a list of {"msg"}; plain text. "" for a page of
+    HTML."""
+    if isinstance(body, str):
+        return "" if body.lstrip().startswith("<") else body
+    if isinstance(body, list):
+        return "; ".join(filter(None, map(_said, body[:3])))
+    if isinstance(body, dict):
+        return next((said for name in ("message", "error", "detail", "msg") if (said := _said(body.get(name)))), "")
+    return ""

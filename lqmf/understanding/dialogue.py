@@ -10,10 +10,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from lqmf.fit import cards
 from lqmf.records import Decision, Question
 from lqmf.understanding import answers
 from lqmf.understanding.assent import NO, YES
 from lqmf.understanding.changes import continuation
+from lqmf.understanding.fitting import size_billions
 from lqmf.understanding.lexicon import INTENT_SLOTS, ON_ARTIFACTS, REQUESTS
 from lqmf.understanding.mood import ACTS, ASKED, DENIED, mood
 from lqmf.understanding.patterns import Pattern
@@ -42,8 +44,25 @@ def step(state: Dialogue, line: str) -> tuple[Dialogue, Decision]:
     )
     decision = _no_act(state, sentence, decision)
     found = contradictions(decision.slots) if decision.intent in REQUESTS else ()
-    decision = replace(decision, conflicts=found)
+    decision = _in_passing(state, sentence, replace(decision, conflicts=found))
     return _after(state, decision), decision
+
+
+def _in_passing(state: Dialogue, sentence: Sentence, decision: Decision) -> Decision:
+    """Return the decision with the card and the size of model that the line names; those of the request before where
+    the line keeps its device, or names no model either."""
+    if decision.intent not in REQUESTS:
+        return decision
+    before, slots = state.request, decision.slots
+    goes_on = before is not None and state.open and sentence.rule is None
+    card = cards.find(sentence.plain)
+    name = card.name if card else before.card if before and "device" not in sentence.said else None
+    size = size_billions(sentence.plain) or (before.size_billions if before and goes_on else None)
+    return replace(
+        decision,
+        card=name if slots.get("device") == "gpu" and "memory_gb" not in slots else None,
+        size_billions=None if slots.get("model") else size,
+    )
 
 
 def _no_act(state: Dialogue, sentence: Sentence, decision: Decision) -> Decision:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -192,11 +193,14 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
     ("files", "error", "says", "way"),
     [
         (
-            {"adapter_config.json": b'{"base_model_name_or_path": "org/base"}'},
+            {"adapter_config.json": ADAPTER, "adapter_model.safetensors": b""},
             UnsupportedModel,
             "org/base",
             "--adapter",
         ),
+        ({"config.json": b"{}", "adapter_config.json": ADAPTER}, UnsupportedModel, "org/base", "--adapter"),
+        ({"model-Q4_K_M.gguf": b"GGUF"}, UnsupportedModel, "GGUF that is made already", "lqmf test"),
+        ({"config.json": b"{}", "m.gguf": b"GGUF"}, UnsupportedModel, "GGUF that is made already", "m.gguf"),
         ({"config.json": b"\xef\xbb\xbf{}"}, IncompleteModel, "byte order mark", "sed"),
         ({"config.json": b"{}", "tokenizer.json": POINTER}, IncompleteModel, "git-lfs", "git lfs pull"),
         ({"config.json": POINTER}, IncompleteModel, "git-lfs", "git lfs pull"),
@@ -210,6 +214,30 @@ def test_what_is_no_models_folder_says_what_it_is_and_what_to_do(
         (tmp_path / name).write_bytes(body)
     with pytest.raises(error, match=says) as caught:
         look(client, ModelRef("local", "model", path=str(tmp_path)))
+    assert way in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("files", "card", "says", "way"),
+    [
+        ({"m-Q4_K_M.gguf": b"GGUF"}, {"base_model": "org/base"}, "GGUF that is made already", "quantize org/base"),
+        ({"m-Q4_K_M.gguf": b"GGUF"}, {"base_model": ["org/base"]}, "GGUF that is made already", "quantize org/base"),
+        ({"m-Q4_K_M.gguf": b"GGUF"}, {}, "GGUF that is made already", "made from"),
+        ({"m.gguf": b"GGUF"}, {"base_model": "$(rm -rf ~)"}, "GGUF that is made already", "made from"),
+        (
+            {"adapter_config.json": ADAPTER, "adapter_model.safetensors": b"x"},
+            {},
+            "adapter of org/base",
+            "hf download org/name --local-dir ./name`, then `lqmf quantize org/base --adapter ./name",
+        ),
+    ],
+)
+def test_a_repository_that_holds_no_model_says_what_it_is_and_what_to_do(
+    hub: LocalHub, client: HubClient, files: dict[str, bytes], card: dict[str, Any], says: str, way: str
+) -> None:
+    hub.add_repo("org/name", files, card=card)
+    with pytest.raises(UnsupportedModel, match=says) as caught:
+        look(client)
     assert way in caught.value.remedy
 
 

@@ -161,3 +161,30 @@ def test_a_type_that_needs_an_importance_matrix_is_refused_without_one(tmp_path:
 )
 def test_a_file_is_named_after_its_model_safely(ref: ModelRef, name: str) -> None:
     assert model_name(ref) == name
+
+
+def with_weight(folder: Path, value: float) -> Path:
+    """The demo model with one weight of `value` in its third layer."""
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(DEMO, folder)
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.layers.2.mlp.down_proj.weight"][3, 5] = value
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+@pytest.mark.parametrize("base", ["F16", None])
+def test_a_weight_beyond_a_half_floats_range_makes_base_and_result_wider(tmp_path: Path, base: str | None) -> None:
+    """One BF16 weight of 100,000: as F16 it is infinite."""
+    built, out = quantize(tmp_path, "Q8_0", with_weight(tmp_path / "big", 1e5), base=base)
+    assert types_of(out / built.files[0]) == {"Q8_0"}
+    assert any("does not hold" in note and "blk.2.ffn_down.weight" in note for note in built.notes)
+    if base:
+        assert types_of(Path(str(built.base))) <= {"F32", "BF16"}
+
+
+def test_a_weight_that_is_no_number_in_the_model_itself_is_told_so(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedModel, match=r"in the model itself: no type helps") as caught:
+        quantize(tmp_path, "Q8_0", with_weight(tmp_path / "nan", float("nan")))
+    assert "BF16" not in caught.value.remedy

@@ -64,7 +64,7 @@ def _facts(artifact: Artifact, manifest: Manifest, receipt: Mapping[str, Any]) -
     facts = {
         "Method": artifact.method,
         "Type": artifact.type,
-        "Bits": str(artifact.bits),
+        "Bits": f"{artifact.bits}{_misfit(manifest)}",
         **sizes,
         "Types of the tensors": _tensors(manifest.tensors),
         "Settings": ", ".join(f"{name} {value}" for name, value in (manifest.plan.get("parameters") or {}).items()),
@@ -76,6 +76,12 @@ def _facts(artifact: Artifact, manifest: Manifest, receipt: Mapping[str, Any]) -
         "Made with": ", ".join(f"{name} {version}" for name, version in manifest.versions.items()),
     }
     return [(name, text(value)) for name, value in facts.items() if value]
+
+
+def _misfit(manifest: Manifest) -> str:
+    """Say that the file has more bits a weight than its type, where the plan says so."""
+    said = manifest.plan.get("misfit")
+    return f"; {said}" if isinstance(said, str) and said else ""
 
 
 def _tensors(types: Mapping[str, str]) -> str:

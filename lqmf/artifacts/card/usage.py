@@ -12,7 +12,7 @@ from lqmf.artifacts import run_lines
 from lqmf.artifacts.card.header import ANSWERS, CONTINUES, EMBEDS
 from lqmf.artifacts.card.markdown import fence, plain
 from lqmf.declared import methods
-from lqmf.engines.transformers.loading import BY_GPTQMODEL
+from lqmf.engines.transformers.loading import by_gptqmodel
 from lqmf.records import Artifact, Manifest
 
 CONTEXT = 4096  # tokens, where no plan says how many
@@ -51,7 +51,8 @@ model = AutoModelForCausalLM.from_pretrained(".", gguf_file=file)"""
 
 def _folder(name: str, artifact: Artifact, manifest: Manifest, task: str) -> dict[str, str]:
     folder = json.dumps("./" + name, ensure_ascii=False)
-    if artifact.method == "gptq" and manifest.model_type in BY_GPTQMODEL:
+    mixture = {"num_experts": sum(".experts." in name for name in manifest.tensors)}
+    if artifact.method == "gptq" and by_gptqmodel(manifest.model_type, mixture):
         code = f"from gptqmodel import GPTQModel\n\nmodel = GPTQModel.load({folder})"
         return {"With gptqmodel; transformers cannot load this architecture's GPTQ weights": fence("python", code)}
     kind = CLASSES[task]

@@ -43,7 +43,7 @@ def view(found: Plans | Sizes) -> RenderableType | None:
     if not isinstance(found, Sizes):
         return Group(*(part for one in found.planned for part in _parts(found.model, one, found.told)))
     if not found.told:
-        return sizes_view(found.sizes)
+        return sizes_view(found.sizes, found.assumed, found.asked)
     return suggestions_view(found.suggestions) if found.suggestions else None
 
 

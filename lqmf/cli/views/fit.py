@@ -64,11 +64,11 @@ def _recommended(solution: Solution, chosen: Candidate) -> str:
     return f"Recommended: {_line(chosen)}. {' '.join(solution.why)}".strip()
 
 
-def _nothing(solution: Solution) -> RenderableType:
+def _nothing(solution: Solution, subject: str = "It") -> RenderableType:
     what = "Nothing fits."
     if least := solution.least:
         needed = words.memory(least.memory) if least.memory.gpu else _memory(least)
-        what = f"It does not fit: the least, {_line(least)}, needs {needed}."
+        what = f"{subject} does not fit: the least, {_line(least)}, needs {needed}."
     return Group(error_view(what), *_ways(solution))
 
 
@@ -149,8 +149,12 @@ def _speed(candidate: Candidate) -> str:
     return f"{pace:,.0f}" if pace >= 100 else f"{pace:.1f}"
 
 
-def sizes_view(found: Mapping[SizeClass, Solution]) -> RenderableType:
-    """What size of model fits, a line each, and how; the largest that runs well is marked."""
+def sizes_view(
+    found: Mapping[SizeClass, Solution], assumed: str = "", asked: SizeClass | None = None
+) -> RenderableType:
+    """What size of model fits in the memory that is `assumed`, a line each, and how; the largest that runs well is
+    marked. First of all whether the size that was `asked` for does."""
+    answer: list[RenderableType] = [_size_answer(asked, found[asked])] if asked else []
     lines = [(size, solution.recommended) for size, solution in found.items()]
     loss, well, whole = _well(lines)
     best = (whole or well or [""])[-1]
@@ -160,7 +164,18 @@ def sizes_view(found: Mapping[SizeClass, Solution]) -> RenderableType:
         where = f", as a whole on the GPU{beyond}" if whole else ""
         said = done_view(f"This way, up to {best} fits with {loss}{where}. `plan org/name` has a model's own figures.")
     note = notice_view("By formula, for models of these shapes; a named model is computed exactly.")
-    return Group(_narrowing(_size_columns(lines, best), NARROWER_SIZES), note, said)
+    machine = [notice_view(f"For {assumed}. For another: `--memory 24GB`.")] if assumed else []
+    return Group(*answer, _narrowing(_size_columns(lines, best), NARROWER_SIZES), *machine, note, said)
+
+
+def _size_answer(size: SizeClass, solution: Solution) -> RenderableType:
+    """Whether a model of a size fits, and what to do where it does not, or loses much."""
+    chosen = solution.recommended
+    if chosen is None:
+        return _nothing(solution, f"A model of {size.name}")
+    text = f"A model of {size.name} fits: {_line(chosen)}, in {words.memory(chosen.memory)}"
+    loss = _loss(chosen.loss.kl_nats)
+    return Group(done_view(f"{text}, with {loss} loss." if loss != "none" else f"{text}."), *_ways(solution))
 
 
 def _size_columns(lines: Sequence[tuple[SizeClass, Candidate | None]], best: str) -> Mapping[str, list[str]]:

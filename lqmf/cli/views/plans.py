@@ -16,8 +16,8 @@ WHOSE = {"user": "you", "rules": "rules", "provider": "advice", "settings": "set
 
 
 def plan_view(plan: QuantizationPlan) -> RenderableType:
-    """The plan as a table below the model's name, without what follows from the rest: bits from the type, and on a CPU
-    that nothing falls back to it."""
+    """The plan as a table below the model's name, without what follows from the rest: bits from the type whose blocks
+    fit, and on a CPU that nothing falls back to it."""
     rows = table("choice", "value", "reason", "from", keep=("choice", "from"))
     for choice in plan.choices:
         if choice.name == "model" or (choice.source == "rules" and _follows(choice.name, plan)):
@@ -42,7 +42,7 @@ def _title(plan: QuantizationPlan) -> Text:
 
 
 def _follows(name: str, plan: QuantizationPlan) -> bool:
-    return name == "bits" or (name == "cpu_fallback" and plan.device == "cpu")
+    return (name == "bits" and not plan.misfit) or (name == "cpu_fallback" and plan.device == "cpu")
 
 
 def _value(value: Any) -> str:

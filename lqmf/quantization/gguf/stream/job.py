@@ -30,19 +30,21 @@ _ASK_FOR = ("IQ3_XXS", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ1_M", "IQ1_S")  # tensor
 
 @dataclass(frozen=True)
 class Wanted:
-    """One output, as `pipeline.py` describes it: `types` by tensor, or the type's own mixture."""
+    """One output, as `pipeline.py` describes it: `types` by tensor, or the type's own mixture; `wide` is the type that
+    its weights are read as."""
 
     path: str
     type: str
     types: Mapping[str, str] | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     weighted: bool = True
+    wide: str = "F16"
 
     @property
     def outtype(self) -> str:
-        """Return the type to ask the converter for: its own 16 or 32 bits, or the F16 that llama-quantize starts
-        from."""
-        return OUTTYPES.get(self.type, "f16")
+        """Return the type to ask the converter for: its own 16 or 32 bits, or the type to start from: F16, as
+        llama-quantize does, where it holds the weights."""
+        return OUTTYPES.get(self.type, OUTTYPES[self.wide])
 
     @property
     def mixture(self) -> str | None:
@@ -99,12 +101,13 @@ def _choices(
     job: Job, prepared: Mapping[str, Prepared], imatrix: Imatrix | None, *, weighted: bool
 ) -> dict[str, dryrun.Choice]:
     """Return the types that libllama would choose for each mixture that is asked for."""
-    asked = (output.mixture for output in job.outputs if output.weighted == weighted)
-    wanted = {mixture: LAYOUTS[mixture].ftype for mixture in asked if mixture}
+    asked = [output for output in job.outputs if output.weighted == weighted and output.mixture]
+    wanted = {str(output.mixture): LAYOUTS[str(output.mixture)].ftype for output in asked}
     if not wanted:
         return {}
     header = Path(job.scratch) / "header.gguf"
-    layout = stream_layout.as_converted(prepared["f16"].writer, prepared["f16"].raws, {})
+    start = prepared[asked[0].outtype]
+    layout = stream_layout.as_converted(start.writer, start.raws, {})
     try:
         header.write_bytes(layout.header)
         os.truncate(header, layout.size)  # holes where the weights would be
