@@ -46,10 +46,6 @@ class Toolchain:
         return self.root / "convert_hf_to_gguf.py"
 
     @property
-    def lora_converter(self) -> Path:
-        return self.root / "convert_lora_to_gguf.py"
-
-    @property
     def gguf_py(self) -> Path:
         """Return the folder to put on `sys.path` for the `gguf` package that is in step with this converter."""
         return self.root / "gguf-py"
