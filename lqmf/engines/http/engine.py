@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import httpx2
 
 from lqmf.engines.http.sse import LineTooLong, events
-from lqmf.engines.promise import Message, Piece, Sampling
+from lqmf.engines.promise import Closing, Message, Piece, Sampling
 from lqmf.errors import (
     ConnectionBroken,
     HubUnavailable,
@@ -70,7 +70,7 @@ class Reply:
         return (self.tokens - 1) / later if self.tokens and self.tokens > 4 and later > 0 else None
 
 
-class HttpEngine:
+class HttpEngine(Closing):
     """`base_url` as OpenAI's clients take it ("http://localhost:8080/v1"); `model` is the far end's name for it.
 
     Raises Unauthorized, ModelNotFound, RateLimited, ConnectionBroken, HubUnavailable (5xx) and TransferError while
@@ -274,12 +274,6 @@ class HttpEngine:
     def close(self) -> None:
         """Close the connection."""
         self._client.close()
-
-    def __enter__(self) -> HttpEngine:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
 
 _LOOK = "Look at the server's own log, then try again."

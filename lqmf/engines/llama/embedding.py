@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lqmf.engines.llama.context import ContextOptions, parameters, pass_through
+from lqmf.engines.promise import Closing
 from lqmf.errors import ModelError
 from lqmf.ggml import library
 from lqmf.model_files.gguf_files import model_file
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 LONGEST = 2048  # tokens of one text: a text goes through as one batch
 
 
-class Embedder:
+class Embedder(Closing):
     """An embedding model in memory, on the CPU. Use as a context manager. Raises NotFound, ModelError, OutOfMemory."""
 
     def __init__(self, path: Path) -> None:
@@ -91,9 +92,3 @@ class Embedder:
         if self._model:
             self._lib.llama_model_free(self._model)
             self._model = None
-
-    def __enter__(self) -> Embedder:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()

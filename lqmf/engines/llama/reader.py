@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lqmf.engines import limits
 from lqmf.engines.frame import add_special_tokens
 from lqmf.engines.llama.context import ContextOptions, parameters, pass_through
+from lqmf.engines.promise import Closing
 from lqmf.errors import UnsupportedModel, UsageError
 from lqmf.ggml import library
 from lqmf.model_files.gguf_files import holds_gguf, model_file
@@ -32,7 +33,7 @@ def open_model(path: Path, device: str) -> LlamaReader:
     return LlamaReader(model_file(path), device=device)
 
 
-class LlamaReader:
+class LlamaReader(Closing):
     """A GGUF model in memory, with room for one text and, for an encoder-decoder, one answer of the same length."""
 
     def __init__(self, path: Path, *, device: str = "cpu") -> None:
@@ -142,9 +143,3 @@ class LlamaReader:
         if self._model:
             self._lib.llama_model_free(self._model)
             self._model = None
-
-    def __enter__(self) -> LlamaReader:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()

@@ -20,9 +20,6 @@ _ROLES = ("bos", "eos", "eot", "pad")
 class LlamaVocabulary(LlamaCppEngine):
     """The tokenizer in the file at `path`. Raises NotFound, ModelError (with UnsupportedModel where it has none)."""
 
-    def __enter__(self) -> LlamaVocabulary:
-        return self
-
     def _load(self, path: Path, gpu_layers: int | None) -> None:
         asked = self._lib.llama_model_default_params()
         asked.vocab_only = True

@@ -68,9 +68,6 @@ class Watched(LlamaCppEngine):
             raise library.refusal(f"make room for {tokens} tokens of context")
         return context, self._lib.llama_batch_init(size_for(tokens), 0, 1)
 
-    def __enter__(self) -> Watched:
-        return self
-
     def close(self) -> None:
         if self._watching:
             context, batch = self._watching

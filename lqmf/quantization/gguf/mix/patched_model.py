@@ -44,9 +44,6 @@ class PatchedModel(LlamaCppEngine):
         super().__init__(path, **options)
         self._places: dict[str, set[int]] = {}
 
-    def __enter__(self) -> PatchedModel:
-        return self
-
     def _load(self, path: Path, gpu_layers: int | None) -> None:
         _check_room(path.stat().st_size)
         asked = self._lib.llama_model_default_params()
