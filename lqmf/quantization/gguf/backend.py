@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import importlib.metadata
 import importlib.util
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -138,7 +137,7 @@ BACKEND = GgufBackend
 def model_name(ref: ModelRef) -> str:
     """Return the model's own name, safe in a file name on every system: "Mistral-7B-v0.3", "demo"."""
     text = ref.id if ref.kind != "local" else Path(ref.path or ref.id).name
-    return re.sub(r"[^\w.+-]+", "_", text.rstrip("/").rpartition("/")[2]).strip("._")[:100] or "model"
+    return workspace.safe_name(text.rstrip("/").rpartition("/")[2], workspace.LONGEST_MODEL)[:100]
 
 
 def versions(tools: toolchain.Toolchain) -> dict[str, str]:
