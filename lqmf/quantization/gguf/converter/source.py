@@ -4,18 +4,16 @@ only."""
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lqmf.errors import IncompleteModel, UnsupportedModel
-from lqmf.model_files import safetensors_header, selection
+from lqmf.model_files import config_check, safetensors_header, selection
 from lqmf.quantization.gguf.converter import tensor_names
 from lqmf.quantization.gguf.converter.toolchain import Toolchain
 
 _AGAIN = "Download the model again."
-_MOST = {r"layers?$": 4096, r"vocab(_size)?$": 1 << 22}  # of what the converter makes lists of, by the key
 
 
 def inspect(source: Path, tools: Toolchain, *, tokenizer: bool = True) -> None:
@@ -24,7 +22,7 @@ def inspect(source: Path, tools: Toolchain, *, tokenizer: bool = True) -> None:
     Raises IncompleteModel, UnsafeFormat, UnsupportedModel.
     """
     config = _json(source / "config.json")
-    _refuse_absurd(config)
+    config_check.refuse(config)
     _refuse_unknown(architecture_of(config), tools)
     names = [tensor.name for tensor in safetensors_header.tensors(source)]  # of files that are whole
     tensor_names.refuse(source.name, config, names)
@@ -53,15 +51,6 @@ def _refuse_unknown(architecture: str | None, tools: Toolchain) -> None:
             f"llama.cpp's converter ({tools.version}) does not know the architecture {architecture}.",
             "Choose another model, another method, or a newer llama-cpp-python.",
         )
-
-
-def _refuse_absurd(config: Mapping[str, Any]) -> None:
-    """Refuse numbers no model has, with which the converter would fill the memory."""
-    parts = [config, *(part for part in config.values() if isinstance(part, Mapping))]
-    for key, value in (pair for part in parts for pair in part.items()):
-        most = next((limit for end, limit in _MOST.items() if re.search(end, key)), None)
-        if most is not None and isinstance(value, int) and value > most:
-            raise UnsupportedModel(f"config.json says {key} {value:,}, which no model has.", "Choose another model.")
 
 
 def _json(path: Path) -> Mapping[str, Any]:
