@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel
 
-from lqmf.errors import BadAnswer, ProviderError
+from lqmf.errors import ProviderError
 from lqmf.providers.answers import bad, parse
 from lqmf.providers.base import Completion, Message, Usage
 from lqmf.providers.clients import LoopBound
@@ -145,7 +145,7 @@ class Gemini:
             return unreachable(self.name, "did not answer in time")
         if isinstance(error, _http().TransportError):
             return unreachable(self.name, "cannot be reached, or broke off")
-        return _unreadable()
+        return bad("gemini sent something that its own library cannot read")
 
 
 def PROVIDER(settings: LlmSettings, artifacts: Path) -> Gemini:  # noqa: N802 - the name that the registry looks for
@@ -164,10 +164,6 @@ def _http() -> Any:
 def _foreign() -> Foreign:
     errors = _sdk().errors
     return (errors.APIError, errors.UnknownApiResponseError, _http().HTTPError, ValueError)
-
-
-def _unreadable() -> BadAnswer:
-    return bad("gemini sent something that its own library cannot read")
 
 
 def _usage(answer: Any) -> Usage | None:

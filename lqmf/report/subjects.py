@@ -56,7 +56,7 @@ class Subject:
     @cached_property
     def plan(self) -> QuantizationPlan | None:
         """Return the plan as executed; None without a manifest."""
-        return self.manifest and shelf.plan_of(self.manifest)
+        return shelf.plan_of(self.manifest) if self.manifest else None
 
     def found(self, *where: str) -> float | None:
         """Return the number in the receipt below the keys `where`; None where there is none."""

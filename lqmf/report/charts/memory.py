@@ -113,7 +113,7 @@ def _bars(subject: Subject) -> Iterator[Bar]:
             continue
         expected = plan.prediction.get(quantity) if plan else None
         limit = plan.memory_bytes if plan and (plan.device == "gpu") == (place == "gpu") else None
-        yield Bar(subject, place, parts, chosen and chosen.run.context, expected, measured, limit)
+        yield Bar(subject, place, parts, chosen.run.context if chosen else None, expected, measured, limit)
 
 
 def _chosen(plan: QuantizationPlan) -> Candidate | None:
