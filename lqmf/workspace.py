@@ -211,6 +211,23 @@ def read_json(path: Path) -> Any:
         raise UsageError(f"{path} is not valid JSON: {error}.", "Restore the file from a copy.") from error
 
 
+def kept_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in `path`; {} where the file is missing or spoilt, as what can be made again may be."""
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def keep_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Write what can be made again: a reader sees all of it or none; a power cut may take it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.write_text(json.dumps(document), encoding="utf-8")
+    os.replace(fresh, path)
+
+
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):

@@ -26,10 +26,8 @@ class LlamaBatch(Closing):
         asked.n_batch = asked.n_ubatch = max(asked.n_batch, sequences)
         asked.n_seq_max, asked.n_outputs_max, asked.kv_unified = sequences, sequences, False
         self._chunk: int = asked.n_batch // sequences
-        library.forget_log()
-        self._ctx = lib.llama_init_from_model(model, asked)
-        if not self._ctx:
-            raise library.refusal(f"make room for {sequences} sequences of {length} tokens")
+        doing = f"make room for {sequences} sequences of {length} tokens"
+        self._ctx = library.new_context(model, asked, doing)
         self._sampler = lib.llama_sampler_init_greedy()
         self._read = 0
         self._last: list[int] = []  # where in the last batch each sequence's prediction lies

@@ -39,12 +39,9 @@ class Context:
         self.length, self.outputs = length, outputs
         self._lib = lib
         self._vocabulary: int = lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(model))
-        library.forget_log()
         asked = parameters(lib, length, outputs, options)
         self._batch_size: int = asked.n_batch
-        self._ctx = lib.llama_init_from_model(model, asked)
-        if not self._ctx:
-            raise library.refusal(f"make room for {length} tokens of context")
+        self._ctx = library.new_context(model, asked, f"make room for {length} tokens of context")
         self._memory = lib.llama_get_memory(self._ctx)
         self._one = (lib.llama_token * 1)()
         self._single = lib.llama_batch_get_one(self._one, 1)

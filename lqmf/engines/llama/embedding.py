@@ -28,12 +28,7 @@ class Embedder(Closing):
     def __init__(self, path: Path) -> None:
         self._lib = lib = library.load()
         self._ctx: Any = None
-        library.forget_log()
-        asked = lib.llama_model_default_params()
-        asked.n_gpu_layers = 0
-        self._model = lib.llama_model_load_from_file(str(model_file(path)).encode(), asked)
-        if not self._model:
-            raise library.refusal(f"load {path.name}")
+        self._model = library.open_model(model_file(path), f"load {path.name}", n_gpu_layers=0)
         self._vocab = lib.llama_model_get_vocab(self._model)
         self._width = int(lib.llama_model_n_embd(self._model))
         self._longest = min(LONGEST, int(lib.llama_model_n_ctx_train(self._model)) or LONGEST)

@@ -95,14 +95,11 @@ class LlamaCppEngine(InMemory):
         for shard in shards(path):
             if missing := read_header(shard).missing_bytes:
                 raise IncompleteModel(f"{shard.name} is cut short: {missing} bytes are missing.", "Get it again.")
-        parameters = self._lib.llama_model_default_params()
-        everything = -1
-        wanted = everything if gpu_layers is None else gpu_layers
-        parameters.n_gpu_layers = wanted if self._options.gpu else 0
-        library.forget_log()
-        self._model = self._lib.llama_model_load_from_file(str(path).encode(), parameters)
-        if not self._model:
-            raise library.refusal(f"load {path.name}")
+        self._model = library.open_model(path, f"load {path.name}", n_gpu_layers=self._on_gpu(gpu_layers))
+
+    def _on_gpu(self, layers: int | None) -> int:
+        """Return llama.cpp's number for the layers on the GPU; it takes -1 for all of them."""
+        return (-1 if layers is None else layers) if self._options.gpu else 0
 
     def _read_model(self, path: Path, context: int | None) -> None:
         lib = self._lib
