@@ -135,9 +135,9 @@ def parameters(lib: Any, length: int, outputs: int, options: ContextOptions) -> 
     return asked
 
 
-def size_for(length: int, step: int = 256) -> int:
+def size_for(length: int) -> int:
     """Return the context size (tokens) that llama.cpp itself rounds `length` up to."""
-    return -(-length // step) * step
+    return -(-length // 256) * 256
 
 
 def pass_through(lib: Any, call: Any, context: Any, tokens: Sequence[int], doing: str) -> None:
