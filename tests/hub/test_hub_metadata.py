@@ -146,15 +146,19 @@ def test_a_symbolic_link_in_a_repository_is_refused(
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
-def test_a_link_out_of_a_local_folder_is_refused(client: HubClient, tmp_path: Path, name: str) -> None:
-    folder, outside = tmp_path / "model", tmp_path / "outside"
-    folder.mkdir()
+def test_a_link_out_of_a_users_own_folder_is_followed_and_one_out_of_a_snapshot_refused(
+    client: HubClient, tmp_path: Path, name: str
+) -> None:
+    folder, outside = tmp_path / "snapshots" / "model", tmp_path / "outside"
+    folder.mkdir(parents=True)
     for path, body in small_model().items():
         (folder / path).write_bytes(body)
     (folder / name).rename(outside)
     (folder / name).symlink_to(outside)
     with pytest.raises(UnsafeFormat, match="leads out"):
         look(client, ModelRef("local", "model", path=str(folder)))
+    own = folder.rename(tmp_path / "own")
+    assert look(client, ModelRef("local", "model", path=str(own))).weights_bytes
 
 
 @pytest.mark.parametrize(
