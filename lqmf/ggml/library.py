@@ -125,11 +125,6 @@ def new_context(model: Any, asked: Any, doing: str) -> Any:
     return context
 
 
-def forget_log() -> None:
-    """Clear the kept log, so that `refusal` quotes only lines of the next call."""
-    _said.clear()
-
-
 def refusal(what: str) -> LqmfError:
     """Return the error that a NULL from llama.cpp stands for, read from its log; `what` names the action that was
     tried. The error is UnsupportedModel, OutOfMemory, GpuOutOfMemory or ModelError."""

@@ -59,7 +59,7 @@ _WHOLE = (
     _KV_HEADS,
     _Whole(("vocab_size", "padded_vocab_size"), 1, 1 << 20, needed=True),
     _Whole(("decoder_layers", "num_decoder_layers", "decoder_attention_heads", "num_heads"), 1, 1 << 12),
-    _Whole(("intermediate_size", "n_inner", "ffn_dim", "moe_intermediate_size", "d_ff"), 1, 1 << 22),
+    _Whole(("intermediate_size", "n_inner", "ffn_dim", "moe_intermediate_size", "d_ff"), 1, 1 << 24),
     _Whole((*_HEAD_DIMS, "v_head_dim", "qk_rope_head_dim", "kv_lora_rank", "num_global_key_value_heads"), 0, 1 << 16),
     _Whole(("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length"), 1, 1 << 30),
     _Whole(("sliding_window",), -1, 1 << 30),
