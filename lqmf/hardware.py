@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 
 from lqmf.records import Gpu, Hardware
+
+T = TypeVar("T")
 
 
 def detect() -> Hardware:
@@ -70,6 +73,18 @@ def open_nvml() -> Any | None:
     except pynvml.NVMLError:
         return None
     return pynvml
+
+
+def with_nvml(kind: Callable[[Any], T]) -> T | None:
+    """Return `kind` of NVIDIA's management library, which it shuts down in the end; None where there is no driver, or
+    where the driver refuses."""
+    if (library := open_nvml()) is None:
+        return None
+    try:
+        return kind(library)
+    except library.NVMLError:
+        library.nvmlShutdown()
+        return None
 
 
 def _gpu(nvml: object, index: int) -> Gpu:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lqmf.records import Decision, Question, Utterance
+from lqmf.records import Decision, Utterance
 from lqmf.understanding.dialogue import Dialogue, step, with_artifact, with_decision
 
 REMEMBERED = 4  # lines
@@ -17,8 +17,8 @@ class EnhancedDecisionAgent:
     """Reads one dialogue. `state` is where it stands, `lines` the last lines as typed; a new agent starts a new
     dialogue."""
 
-    def __init__(self, state: Dialogue | None = None) -> None:
-        self.state = state or Dialogue()
+    def __init__(self) -> None:
+        self.state = Dialogue()
         self.lines: tuple[str, ...] = ()
 
     def decide(self, utterance: Utterance) -> Decision:
@@ -38,10 +38,6 @@ class EnhancedDecisionAgent:
     def note_artifact(self, name: str) -> None:
         """Note that a job made this artifact, or that the user was shown it: "it" means this artifact now."""
         self.state = with_artifact(self.state, name)
-
-    def note_asked(self, question: Question | None) -> None:
-        """Note that this question is open: the next line may answer it. None closes it."""
-        self.state = replace(self.state, asked=question)
 
     def note_proposed(self, decision: Decision) -> None:
         """Note that a job proposed this decision: a yes in the next line means it."""

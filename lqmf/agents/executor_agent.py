@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from lqmf import hardware, workspace
 from lqmf.artifacts import manifest_schema, shelf
-from lqmf.errors import DiskFull, GpuOutOfMemory, JobCancelled, JobError, LqmfError, OutOfMemory, RateLimited, of_system
+from lqmf.errors import DiskFull, GpuOutOfMemory, JobCancelled, JobError, LqmfError, OutOfMemory, of_system
 from lqmf.events import AttemptFailed, Bus, Emit, JobFinished, JobStarted, Notice, StageFinished, StageStarted
 from lqmf.jobs.runner import Runner
 from lqmf.quantization.promise import Built, Source
@@ -38,11 +38,12 @@ from lqmf.records import (
     from_json,
     to_json,
 )
+from lqmf.retry import RetryPolicy
 from lqmf.units import file_size, memory_size
 from lqmf.version import VERSION
 from lqmf.workspace import Workspace
 
-FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, PATIENCE_SECONDS = 1.0, 60.0, 300.0
+LONGEST_WAIT_SECONDS = 60.0
 MANIFEST_VERSION = manifest_schema.VERSION
 
 T = TypeVar("T")
@@ -197,24 +198,14 @@ class ExecutorAgent:
             return await self._with_retries(dataclasses.replace(work, plan=plan), count)
 
     async def _with_retries(self, work: Work, count: _Count) -> Artifact | None:
-        from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
+        async def attempt() -> Artifact | None:
+            count.attempt += 1
+            return await self._attempt(work, count)
 
-        def tell(state: RetryCallState) -> None:
-            error = state.outcome.exception() if state.outcome else None
-            if isinstance(error, LqmfError):
-                self._failed(work.job, count.attempt, error, state.upcoming_sleep)
-
-        async for attempt in AsyncRetrying(
-            retry=retry_if_exception(_may_heal),
-            stop=stop_after_attempt(self._max_retries + 1),
-            wait=_waiting_time,
-            before_sleep=tell,
-            reraise=True,
-        ):
-            with attempt:
-                count.attempt += 1
-                return await self._attempt(work, count)
-        raise AssertionError("an attempt returns or raises")
+        policy = RetryPolicy(self._max_retries, max_seconds=LONGEST_WAIT_SECONDS)
+        return await policy.run(
+            attempt, on_retry=lambda error, seconds: self._failed(work.job, count.attempt, error, seconds)
+        )
 
     def _failed(self, job: str, attempt: int, error: LqmfError, wait_seconds: float) -> None:
         told = error.to_json()
@@ -459,20 +450,3 @@ async def _to_its_end(work: Awaitable[T]) -> T:
     except asyncio.CancelledError:
         await task
         raise
-
-
-def _may_heal(error: BaseException) -> bool:
-    """Return whether another attempt is worth it; a server that wants to be left alone for long is not waited for."""
-    if isinstance(error, RateLimited) and (error.retry_after_seconds or 0) > PATIENCE_SECONDS:
-        return False
-    return isinstance(error, LqmfError) and error.transient
-
-
-def _waiting_time(state: Any) -> float:
-    """Return the seconds to wait: as long as the server asked for, else exponential with jitter."""
-    from tenacity import wait_exponential_jitter
-
-    error = state.outcome.exception()
-    if isinstance(error, RateLimited) and error.retry_after_seconds is not None:
-        return float(error.retry_after_seconds)
-    return float(wait_exponential_jitter(FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS)(state))

@@ -247,14 +247,12 @@ class FeedbackAgent:
         )
 
     @staticmethod
-    def benchmark_document(
-        artifact: Artifact, receipt: Receipt, clock: Callable[[], float] = time.time
-    ) -> dict[str, Any]:
+    def benchmark_document(artifact: Artifact, receipt: Receipt) -> dict[str, Any]:
         """Return one test's result in full, for `benchmarks/`: {"format_version", "kind": "test", "measured_at" (ISO
         8601, UTC), "artifact": {the artifact's fields without its receipt}, "response_tokens": {"mean", "shortest",
         "longest"} of the sample answers or null, "receipt": {the receipt}}."""
         tokens = _lengths([int(sample["tokens"]) for sample in receipt.samples])
-        return result("test", artifact, clock, response_tokens=tokens, receipt=to_json(receipt))
+        return result("test", artifact, response_tokens=tokens, receipt=to_json(receipt))
 
 
 def _is_quick(what: Measurement) -> bool:

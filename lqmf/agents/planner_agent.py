@@ -29,7 +29,7 @@ from lqmf.errors import (
 from lqmf.fit.needs import Needs
 from lqmf.hub.models import Models
 from lqmf.jobs.journal import new_id
-from lqmf.model_files import describe
+from lqmf.model_files import config_check, describe
 from lqmf.model_files.template_check import Template, template_verdict
 from lqmf.planning import preflight
 from lqmf.planning.compatibility import compatibility
@@ -301,7 +301,7 @@ class PlannerAgent:
     async def inspect(self, ref: ModelRef, ask: Ask) -> ModelInfo:
         """Return the model's metadata; for a model without access, offer to log in, and try again. Raises LqmfError."""
         try:
-            info = await self._models.inspect(ref)
+            info = await self._described(ref)
             if info.access in READABLE:
                 return info
             closed: LqmfError = GatedModel(
@@ -311,7 +311,13 @@ class PlannerAgent:
         except (GatedModel, Unauthorized) as error:
             closed = error
         await self._log_in(closed, ask)
-        return await self._models.inspect(ref)
+        return await self._described(ref)
+
+    async def _described(self, ref: ModelRef) -> ModelInfo:
+        """Return the model's metadata. Raises UnsupportedModel for a configuration that no model can have."""
+        info = await self._models.inspect(ref)
+        config_check.refuse(info.config)
+        return info
 
     async def pinned(self, plan: QuantizationPlan, ask: Ask) -> ModelInfo:
         """Return the metadata of a plan's model at the commit that the plan was made for. Raises LqmfError."""
@@ -334,7 +340,7 @@ class PlannerAgent:
         """Return the findings on a model before a byte of its weights is fetched. Raises LqmfError for a model that
         cannot be found."""
         said = _each_type(await self._with_model(request, ask))[0]
-        info = await self._models.inspect(self._models.resolve(str(said.model)))
+        info = await self._described(self._models.resolve(str(said.model)))
         asked = asyncio.ensure_future(self._published(info.ref))
         try:
             facts, error = await self._looked_at(info, said)

@@ -105,9 +105,6 @@ def type_names(incomplete: str) -> list[str]:
 
 # ---------------------------------------------------------------- what several commands take
 
-Model = Annotated[
-    str | None, typer.Argument(metavar="MODEL", help="org/name[@revision], a folder, a familiar name, or demo.")
-]
 Name = Annotated[
     str | None,
     typer.Argument(

@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from lqmf.errors import LqmfError, Offline, UnsafeFormat
+from lqmf.errors import Offline, UnsafeFormat
 from lqmf.hub import auth, translate
 from lqmf.hub.translate import Subject
 from lqmf.model_files.refs import printable
-from lqmf.retry import RetryPolicy, is_transient
+from lqmf.retry import RetryPolicy
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -29,10 +29,6 @@ WITHOUT_NETWORK = "`lqmf plan --memory 8GB` says what size of model fits, withou
 
 def _stored_token() -> str | None:
     return auth.token()[0]
-
-
-def _quiet(_error: LqmfError, _seconds: float) -> None:
-    return None
 
 
 @dataclass(frozen=True)
@@ -145,8 +141,7 @@ class HubClient:
 
         return await self.retry.run(
             lambda: asyncio.to_thread(once),
-            on_retry=_quiet,
-            worth=lambda error: is_transient(error) and not isinstance(error, Offline),
+            worth=lambda error: error.transient and not isinstance(error, Offline),
         )
 
 

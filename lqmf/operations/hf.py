@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lqmf.operations.result import Result
+from lqmf.operations.result import Result, Told
 from lqmf.records import Question, Request
 
 if TYPE_CHECKING:
@@ -22,28 +21,12 @@ TOKEN = Question(
 )
 
 
-@dataclass(frozen=True)
-class Account(Result):
+class Account(Told):
     """Whose token is in use, as `lqmf.hub.auth` tells of it."""
 
-    account: Mapping[str, Any]
 
-    @property
-    def document(self) -> dict[str, Any]:
-        """The account itself."""
-        return dict(self.account)
-
-
-@dataclass(frozen=True)
-class LoggedOut(Result):
+class LoggedOut(Told):
     """What logging out removed, as `lqmf.hub.auth` tells of it."""
-
-    removed: Mapping[str, Any]
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """What was removed."""
-        return dict(self.removed)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any, Literal, cast
 
+from lqmf import workspace
 from lqmf.declared import methods as declared
 from lqmf.errors import DoesNotFit, ModelError, NotBuilt, UnsupportedModel, UsageError
 from lqmf.fit import budget, mix, words
@@ -563,7 +564,7 @@ def artifact_name(plan: QuantizationPlan) -> str:
     base = PurePath(plan.model.path or plan.model.id).name if plan.model.kind == "local" else plan.model.id
     usual = next((kind.name for kind in declared.of(plan.method).types if kind.bits == plan.bits), "")
     shown = f"_{plan.type}" if plan.type not in ("", usual) else ""
-    return f"{base.replace('/', '_')}_{plan.method}_{plan.bits}bit{shown}"
+    return f"{workspace.safe_name(base, workspace.LONGEST_MODEL)}_{plan.method}_{plan.bits}bit{shown}"
 
 
 def _keeps(needs: Needs, k_type: str, v_type: str) -> bool:

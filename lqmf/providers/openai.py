@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from lqmf.errors import ProviderError
 from lqmf.providers.answers import bad, parse
 from lqmf.providers.base import Completion, Message, Usage
-from lqmf.providers.clients import LoopBound
+from lqmf.providers.clients import SdkProvider
 from lqmf.providers.failures import Foreign, asked, of_status, own_words, sdk, streamed, unreachable
 
 if TYPE_CHECKING:
@@ -36,20 +36,11 @@ _BROKEN_OFF = {
 _IN_STREAM = {"server_error": 500, "rate_limit_exceeded": 429, "rate_limit_error": 429, "insufficient_quota": 429}
 
 
-class OpenAI:
+class OpenAI(SdkProvider[Any]):
     """A Provider: OpenAI as `model`, at `base_url` or the SDK's own address."""
 
     name = "openai"
     _limit = "max_completion_tokens"
-
-    def __init__(self, model: str, key: str, base_url: str | None = None) -> None:
-        self.model = model
-        self._key = key
-        self._base_url = base_url
-        self._client: LoopBound[AsyncOpenAI] = LoopBound(self._open, lambda client: client.close())
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.model!r})"
 
     def _open(self) -> AsyncOpenAI:
         client: AsyncOpenAI = self._sdk.AsyncOpenAI(api_key=self._key, base_url=self._base_url, max_retries=0)
@@ -100,10 +91,6 @@ class OpenAI:
         self._refuse_broken(reason, refused, called, usage)
         if usage:
             yield usage
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._client.close()
 
     async def _request(self, messages: Sequence[Message], max_tokens: int, timeout_s: float) -> dict[str, Any]:
         turns = [{"role": m.role, "content": m.content} for m in messages]

@@ -16,14 +16,14 @@ from lqmf.understanding import answers
 from lqmf.understanding.assent import NO, YES
 from lqmf.understanding.changes import continuation
 from lqmf.understanding.fitting import size_billions
-from lqmf.understanding.lexicon import INTENT_SLOTS, ON_ARTIFACTS, REQUESTS
+from lqmf.understanding.lexicon import ON_ARTIFACTS, REQUESTS
 from lqmf.understanding.mood import ACTS, ASKED, DENIED, mood
 from lqmf.understanding.patterns import Pattern
 from lqmf.understanding.proposals import DECLINED
 from lqmf.understanding.requests import by_values, decided, of_its_own, said_of
 from lqmf.understanding.rules import DOMAIN, ENDS_A_JOB
 from lqmf.understanding.sentence import Sentence, understand
-from lqmf.understanding.slots import contradictions, revise
+from lqmf.understanding.slots import contradictions
 from lqmf.understanding.state import Dialogue
 
 __all__ = ["Dialogue", "parse_dialogue", "step", "with_artifact", "with_decision"]
@@ -34,7 +34,6 @@ def step(state: Dialogue, line: str) -> tuple[Dialogue, Decision]:
     sentence = understand(line, of_models=state.open and state.last is not None and state.last.intent in REQUESTS)
     decision = (
         _to_proposal(state, sentence, line)
-        or _answer(state, sentence)
         or _assent(state, sentence)
         or continuation(state, sentence)
         or of_its_own(state, sentence)
@@ -104,7 +103,7 @@ def parse_dialogue(lines: Iterable[str]) -> list[Decision]:
 
 def _after(state: Dialogue, decision: Decision) -> Dialogue:
     intent, slots = decision.intent, decision.slots
-    state = replace(state, asked=None, proposed=None)
+    state = replace(state, proposed=None)
     if intent == "unknown":
         return state
     if intent == "cancel":
@@ -200,19 +199,6 @@ def _asks(sentence: Sentence, *but: str) -> bool:
     return sentence.rule is not None and sentence.rule.intent not in but
 
 
-def _answer(state: Dialogue, sentence: Sentence) -> Decision | None:
-    """Return the line as an answer to the question that is open, else None."""
-    if state.asked is None or (sentence.rule and sentence.rule.intent not in ("cancel", "llm_switch")):
-        return None
-    reply = answers.answer(state.asked, sentence.wording.text)
-    if reply.kind == "cancel":
-        return Decision("cancel", {}, 1.0, "the question was called off")
-    if reply.kind == "value" and state.asked.id in ("model", *INTENT_SLOTS["quantize"]) and state.request:
-        slots = revise(state.request.slots, {state.asked.id: reply.value})
-        return replace(state.request, slots=slots, reason=f"answers '{state.asked.id}'")
-    return None
-
-
 def _assent(state: Dialogue, sentence: Sentence) -> Decision | None:
     """Return the decision for a yes, a no or a why, said to the last decision; None for any other line."""
     front = sentence.plain.strip()
@@ -242,8 +228,7 @@ def _agrees(sentence: Sentence) -> bool:
 
 
 def _why(state: Dialogue) -> Decision:
-    about = state.asked.id if state.asked else state.last.intent if state.last else "decision"
-    about = str(state.last.slots.get("topic", about)) if state.last and not state.asked else about
+    about = str(state.last.slots.get("topic", state.last.intent)) if state.last else "decision"
     return Decision("explain", {"topic": about}, 0.8, "asks for the reason")
 
 

@@ -124,7 +124,8 @@ def test_what_can_heal_is_tried_again_and_each_attempt_is_told(tmp_path):
     scene = Scene(tmp_path, fetch_fails=[limited, limited])
     scene.run()
     assert [e.attempt for e in scene.of(events.JobStarted)] == [1, 2, 3]
-    assert [(e.attempt, e.retry_in_seconds) for e in scene.of(events.AttemptFailed)] == [(1, 0.01), (2, 0.01)]
+    assert [e.attempt for e in scene.of(events.AttemptFailed)] == [1, 2]
+    assert all(e.retry_in_seconds >= 0.01 for e in scene.of(events.AttemptFailed))
 
 
 def test_retries_end_at_the_setting(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import datetime
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -267,8 +268,8 @@ def test_the_budget_is_two_minutes_or_a_fifth_of_the_job(job_seconds, budget):
 
 def test_a_benchmark_holds_the_artifact_the_receipt_and_the_lengths_of_the_answers():
     receipt = run_test(Scripted(probe=PROBED, divergence=COMPARED).run)
-    document = FeedbackAgent.benchmark_document(ARTIFACT, receipt, clock=lambda: 0.0)
-    assert document["measured_at"] == "1970-01-01T00:00:00+00:00"
+    document = FeedbackAgent.benchmark_document(ARTIFACT, receipt)
+    assert datetime.datetime.fromisoformat(document["measured_at"]).tzinfo is datetime.UTC
     assert document["artifact"]["compression_ratio"] == 4.0
     assert document["response_tokens"] == {"mean": 4.5, "shortest": 3, "longest": 6}
     assert from_json(Receipt, document["receipt"]) == receipt

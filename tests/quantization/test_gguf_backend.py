@@ -14,6 +14,7 @@ from lqmf.errors import UnsupportedModel
 from lqmf.events import Progress, StageStarted
 from lqmf.model_files.gguf_header import read_header
 from lqmf.model_files.gguf_types import known
+from lqmf.planning.planner import artifact_name
 from lqmf.quantization.gguf.backend import GgufBackend, model_name
 from lqmf.quantization.promise import Built, Source
 from lqmf.records import ModelRef, QuantizationPlan
@@ -157,10 +158,14 @@ def test_a_type_that_needs_an_importance_matrix_is_refused_without_one(tmp_path:
         (ModelRef("hub", "../../etc"), "etc"),
         (ModelRef("hub", "a/..."), "model"),
         (ModelRef("demo", "demo"), "demo"),
+        (ModelRef("local", "x", path="/data/日本語-7B"), "日本語-7B"),
+        (ModelRef("local", "x", path="/data/--help"), "help"),
     ],
 )
 def test_a_file_is_named_after_its_model_safely(ref: ModelRef, name: str) -> None:
     assert model_name(ref) == name
+    if ref.kind == "local":
+        assert artifact_name(replace(PLAN, model=ref)) == f"{name}_gguf_4bit_Q4_K_M"
 
 
 def with_weight(folder: Path, value: float) -> Path:

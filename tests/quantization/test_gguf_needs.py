@@ -200,7 +200,7 @@ def test_layers_with_a_window_have_a_smaller_share_of_a_long_context(case: Case)
 
 def test_a_cache_type_that_does_not_fit_the_heads_is_left_out_and_said(case: Case) -> None:
     config = json.loads((case.folder / "config.json").read_text(encoding="utf-8"))
-    refused = [note for note in case.found.notes if "refuses" in note]
+    refused = [note for note in case.found.refusals if "refuses" in note]
     if config.get("n_head") == 16:
         assert case.found.cache_types == ("f16",)
         assert [name for name in CACHE_TYPES if any(f"a {name} cache" in note for note in refused)] == ["q8_0", "q4_0"]

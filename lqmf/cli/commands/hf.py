@@ -58,4 +58,4 @@ def view(found: Account | LoggedOut | NotLoggedIn) -> RenderableType | str:
 
     if isinstance(found, NotLoggedIn):
         return "Not logged in."
-    return logout_view(found.removed) if isinstance(found, LoggedOut) else account_view(found.account)
+    return (logout_view if isinstance(found, LoggedOut) else account_view)(found.told)

@@ -22,7 +22,6 @@ from lqmf.model_files import gguf_types, safetensors_header
 from lqmf.model_files.gguf_header import read_header
 from lqmf.quantization.gguf import provenance
 from lqmf.quantization.gguf.converter import adapter
-from lqmf.quantization.gguf.converter.header import write_whole
 from lqmf.quantization.gguf.converter.toolchain import Toolchain
 from lqmf.quantization.gguf.imatrix import collect
 from lqmf.quantization.gguf.stream import pipeline
@@ -151,12 +150,12 @@ class GgufBuild:
         fast = plan.priority == "speed" and plan.device == "cpu"
         told = [plan.target_bytes, plan.keep, matrix.facts["imatrix_sha256"] if matrix else None, base.name, fast]
         kept = self.work / f"mix-{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]}.json"
-        if kept.exists():
-            return dict(json.loads(kept.read_text(encoding="utf-8")))
+        if types := workspace.kept_json(kept):
+            return types
         values = matrix.values if matrix else None
         keep = tensor_types.parse_keep(plan.keep)
         found = allocate.allocate(base, values, plan.target_bytes, self.emit, keep=keep, fast=fast)
-        write_whole(kept, json.dumps(dict(found.types)))
+        workspace.keep_json(kept, found.types)
         return found.types
 
     # ------------------------------------------------------------ the files

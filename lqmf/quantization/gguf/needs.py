@@ -7,13 +7,13 @@ the user's wishes.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from lqmf import workspace
 from lqmf.errors import UsageError
 from lqmf.fit.needs import CACHE_TYPES, MOST_CHATS, Needs, Sample, Weights
 from lqmf.ggml.library import version
@@ -63,7 +63,7 @@ def needs(source: Path, name: str, contexts: Sequence[int], parallel: int, tools
         numbers = {type: layout.ftype for type, layout in gguf_types.LAYOUTS.items() if type not in gguf_types.OUTTYPES}
         answers = arithmetic.ask(file, numbers, _STEPS, wanted, parallel)
     found = read_answers(shape, answers, parallel, kept.notes)
-    header.write_whole(table, json.dumps({"asked": wanted, "needs": to_json(found)}))
+    workspace.keep_json(table, {"asked": wanted, "needs": to_json(found)})
     return found
 
 
@@ -123,9 +123,9 @@ def read_answers(shape: GgufHeader, answers: Answers, parallel: int, notes: Sequ
 def _recall(table: Path) -> tuple[set[int], Needs | None]:
     """Return the contexts that were sampled, and the table; no contexts and None if no sound table is kept."""
     try:
-        document = json.loads(table.read_text(encoding="utf-8"))
+        document = workspace.kept_json(table)
         return set(document["asked"]), from_json(Needs, document["needs"])
-    except (OSError, ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError):
         return set(), None
 
 

@@ -40,13 +40,13 @@ class Converted:
     notes: tuple[str, ...] = ()
 
 
-def ready(emit: Emit, checkout: Path | None = None) -> Toolchain:
+def ready(emit: Emit) -> Toolchain:
     """Return the converter; fetch it now, with a notice, if it is not on this machine yet. Raises ToolchainError,
     DiskFull."""
-    found = toolchains.find(checkout)
+    found = toolchains.find()
     if found is None:
         emit(Notice(text="Fetching llama.cpp's converter (77 MB), once."))
-        found = toolchains.ensure(checkout)
+        found = toolchains.ensure()
     if found.warning:
         emit(Notice(text=found.warning, level="warning"))
     return found

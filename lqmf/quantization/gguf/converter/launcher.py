@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from lqmf import workspace
 from lqmf.child_process import Send
 from lqmf.errors import (
     FULL,
@@ -318,12 +319,11 @@ def _compare_tokens(request: Request, send: Send) -> None:
     about = _about_tokens(metadata, pieces)
     kept = Path(request.memory) / f"tokens-{pretokenizer.fingerprint(tokenizer)}-{about}.json"
     try:
-        found = pretokenizer.Differences(**json.loads(kept.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        found = pretokenizer.Differences(**workspace.kept_json(kept))
+    except TypeError:
         with header.Kept(written, ()).extended() as file:
             found = pretokenizer.compare(tokenizer, pieces, file, Path(request.text))
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        header.write_whole(kept, json.dumps(asdict(found)))
+        workspace.keep_json(kept, asdict(found))
     if found.ordinary_differ > _FEW_DIFFER * found.ordinary:
         raise UnsupportedModel(
             f"llama.cpp would read text as other tokens than the model does: {found.ordinary_differ:,} of "

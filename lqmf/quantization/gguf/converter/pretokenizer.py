@@ -12,13 +12,13 @@ import ctypes
 import difflib
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from lqmf import workspace
 from lqmf.errors import UnsupportedModel
 from lqmf.ggml import library
 from lqmf.quantization.gguf.converter.probe_lines import decomposed, sample_lines
@@ -63,11 +63,7 @@ def match(tokenizer: Any, vocab_file: Path, names: Sequence[str], text: Path, me
     naming the first line that differs.
     """
     found = _search(tokenizer, vocab_file, order(names, pattern_of(tokenizer)), list(sample_lines(text)))
-    kept = _place(tokenizer, memory)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    fresh = kept.with_suffix(f".{os.getpid()}")
-    fresh.write_text(json.dumps(asdict(found)), encoding="utf-8")
-    fresh.replace(kept)
+    workspace.keep_json(_place(tokenizer, memory), asdict(found))
     return found
 
 
@@ -125,8 +121,8 @@ def recall(tokenizer: Any, memory: Path) -> Match | None:
     """Return the match that `match` found for this very tokenizer before; None if there is none, or its file is
     spoilt."""
     try:
-        return Match(**json.loads(_place(tokenizer, memory).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        return Match(**workspace.kept_json(_place(tokenizer, memory)))
+    except TypeError:
         return None
 
 

@@ -4,20 +4,18 @@ only."""
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lqmf.errors import IncompleteModel, UnsupportedModel
-from lqmf.model_files import safetensors_header, selection
+from lqmf.model_files import config_check, safetensors_header, selection
 from lqmf.quantization import refusals
 from lqmf.quantization.gguf.converter import tensor_names
 from lqmf.quantization.gguf.converter.toolchain import Toolchain
 
 _AGAIN = "Download the model again."
-_MOST = {r"layers?$": 4096, r"vocab(_size)?$": 1 << 22}  # of what the converter makes lists of, by the key
 
 
 def inspect(source: Path, tools: Toolchain, *, tokenizer: bool = True) -> None:
@@ -26,7 +24,7 @@ def inspect(source: Path, tools: Toolchain, *, tokenizer: bool = True) -> None:
     Raises IncompleteModel, UnsafeFormat, UnsupportedModel.
     """
     config = _json(source / "config.json")
-    _refuse_absurd(config)
+    config_check.refuse(config)
     _refuse_unknown(config, tools)
     _refuse_other_names(safetensors_header.weights(source))
     names = [tensor.name for tensor in safetensors_header.tensors(source)]  # of files that are whole
@@ -71,15 +69,6 @@ def _refuse_other_names(weights: Sequence[Path]) -> None:
         if len(weights) == 1
         else "Save the model again under transformers' own names (`model.save_pretrained(..)`).",
     )
-
-
-def _refuse_absurd(config: Mapping[str, Any]) -> None:
-    """Refuse numbers no model has, with which the converter would fill the memory."""
-    parts = [config, *(part for part in config.values() if isinstance(part, Mapping))]
-    for key, value in (pair for part in parts for pair in part.items()):
-        most = next((limit for end, limit in _MOST.items() if re.search(end, key)), None)
-        if most is not None and isinstance(value, int) and value > most:
-            raise UnsupportedModel(f"config.json says {key} {value:,}, which no model has.", "Choose another model.")
 
 
 def _json(path: Path) -> Mapping[str, Any]:
