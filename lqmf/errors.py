@@ -264,7 +264,7 @@ def of_system(error: OSError, details: str = "") -> LqmfError:
     """Return the LqmfError for an error of the operating system: DiskFull for a full disk, else the root type with
     `details` as remedy."""
     if error.errno in FULL:
-        return DiskFull("The disk is full.", "`lqmf disk` shows what can be removed; then `lqmf resume`.")
+        return DiskFull("The disk is full.", "`lqmf disk` shows what can be removed.")
     return LqmfError(f"The system refused: {error}.", details or "`lqmf doctor` checks the workspace.")
 
 

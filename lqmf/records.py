@@ -536,13 +536,15 @@ class Task:
 
 @dataclass(frozen=True)
 class Job:
-    """One job as the store knows it. `stage` is the stage that it is in, or in which it ended."""
+    """One job as the store knows it. `stage` is the stage that it is in, or in which it ended; `later_plans` are those
+    of a list of types that come after it; `artifact` is what it made, or what it makes again or measures."""
 
     id: str
     kind: str
     title: str
     status: Status
     plan: Mapping[str, Any] = field(default_factory=dict)
+    later_plans: tuple[Mapping[str, Any], ...] = ()
     stage: str = ""
     attempts: int = 1
     started_at: float = 0.0

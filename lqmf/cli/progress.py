@@ -50,8 +50,9 @@ class ProgressView:
             case events.Progress():
                 self._advance(event)
             case events.StageFinished():
-                self._finish(event.stage, event.seconds)
+                self._finish(event)
             case events.AttemptFailed(retry_in_seconds=seconds) if seconds is not None:
+                self.stop()  # of the stages that a killed worker was in, no end is told
                 self.say(f"{event.error.get('message', 'It failed.')} Trying again in {duration(seconds)}.")
             case events.Notice():
                 self.say(event.text)
@@ -91,18 +92,18 @@ class ProgressView:
                 self._tasks[event.stage], completed=event.done, total=event.total, unit=event.unit, note=event.note
             )
 
-    def _finish(self, stage: str, seconds: float) -> None:
-        if self._bars is None or stage not in self._tasks:
+    def _finish(self, event: events.StageFinished) -> None:
+        if self._bars is None or event.stage not in self._tasks:
             return
         from lqmf.cli.views.messages import stage_view
 
-        task = self._tasks.pop(stage)
+        task = self._tasks.pop(event.stage)
         title = next(t.description for t in self._bars.tasks if t.id == task)
         self._bars.remove_task(task)
         console = self._bars.console
         if not self._tasks:
             self.stop()
-        console.print(stage_view(title, duration(seconds)))
+        console.print(stage_view(title, duration(event.seconds), ok=event.ok))
 
 
 def _bars(console: Console) -> Bars:

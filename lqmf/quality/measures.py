@@ -132,6 +132,14 @@ def reason(document: Mapping[str, Any], *where: str) -> str:
     return next((str(reasons[name]) for name in (*names, "*") if name in reasons), "not measured")
 
 
+def unmeasured(told: Document) -> str | None:
+    """Return why a receipt has no figure of quality at all; None where it has one."""
+    ids = ("perplexity", "kl_divergence", "top1_agreement", "embedding_cosine", "sequence_loss")
+    if any(named(id).value(told) is not None for id in ids):
+        return None
+    return reason(told, "perplexity")
+
+
 # ---------------------------------------------------------------- what stands behind a figure
 
 
