@@ -17,7 +17,9 @@ LqmfError                      exit 1
 ├── TransferError              bytes that did not arrive
 │   ├── Offline                (transient) no network, or HF_HUB_OFFLINE is set
 │   ├── ConnectionBroken       (transient) cut, timed out, truncated body
+│   │   └── HubSilent          connected, and no answer in time: not tried again
 │   ├── HubUnavailable         (transient) 5xx
+│   │   └── NotTheHub          an answer that no Hub gives
 │   ├── RateLimited            (transient) 429; `retry_after_seconds` where the server said
 │   ├── Unauthorized           401: a token is missing or wrong
 │   └── IntegrityError         right size, wrong bytes; or a wrong ETag
@@ -159,6 +161,16 @@ class ConnectionBroken(TransferError):
 class HubUnavailable(TransferError):
     code = "hub_unavailable"
     transient = True
+
+
+class HubSilent(ConnectionBroken):
+    code = "hub_silent"
+    transient = False
+
+
+class NotTheHub(HubUnavailable):
+    code = "not_the_hub"
+    transient = False
 
 
 class RateLimited(TransferError):

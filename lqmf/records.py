@@ -48,13 +48,22 @@ def from_json(cls: type[R], document: Any) -> R:
     import pydantic_core
 
     try:
-        found: R = _adapter(cast(Any, cls)).validate_json(pydantic_core.to_json(document), strict=True)
+        text = pydantic_core.to_json(document)
+    except (pydantic_core.PydanticSerializationError, UnicodeError) as error:  # such as half a surrogate pair
+        raise InvalidRecord([f"the whole {error}"]) from None
+    return from_text(cls, text)
+
+
+def from_text(cls: type[R], text: bytes) -> R:
+    """Return the record that a JSON text holds, read as `from_json` reads documents. Raises InvalidRecord."""
+    import pydantic_core
+
+    try:
+        found: R = _adapter(cast(Any, cls)).validate_json(text, strict=True)
         return found
     except pydantic_core.ValidationError as error:
         faults = error.errors(include_url=False, include_input=False)
         raise InvalidRecord([_in_words(fault) for fault in faults]) from None
-    except (pydantic_core.PydanticSerializationError, UnicodeError) as error:  # such as half a surrogate pair
-        raise InvalidRecord([f"the whole {error}"]) from None
 
 
 @functools.cache
