@@ -438,6 +438,12 @@ class Estimate:
     seconds: float | None = None
     download_bytes: int = 0
     kept_bytes: int | None = None  # of the download, the most that lies on the disk at once; None: all of it
+    load: float = 0.0  # other programs that wanted a processor when this was estimated, for each one
+
+    @property
+    def seconds_now(self) -> float | None:
+        """Return the seconds that it takes beside those programs, which get their share of the processors."""
+        return None if self.seconds is None else self.seconds * (1 + self.load)
 
     def with_download(self, download_bytes: int, kept_bytes: int | None = None) -> Estimate:
         """Return this estimate with `download_bytes` still to be fetched. The downloaded files stay on the disk, or at
@@ -825,6 +831,7 @@ class Receipt:
     measured_on: Mapping[str, str | None] | None = None  # {"cpu", "gpu", "engine"}
     samples: tuple[SampleAnswer, ...] = ()
     utilization: Mapping[str, float | None] | None = None  # {"cpu", "gpu"}, percent
+    load: Mapping[str, float] | None = None  # {"before", "after"}: other programs that wanted a processor, for each one
     figures: Mapping[str, float] = field(default_factory=dict)  # by id, of measures that have no field of their own
     reasons: Mapping[str, str] = field(default_factory=dict)
 

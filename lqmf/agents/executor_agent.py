@@ -336,6 +336,8 @@ class ExecutorAgent:
         return source.folder if consumed else fetched.result(), made.result()
 
     async def _fetched(self, work: Work, fetching: Awaitable[Path]) -> Path:
+        if not work.missing(work.info):  # it is here: a folder, or a model that was fetched before
+            return await fetching
         async with self._stage(work.job, "download"):
             return await fetching
 

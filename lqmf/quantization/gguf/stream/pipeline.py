@@ -153,18 +153,25 @@ def _written(job: Mapping[str, Any], scratch: Path) -> str:
 # ---------------------------------------------------------------- the child process
 
 
+def _waiting(message: Mapping[str, Any]) -> str:
+    """Return what is waited for, where `message` says so; else an empty text."""
+    if "starting" in message:
+        return "starting the converter"
+    return f"waiting for {message['waiting']}" if "waiting" in message else ""
+
+
 def _run(request: Mapping[str, Any], scratch: Path, emit: Emit) -> Streamed:
     notes, tensors, reached = list[str](), [0, 0], [0, 0]
 
     def tell(note: str) -> None:
-        emit(Progress(stage="quantize", done=reached[0], total=reached[1], unit="bytes", note=note))
+        emit(Progress(stage="quantize", done=reached[0], total=reached[1] or None, unit="bytes", note=note))
 
     def hear(message: Mapping[str, Any]) -> None:
         if "done_bytes" in message:
             reached[:] = message["done_bytes"], message["total_bytes"]
             tell(message["tensor"])
-        elif "waiting" in message:
-            tell(f"waiting for {message['waiting']}")
+        elif note := _waiting(message):
+            tell(note)
         elif "kept" in message:
             tensors[:] = message["kept"], message["of"]
             if tensors[0]:
