@@ -52,6 +52,7 @@ EVALUATION_TEXT = evaluation.EVALUATION[evaluation.MAIN]
 LEAST_BUDGET_SECONDS = 120.0
 SHARE_OF_THE_JOB = 0.2
 PROBE_SHARE = 1 / 3  # of a quick test's time; comparing with the source gets what is left
+STARTING_SECONDS = 5.0  # the last worker takes to start, and to end, on a busy machine
 QUICK_WINDOWS = 64  # of all texts
 WINDOW_TOKENS = 512
 
@@ -114,7 +115,7 @@ class FeedbackAgent:
                 converted = _unconverted("there was no time left for it; a comprehensive test does it")
             else:
                 converted = await self._conversion(what, running, budget_seconds, emit)
-            compared = await self._compare(what, comparing, left() - OVERTIME_SECONDS, emit)
+            compared = await self._compare(what, comparing, left() - OVERTIME_SECONDS - STARTING_SECONDS, emit)
         reasons = {**compared.get("reasons", {}), **converted["reasons"]}
         receipt = self._receipt(probed, checked, {**compared, **converted, "reasons": reasons}, what.base.name)
         loads = {"before": before, "after": await asyncio.to_thread(self._load)}

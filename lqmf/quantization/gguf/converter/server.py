@@ -50,8 +50,7 @@ _started: list[subprocess.Popen[bytes]] = []  # held, or Python warns of process
 
 def ask(root: Path, request: Mapping[str, Any], folder: Path, hear: Send, *, quiet: bool = False) -> int:
     """Run `request` in a fork of the converter from `root`, with `folder` as its working folder, and return its exit
-    code; each object that the fork sends is passed to `hear`, before them {"starting": True}: the first start takes
-    seconds. When this returns or raises, the fork is gone.
+    code; each object that the fork sends is passed to `hear`. When this returns or raises, the fork is gone.
 
     `quiet` drops its standard error. Raises the LqmfError that it sends, WorkerDied where no server can be started.
     """
@@ -61,7 +60,6 @@ def ask(root: Path, request: Mapping[str, Any], folder: Path, hear: Send, *, qui
         "environment": child_process.environment(folder),
         "limits": [resource.getrlimit(kind)[0] for kind in _LIMITS],
     }
-    hear({"starting": True})
     connection, lines = _connect(root, json.dumps(told).encode() + b"\n", quiet=quiet)
     with connection, lines:
         try:

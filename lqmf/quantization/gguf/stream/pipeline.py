@@ -153,13 +153,6 @@ def _written(job: Mapping[str, Any], scratch: Path) -> str:
 # ---------------------------------------------------------------- the child process
 
 
-def _waiting(message: Mapping[str, Any]) -> str:
-    """Return what is waited for, where `message` says so; else an empty text."""
-    if "starting" in message:
-        return "starting the converter"
-    return f"waiting for {message['waiting']}" if "waiting" in message else ""
-
-
 def _run(request: Mapping[str, Any], scratch: Path, emit: Emit) -> Streamed:
     notes, tensors, reached = list[str](), [0, 0], [0, 0]
 
@@ -170,8 +163,8 @@ def _run(request: Mapping[str, Any], scratch: Path, emit: Emit) -> Streamed:
         if "done_bytes" in message:
             reached[:] = message["done_bytes"], message["total_bytes"]
             tell(message["tensor"])
-        elif note := _waiting(message):
-            tell(note)
+        elif "waiting" in message:
+            tell(f"waiting for {message['waiting']}")
         elif "kept" in message:
             tensors[:] = message["kept"], message["of"]
             if tensors[0]:
@@ -183,6 +176,7 @@ def _run(request: Mapping[str, Any], scratch: Path, emit: Emit) -> Streamed:
             notes.append(convert.proven(message))
             emit(Notice(text=notes[-1]))
 
+    tell("starting the converter")
     code = server.ask(Path(request["toolchain"]), request, scratch, hear)
     if code != 0:
         raise convert.died(code, "quantizer")
