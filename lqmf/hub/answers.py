@@ -260,3 +260,4 @@ async def in_time(call: Callable[[Answered], T], subject: Subject, seconds: floa
         return await result
     finally:
         beginning.cancel()
+        result.cancel()  # where it is not there yet: nobody waits for it any more
