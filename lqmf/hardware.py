@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +13,8 @@ import psutil
 from lqmf.records import Gpu, Hardware
 
 T = TypeVar("T")
+
+LOOK_SECONDS = 0.02  # between two looks at what runs
 
 
 def detect() -> Hardware:
@@ -39,6 +42,26 @@ def described() -> dict[str, Any]:
         "gpus": [{"name": gpu.name, "memory_bytes": gpu.memory_total_bytes} for gpu in here.gpus],
         "platform": here.platform,
     }
+
+
+def load(seconds: float = 0.25) -> float:
+    """Return how many programs want a processor, for each processor that there is, over the next `seconds`; this thread
+    does not count. 0.0 is an idle machine, 1.0 one that gives a newcomer half of its time."""
+    end = time.monotonic() + seconds
+    waiting: list[float] = []
+    while not waiting or time.monotonic() < end:
+        time.sleep(LOOK_SECONDS)
+        waiting.append(_runnable())
+    return round(sum(waiting) / len(waiting) / (psutil.cpu_count() or 1), 2)
+
+
+def _runnable() -> float:
+    """Return the number of other threads that run or want to run now; where the system does not tell, the processors
+    that were busy of late."""
+    try:
+        return int(Path("/proc/loadavg").read_text(encoding="ascii").split()[3].partition("/")[0]) - 1
+    except (OSError, ValueError, IndexError):
+        return float(psutil.cpu_percent()) / 100 * (psutil.cpu_count() or 1)
 
 
 def cpu_name() -> str:

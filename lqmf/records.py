@@ -48,13 +48,22 @@ def from_json(cls: type[R], document: Any) -> R:
     import pydantic_core
 
     try:
-        found: R = _adapter(cast(Any, cls)).validate_json(pydantic_core.to_json(document), strict=True)
+        text = pydantic_core.to_json(document)
+    except (pydantic_core.PydanticSerializationError, UnicodeError) as error:  # such as half a surrogate pair
+        raise InvalidRecord([f"the whole {error}"]) from None
+    return from_text(cls, text)
+
+
+def from_text(cls: type[R], text: bytes) -> R:
+    """Return the record that a JSON text holds, read as `from_json` reads documents. Raises InvalidRecord."""
+    import pydantic_core
+
+    try:
+        found: R = _adapter(cast(Any, cls)).validate_json(text, strict=True)
         return found
     except pydantic_core.ValidationError as error:
         faults = error.errors(include_url=False, include_input=False)
         raise InvalidRecord([_in_words(fault) for fault in faults]) from None
-    except (pydantic_core.PydanticSerializationError, UnicodeError) as error:  # such as half a surrogate pair
-        raise InvalidRecord([f"the whole {error}"]) from None
 
 
 @functools.cache
@@ -436,6 +445,12 @@ class Estimate:
     seconds: float | None = None
     download_bytes: int = 0
     kept_bytes: int | None = None  # of the download, the most that lies on the disk at once; None: all of it
+    load: float = 0.0  # other programs that wanted a processor when this was estimated, for each one
+
+    @property
+    def seconds_now(self) -> float | None:
+        """Return the seconds that it takes beside those programs, which get their share of the processors."""
+        return None if self.seconds is None else self.seconds * (1 + self.load)
 
     def with_download(self, download_bytes: int, kept_bytes: int | None = None) -> Estimate:
         """Return this estimate with `download_bytes` still to be fetched. The downloaded files stay on the disk, or at
@@ -544,13 +559,15 @@ class Task:
 
 @dataclass(frozen=True)
 class Job:
-    """One job as the store knows it. `stage` is the stage that it is in, or in which it ended."""
+    """One job as the store knows it. `stage` is the stage that it is in, or in which it ended; `later_plans` are those
+    of a list of types that come after it; `artifact` is what it made, or what it makes again or measures."""
 
     id: str
     kind: str
     title: str
     status: Status
     plan: Mapping[str, Any] = field(default_factory=dict)
+    later_plans: tuple[Mapping[str, Any], ...] = ()
     stage: str = ""
     attempts: int = 1
     started_at: float = 0.0
@@ -822,6 +839,7 @@ class Receipt:
     measured_on: Mapping[str, str | None] | None = None  # {"cpu", "gpu", "engine"}
     samples: tuple[SampleAnswer, ...] = ()
     utilization: Mapping[str, float | None] | None = None  # {"cpu", "gpu"}, percent
+    load: Mapping[str, float] | None = None  # {"before", "after"}: other programs that wanted a processor, for each one
     figures: Mapping[str, float] = field(default_factory=dict)  # by id, of measures that have no field of their own
     reasons: Mapping[str, str] = field(default_factory=dict)
 

@@ -100,7 +100,8 @@ class Listener(Protocol):
 
 
 class PlannerAgent:
-    """Plans and preflights of one workspace, whose artifacts lie in `place`; `remember` keeps a model's metadata."""
+    """Plans and preflights of one workspace, whose artifacts lie in `place`; `remember` keeps a model's metadata;
+    `load` tells how busy other programs keep the machine now (`lqmf.hardware.load`)."""
 
     def __init__(
         self,
@@ -113,6 +114,7 @@ class PlannerAgent:
         remember: Callable[[ModelInfo], None],
         fit: Gatherer,
         adviser: Adviser | None = None,
+        load: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._place = place
         self._models = models
@@ -123,6 +125,7 @@ class PlannerAgent:
         self._remember = remember
         self._fit = fit
         self._adviser = adviser
+        self._load = load
         self.on_cpu = planner.on_cpu
 
     # ------------------------------------------------------------ plan
@@ -175,6 +178,8 @@ class PlannerAgent:
             fit = await self._fitting(_with_context(request.said, request.provided), info, request.hardware)
             request = dataclasses.replace(request, fit=fit)
         planned = self._planned(request)
+        load = await asyncio.to_thread(self._load)
+        planned = dataclasses.replace(planned, plan=_beside(planned.plan, load))
         backend = self._backends[planned.plan.method]
         await asyncio.to_thread(backend.vet, planned.plan, request.info, request.fit.folder)
         return planned
@@ -411,6 +416,12 @@ def size_asked(said: Request) -> SizeClass | None:
     from lqmf.fit import classes
 
     return classes.of(said.size_billions) if said.size_billions else None
+
+
+def _beside(plan: QuantizationPlan, load: float) -> QuantizationPlan:
+    """Return a plan whose estimate knows what else runs on this machine now."""
+    estimate = plan.estimate
+    return plan if estimate is None else dataclasses.replace(plan, estimate=dataclasses.replace(estimate, load=load))
 
 
 def accepted(reply: Reply) -> Any:

@@ -70,6 +70,10 @@ class Session:
         """The folder of logs. Raises LqmfError when not even the settings can be read."""
         return self.app.workspace.logs
 
+    def last_job(self) -> Mapping[str, Any] | None:
+        """The job recorded last, where this session has done anything at all. Raises LqmfError."""
+        return self._app.memory.last_job() if self._app is not None else None
+
     def close(self) -> None:
         """Give back what the App holds."""
         if self._app is not None:

@@ -14,11 +14,16 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lqmf.errors import ConnectionBroken, HubUnavailable, LqmfError, Offline, Unauthorized, UsageError
+from lqmf.errors import ConnectionBroken, HubUnavailable, LqmfError, Offline, UsageError
 from lqmf.hub.translate import TOKEN_VARIABLES
+from lqmf.records import from_text
 
+if TYPE_CHECKING:
+    from lqmf.hub.answers import Account
+
+ANSWER_SECONDS = 20.0
 _HOW = "Make a token at https://huggingface.co/settings/tokens, then: lqmf hf login"
 _NAMES = r"HF_TOKEN|HUGGING_?FACE(?:_HUB)?_TOKEN|[A-Z0-9]+_API_KEY|access_token|x-api-key|x-goog-api-key"
 _SECRETS = re.compile(
@@ -145,31 +150,28 @@ def _token_path() -> Path:
     return Path(os.path.expandvars(os.environ.get("HF_TOKEN_PATH") or os.path.join(home, "token"))).expanduser()
 
 
-def _whoami(value: str, endpoint: str | None) -> dict[str, Any]:
-    from huggingface_hub import HfApi
-
-    from lqmf.hub import translate
+def _whoami(value: str, endpoint: str | None) -> Account:
+    from lqmf.hub import answers, translate
 
     base = (endpoint or os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
     subject = translate.Subject(base, with_token=True)
     if translate.offline_by_environment():
         raise translate.offline(subject)
     with translate.translated(subject):
-        answer: dict[str, Any] = HfApi(endpoint=base).whoami(token=value)
-    if not isinstance(answer.get("name"), str):
-        raise Unauthorized("The Hub does not say whose token this is.", _HOW)
-    return answer
+        headers = {"Authorization": f"Bearer {value}"}
+        body, _ = answers.get(f"{base}/api/whoami-v2", headers, subject, seconds=ANSWER_SECONDS)
+        return from_text(answers.Account, body)
 
 
-def _account(answer: dict[str, Any]) -> dict[str, Any]:
-    access = (answer.get("auth") or {}).get("accessToken") or {}
+def _account(found: Account) -> dict[str, Any]:
+    access = found.auth.accessToken if found.auth else None
     return {
-        "user": answer["name"],
-        "fullname": answer.get("fullname"),
-        "type": answer.get("type"),
-        "plan": "pro" if answer.get("isPro") else "free",
-        "orgs": [org["name"] for org in answer.get("orgs") or () if isinstance(org, dict) and "name" in org],
-        "token_role": access.get("role"),
+        "user": found.name,
+        "fullname": found.fullname,
+        "type": found.type,
+        "plan": "pro" if found.isPro else "free",
+        "orgs": [org.name for org in found.orgs or () if org.name],
+        "token_role": access.role if access else None,
     }
 
 

@@ -20,6 +20,7 @@ from lqmf.errors import (
     IncompleteModel,
     LqmfError,
     ModelNotFound,
+    NotTheHub,
     Offline,
     RateLimited,
     SettingsError,
@@ -27,6 +28,7 @@ from lqmf.errors import (
     Unauthorized,
 )
 from lqmf.model_files.refs import printable
+from lqmf.records import InvalidRecord
 
 _RATE_LIMIT = re.compile(r";\s*r\s*=\s*0\s*;\s*t\s*=\s*(\d+)")
 
@@ -97,10 +99,15 @@ def from_exception(error: Exception, subject: Subject) -> LqmfError:
             f"The connection to {subject.endpoint} broke while fetching {subject} ({type(error).__name__}).",
             "Run the same command again: it goes on where it stopped.",
         )
-    return HubUnavailable(
-        f"What {subject.endpoint} answered about {subject} is not what the Hub answers.",
+    return NotTheHub(
+        f"What {subject.endpoint} answered about {subject} is not what the Hub answers{_in_short(error)}.",
         "Check HF_ENDPOINT, and whether a login page of the network stands in between.",
     )
+
+
+def _in_short(error: Exception) -> str:
+    """Return in brackets what of an answer's form is wrong, where that is known."""
+    return f" ({printable(str(error), 100)})" if isinstance(error, InvalidRecord) else ""
 
 
 @contextmanager

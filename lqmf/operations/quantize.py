@@ -31,8 +31,9 @@ class Quantized(Result):
 
     @property
     def ok(self) -> bool:
-        """Whether every gate passed, where that was asked for."""
-        return not self.gate or gating.all_passed(artifact.receipt for artifact in self.artifacts)
+        """Whether every artifact that was tested could be measured, and passed its gate, where that was asked for."""
+        receipts = [artifact.receipt for artifact in self.artifacts]
+        return gating.all_measured(receipts) and (not self.gate or gating.all_passed(receipts))
 
     @property
     def proposal(self) -> Proposal | None:
@@ -60,7 +61,7 @@ async def run(app: App, request: Request, ask: Ask) -> Quantized:
     made = await app.pipeline.quantize(request, ask, Announcing(ask))
     feedback = [closing(app, one.artifact, one.slots) for one in made]
     artifacts, jobs = tuple(one.artifact for one in made), tuple(one.job for one in made)
-    return Quantized(artifacts, jobs, _joined(feedback), gate=bool(request.gate))
+    return Quantized(artifacts, jobs, joined(feedback), gate=bool(request.gate))
 
 
 class Announcing:
@@ -81,7 +82,7 @@ class Announcing:
         self._choices, self._advice = planned.plan.choices, advice
 
 
-def _joined(feedback: Sequence[Feedback]) -> Feedback:
+def joined(feedback: Sequence[Feedback]) -> Feedback:
     """Return what is said at the end of one job or of several."""
     if len(feedback) == 1:
         return feedback[0]

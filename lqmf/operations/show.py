@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from lqmf import workspace
 from lqmf.operations.result import Result
-from lqmf.records import Request
+from lqmf.operations.unfinished import judged, settle
+from lqmf.records import Request, readable
 
 if TYPE_CHECKING:
     from lqmf.app import App
@@ -32,7 +33,12 @@ class Known(Result):
 async def run(app: App, request: Request, ask: Ask) -> Known:
     """Return the record of what is named; without a name, of the newest artifact. Raises NotFound, AmbiguousName."""
     name = request.name or request.model or app.shelf.find(None).name
+    settle(app)
     record = app.memory.show(name)
+    if record["kind"] == "artifact" and record["receipt"] is not None:
+        record = {**record, "receipt": readable(record["receipt"])}
+    if record["kind"] == "job" and record["status"] != "running":
+        record = {**record, "next": judged(app, {**record, "kind": record["job_kind"]}).command or None}
     if record["kind"] == "artifact" and not record.get("deleted_at"):
         record = {**record, "run": _run_lines(Path(record["path"]), record["name"])}
     return Known(record)

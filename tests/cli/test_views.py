@@ -128,6 +128,7 @@ SURVEY = {
     "free_bytes": 83_000_000_000,
     "total_bytes": 270_000_000_000,
     "folders": [{"name": "models", "path": f"/data/{LONG}/models", "size_bytes": 14_500_000_000}],
+    "in_use": [{"name": "a running job", "path": "/home/somebody/.lqmf/quantized-models/.building-1", "size_bytes": 9}],
     "removable": [
         {"path": f"/data/{LONG}", "size_bytes": 14, "reason": "a downloaded model", "remedy": "remove the folder"}
     ],

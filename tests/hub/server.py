@@ -40,6 +40,7 @@ FAULTS = (
     "stall",  # send half of the body, then nothing for `seconds`
     "commit",  # the file of another commit
     "garbage",  # a web page instead of the API's JSON
+    "raw",  # `sent` (bytes, or pieces of them, `pause` seconds apart) instead of an answer, then nothing for `seconds`
 )
 
 
@@ -154,6 +155,7 @@ class LocalHub:
         self.requests: list[Request] = []
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
+        self.left = threading.Event()  # set when the hub ends: nothing waits any more
         self._servers = [_Server(self, cdn=False), _Server(self, cdn=True)]
         self.url, self.cdn_url = (f"http://127.0.0.1:{server.server_address[1]}" for server in self._servers)
 
@@ -163,6 +165,7 @@ class LocalHub:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.left.set()
         for server in self._servers:
             server.shutdown()
             server.server_close()
@@ -275,8 +278,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.hub.log(self.entry)
         self.user = self.hub.tokens.get((authorization or "").removeprefix("Bearer "))
         self.fault = self.hub.fault(self.command, path)
-        if self.fault and self.fault.kind == "hang":
-            self.close_connection = True
+        if self.fault and self.fault.kind in ("hang", "raw"):
+            self._raw(**self.fault.options)
             return
         if self.fault and self.fault.kind == "status":
             self._error(self.fault.options.get("status", 500), **self.fault.options.get("headers", {}))
@@ -297,6 +300,14 @@ class _Handler(BaseHTTPRequestHandler):
             self._resolve(path)
         else:
             self._error(404)
+
+    def _raw(self, sent: bytes | Sequence[bytes] = b"", pause: float = 0.0, seconds: float = 0.0) -> None:
+        """Whatever bytes, by whatever rhythm, as long as somebody listens."""
+        self.close_connection = True
+        for piece in [sent] if isinstance(sent, bytes) else sent:
+            self.wfile.write(piece)
+            self.hub.left.wait(pause)
+        self.hub.left.wait(seconds)
 
     def _whoami(self) -> None:
         if self.user is None:

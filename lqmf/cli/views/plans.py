@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from lqmf.cli.views.tables import cell, facts, table
+from lqmf.quality.measures import BUSY
 from lqmf.records import Estimate, QuantizationPlan
 from lqmf.units import duration, file_size, memory_size
 
@@ -56,5 +57,7 @@ def _estimate(estimate: Estimate, measuring: str) -> RenderableType:
         ("on the way", f"{file_size(estimate.disk_peak_bytes)} of disk, {memory_size(estimate.ram_peak_bytes)} of RAM"),
     ]
     if estimate.seconds is not None:
-        rows.append(("time", f"about {duration(estimate.seconds)}{measuring}"))
+        crowded = " beside what else runs on this machine now" if estimate.load > BUSY else ""
+        seconds = estimate.seconds_now if crowded else estimate.seconds
+        rows.append(("time", f"about {duration(seconds)}{crowded}{measuring}"))
     return facts(rows)

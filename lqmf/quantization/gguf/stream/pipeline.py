@@ -160,7 +160,7 @@ def _run(request: Mapping[str, Any], scratch: Path, emit: Emit) -> Streamed:
     notes, tensors, reached = list[str](), [0, 0], [0, 0]
 
     def tell(note: str) -> None:
-        emit(Progress(stage="quantize", done=reached[0], total=reached[1], unit="bytes", note=note))
+        emit(Progress(stage="quantize", done=reached[0], total=reached[1] or None, unit="bytes", note=note))
 
     def hear(message: Mapping[str, Any]) -> None:
         if "done_bytes" in message:
@@ -180,6 +180,7 @@ def _run(request: Mapping[str, Any], scratch: Path, emit: Emit) -> Streamed:
                 notes.append(note)
                 emit(Notice(text=note))
 
+    tell("starting the converter")
     code = server.ask(Path(request["toolchain"]), request, scratch, hear)
     if code != 0:
         raise convert.died(code, "quantizer")
