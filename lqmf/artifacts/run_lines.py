@@ -58,10 +58,12 @@ def modelfile(
     chat.
 
     `template` is in Ollama's own language, `stops` end an answer, `notes` become comments. There are no sampling
-    settings: nobody has measured them.
+    settings: nobody has measured them. A plan without a GPU says nothing of other machines' GPUs.
     """
     place = gguf if gguf.startswith(("/", "./", "../", "~")) or gguf[1:2] == ":" else f"./{gguf}"
     settings = {"num_ctx": run.context, "num_gpu": run.gpu_layers, "num_batch": run.ubatch} if run else {}
+    if run and not run.gpu_layers:
+        del settings["num_gpu"]
     lines = [
         *(f"# {' '.join(note.split())}" for note in notes),
         f"FROM {_argument(place)}",
