@@ -41,6 +41,13 @@ def anywhere(name: str, context: int, gguf: str) -> dict[str, str]:
     }
 
 
+def chat(name: str, context: int, gguf: str, modelfile: str) -> tuple[str, str]:
+    """Return a line for llama.cpp and a line for Ollama that chat with `name` in the terminal."""
+    called = ollama_name(name)
+    made, run = shlex.join(["ollama", "create", called, "-f", modelfile]), shlex.join(["ollama", "run", called])
+    return shlex.join(["llama-cli", "-m", gguf, "-c", str(context), "-cnv"]), f"{made} && {run}"
+
+
 def llama_server(run: Run, gguf: str) -> str:
     """Return the line that serves `gguf`. `-c` counts the tokens of all chats together; a quantized cache needs flash
     attention; `-cram 0` turns off the server's store of past prompts, which would take up to 8 GiB more RAM."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lqmf.operations import gating, next_step
+from lqmf.operations import gating, next_step, running
 from lqmf.operations.closing import closing
 from lqmf.operations.result import Result
 from lqmf.records import Advice, Artifact, Choice, Feedback, Proposal, Request, to_json
@@ -22,12 +23,13 @@ FIELDS = ("name", "path", "method", "bits", "type", "size_bytes", "source_size_b
 @dataclass(frozen=True)
 class Quantized(Result):
     """What was made. `jobs` are in the order of the artifacts; `gate` says whether a failed gate is a failure. Of
-    several artifacts nothing is proposed: there is enough to choose from."""
+    several artifacts nothing is proposed: there is enough to choose from. `chats` are the lines that chat with each."""
 
     artifacts: tuple[Artifact, ...]
     jobs: tuple[str, ...]
     feedback: Feedback
     gate: bool = False
+    chats: tuple[tuple[str, ...], ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -60,7 +62,15 @@ async def run(app: App, request: Request, ask: Ask) -> Quantized:
     made = await app.pipeline.quantize(request, ask, Announcing(ask))
     feedback = [closing(app, one.artifact, one.slots) for one in made]
     artifacts, jobs = tuple(one.artifact for one in made), tuple(one.job for one in made)
-    return Quantized(artifacts, jobs, _joined(feedback), gate=bool(request.gate))
+    return quantized(artifacts, jobs, _joined(feedback), gate=bool(request.gate))
+
+
+def quantized(
+    artifacts: tuple[Artifact, ...], jobs: tuple[str, ...], feedback: Feedback, *, gate: bool = False
+) -> Quantized:
+    """Return what was made, with the lines that chat with it."""
+    chats = tuple(running.at_once(Path(one.path), one.name) for one in artifacts)
+    return Quantized(artifacts, jobs, feedback, gate, chats)
 
 
 class Announcing:

@@ -12,7 +12,7 @@ from lqmf.errors import NotFound, UsageError
 from lqmf.events import JobStarted
 from lqmf.jobs.journal import work_folder
 from lqmf.operations.closing import closing
-from lqmf.operations.quantize import Quantized
+from lqmf.operations.quantize import Quantized, quantized
 from lqmf.records import Artifact, QuantizationPlan, Request, from_json
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ async def run(app: App, request: Request, ask: Ask) -> Quantized:
     else:
         artifact = await _make(app, row["id"], plan, attempt, ask)
     artifact = app.shelf.find(artifact.path)
-    return Quantized((artifact,), (row["id"],), closing(app, artifact))
+    return quantized((artifact,), (row["id"],), closing(app, artifact))
 
 
 def interrupted(app: App) -> list[dict[str, Any]]:

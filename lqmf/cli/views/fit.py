@@ -12,7 +12,7 @@ from rich.padding import Padding
 from lqmf.cli.views.messages import done_view, error_view, marked_view, notice_view
 from lqmf.cli.views.tables import NONE, Narrowing, cell, table
 from lqmf.fit import words
-from lqmf.fit.quality import CLEAR, LITTLE
+from lqmf.fit.quality import CLEAR, LITTLE, in_a_word
 from lqmf.records import Candidate
 from lqmf.terminal import clean
 from lqmf.units import file_size, memory_pair, memory_size, small
@@ -27,7 +27,6 @@ NO_TYPE = "does not fit"
 WORDS = ("type", "cache", "loss", "size", "like")  # columns that are not figures
 NARROWER = ("layers", "file", "loss", "tokens/s", "cache", "KL")  # the order in which columns go
 NARROWER_SIZES = ("file", "context", "like", "tokens/s")
-HARDLY = 0.012  # nats a token: hardly any loss; Q5_K_M keeps it
 UNCALIBRATED = "Speeds are unknown until `lqmf doctor --calibrate` has measured this machine."
 
 
@@ -93,7 +92,7 @@ def _columns(shown: Sequence[Candidate], best: int | None) -> Mapping[str, list[
         "cache": [candidate.run.cache for candidate in shown],
         "layers": [str(candidate.run.gpu_layers) for candidate in shown] if gpu else [],
         "GPU + RAM" if gpu else "memory": [_memory(candidate) for candidate in shown],
-        "loss": [_loss(c.loss.kl_nats) for c in shown],
+        "loss": [in_a_word(c.loss.kl_nats) for c in shown],
         "KL": [small(c.loss.kl_nats) if c.loss.kl_nats else "0" for c in shown],
         "tokens/s": [_speed(candidate) for candidate in shown] if any(c.speed for c in shown) else [],
     }
@@ -132,14 +131,6 @@ def _memory(candidate: Candidate) -> str:
     if not memory.gpu:
         return memory_size(memory.ram)
     return memory_pair(memory.gpu, memory.ram)
-
-
-def _loss(kl_nats: float) -> str:
-    """A loss in a word, for who does not read the figure beside it."""
-    if not kl_nats:
-        return "none"
-    words = {HARDLY: "hardly any", LITTLE: "little", CLEAR: "clear"}
-    return next((word for most, word in words.items() if kl_nats <= most), "heavy")
 
 
 def _speed(candidate: Candidate) -> str:
