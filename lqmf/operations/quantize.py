@@ -74,21 +74,22 @@ def quantized(
 
 
 class Announcing:
-    """Shows a plan, and what was advised of it, each when it is new."""
+    """Shows plans, and what was advised of them, each when it is new."""
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
-        self._choices: tuple[Choice, ...] = ()
+        self._choices: list[tuple[Choice, ...]] = []
         self._advice: Advice | None = None
 
-    def __call__(self, planned: Planned) -> None:
-        """Show what of `planned` was not shown before."""
-        advice = planned.request.advice
+    def __call__(self, planned: Sequence[Planned]) -> None:
+        """Show what of `planned`, plans for one model, was not shown before."""
+        advice = planned[0].request.advice
         if advice is not None and advice != self._advice:
             self._ask.show(advice)
-        if planned.plan.choices != self._choices:
-            self._ask.show(planned.plan)
-        self._choices, self._advice = planned.plan.choices, advice
+        choices = [one.plan.choices for one in planned]
+        if choices != self._choices:
+            self._ask.show([one.plan for one in planned])
+        self._choices, self._advice = choices, advice
 
 
 def _joined(feedback: Sequence[Feedback]) -> Feedback:

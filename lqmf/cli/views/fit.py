@@ -25,15 +25,17 @@ MARK = "★"
 MOST = 5
 NO_TYPE = "does not fit"
 WORDS = ("type", "cache", "loss", "size", "like")  # columns that are not figures
-NARROWER = ("layers", "file", "loss", "tokens/s", "cache", "KL")  # the order in which columns go
-NARROWER_SIZES = ("file", "context", "like", "tokens/s")
+NARROWER = ("layers", "cache", "KL", "tokens/s", "loss", "file")  # the order in which columns go
+NARROWER_SIZES = ("like", "context", "tokens/s")
+EVIDENT = ("context", "cache", "loss")  # columns that go first where every row has the same
 UNCALIBRATED = "Speeds are unknown until `lqmf doctor --calibrate` has measured this machine."
 
 
-def fit_view(solution: Solution, *, beside_plan: bool = False) -> RenderableType:
+def fit_view(solution: Solution, asked: int | None = None, *, beside_plan: bool = False) -> RenderableType:
     """The best plans as a table, at most five, and last the recommended line; where nothing fits, what would help.
 
-    `beside_plan`: the plan with its reasons is shown already, so the line only says that it fits."""
+    `asked` is the context that was asked for. `beside_plan`: the plan with its reasons is shown already, so the line
+    only says that it fits."""
     recommended = solution.recommended
     if recommended is None:
         return _nothing(solution)
@@ -45,18 +47,33 @@ def fit_view(solution: Solution, *, beside_plan: bool = False) -> RenderableType
     ]
     if not any(candidate.speed for candidate in shown):
         parts.append(notice_view(UNCALIBRATED))
-    parts.append(done_view(_fits(recommended) if beside_plan else _recommended(solution, recommended)))
-    return Group(*parts, *_ways(solution))
+    ending = ending_view(solution, asked) if beside_plan else done_view(_recommended(solution, recommended))
+    return Group(*parts, ending, *_ways(solution))
 
 
-def answer_view(model: str, solution: Solution) -> RenderableType:
-    """That `model` fits and how, in one line to begin with; what is said of one that does not is short enough."""
+def answer_view(model: str, solution: Solution, asked: int | None) -> RenderableType:
+    """Whether `model` fits and how, in one line to begin with; what is said of one that does not is short enough.
+    `asked` is the context that was asked for, which may be more than the model was trained for."""
     chosen = solution.recommended
-    return done_view(f"{clean(model)} fits: {_line(chosen)}.") if chosen else Group()
+    if chosen is None:
+        return Group()
+    if _too_long(chosen, asked):
+        return error_view(f"{clean(model)} takes no {asked:,} tokens: it was trained for {chosen.run.context:,}.")
+    return done_view(f"{clean(model)} fits: {_line(chosen)}.")
 
 
-def _fits(chosen: Candidate) -> str:
-    return f"It fits: {_line(chosen)}, in {words.memory(chosen.memory)}."
+def ending_view(solution: Solution, asked: int | None) -> RenderableType:
+    """The recommended way in one line, with a tick where it is as it was asked for."""
+    chosen = solution.recommended
+    assert chosen is not None, "who calls it knows that something fits"
+    what = f"{_line(chosen)}, in {words.memory(chosen.memory)}."
+    if _too_long(chosen, asked):
+        return notice_view(f"What fits: {what}")
+    return done_view(f"It fits: {what}")
+
+
+def _too_long(chosen: Candidate, asked: int | None) -> bool:
+    return asked is not None and chosen.run.context < asked
 
 
 def _recommended(solution: Solution, chosen: Candidate) -> str:
@@ -100,8 +117,10 @@ def _columns(shown: Sequence[Candidate], best: int | None) -> Mapping[str, list[
 
 
 def _narrowing(columns: Mapping[str, list[str]], order: Sequence[str]) -> Narrowing:
-    """The table; where the terminal is narrow, columns go in this order."""
-    return Narrowing(lambda left_out: _table(columns, left_out), _widths(columns, order))
+    """The table; where the terminal is narrow, columns go in this order, first those that tell no row from another."""
+    evident = [name for name in EVIDENT if len(set(columns.get(name, ()))) == 1]
+    going = [*reversed(evident), *(name for name in order if name not in evident)]
+    return Narrowing(lambda left_out: _table(columns, left_out), _widths(columns, going))
 
 
 def _widths(columns: Mapping[str, list[str]], order: Sequence[str]) -> dict[str, int]:

@@ -124,7 +124,7 @@ def prediction_lines(receipt: Receipt) -> Iterator[measures.Line]:
     known = dict.fromkeys((*predictions.LABELS, *beside))  # in this order
     shown = [name for name in known if name in beside and (name in FORESEEN or beside[name]["missed"])]
     remark = ", ".join(_foreseen(name, beside[name]) for name in shown)
-    yield "predicted", "", f"{remark}: what was measured differs so much"
+    yield "predicted", "", f"{remark}: what was measured differs so much" if remark else "as measured"
 
 
 def _foreseen(name: str, each: Mapping[str, Any]) -> str:
