@@ -26,6 +26,7 @@ from lqmf.cli.outcome import Outcome
 from lqmf.cli.render import Screen
 from lqmf.cli.session import Session
 from lqmf.cli.toolbar import Toolbar
+from lqmf.knowledge.passages import passages
 from lqmf.records import Question
 
 CTRL_C, CTRL_D, ENTER = "\x03", "\x04", "\r"
@@ -168,7 +169,7 @@ def talk(home: Path, make_artifact: Callable[..., Path]) -> Session:
 
 
 @pytest.mark.parametrize(
-    ("before", "offered"),
+    ("before", "expected"),
     [
         ("qu", "quantize"),
         ("config s", "set"),
@@ -183,9 +184,33 @@ def talk(home: Path, make_artifact: Callable[..., Path]) -> Session:
         ("help qu", "quantize"),
     ],
 )
-def test_tab_offers_commands_options_artifacts_models_and_types(talk: Session, before: str, offered: str) -> None:
-    found = [c.text for c in ChatCompleter(talk).get_completions(Document(before), None)]  # type: ignore[arg-type]
-    assert offered in found
+def test_tab_offers_commands_options_artifacts_models_and_types(talk: Session, before: str, expected: str) -> None:
+    assert expected in offered(talk, before)
+
+
+def offered(talk: Session, before: str) -> list[str]:
+    return [c.text for c in ChatCompleter(talk).get_completions(Document(before), None)]  # type: ignore[arg-type]
+
+
+def test_tab_offers_folders_and_weights_of_a_path_that_is_begun(
+    talk: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("my-model", "my-other", ".hidden", "your-model"):
+        (tmp_path / "at" / name).mkdir(parents=True)
+    (tmp_path / "at" / "my.gguf").write_bytes(b"")
+    (tmp_path / "at" / "my.txt").write_bytes(b"")
+    assert offered(talk, "quantize ./at/my") == ["./at/my-model/", "./at/my-other/", "./at/my.gguf"]
+    assert offered(talk, f"quantize {tmp_path}/at/y") == [f"{tmp_path}/at/your-model/"]
+    assert offered(talk, "quantize ./at/") == ["./at/my-model/", "./at/my-other/", "./at/my.gguf", "./at/your-model/"]
+    assert offered(talk, "quantize ./nowhere/") == []
+
+
+def test_tab_offers_topics_and_the_usual_type_first(talk: Session) -> None:
+    assert offered(talk, "explain ")[:1] == [passages()[0].words[0]]
+    types = offered(talk, "quantize demo --type ")
+    assert types[0] == "Q4_K_M"
+    assert types.index("Q4_K_M") < types.index("nf4")
 
 
 def test_tab_offers_nothing_that_does_not_begin_like_the_word(talk: Session) -> None:
