@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
@@ -233,6 +234,11 @@ class Session:
     def _proposed(self) -> bool:
         """Whether the last turn proposed something."""
         return self._app is not None and self._app.understanding.state.proposed is not None
+
+    def forget_proposal(self) -> None:
+        """Let a yes in the next line accept nothing."""
+        if self._proposed():
+            self.app.understanding.state = replace(self.app.understanding.state, proposed=None)
 
     def _renew(self) -> None:
         """A setting changed: the next turn has an App that knows it, and the same dialogue."""
