@@ -55,7 +55,11 @@ def interrupted(app: App) -> list[dict[str, Any]]:
 def anew(job: Mapping[str, Any]) -> str:
     """Return the command that does a job again which `resume` does not go on with."""
     name = shlex.quote(job["title"])
-    own = {"rebuild": "lqmf rebuild NAME", "layers": f"lqmf report {name} --layers"}
+    own = {
+        "rebuild": "lqmf rebuild NAME",
+        "publish": f"lqmf publish NAME --to {name}",
+        "layers": f"lqmf report {name} --layers",
+    }
     return own.get(job["kind"]) or f"lqmf {'benchmark' if job['kind'] == 'benchmark' else 'test'} {name}"
 
 
