@@ -314,7 +314,7 @@ class PlannerAgent:
         return dataclasses.replace(await self.inspect(pinned, ask), ref=plan.model)
 
     async def _log_in(self, closed: LqmfError, ask: Ask) -> None:
-        text = f"{closed.message} Paste a Hugging Face token to log in (nothing is shown):"
+        text = f"{closed.message} Paste a Hugging Face token to log in (shown as stars):"
         try:
             reply = await ask(Question(id="hf_token", text=text, kind="secret", reason=closed.remedy))
         except NeedsInput:
