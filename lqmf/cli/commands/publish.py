@@ -40,7 +40,7 @@ def cli(
     force: Annotated[bool, typer.Option("--force", help="Do not ask.")] = False,
 ) -> Decision:
     """Upload the artifacts NAME, several types of one model, with one card that has a row for each. HF_ENDPOINT names
-    another Hub. --yes is no answer to the question; --force is."""
+    another Hub. It is asked before; with --force it is not."""
     return options.typed("publish", names=names, to=to, private=private or None, force=force or None)
 
 

@@ -56,7 +56,7 @@ def _grid(lines: Sequence[measures.Line], *, narrow: bool) -> RenderableType:
     if narrow:
         grid.add_column(ratio=1, overflow="fold")
         for label, figure, remark in lines:
-            grid.add_row(label, Text.assemble((f"{figure} ", "bold"), (remark, "dim")))
+            grid.add_row(label, Text.assemble((f"{figure} " if figure else "", "bold"), (remark, "dim")))
         return grid
     grid.add_column(no_wrap=True, style="bold")
     grid.add_column(ratio=1, overflow="fold", style="dim")
