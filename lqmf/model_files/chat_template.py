@@ -36,8 +36,8 @@ def render(
     from jinja2 import TemplateError
 
     time = datetime.datetime.fromisoformat(now) if now else datetime.datetime.now()
-    variables = {"messages": [dict(m) for m in messages], "bos_token": bos, "eos_token": eos, "tools": tools}
-    variables["strftime_now"] = time.strftime
+    variables: dict[str, Any] = {"messages": [dict(m) for m in messages], "tools": tools}
+    variables |= {"bos_token": bos, "eos_token": eos, "strftime_now": time.strftime}
     try:
         compiled = _environment().from_string(template)
         return str(compiled.render(**variables, add_generation_prompt=add_generation_prompt))

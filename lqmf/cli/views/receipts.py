@@ -24,6 +24,7 @@ Receipt = Mapping[str, Any]
 SAMPLE_LENGTH = 160
 DOMAIN_FIGURES = ("KL divergence", "same top choice", "perplexity", "of the source")
 PASSED, FAILED = "✓", "✗"
+VERDICTS = {"True": (f"{PASSED} passed", "green"), "False": (f"{FAILED} failed", "bold red")}
 FORESEEN = ("size_bytes", "peak_rss_bytes", "peak_gpu_bytes", "generation_tokens_per_second")  # told of in any case
 
 
@@ -100,10 +101,9 @@ def _judged(receipt: Receipt) -> Text:
     """Whether it passed, with every check that failed by name and every reason."""
     failed = [_named(check["name"]) for check in receipt.get("checks") or () if not check["passed"]]
     gate = receipt.get("gate") or {}
-    verdict = {True: f"{PASSED} passed", False: f"{FAILED} failed"}.get(gate.get("passed"), "undecided")
     reasons = [clean(str(each)) for each in gate.get("reasons") or ()]
     checks = f"these checks failed: {', '.join(failed)}" if failed else f"all {len(receipt['checks'])} checks too"
-    style = {True: "green", False: "bold red"}.get(gate.get("passed"), "yellow")
+    verdict, style = VERDICTS.get(str(gate.get("passed")), ("undecided", "yellow"))
     return Text.assemble((verdict, style), f"; {checks}" + (f". {' '.join(reasons)}" if reasons else ""))
 
 
