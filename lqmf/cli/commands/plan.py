@@ -50,7 +50,7 @@ def follow(before: Plans | Sizes, found: Plans | Sizes) -> RenderableType | None
     """What a plan changes of the one before it in a dialogue; None where they have too little in common."""
     from rich.console import Group
 
-    from lqmf.cli.views.fit import answer_view, ending_view
+    from lqmf.cli.views.fit import answer_view
     from lqmf.cli.views.plans import changes_view
     from lqmf.operations.plan import Plans
 
@@ -61,9 +61,7 @@ def follow(before: Plans | Sizes, found: Plans | Sizes) -> RenderableType | None
     then, now = before.planned[0], found.planned[0]
     if then.solution.recommended is None or now.solution.recommended is None or now.request.advice is not None:
         return None
-    asked = now.request.said.context
-    changes = changes_view(then.plan, now.plan)
-    return Group(answer_view(found.model, now.solution, asked), changes, ending_view(now.solution, asked))
+    return Group(answer_view(found.model, now.solution, now.request.said.context), changes_view(then.plan, now.plan))
 
 
 def _parts(found: Plans) -> list[RenderableType]:

@@ -44,12 +44,16 @@ def plans_view(plans: Sequence[QuantizationPlan]) -> RenderableType:
 
 def changes_view(before: QuantizationPlan, now: QuantizationPlan) -> RenderableType:
     """What of a plan is otherwise than in the one that was shown before."""
-    old = {choice.name: choice.value for choice in before.choices}
-    changed = [choice for choice in now.choices if old.get(choice.name) != choice.value and choice.name != "model"]
-    rows = [(c.name, _value(old.get(c.name)), _value(c.value), c.reason) for c in changed]
+    old = {choice.name: choice.value for choice in _telling(before)}
+    new = {choice.name: choice for choice in _telling(now)}
+    rows = [
+        (name, _value(old.get(name)), _value(choice.value), choice.reason)
+        for name, choice in new.items()
+        if old.get(name) != choice.value
+    ]
     if before.estimate and now.estimate and before.estimate.size_bytes != now.estimate.size_bytes:
         rows.append(("result", file_size(before.estimate.size_bytes), file_size(now.estimate.size_bytes), ""))
-    gone = [(name, _value(old[name]), NONE, "") for name in old if name not in {choice.name for choice in now.choices}]
+    gone = [(name, _value(value), NONE, "") for name, value in old.items() if name not in new]
     if not rows + gone:
         return notice_view("Nothing of the plan changes.")
     shown = table("choice", "before", "now", "reason", keep=("choice", "before", "now"))
