@@ -411,6 +411,8 @@ def test_several_plans_are_one_with_a_row_for_each_and_share_what_is_the_same() 
     assert text.count("Plan for") == 1
     assert "Q4_K_M 4.2 GB 12 min 34 s Q8_0 4.2 GB 12 min 34 s" in text
     assert text.count("cpu fallback") == 1
+    narrow = [clean(line).split() for line in drawn(plans.plans_view([PLAN, other]), 30)]
+    assert ["Q8_0", "4.2", "GB"] in narrow  # a column goes as a whole
 
 
 def test_a_plan_after_a_plan_says_only_what_changed() -> None:

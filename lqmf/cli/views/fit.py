@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rich.cells import cell_len
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 
 from lqmf.cli.views.messages import done_view, error_view, marked_view, notice_view
-from lqmf.cli.views.tables import NONE, Narrowing, cell, table
+from lqmf.cli.views.tables import NONE, Narrowing, cell, table, widths
 from lqmf.fit import words
 from lqmf.fit.quality import CLEAR, LITTLE, in_a_word
 from lqmf.records import Candidate
@@ -120,16 +119,7 @@ def _narrowing(columns: Mapping[str, list[str]], order: Sequence[str]) -> Narrow
     """The table; where the terminal is narrow, columns go in this order, first those that tell no row from another."""
     evident = [name for name in EVIDENT if len(set(columns.get(name, ()))) == 1]
     going = [*reversed(evident), *(name for name in order if name not in evident)]
-    return Narrowing(lambda left_out: _table(columns, left_out), _widths(columns, going))
-
-
-def _widths(columns: Mapping[str, list[str]], order: Sequence[str]) -> dict[str, int]:
-    """How wide a terminal each column needs that may be left out: so wide that it fits beside those still there."""
-    left, widths = dict(columns), {}
-    for name in order:
-        widths[name] = 3 * len(left) - 1 + sum(max(map(cell_len, (head, *cells))) for head, cells in left.items())
-        left.pop(name, None)
-    return widths
+    return Narrowing(lambda left_out: _table(columns, left_out), widths(columns, going))
 
 
 def _table(columns: Mapping[str, list[str]], left_out: Iterable[str]) -> RenderableType:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from lqmf.cli.views.messages import notice_view
-from lqmf.cli.views.tables import NONE, Narrowing, cell, facts, table
+from lqmf.cli.views.tables import NONE, Narrowing, cell, facts, table, widths
 from lqmf.records import Choice, Estimate, QuantizationPlan
 from lqmf.terminal import clean
 from lqmf.units import duration, file_size, memory_size
 
 MEASURING = {"none": "", "quick": ", then two minutes of measuring at most", "comprehensive": ", then measuring all"}
+NARROWER = ("imatrix", "bits", "base", "time")  # columns of several plans, in the order in which they go
 WHOSE = {"user": "you", "rules": "rules", "provider": "advice", "settings": "settings"}
 
 
@@ -34,12 +35,21 @@ def plans_view(plans: Sequence[QuantizationPlan]) -> RenderableType:
     values = [{choice.name: choice.value for choice in plan.choices} for plan in plans]
     differing = [name for name in values[0] if any(one.get(name) != values[0][name] for one in values)]
     shared = [choice for choice in _telling(plans[0]) if choice.name not in differing]
-    heads = [name.replace("_", " ") for name in differing]
-    rows = table(*heads, "result", "time", right=("result", "time"), keep=(*heads, "result", "time"))
-    for plan, own in zip(plans, values, strict=True):
-        size, seconds = (plan.estimate.size_bytes, plan.estimate.seconds) if plan.estimate else (None, None)
-        rows.add_row(*(_value(own.get(name)) for name in differing), file_size(size), duration(seconds))
+    columns = {name.replace("_", " "): [_value(own.get(name)) for own in values] for name in differing}
+    estimates = [plan.estimate for plan in plans]
+    columns["result"] = [file_size(one.size_bytes if one else None) for one in estimates]
+    columns["time"] = [duration(one.seconds if one else None) for one in estimates]
+    going = [name for name in NARROWER if name in columns]
+    rows = Narrowing(lambda left_out: _plans(columns, left_out), widths(columns, going))
     return Group(_title(plans[0]), _choices(shared), rows)
+
+
+def _plans(columns: Mapping[str, Sequence[str]], left_out: frozenset[str]) -> RenderableType:
+    kept = {name: cells for name, cells in columns.items() if name not in left_out}
+    rows = table(*kept, right=("result", "time"), keep=tuple(kept))
+    for row in zip(*kept.values(), strict=True):
+        rows.add_row(*row)
+    return rows
 
 
 def changes_view(before: QuantizationPlan, now: QuantizationPlan) -> RenderableType:
