@@ -465,9 +465,7 @@ def _tokenizer(info: ModelInfo, needs: Needs | None) -> Tokenizer:
         return Tokenizer("known", "transformers reads it")
     if needs is None or needs.origin == "formula":
         return Tokenizer("unchecked", "its files could not be read yet")
-    state = header_tokenizer(needs)
-    words = {"known": "llama.cpp's converter knows it", "matched": "llama.cpp has one that gives the same tokens"}
-    return Tokenizer(state, words.get(state) or next(note for note in needs.notes if "okenizer" in note))
+    return Tokenizer(*header_tokenizer(needs))
 
 
 def _unread_template(info: ModelInfo) -> Template:

@@ -81,7 +81,8 @@ class Needs:
     "formula".
 
     `layer_shares` is each layer's part of the cache (they sum to 1); `nodes` the operations of one token's graph;
-    `attention` the multiply-adds of one token's attention for each token in the cache, all layers together.
+    `attention` the multiply-adds of one token's attention for each token in the cache, all layers together. `notes`
+    tell of the model, `refusals` why nothing could be found out of it.
     """
 
     method: str
@@ -94,6 +95,7 @@ class Needs:
     nodes: int = 0
     attention: int = 0
     notes: tuple[str, ...] = ()
+    refusals: tuple[str, ...] = ()
     mixed_cache: bool = True  # whether keys and values may be cached as different types
     splits: bool = True  # whether some layers may lie on a GPU and others in RAM
 

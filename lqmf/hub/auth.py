@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from lqmf.errors import ConnectionBroken, HubUnavailable, LqmfError, Offline, Unauthorized, UsageError
+from lqmf.hub.translate import TOKEN_VARIABLES
 
-_ENVIRONMENT = ("HF_TOKEN", "HUGGINGFACE_TOKEN")
 _HOW = "Make a token at https://huggingface.co/settings/tokens, then: lqmf hf login"
 _NAMES = r"HF_TOKEN|HUGGING_?FACE(?:_HUB)?_TOKEN|[A-Z0-9]+_API_KEY|access_token|x-api-key|x-goog-api-key"
 _SECRETS = re.compile(
@@ -38,7 +38,7 @@ def token(said: Mapping[str, str | None] | None = None) -> tuple[str | None, str
     Order: HF_TOKEN, HUGGINGFACE_TOKEN, the token that huggingface_hub keeps as active, then the token that the hf
     command stored (only when it stored exactly one). `said` holds the first two where they are set in `.env` too.
     """
-    for name in _ENVIRONMENT:
+    for name in TOKEN_VARIABLES:
         if value := ((said or {}).get(name) or os.environ.get(name, "")).strip():
             return value, name
     from huggingface_hub import get_token
@@ -95,7 +95,7 @@ def logout() -> dict[str, Any]:
     had = _token_path().exists() or token()[1] in ("cache", "hf cli")
     with contextlib.suppress(OSError), _silent():  # an error if the environment still holds one; told below
         huggingface_hub.logout()
-    still = next((name for name in _ENVIRONMENT if os.environ.get(name, "").strip()), None)
+    still = next((name for name in TOKEN_VARIABLES if os.environ.get(name, "").strip()), None)
     return {"logged_out": had, **({"still_set": still} if still else {})}
 
 
@@ -123,7 +123,13 @@ def _silent() -> Iterator[None]:
 def _current_secrets() -> list[str]:
     """Return the secrets to mask whatever they look like: those of at least 8 characters, too long for a word of the
     text."""
-    names = (*_ENVIRONMENT, "HUGGING_FACE_HUB_TOKEN", "ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY")
+    names = (
+        *TOKEN_VARIABLES,
+        "HUGGING_FACE_HUB_TOKEN",
+        "ANTHROPIC_API_KEY",
+        "OPENAI_API_KEY",
+        "GEMINI_API_KEY",
+    )
     values = [os.environ.get(name, "").strip() for name in names]
     with contextlib.suppress(OSError, UnicodeDecodeError):  # nothing stored, or not readable: then not in the text
         values.append(_token_path().read_text(encoding="utf-8").strip())

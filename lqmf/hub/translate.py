@@ -47,6 +47,9 @@ class Subject:
         return f"{self.path} of {name}" if self.path else name or "your account"
 
 
+TOKEN_VARIABLES = ("HF_TOKEN", "HUGGINGFACE_TOKEN")  # of the environment, in their order
+
+
 def from_status(status: int, headers: Mapping[str, str], subject: Subject) -> LqmfError:
     """Return the error for an HTTP answer with a status of 400 or more. `headers` must ignore case, as HTTP's do."""
     code = headers.get("x-error-code", "")
@@ -148,9 +151,12 @@ def gated(subject: Subject, *, forbidden: bool = False) -> GatedModel:
 
 def _unauthorized(subject: Subject) -> Unauthorized:
     if subject.with_token:
+        new = "Make a new one at https://huggingface.co/settings/tokens, then"
+        name = next((name for name in TOKEN_VARIABLES if os.environ.get(name, "").strip()), None)
+        login = f"put it into {name}; or `unset {name}`, which goes before a login, and" if name else ""
         return Unauthorized(
-            f"The Hub does not accept your token (asked for {subject}).",
-            "Make a new one at https://huggingface.co/settings/tokens, then: lqmf hf login",
+            f"The Hub does not accept {f'the token in {name}' if name else 'your token'} (asked for {subject}).",
+            f"{new} {login} `lqmf hf login`.".replace("  ", " "),
         )
     return Unauthorized(
         f"The Hub does not show {subject} without a token: it is private, or there is no such model.",

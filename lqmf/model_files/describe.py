@@ -29,8 +29,8 @@ def describe_folder(ref: ModelRef, folder: Path, *, commit: str | None = None, l
     """Return the ModelInfo of a model on disk: the user's own folder, the demo, or a snapshot in the Hugging Face
     cache.
 
-    Links may lead to files inside the folder, or inside `links` (the cache's blobs). Raises UnsafeFormat for other
-    links, IncompleteModel for a missing shard or config.
+    Links in a snapshot may lead to files inside the folder, or inside `links` (the cache's blobs); a user's own folder
+    may hold any. Raises UnsafeFormat for other links, IncompleteModel for a missing shard or config.
     """
     names = sorted(path.name for path in folder.iterdir() if path.is_file())
     index = selection.index_of(names)
@@ -42,7 +42,7 @@ def describe_folder(ref: ModelRef, folder: Path, *, commit: str | None = None, l
     choice = selection.choose(names, small.get(index) if index else None)
     if selection.CONFIG not in small:
         raise _adapter_alone(folder) if ADAPTER_CONFIG in names else no_config(str(folder))
-    allowed = [folder.resolve(), *([links.resolve()] if links else _blobs_beside(folder))]
+    allowed = [folder.resolve(), links.resolve()] if links else _of_a_snapshot(folder)
     files = {path: _on_disk(folder, path, allowed) for path in choice.paths}
     info = assemble(ref, commit, small[selection.CONFIG], small, choice, files)
     return counted(info, folder)
@@ -60,10 +60,11 @@ def counted(info: ModelInfo, folder: Path) -> ModelInfo:
     return replace(info, parameters=counts.total() or None, dtype=most_common(counts) or info.dtype)
 
 
-def _blobs_beside(folder: Path) -> list[Path]:
-    """Return the blobs folder that a snapshot of the Hugging Face cache links to, beside `snapshots/`; [] for other
-    folders."""
-    return [folder.resolve().parent.parent / "blobs"] if folder.resolve().parent.name == "snapshots" else []
+def _of_a_snapshot(folder: Path) -> list[Path]:
+    """Return where the links of a snapshot of the Hugging Face cache may lead, into it and its blobs beside
+    `snapshots/`; for other folders the root of all."""
+    whole = folder.resolve()
+    return [whole, whole.parent.parent / "blobs"] if whole.parent.name == "snapshots" else [Path(whole.anchor)]
 
 
 def _on_disk(folder: Path, name: str, allowed: list[Path]) -> RemoteFile:
@@ -179,7 +180,8 @@ def no_config(what: str) -> IncompleteModel:
 
 def looks_like_a_link(body: bytes) -> bool:
     """Return whether a file that should hold JSON or a tokenizer holds only a path, as git keeps a symbolic link."""
-    return 0 < len(body) < 1024 and b"\n" not in body.strip() and b"{" not in body and b" " not in body
+    plain = b"\n" not in body.strip() and b"{" not in body and b" " not in body and not body.startswith(b"[")
+    return 0 < len(body) < 1024 and plain
 
 
 def link_refused(path: str) -> UnsafeFormat:

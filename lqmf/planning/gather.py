@@ -52,7 +52,7 @@ class Gatherer:
             folder = await self._skeleton(info)
             needs = await asyncio.to_thread(backend.needs, info, folder, contexts, parallel)
             if not needs.samples or not needs.weights:
-                raise UnsupportedModel(" ".join(needs.notes) or "It cannot be run.", "Choose another model.")
+                raise UnsupportedModel(" ".join(needs.refusals) or "It cannot be run.", "Choose another model.")
         return folder, needs
 
     def general(self, backend: Backend, context: int | None, parallel: int) -> dict[SizeClass, Fitting]:

@@ -146,15 +146,19 @@ def test_a_symbolic_link_in_a_repository_is_refused(
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
-def test_a_link_out_of_a_local_folder_is_refused(client: HubClient, tmp_path: Path, name: str) -> None:
-    folder, outside = tmp_path / "model", tmp_path / "outside"
-    folder.mkdir()
+def test_a_link_out_of_a_users_own_folder_is_followed_and_one_out_of_a_snapshot_refused(
+    client: HubClient, tmp_path: Path, name: str
+) -> None:
+    folder, outside = tmp_path / "snapshots" / "model", tmp_path / "outside"
+    folder.mkdir(parents=True)
     for path, body in small_model().items():
         (folder / path).write_bytes(body)
     (folder / name).rename(outside)
     (folder / name).symlink_to(outside)
     with pytest.raises(UnsafeFormat, match="leads out"):
         look(client, ModelRef("local", "model", path=str(folder)))
+    own = folder.rename(tmp_path / "own")
+    assert look(client, ModelRef("local", "model", path=str(own))).weights_bytes
 
 
 @pytest.mark.parametrize(
@@ -276,10 +280,15 @@ def test_a_private_model_is_hidden_without_the_right_token(hub: LocalHub, client
     assert look(token_client(hub, "hf_validtoken")).access == "granted"
 
 
-def test_a_wrong_token_is_unauthorized_and_never_shown(hub: LocalHub) -> None:
+def test_a_wrong_token_is_unauthorized_and_never_shown(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.add_repo("org/name", small_model())
     with pytest.raises(Unauthorized, match="does not accept your token") as caught:
         look(token_client(hub, "hf_wrongtoken123"))
+    assert "unset" not in caught.value.remedy
+    monkeypatch.setenv("HF_TOKEN", "hf_wrongtoken123")
+    with pytest.raises(Unauthorized, match="the token in HF_TOKEN") as named:
+        look(token_client(hub, "hf_wrongtoken123"))
+    assert "unset HF_TOKEN" in named.value.remedy
     assert "wrongtoken" not in repr(caught.value) + str(caught.value.to_json()) + repr(token_client(hub, "hf_wrong1"))
 
 

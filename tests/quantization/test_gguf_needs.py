@@ -253,7 +253,7 @@ def test_a_spoilt_table_is_made_again(demo: Needs) -> None:
 def test_without_its_tokenizer_a_model_still_has_sizes(demo: Needs, tmp_path: Path) -> None:
     bare = Path(shutil.copytree(DEMO, tmp_path / "bare", ignore=shutil.ignore_patterns("tokenizer*")))
     found = needs.needs(bare, "m", (300,), 1, TOOLS)
-    assert (needs.tokenizer(found), needs.tokenizer(demo)) == ("unknown", "matched")
+    assert (needs.tokenizer(found)[0], needs.tokenizer(demo)[0]) == ("unknown", "matched")
     assert any("vocabulary" in note for note in found.notes)
     assert found.weights["Q4_K_M"].layers == demo.weights["Q4_K_M"].layers
     assert found.weights["Q4_K_M"].file_bytes < demo.weights["Q4_K_M"].file_bytes
@@ -263,7 +263,7 @@ def test_without_its_tokenizer_a_model_still_has_sizes(demo: Needs, tmp_path: Pa
 def test_a_tokenizer_that_cannot_be_read_is_said(tmp_path: Path) -> None:
     odd = Path(shutil.copytree(DEMO, tmp_path / "odd"))
     (odd / "tokenizer.json").write_text("{}", encoding="utf-8")
-    assert needs.tokenizer(needs.needs(odd, "m", (), 1, TOOLS)) == "unknown"
+    assert needs.tokenizer(needs.needs(odd, "m", (), 1, TOOLS))[0] == "unknown"
 
 
 # ---------------------------------------------------------------- when llama.cpp fails

@@ -76,7 +76,7 @@ class _Check:
     def __init__(self, source: Path, base: Path, params: Mapping[str, Any], report: Report) -> None:
         self._source, self._base, self._params, self._report = source, base, params, report
         self._started = self._pass_started = time.monotonic()
-        self._conversion, self._floor = Conversion(), NoiseFloor()
+        self._conversion, self._floor = Conversion(), NoiseFloor(windows=1)
 
     def found(self) -> dict[str, Any]:
         """The receipt's `conversion`. Raises OutOfTime, LqmfError."""

@@ -63,9 +63,7 @@ def _refusal(model: ModelInfo, type: str | None, architectures: Mapping[str, str
 
 
 def _architecture_refusal(name: str | None, architectures: Mapping[str, str] | None) -> Verdict | None:
-    if name is None:
-        return Verdict("no", "Its config.json names no architecture.", "Choose a model with a complete config.json.")
-    if architectures is None:
+    if name is None or architectures is None:
         return None
     if name not in architectures:
         return Verdict("no", f"llama.cpp does not know the architecture {name}.", "Try another method: gptq or bnb.")

@@ -25,7 +25,7 @@ from lqmf.quantization.gguf.converter import convert
 from lqmf.quantization.gguf.converter.toolchain import Toolchain
 from lqmf.units import file_size
 
-_FORMAT = 6  # of what is kept; a new one makes everything kept before it worthless
+_FORMAT = 7  # of what is kept; a new one makes everything kept before it worthless
 _LARGEST_HASHED = 64 << 20  # bytes; larger files beside the weights count by name and size
 
 

@@ -172,9 +172,10 @@ def _run(request: Mapping[str, Any], scratch: Path, emit: Emit) -> Streamed:
         elif "fallbacks" in message:
             text = f"tensors have rows that {message['type']} does not fit; they took a larger type."
             notes.append(f"{message['fallbacks']} {text}")
-        elif "pretokenizer" in message:
-            notes.append(convert.proven(message))
-            emit(Notice(text=notes[-1]))
+        else:
+            for note in convert.notes(message):
+                notes.append(note)
+                emit(Notice(text=note))
 
     code = server.ask(Path(request["toolchain"]), request, scratch, hear)
     if code != 0:
