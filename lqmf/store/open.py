@@ -39,8 +39,10 @@ def _is_writable(folder: Path) -> bool:
     place = folder.absolute()
     while not place.exists():
         place = place.parent
+    if not place.is_dir():
+        return True  # a file is in the way: making the folder says so
     files = [place, *(place.iterdir() if place == folder.absolute() and os.access(place, os.R_OK) else ())]
-    return not place.is_dir() or all(os.access(one, os.W_OK) for one in files)
+    return all(os.access(one, os.W_OK) for one in files)
 
 
 def _copied(folder: Path) -> Path:

@@ -87,7 +87,7 @@ def test_it_is_asked_before_and_a_yes_to_plans_is_no_answer(run: Run, hub: Local
     ("token", "role", "said"),
     [
         ("", "write", "Publishing needs a Hugging Face token, and there is none."),
-        ("hf_expired000", "write", "The Hub does not accept your token"),
+        ("hf_expired000", "write", "The Hub does not accept the token in HF_TOKEN"),
         ("hf_validtoken", "read", "The token of ada may only read."),
     ],
 )
