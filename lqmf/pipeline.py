@@ -102,12 +102,12 @@ class Pipeline:
         """Plan, carry out each plan as a job of its own, measured and recorded, and return an artifact for each. Raises
         LqmfError.
 
-        Files that the plans have in common are made once, by the first job. `announce` is called with each plan before
-        it is carried out, and with the rules' own plan where a provider is asked about it.
+        Files that the plans have in common are made once, by the first job. `announce` is called with the plans before
+        they are carried out, and with the rules' own plan where a provider is asked about it.
         """
         planned = await self._planning.plan(request, ask, announce)
+        announce(planned)
         for one in planned:
-            announce(one)
             await self._planning.refuse_doomed(one, ask)
             self._memory.remember_plan(one.plan)
         made = []

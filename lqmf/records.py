@@ -148,6 +148,8 @@ class Request:
     predictions: bool | None = None
     # what is written, checked or removed
     out: str | None = None
+    to: str | None = None  # a repository of the Hub
+    private: bool | None = None
     force: bool | None = None
     prose: bool | None = None
     project: bool | None = None

@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from lqmf.quantization.parameters import Parameter
     from lqmf.quantization.promise import Backend
 
-Announce = Callable[["Planned"], None]
+Announce = Callable[[Sequence["Planned"]], None]
 READABLE = ("open", "granted")
 DOOMED = {"disk": DiskFull, "memory": OutOfMemory, "tokenizer": UnsupportedModel}  # by the finding that says so
 
@@ -193,12 +193,12 @@ class PlannerAgent:
             return request
         if own.solution.recommended is None:
             return request
-        announce(own)
+        announce([own])
         advice = await adviser.on_plan(request, own.plan, own.solution, self._understanding.lines)
         if advice is None:
             return request
         advised = await self._following(request, advice)
-        announce(self._planned(advised))
+        announce([self._planned(advised)])
         return advised
 
     async def _following(self, request: PlanRequest, advice: Advice) -> PlanRequest:
@@ -330,7 +330,7 @@ class PlannerAgent:
         return dataclasses.replace(await self.inspect(pinned, ask), ref=plan.model)
 
     async def _log_in(self, closed: LqmfError, ask: Ask) -> None:
-        text = f"{closed.message} Paste a Hugging Face token to log in (nothing is shown):"
+        text = f"{closed.message} Paste a Hugging Face token to log in (shown as stars):"
         try:
             reply = await ask(Question(id="hf_token", text=text, kind="secret", reason=closed.remedy))
         except NeedsInput:

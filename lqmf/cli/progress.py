@@ -12,7 +12,7 @@ from lqmf import events
 from lqmf.units import duration, file_size
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, ConsoleRenderable, RichCast
     from rich.progress import Progress as Bars
     from rich.progress import Task
 
@@ -114,7 +114,17 @@ class ProgressView:
 def _bars(console: Console) -> Bars:
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
-    return Progress(
+    class Reflowing(Progress):
+        """Bars that are erased as a whole where the terminal was made narrower: it folds what was drawn before."""
+
+        def get_renderable(self) -> ConsoleRenderable | RichCast | str:
+            """Count the rows that the last drawing takes by now."""
+            live = getattr(self, "live", None)  # it is asked for while it is made, too
+            if live is not None and live._live_render._shape is not None:
+                live._live_render._shape = folded(live._live_render._shape, self.console.width)
+            return super().get_renderable()
+
+    return Reflowing(
         SpinnerColumn(finished_text=" "),
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
@@ -124,6 +134,12 @@ def _bars(console: Console) -> Bars:
         transient=True,
         refresh_per_second=8,
     )
+
+
+def folded(shape: tuple[int, int], width: int) -> tuple[int, int]:
+    """The columns and rows that a drawing of this shape takes on a terminal of `width` columns."""
+    columns, rows = shape
+    return min(columns, width), rows * max(1, -(-columns // width))
 
 
 def _column(write: Callable[[Task], str]) -> Any:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 TOKEN = Question(
     id="hf_token",
-    text="Paste your Hugging Face token (nothing is shown):",
+    text="Paste your Hugging Face token (shown as stars):",
     reason="A token with read access is enough: https://huggingface.co/settings/tokens makes one.",
     kind="secret",
 )

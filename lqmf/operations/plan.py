@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -84,11 +84,11 @@ async def run(app: App, request: Request, ask: Ask) -> Plans | Sizes:
     model = str(request.model)
     by_rules: list[Planned] = []
 
-    def announce(one: Planned) -> None:
+    def announce(found: Sequence[Planned]) -> None:
         """Show the rules' plan at once; what is advised then comes with the result."""
-        if one.request.advice is None:
-            by_rules.append(one)
-            ask.show(Plans(model, (one,)))
+        if found[0].request.advice is None:
+            by_rules.extend(found)
+            ask.show(Plans(model, tuple(found)))
 
     planned = await app.planning.plan(request, never_asking(ask), announce)
     return Plans(model, tuple(planned), by_rules[0] if by_rules else None)

@@ -8,7 +8,7 @@ from lqmf.errors import NotFound, UsageError
 from lqmf.events import JobStarted
 from lqmf.jobs.journal import new_id, work_folder
 from lqmf.operations.closing import closing
-from lqmf.operations.quantize import Quantized, joined
+from lqmf.operations.quantize import Quantized, joined, quantized
 from lqmf.operations.unfinished import Unfinished, interrupted, judged, unfinished
 from lqmf.quality.measures import unmeasured
 from lqmf.records import Artifact, QuantizationPlan, Request, to_json
@@ -25,7 +25,7 @@ async def run(app: App, request: Request, ask: Ask) -> Quantized:
     job = _named(app, request.job) if request.job else _latest(app)
     made = await _go_on(app, job, ask)
     artifacts = tuple(app.shelf.find(artifact.path) for _, artifact in made)
-    return Quantized(artifacts, tuple(id for id, _ in made), joined([closing(app, one) for one in artifacts]))
+    return quantized(artifacts, tuple(id for id, _ in made), joined([closing(app, one) for one in artifacts]))
 
 
 def _named(app: App, id: str) -> Unfinished:

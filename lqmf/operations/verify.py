@@ -103,7 +103,7 @@ async def _signed(folder: Path, private: Path, ask: Ask) -> str:
     """Sign, and return the key's fingerprint; a passphrase is asked for where the key has one."""
     passphrase = None
     if signing.is_locked(private):
-        text = f"The passphrase of {private.name} (nothing is shown):"
+        text = f"The passphrase of {private.name} (shown as stars):"
         reply = await ask(Question("passphrase", text, kind="secret"))
         if reply.kind != "value":
             raise JobCancelled("Nothing was signed.", "`lqmf verify NAME --sign PRIVATE.pem`")

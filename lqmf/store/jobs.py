@@ -20,7 +20,12 @@ def command(job: Mapping[str, Any]) -> str:
     name = shlex.quote(str(job.get("title")))
     if job.get("kind") == "rebuild":
         return f"rebuild {shlex.quote(str(job.get('artifact') or 'NAME'))}"
-    own = {"quantize": f"resume {job.get('id')}", "layers": f"report {name} --layers", "benchmark": f"benchmark {name}"}
+    own = {
+        "quantize": f"resume {job.get('id')}",
+        "layers": f"report {name} --layers",
+        "benchmark": f"benchmark {name}",
+        "publish": f"publish NAME --to {name}",
+    }
     return own.get(str(job.get("kind"))) or f"test {name}"
 
 

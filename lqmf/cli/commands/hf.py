@@ -35,7 +35,7 @@ def everything(context: typer.Context) -> Decision | None:
 
 @cli.command()
 def login() -> Decision:
-    """Ask for a token (nothing is shown), have the Hub confirm it, and keep it."""
+    """Ask for a token (shown as stars), have the Hub confirm it, and keep it."""
     return options.typed("hf_login")
 
 
