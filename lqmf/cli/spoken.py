@@ -43,6 +43,15 @@ def to_nothing_asked(text: str) -> Outcome | None:
     )
 
 
+def of_the_notes(decision: Decision, text: str) -> Decision | None:
+    """The decision for a line that no rule reads, where the notes surely hold its answer; None for any other."""
+    from lqmf.knowledge.finding import is_known
+
+    if decision.intent != "unknown" or decision.confidence > 0 or not is_known(text):
+        return None
+    return Decision("explain", {"topic": text}, 0.4, "no rule reads this; LQMF's notes do")
+
+
 def declines(decision: Decision) -> bool:
     """Whether a line only says no, and speaks of no work that runs."""
     from lqmf.understanding.dialogue import ends_a_job
