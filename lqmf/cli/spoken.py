@@ -46,8 +46,12 @@ def to_nothing_asked(text: str) -> Outcome | None:
 def of_the_notes(decision: Decision, text: str) -> Decision | None:
     """The decision for a line that no rule reads, where the notes surely hold its answer; None for any other."""
     from lqmf.knowledge.finding import is_known
+    from lqmf.understanding.mood import is_question
+    from lqmf.understanding.wording import read
 
-    if decision.intent != "unknown" or decision.confidence > 0 or not is_known(text):
+    if decision.intent != "unknown" or decision.confidence > 0:
+        return None
+    if not is_known(text, 1 if is_question(read(text).plain) else 2):
         return None
     return Decision("explain", {"topic": text}, 0.4, "no rule reads this; LQMF's notes do")
 

@@ -30,9 +30,9 @@ a about after again all also always am an and another any anyone anything are as
 by can compare compared could deal did different difference differences do does doing doesnt done dont earlier before else even ever every everyone
 exactly explain for from general get gets getting give given go goes going gone good great had has have having he her
 here how i if in instead into is it its just kind know knows less like lqmf made make makes many matter matters me mean
-means model models more most much my need needed needs no normal not now of off ok on one only or other our out over own per
+means model models more most much my need needed needs no normal not now of off ok old on one only or other our out over own per
 please point possible question really recommend required right run runs said same say says seem set she should show so some something stand
-still such sure take takes tell than that the their them then there these they thing things think this those to too
+still such sure take takes tell than that the their them then there these they thing things think this time those to too
 understand us use used uses using usually versus very vs want was way we well went were what whats whatever when where which
 while who whom whose why will with within without wonder work working works would wrong yes yet you your llm llms come
 comes happen happens happened worth
@@ -83,12 +83,12 @@ def find(question: str) -> list[Passage]:
     return [one for value, one in worth[:MOST] if value >= worth[0][0] * SECOND]
 
 
-def is_known(line: str) -> bool:
-    """Return whether a line that no rule reads is surely a question for the passages: the best one has two of its
+def is_known(line: str, words: int = 2) -> bool:
+    """Return whether a line that no rule reads is surely a question for the passages: the best one has `words` of its
     words or more, and most of their rarity."""
     terms, index = dict.fromkeys(_terms(line[:LONGEST_QUESTION])), _index()
     place = next((passages().index(one) for one in find(line)), None)
-    if place is None or sum(term in index.counts[place] for term in terms) < 2:
+    if place is None or sum(term in index.counts[place] for term in terms) < words:
         return False
     return _held(index, place, terms) >= SURE
 
@@ -104,8 +104,9 @@ def _worth(index: _Index, place: int, terms: dict[str, None], whole: set[str]) -
     counts = index.counts[place]
     slack = SATURATION * (1 - LENGTH + LENGTH * index.lengths[place] / index.mean)
     score = sum(index.rarity[term] * counts[term] / (counts[term] + slack) for term in terms if term in counts)
-    named = {term for name in whole for term in name.split()}
-    return score + WHOLE * sum(index.rarity.get(term, 0.0) for term in named)
+    parts = ({term for term in name.split() if term in index.rarity} for name in whole)
+    named = {term for terms in parts if len(terms) > 1 for term in terms}
+    return score + WHOLE * sum(index.rarity[term] for term in named)
 
 
 @cache

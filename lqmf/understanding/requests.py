@@ -11,7 +11,7 @@ from lqmf.understanding.fitting import IN_GENERAL, without_replaced
 from lqmf.understanding.intents import topic
 from lqmf.understanding.lexicon import INTENT_SLOTS, ON_ARTIFACTS, PROVIDER, REQUESTS, TYPE, is_value, uncaptured
 from lqmf.understanding.models import MARK, unmark
-from lqmf.understanding.mood import mood
+from lqmf.understanding.mood import is_question
 from lqmf.understanding.patterns import Pattern, words
 from lqmf.understanding.references import argument, references
 from lqmf.understanding.rules import IT_WORD
@@ -51,7 +51,7 @@ def _is_general(sentence: Sentence, intent: str, slots: Slots) -> bool:
     knowledge ("is Q4 enough for translation?")."""
     if intent not in ("plan", "preflight") or sentence.rule is IN_GENERAL or sentence.front.startswith(intent):
         return False
-    if intent == "plan" and (mood(sentence.plain) == "order" or _RECOMMENDS.search(sentence.plain)):
+    if intent == "plan" and (not is_question(sentence.plain) or _RECOMMENDS.search(sentence.plain)):
         return False
     return not {"model", "memory_gb", "ram_gb"} & slots.keys() and (
         intent == "preflight" or IT_WORD.search(sentence.plain) is None
