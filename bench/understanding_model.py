@@ -116,7 +116,9 @@ def by_model(weights: np.ndarray, intents: list[str]) -> Callable[[Turns], list[
 
 def measured(read: Callable[[Turns], list[tuple[str, float]]], sets: list[Turns]) -> tuple[int, int, list[float]]:
     """(right intents, turns, milliseconds of each line)."""
-    got = [(intent == wanted, ms) for turns in sets for (_, wanted), (intent, ms) in zip(turns, read(turns), strict=True)]
+    got = [
+        (intent == wanted, ms) for turns in sets for (_, wanted), (intent, ms) in zip(turns, read(turns), strict=True)
+    ]
     return sum(right for right, _ in got), len(got), [ms for _, ms in got]
 
 
@@ -141,14 +143,20 @@ def main() -> None:
             cells.append(f"{right} of {total} ({right / total:.0%})")
         rows.append(f"| {title} | {' | '.join(cells)} |")
     cost = " | ".join(f"{statistics.median(ms):.2f} ({max(ms):.1f})" for ms in times.values())
-    table = ["| intents right | rules | linear model |", "|---|---|---|", *rows, f"| ms a line: median (most) | {cost} |"]
+    table = [
+        "| intents right | rules | linear model |",
+        "|---|---|---|",
+        *rows,
+        f"| ms a line: median (most) | {cost} |",
+    ]
     turns = sum(len(one) for one in training)
     text = f"""# The rules of understanding, and a small linear model
 
 Written by `bench/understanding_model.py`. The model: softmax over {FEATURES:,} hashed features (words, pairs of words,
 characters in threes to fives, the intent before), numpy alone, trained in {took:.0f} s on the {turns:,} turns of
-tests/understanding that are not held back; {weights.size * 4 / 1e6:.1f} MB of weights. Neither was made from the sets below. Only intents
-are compared: the model reads no values, so the rules' words for them would stay in any case.
+tests/understanding that are not held back; {weights.size * 4 / 1e6:.1f} MB of weights. The model saw none of the sets below. Only intents
+are compared: the model reads no values, so the rules' words for them would stay in any case. Of the first set the
+rules read 94 of 100 turns before anyone had seen it; some of the rest was mended later. The rules stay.
 
 """ + "\n".join(table)
     out.write_text(text + "\n", encoding="utf-8")

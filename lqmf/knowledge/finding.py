@@ -14,7 +14,11 @@ from functools import cache
 from lqmf.knowledge.passages import FOLDER, Passage, passages
 
 MOST = 3  # passages for one question
-NAME, TITLE, TEXT = 5.0, 2.0, 0.5  # how often a word counts, that stands in a passage's names, in its title, in its text
+NAME, TITLE, TEXT = (
+    5.0,
+    2.0,
+    0.5,
+)  # how often a word counts in names, in the title, in the text
 SATURATION, LENGTH = 1.5, 0.2  # BM25's k1 and b
 WHOLE = 0.7  # what the rarity of a name of several words counts once more, where the question has it whole
 ASIDE = 0.5  # what a word counts that is in texts alone and names nothing
@@ -26,16 +30,17 @@ LONGEST_QUESTION = 1000  # characters that are read
 _WORD = re.compile(r"[a-z0-9_.+/]*[a-z0-9_]")
 _AMOUNT = re.compile(r"[\d.]+(?:[bkgmt]|gb|mb|gib)?")
 _EMPTY_TEXT = """
-a about after again all also always am an and another any anyone anything are as at be because been being better between but
-by can compare compared could deal did different difference differences do does doing doesnt done dont earlier before else even ever every everyone
-exactly explain for from general get gets getting give given go goes going gone good great had has have having he her
-here how i if in instead into is it its just kind know knows less like lqmf made make makes many matter matters me mean
-means model models more most much my need needed needs no normal not now of off ok old on one only or other our out over own per
-please point possible question really recommend required right run runs said same say says seem set she should show so some something stand
-still such sure take takes tell than that the their them then there these they thing things think this time those to too
-understand us use used uses using usually versus very vs want was way we well went were what whats whatever when where which
-while who whom whose why will with within without wonder work working works would wrong yes yet you your llm llms come
-comes happen happens happened worth
+a about after again all also always am an and another any anyone anything are as at be because been before being
+better between but by can come comes compare compared could deal did difference differences different do does doesnt
+doing done dont earlier else even ever every everyone exactly explain for from general get gets getting give given go
+goes going gone good great had happen happened happens has have having he her here how i if in instead into is it its
+just kind know knows less like llm llms lqmf made make makes many matter matters me mean means model models more most
+much my need needed needs no normal not now of off ok old on one only or other our out over own per please point
+possible question really recommend required right run runs said same say says seem set she should show so some
+something stand still such sure take takes tell than that the their them then there these they thing things think this
+those time to too understand us use used uses using usually versus very vs want was way we well went were what
+whatever whats when where which while who whom whose why will with within without wonder work working works worth
+would wrong yes yet you your
 """
 _EMPTY = frozenset(_EMPTY_TEXT.split())
 _FREE = re.compile(r"(?:which|how|why|when|should|can|what should|is|are|does)\b")
@@ -91,6 +96,11 @@ def is_known(line: str, words: int = 2) -> bool:
     if place is None or sum(term in index.counts[place] for term in terms) < words:
         return False
     return _held(index, place, terms) >= SURE
+
+
+def shared_terms(question: str, words: str) -> set[str]:
+    """Return the terms that a question has in common with `words`."""
+    return set(_terms(question)) & set(_terms(words))
 
 
 def _held(index: _Index, place: int, terms: dict[str, None]) -> float:

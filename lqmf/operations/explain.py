@@ -67,10 +67,15 @@ def _looked_up(app: App, question: str) -> Explained:
     """Return passages, figures of the types that are named, and results of this store. Raises NotFound where nothing
     is known."""
     from lqmf.knowledge import figures, finding
+    from lqmf.knowledge.last_plan import WHOLE, of_plan
     from lqmf.knowledge.passages import passages
     from lqmf.workspace import nearest
 
     found, names = finding.find(question), figures.types_in(question)
+    planned = of_plan(question, app.last_plan) if app.last_plan else None
+    if planned is not None:
+        named = question.lower() not in WHOLE and any(question.lower() in one.words for one in found)
+        found = [*found, planned] if named else [planned, *found]
     if not found and not names:
         guess = nearest(question.lower(), [word for one in passages() for word in one.words])
         hint = f"Did you mean '{guess}'? " if guess else ""

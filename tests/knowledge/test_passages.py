@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from lqmf.cli.spoken import of_the_notes
-
 from lqmf.fit.quality import WEIGHTS
 from lqmf.knowledge import figures
 from lqmf.knowledge.finding import find, is_term
@@ -16,7 +15,7 @@ from lqmf.model_files.gguf_types import TYPES
 from lqmf.understanding.dialogue import Dialogue, step
 
 HERE = Path(__file__).parent
-MISSED = {"asked.jsonl": 0.1, "asked-held.jsonl": 0.3}  # the share that may miss
+MISSED = {"asked.jsonl": 0.1, "asked-held.jsonl": 0.27}  # the share that may miss
 
 
 @pytest.mark.parametrize(
@@ -45,8 +44,9 @@ def test_a_question_finds_what_it_is_about(question, names):
 
 
 @pytest.mark.parametrize("name", ["asked.jsonl", "asked-held.jsonl"])
-def test_nine_of_ten_questions_as_people_ask_them_get_their_note_first(name):
-    """Nothing was mended after the held-back questions."""
+def test_questions_as_people_ask_them_get_their_note_first(name):
+    """The rules, the finder and the notes were mended on asked.jsonl; asked-held.jsonl was written before and not looked
+    at: it was 10 of 30 before and 22 of 30 after."""
     asked = [json.loads(line) for line in (HERE / name).read_text(encoding="utf-8").splitlines()]
     wrong = [f"{one['say']} -> {got}" for one in asked if not is_right(one["notes"], got := read(one["say"]))]
     assert len(wrong) <= MISSED[name] * len(asked), "\n".join(wrong)
