@@ -4,7 +4,7 @@
 
 The model is a softmax over hashed words, pairs of words and characters in threes to fives of a line, with the intent of
 the line before; numpy alone, trained on the dialogues of tests/understanding but for those held back. Held back are
-asked-held.jsonl, the questions of tests/knowledge/asked-held.jsonl, and bench/intents.jsonl, which was written for this.
+asked-held.jsonl, the questions of tests/knowledge/asked-held.jsonl, and bench/intents.jsonl, written for this alone.
 Only intents are compared: the model reads no values.
 """
 
@@ -17,6 +17,7 @@ import statistics
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def features(line: str, before: str) -> np.ndarray:
     """The places of a line's features, hashed. before: the intent of the line before, "" for none."""
     words = re.findall(r"[\w.+/-]+|\?", line.lower())
     text = f" {' '.join(words)} "
-    named = [f"w:{word}" for word in words] + [f"p:{one} {two}" for one, two in zip(words, words[1:], strict=False)]
+    named = [f"w:{word}" for word in words] + [f"p:{one} {two}" for one, two in pairwise(words)]
     named += [f"c:{text[i : i + n]}" for n in (3, 4, 5) for i in range(len(text) - n + 1)]
     named += [f"first:{words[0] if words else ''}", f"before:{before}"]
     return np.unique([zlib.crc32(name.encode()) % FEATURES for name in named])
@@ -154,9 +155,9 @@ def main() -> None:
 
 Written by `bench/understanding_model.py`. The model: softmax over {FEATURES:,} hashed features (words, pairs of words,
 characters in threes to fives, the intent before), numpy alone, trained in {took:.0f} s on the {turns:,} turns of
-tests/understanding that are not held back; {weights.size * 4 / 1e6:.1f} MB of weights. The model saw none of the sets below. Only intents
-are compared: the model reads no values, so the rules' words for them would stay in any case. Of the first set the
-rules read 94 of 100 turns before anyone had seen it; some of the rest was mended later. The rules stay.
+tests/understanding that are not held back; {weights.size * 4 / 1e6:.1f} MB of weights. It saw none of the sets below.
+Only intents are compared: the model reads no values, so the rules' words for them would stay in any case. Of the first
+set the rules read 94 of 100 turns before anyone had seen it; some of the rest was mended later. The rules stay.
 
 """ + "\n".join(table)
     out.write_text(text + "\n", encoding="utf-8")

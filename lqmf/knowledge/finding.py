@@ -20,10 +20,10 @@ NAME, TITLE, TEXT = (
     0.5,
 )  # how often a word counts in names, in the title, in the text
 SATURATION, LENGTH = 1.5, 0.2  # BM25's k1 and b
-WHOLE = 0.7  # what the rarity of a name of several words counts once more, where the question has it whole
+WHOLE = 0.7  # what the rarity of a name counts once more, where the question has it whole
 ASIDE = 0.5  # what a word counts that is in texts alone and names nothing
 MENTION = 0.25  # of a name, that a word in a text counts for its rarity
-LEAST = 0.4  # share of the question's rarity that a passage must hold to be about it; half where it has a name whole
+LEAST = 0.25  # share of the question's rarity that a passage must hold to be about it; half where it has a name whole
 SURE = 0.6  # the same share, for a line that no rule reads
 SECOND = 0.5  # of the best one's worth, that a further passage needs
 LONGEST_QUESTION = 1000  # characters that are read
@@ -81,7 +81,7 @@ def find(question: str) -> list[Passage]:
     text = f" {_stemmed(question)} "
     worth = []
     for place, one in enumerate(passages()):
-        whole = {name for name in index.names[place] if " " in name and f" {name} " in text}
+        whole = {name for name in index.names[place] if f" {name} " in text}
         if _held(index, place, terms) >= (LEAST / 2 if whole else LEAST):
             worth.append((_worth(index, place, terms, whole), one))
     worth.sort(key=lambda pair: (-pair[0], pair[1].name))
@@ -114,8 +114,8 @@ def _worth(index: _Index, place: int, terms: dict[str, None], whole: set[str]) -
     counts = index.counts[place]
     slack = SATURATION * (1 - LENGTH + LENGTH * index.lengths[place] / index.mean)
     score = sum(index.rarity[term] * counts[term] / (counts[term] + slack) for term in terms if term in counts)
-    parts = ({term for term in name.split() if term in index.rarity} for name in whole)
-    named = {term for terms in parts if len(terms) > 1 for term in terms}
+    parts = ([term for term in name.split() if term in index.rarity] for name in whole)
+    named = {term for name, terms in zip(whole, parts, strict=True) if len(terms) > name.count(" ") for term in terms}
     return score + WHOLE * sum(index.rarity[term] for term in named)
 
 

@@ -45,8 +45,7 @@ def test_a_question_finds_what_it_is_about(question, names):
 
 @pytest.mark.parametrize("name", ["asked.jsonl", "asked-held.jsonl"])
 def test_questions_as_people_ask_them_get_their_note_first(name):
-    """The rules, the finder and the notes were mended on asked.jsonl; asked-held.jsonl was written before and not looked
-    at: it was 10 of 30 before and 22 of 30 after."""
+    """Rules, finder and notes were mended on asked.jsonl alone; asked-held.jsonl was written before that."""
     asked = [json.loads(line) for line in (HERE / name).read_text(encoding="utf-8").splitlines()]
     wrong = [f"{one['say']} -> {got}" for one in asked if not is_right(one["notes"], got := read(one["say"]))]
     assert len(wrong) <= MISSED[name] * len(asked), "\n".join(wrong)
