@@ -151,11 +151,12 @@ class Session:
 
         if not self._proposed() and (notice := to_nothing_asked(text)) is not None:
             return notice
+        before = self.app.understanding.state
         decision = self.app.pipeline.turn(Utterance(text))
         if decision.intent == "unknown" and self.app.reader is not None:
             decision = await self._helped(self.app.reader, text, ask, decision)
         if (noted := of_the_notes(decision, text)) is not None:
-            decision = noted
+            decision, self.app.understanding.state = noted, before
             self.app.understanding.note_decision(decision)
         return await self._remembered(text, decision, self._said(text, decision, ask))
 

@@ -27,6 +27,7 @@ NOT_BUILT = {
 }
 ELSEWHERE = {"publish": "`hf upload ORG/NAME FOLDER` does; `lqmf show NAME` says which folder."}
 INSTEAD = "It can quantize, plan, test, compare, list, show and verify: `help` lists it all."
+NEEDS_A_NAME = frozenset(["plan", "test", "compare", "help"])  # a question read so that names nothing is a general one
 AGREEING = frozenset(
     ["y", "yes", "yeah", "yep", "ok", "okay", "sure", "ja", "oui", "si", "no", "n", "nope", "nein", "non"]
 )
@@ -44,14 +45,17 @@ def to_nothing_asked(text: str) -> Outcome | None:
 
 
 def of_the_notes(decision: Decision, text: str) -> Decision | None:
-    """The decision for a line that no rule reads, where the notes surely hold its answer; None for any other."""
+    """The decision for a line that no rule reads, or a question read as a command of which it names nothing, where the
+    notes surely hold the answer; None for any other."""
     from lqmf.knowledge.finding import is_known
     from lqmf.understanding.mood import is_question
     from lqmf.understanding.wording import read
 
-    if decision.intent != "unknown" or decision.confidence > 0:
+    unread = decision.intent == "unknown" and decision.confidence == 0
+    if not unread and (decision.intent not in NEEDS_A_NAME or decision.slots):
         return None
-    if not is_known(text, 1 if is_question(read(text).plain) else 2):
+    asks = is_question(read(text).plain)
+    if not (unread or asks) or not is_known(text, 1 if unread and asks else 2):
         return None
     return Decision("explain", {"topic": text}, 0.4, "no rule reads this; LQMF's notes do")
 

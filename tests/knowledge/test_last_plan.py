@@ -1,9 +1,16 @@
 """A question about the plan that was made before is answered from that plan."""
 
+import asyncio
+
 import pytest
 
+from lqmf.app import App
+from lqmf.knowledge.answering import messages
 from lqmf.knowledge.last_plan import of_plan
-from lqmf.records import Choice, Estimate, ModelRef, QuantizationPlan
+from lqmf.knowledge.passages import Passage
+from lqmf.operations.asking import never_asking
+from lqmf.operations.explain import run
+from lqmf.records import Choice, Estimate, ModelRef, QuantizationPlan, Request
 
 PLAN = QuantizationPlan(
     id="p1",
@@ -46,3 +53,23 @@ def test_a_bare_why_gets_every_reason():
     assert found is not None
     assert len(found.text.splitlines()) == 7
     assert found.title == "The last plan, for demo"
+
+
+def test_a_chat_answers_from_its_last_plan_before_the_notes(tmp_path):
+    app = App.create(str(tmp_path), {}, tmp_path, {})
+    app.last_plan = PLAN
+    try:
+        asked = [
+            asyncio.run(run(app, Request(intent="explain", topic=topic), never_asking()))
+            for topic in ("that type", "gguf")
+        ]
+    finally:
+        app.close()
+    assert [one.passages[0].name for one in asked] == ["last-plan", "gguf"]
+
+
+def test_what_a_plan_says_goes_to_a_provider_without_its_paths():
+    found = Passage("last-plan", "The last plan", (), "calibration /home/somebody/notes.txt: as you said", ())
+    told = messages("why?", [found], [], [], str)
+    assert "somebody" not in str(told)
+    assert "as you said" in str(told)

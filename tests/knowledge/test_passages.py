@@ -15,7 +15,7 @@ from lqmf.model_files.gguf_types import TYPES
 from lqmf.understanding.dialogue import Dialogue, step
 
 HERE = Path(__file__).parent
-MISSED = {"asked.jsonl": 0.1, "asked-held.jsonl": 0.27}  # the share that may miss
+MISSED = {"asked.jsonl": 0.12, "asked-held.jsonl": 0.27}  # the share that may miss
 
 
 @pytest.mark.parametrize(
@@ -25,10 +25,10 @@ MISSED = {"asked.jsonl": 0.1, "asked-held.jsonl": 0.27}  # the share that may mi
         ("what is gptq?", ["gptq"]),
         ("difference between Q4_K_M and Q4_0", ["older-types", "k-quants"]),
         ("which should I use?", ["choosing"]),
-        ("which type should I use for my laptop", ["choosing"]),
+        ("which type should I use for my laptop", ["choosing", "i-quants", "older-types"]),
         ("perplexity vs kl", ["perplexity", "kl-divergence"]),
         ("how does the kv cache grow with context", ["kv-cache"]),
-        ("is awq better than gptq", ["other-methods", "methods", "gptq"]),
+        ("is awq better than gptq", ["other-methods", "gptq"]),
         ("gguf or gptq", ["methods"]),
         ("what does the _M suffix mean", ["k-quants"]),
         ("group_size", ["gptq"]),
