@@ -9,16 +9,12 @@ import math
 import re
 from collections import Counter
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from lqmf.knowledge.passages import FOLDER, Passage, passages
 
 MOST = 3  # passages for one question
-NAME, TITLE, TEXT = (
-    5.0,
-    2.0,
-    0.5,
-)  # how often a word counts in names, in the title, in the text
+NAME, TITLE, TEXT = 5.0, 2.0, 0.5  # how often a word counts in names, in the title, in the text
 SATURATION, LENGTH = 1.5, 0.2  # BM25's k1 and b
 WHOLE = 0.7  # what the rarity of a name counts once more, where the question has it whole
 ASIDE = 0.5  # what a word counts that is in texts alone and names nothing
@@ -54,13 +50,14 @@ class _Index:
     counts: tuple[dict[str, float], ...]
     names: tuple[tuple[str, ...], ...]
     lengths: tuple[int, ...]  # terms of each text
-    mean: float
+    mean: float  # of the lengths
     rarity: dict[str, float]
     unknown: float  # what a word that no passage has counts
 
 
 def exact(question: str) -> Passage | None:
     """Return the passage that `question` names, where it says no more than the name; else None."""
+    question = question[:LONGEST_QUESTION]
     raw, said = _spaced(question), " ".join(_terms(question))
     named = (one for one in passages() if raw in map(_spaced, one.words))
     meant = (one for one in passages() if said and said in (" ".join(_terms(word)) for word in one.words))
@@ -69,7 +66,7 @@ def exact(question: str) -> Passage | None:
 
 def is_term(question: str) -> bool:
     """Return whether `question` only asks for the meaning of a term: then its passage is the answer."""
-    return exact(question) is not None and _FREE.match(_spaced(question)) is None
+    return exact(question) is not None and _FREE.match(_spaced(question[:LONGEST_QUESTION])) is None
 
 
 def find(question: str) -> list[Passage]:
@@ -182,7 +179,7 @@ def _groups() -> dict[str, str]:
     return {word: group[0] for group in groups for word in group}
 
 
-@cache
+@lru_cache(maxsize=1 << 14)
 def _stem(word: str) -> str:
     """Return a word without its ending; one with a digit or an underscore stays whole."""
     if len(word) < 4 or re.search(r"[\d_./+]", word):
