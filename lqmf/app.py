@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lqmf import workspace
 from lqmf.errors import LqmfError, StoreError
 from lqmf.events import Bus, Emit, Notice, stage
-from lqmf.records import Hardware, ModelInfo, ModelRef
+from lqmf.records import Hardware, ModelInfo, ModelRef, QuantizationPlan
 
 if TYPE_CHECKING:
     from lqmf.advice.adviser import Adviser
@@ -49,6 +49,7 @@ class App:
         self.root_reason = root_reason
         self.options = dict(options)
         self.bus = Bus()
+        self.last_plan: QuantizationPlan | None = None  # the last that was shown, for questions about it
 
     @classmethod
     def create(cls, wanted: str | None, options: Mapping[str, Any], start: Path, environment: Mapping[str, str]) -> App:

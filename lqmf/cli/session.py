@@ -153,13 +153,17 @@ class Session:
             self.screen.notice(SECRET)
 
     async def _sentence(self, text: str, ask: Ask) -> Outcome:
-        from lqmf.cli.spoken import to_nothing_asked
+        from lqmf.cli.spoken import of_the_notes, to_nothing_asked
 
         if not self._proposed() and (notice := to_nothing_asked(text)) is not None:
             return notice
+        before = self.app.understanding.state
         decision = self.app.pipeline.turn(Utterance(text))
         if decision.intent == "unknown" and self.app.reader is not None:
             decision = await self._helped(self.app.reader, text, ask, decision)
+        if (noted := of_the_notes(decision, text)) is not None:
+            decision, self.app.understanding.state = noted, before
+            self.app.understanding.note_decision(decision)
         return await self._remembered(text, decision, self._said(text, decision, ask))
 
     async def _said(self, text: str, decision: Decision, ask: Ask) -> Outcome:

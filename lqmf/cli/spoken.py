@@ -25,6 +25,7 @@ NOT_BUILT = {
     "sweep": "run sweeps",
 }
 INSTEAD = "It can quantize, plan, test, compare, list, show and verify: `help` lists it all."
+NEEDS_A_NAME = frozenset(["plan", "test", "compare", "help"])  # a question read so that names nothing is a general one
 AGREEING = frozenset(
     ["y", "yes", "yeah", "yep", "ok", "okay", "sure", "ja", "oui", "si", "no", "n", "nope", "nein", "non"]
 )
@@ -39,6 +40,22 @@ def to_nothing_asked(text: str) -> Outcome | None:
     return Outcome(
         {"status": "notice", "text": "Nothing was asked."}, "Nothing was asked, so there is nothing to answer."
     )
+
+
+def of_the_notes(decision: Decision, text: str) -> Decision | None:
+    """The decision for a line that no rule reads, or a question read as a command of which it names nothing, where the
+    notes surely hold the answer; None for any other."""
+    from lqmf.knowledge.finding import is_known
+    from lqmf.understanding.mood import is_question
+    from lqmf.understanding.wording import read
+
+    unread = decision.intent == "unknown" and decision.confidence == 0
+    if not unread and (decision.intent not in NEEDS_A_NAME or decision.slots):
+        return None
+    asks = is_question(read(text).plain)
+    if not (unread or asks) or not is_known(text, 1 if unread and asks else 2):
+        return None
+    return Decision("explain", {"topic": text}, 0.4, "no rule reads this; LQMF's notes do")
 
 
 def declines(decision: Decision) -> bool:

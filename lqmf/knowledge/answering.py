@@ -36,7 +36,7 @@ def messages(
     return prompts.messages(
         "explain",
         question=prompts.fenced("the user", masks.text(question[:LONGEST_QUESTION])),
-        passages=prompts.fenced("the program", {one.title: one.text for one in found}),
+        passages=prompts.fenced("the program", masks.data({one.title: one.text for one in found})),
         types=prompts.fenced("the program", masks.data(list(types))),
         results=prompts.fenced("the program", masks.data(public)),
     )

@@ -66,15 +66,21 @@ async def run(app: App, request: Request, ask: Ask) -> Explained | Topics:
 def _looked_up(app: App, question: str) -> Explained:
     """Return passages, figures of the types that are named, and results of this store. Raises NotFound where nothing
     is known."""
-    from lqmf.knowledge import figures, passages
+    from lqmf.knowledge import figures, finding
+    from lqmf.knowledge.last_plan import WHOLE, of_plan
+    from lqmf.knowledge.passages import passages
     from lqmf.workspace import nearest
 
-    found, names = passages.find(question), figures.types_in(question)
+    found, names = finding.find(question), figures.types_in(question)
+    planned = of_plan(question, app.last_plan) if app.last_plan else None
+    if planned is not None:
+        named = question.lower() not in WHOLE and any(question.lower() in one.words for one in found)
+        found = [*found, planned] if named else [planned, *found]
     if not found and not names:
-        known = [word for one in passages.passages() for word in one.words]
-        guess = nearest(question.lower(), known)
+        guess = nearest(question.lower(), [word for one in passages() for word in one.words])
         hint = f"Did you mean '{guess}'? " if guess else ""
-        raise NotFound(f"Nothing is known here of '{question}'.", f"{hint}`explain` alone lists the topics.")
+        topics = ", ".join(one.words[0] for one in passages())
+        raise NotFound(f"LQMF's notes hold no answer to '{question}'.", f"{hint}They tell of: {topics}.")
     records = app.memory.list_records("ok")
     types = tuple(figures.of_type(name, records) for name in names)
     return Explained(question, tuple(found), types, tuple(figures.results(records)))
@@ -85,7 +91,7 @@ async def _answered(app: App, found: Explained) -> dict[str, Any] | None:
     the reason told, where none answers."""
     from lqmf.events import Notice, Said
     from lqmf.knowledge import answering
-    from lqmf.knowledge.passages import is_term
+    from lqmf.knowledge.finding import is_term
     from lqmf.providers.config import llm_settings
 
     if is_term(found.topic) or app.llm is None:

@@ -91,6 +91,7 @@ async def run(app: App, request: Request, ask: Ask) -> Plans | Sizes:
             ask.show(Plans(model, tuple(found)))
 
     planned = await app.planning.plan(request, never_asking(ask), announce)
+    app.last_plan = planned[0].plan
     return Plans(model, tuple(planned), by_rules[0] if by_rules else None)
 
 

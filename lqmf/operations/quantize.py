@@ -60,7 +60,13 @@ class Quantized(Result):
 
 async def run(app: App, request: Request, ask: Ask) -> Quantized:
     """Plan, show the plan, carry it out. Raises LqmfError."""
-    made = await app.pipeline.quantize(request, ask, Announcing(ask))
+    show = Announcing(ask)
+
+    def announce(planned: Planned) -> None:
+        app.last_plan = planned.plan
+        show(planned)
+
+    made = await app.pipeline.quantize(request, ask, announce)
     feedback = [closing(app, one.artifact, one.slots) for one in made]
     artifacts, jobs = tuple(one.artifact for one in made), tuple(one.job for one in made)
     return quantized(artifacts, jobs, joined(feedback), gate=bool(request.gate))

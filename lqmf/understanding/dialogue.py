@@ -17,7 +17,7 @@ from lqmf.understanding.assent import NO, YES
 from lqmf.understanding.changes import continuation
 from lqmf.understanding.fitting import size_billions
 from lqmf.understanding.lexicon import ON_ARTIFACTS, REQUESTS
-from lqmf.understanding.mood import ACTS, ASKED, DENIED, mood
+from lqmf.understanding.mood import ACTS, ASKED, DENIED, is_question, mood
 from lqmf.understanding.patterns import Pattern
 from lqmf.understanding.proposals import DECLINED
 from lqmf.understanding.requests import by_values, decided, of_its_own, said_of
@@ -87,7 +87,7 @@ def _question(sentence: Sentence) -> Decision | None:
     """Return the decision for a question that no rule reads, but which speaks of the things that LQMF deals with; else
     None."""
     known = DOMAIN.search(sentence.plain) or sentence.said.keys() & {"bits", "type", "method"}
-    if not known or mood(sentence.plain) not in ("asked", "wondered"):
+    if not known or not (is_question(sentence.plain) or mood(sentence.plain) in ("asked", "wondered")):
         return None
     return Decision("explain", {"topic": said_of(sentence)}, 0.5, "a question of what is dealt with here")
 

@@ -42,6 +42,7 @@ _WHETHER = (
 )
 _ABOUT_DOING = Pattern(rf"{_OPENING}{_POLITE}{_WHETHER}.*\b{DOING}")
 _WONDERS = Pattern(rf"{_OPENING}{_POLITE}{_WHETHER}(?! you\b).*\?\s*$")
+_OPENS = Pattern(rf"{_OPENING}{_POLITE}{_WHETHER}(?! you\b)")
 _BARE = Pattern(rf"{_OPENING}(?:really )?{DOING}[^.;]*\?\s*$")
 _ORDERS_TOO = Pattern(rf"[.;:!?,] (?:(?:so|and|then|please|just|ok|now),? )*{DOING}(?! \w+ing)[^?]*$")
 
@@ -49,6 +50,11 @@ _ORDERS_TOO = Pattern(rf"[.;:!?,] (?:(?:so|and|then|please|just|ok|now),? )*{DOI
 def asked_about(decision: Decision) -> str | None:
     """Return the intent that a line only asked about; None where it asked about none."""
     return decision.reason.removeprefix(ASKED) if decision.reason.startswith(ASKED) else None
+
+
+def is_question(plain: str) -> bool:
+    """Return whether a plain sentence opens as a question does, with or without its mark."""
+    return _OPENS.match(plain) is not None
 
 
 def mood(plain: str) -> Mood:

@@ -11,6 +11,7 @@ from lqmf.understanding.fitting import IN_GENERAL, without_replaced
 from lqmf.understanding.intents import topic
 from lqmf.understanding.lexicon import INTENT_SLOTS, ON_ARTIFACTS, PROVIDER, REQUESTS, TYPE, is_value, uncaptured
 from lqmf.understanding.models import MARK, unmark
+from lqmf.understanding.mood import is_question
 from lqmf.understanding.patterns import Pattern, words
 from lqmf.understanding.references import argument, references
 from lqmf.understanding.rules import IT_WORD
@@ -37,13 +38,27 @@ def of_its_own(state: Dialogue, sentence: Sentence) -> Decision | None:
         return _on_artifact(state, sentence, intent, reason)
     if intent in REQUESTS:
         slots = _requested(state, sentence, intent)
-        asks = intent == "preflight" and not sentence.front.startswith("preflight")
-        if asks and state.request is None and "model" not in slots:  # "does this work with images?"
+        if state.request is None and _is_general(sentence, intent, slots):  # "does this work with images?"
             return Decision("explain", {"topic": said_of(sentence)}, 0.7, reason)
         return decided(intent, slots, 0.9, reason)
     if intent == "list" and sentence.models:
         return decided(intent, {**sentence.said, "model": sentence.models[-1]}, 0.9, reason)
     return decided(intent, sentence.said, 0.9, reason)
+
+
+def _is_general(sentence: Sentence, intent: str, slots: Slots) -> bool:
+    """Return whether a question that could be one of a plan names neither a model nor a machine, so that it is one of
+    knowledge ("is Q4 enough for translation?")."""
+    if intent not in ("plan", "preflight") or sentence.rule is IN_GENERAL or sentence.front.startswith(intent):
+        return False
+    if intent == "plan" and (not is_question(sentence.plain) or _RECOMMENDS.search(sentence.plain)):
+        return False
+    return not {"model", "memory_gb", "ram_gb"} & slots.keys() and (
+        intent == "preflight" or IT_WORD.search(sentence.plain) is None
+    )
+
+
+_RECOMMENDS = Pattern(r"\b(?:plan|estimate|recommend\w*|suggest\w*|advise|advice)\b")
 
 
 def said_of(sentence: Sentence) -> str:

@@ -812,7 +812,7 @@ OUTCOMES = _rules(
         r"|have (?:i|we|you)|are there|exist\w*|fail\w*|succe\w*|worked|work|did (?:not )?work|broke|crashed"
         r"|are (?:on|in|here|available|stored|finished|done|ready|quantized)|is there|did (?:i|we)|were|went"
         r"|made|i have|completed|available|on disk|passed|got through|ended|are mine|lie|already)\b"
-        rf"|\b(?:do i have|have i got|are there|is there(?! (?:any )?support))\b[^.;]*\b(?:{_THINGS}|failed|gguf"
+        rf"|\b(?:do i have(?! to)|have i got|are there|is there(?! (?:any )?support))\b[^.;]*\b(?:{_THINGS}|failed|gguf"
         rf"|gptq|bitsandbytes"
         r"|anything quantized)\b"
         r"|\bwhat (?:have|did) (?:i|we|you)(?: already| ever| all)? (?:quantized?|made|make|built|build"
@@ -832,7 +832,7 @@ OUTCOMES = _rules(
         r"|^(?:which|what) (?:ones?|of (?:them|these|those|mine)) (?:is|are|were) (?:broken|failed|bad|good|ok"
         r"|fine|successful)\b"
         rf"|^which of (?:my|the|our) {_THINGS} (?:is|are) (?:the )?\w+\b"
-        rf"|^(?:got|have) any\b[^<]*{_THINGS}|\bdo (?:i|we) have\b[^<]*\b{_THINGS}\b"
+        rf"|^(?:got|have) any\b[^<]*{_THINGS}|\bdo (?:i|we) have\b(?! to\b)[^<]*\b{_THINGS}\b"
         r"|\bdid (?:anything|any|something)\b[^.;]*\b(?:fail|succeed|work|break|crash)",
     ),
     (

@@ -153,6 +153,11 @@ def test_a_term_is_explained_offline_with_its_sources(run):
     assert "2210.17323" in spoken.out
 
 
+def test_a_question_that_no_rule_reads_is_answered_where_the_notes_hold_its_answer(run):
+    assert "chat template" in run("why does it output gibberish?").out
+    assert run("what is the capital of France?").code == 1
+
+
 def test_types_are_compared_by_figures_and_by_what_was_measured_here(run, make_artifact):
     make_artifact("m_gguf_4bit_Q4_K_M")
     run("list")
@@ -165,6 +170,7 @@ def test_what_nothing_is_known_of_is_said_with_the_way_to_the_topics(run):
     ran = run("explain", "the weather in Paris", "--json")
     assert ran.code == 1
     assert ran.document["error"]["code"] == "not_found"
+    assert "imatrix, k-quants" in ran.document["error"]["remedy"]
     assert len(run("explain", "--json").document["topics"]) > 20
 
 

@@ -1,11 +1,21 @@
 """What is known is found offline, by the words that people use; every passage names its sources."""
 
+import json
+import time
+from pathlib import Path
+
 import pytest
 
+from lqmf.cli.spoken import of_the_notes
 from lqmf.fit.quality import WEIGHTS
 from lqmf.knowledge import figures
-from lqmf.knowledge.passages import find, is_term, passages
+from lqmf.knowledge.finding import find, is_term
+from lqmf.knowledge.passages import passages
 from lqmf.model_files.gguf_types import TYPES
+from lqmf.understanding.dialogue import Dialogue, step
+
+HERE = Path(__file__).parent
+MISSED = {"asked.jsonl": 0.12, "asked-held.jsonl": 0.27}  # the share that may miss
 
 
 @pytest.mark.parametrize(
@@ -15,7 +25,7 @@ from lqmf.model_files.gguf_types import TYPES
         ("what is gptq?", ["gptq"]),
         ("difference between Q4_K_M and Q4_0", ["older-types", "k-quants"]),
         ("which should I use?", ["choosing"]),
-        ("which type should I use for my laptop", ["choosing"]),
+        ("which type should I use for my laptop", ["choosing", "i-quants", "older-types"]),
         ("perplexity vs kl", ["perplexity", "kl-divergence"]),
         ("how does the kv cache grow with context", ["kv-cache"]),
         ("is awq better than gptq", ["other-methods", "gptq"]),
@@ -31,6 +41,34 @@ from lqmf.model_files.gguf_types import TYPES
 )
 def test_a_question_finds_what_it_is_about(question, names):
     assert [one.name for one in find(question)] == names
+
+
+@pytest.mark.parametrize("name", ["asked.jsonl", "asked-held.jsonl"])
+def test_questions_as_people_ask_them_get_their_note_first(name):
+    """Rules, finder and notes were mended on asked.jsonl alone; asked-held.jsonl was written before that."""
+    asked = [json.loads(line) for line in (HERE / name).read_text(encoding="utf-8").splitlines()]
+    wrong = [f"{one['say']} -> {got}" for one in asked if not is_right(one["notes"], got := read(one["say"]))]
+    assert len(wrong) <= MISSED[name] * len(asked), "\n".join(wrong)
+
+
+def read(line):
+    """Return the names of the notes that a line of the chat gets; the intent where it is no question for the notes."""
+    _, decision = step(Dialogue(), line)
+    decision = of_the_notes(decision, line) or decision
+    return [one.name for one in find(decision.slots["topic"])] if decision.intent == "explain" else decision.intent
+
+
+def is_right(notes, got):
+    return got[0] in notes if notes and isinstance(got, list) and got else not notes and got in ([], "unknown")
+
+
+def test_a_question_costs_less_than_five_milliseconds_of_the_processor():
+    lines = [json.loads(line)["say"] for line in (HERE / "asked.jsonl").read_text(encoding="utf-8").splitlines()]
+    find(lines[0])
+    begun = time.process_time()
+    for line in lines:
+        find(line)
+    assert (time.process_time() - begun) / len(lines) < 0.005
 
 
 @pytest.mark.parametrize("passage", passages(), ids=lambda one: one.name)
