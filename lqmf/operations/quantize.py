@@ -62,8 +62,8 @@ async def run(app: App, request: Request, ask: Ask) -> Quantized:
     """Plan, show the plan, carry it out. Raises LqmfError."""
     show = Announcing(ask)
 
-    def announce(planned: Planned) -> None:
-        app.last_plan = planned.plan
+    def announce(planned: Sequence[Planned]) -> None:
+        app.last_plan = planned[0].plan
         show(planned)
 
     made = await app.pipeline.quantize(request, ask, announce)
