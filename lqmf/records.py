@@ -11,8 +11,9 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, TypeVar, cast
 
+from annotated_types import Ge
 from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 T = TypeVar("T")
 
+SizeBytes = Annotated[int, Ge(0)]
 Status = Literal["running", "done", "failed", "cancelled", "interrupted"]
 UNREADABLE = "its receipt cannot be read"  # how the reason of such a receipt begins
 Source = Literal["user", "rules", "provider", "settings"]
@@ -586,7 +588,7 @@ class FileEntry:
     """An immutable file of an artifact (weights, tokenizer, config), or a rewritable one (receipt, card)."""
 
     path: str  # relative to the artifact's folder, with forward slashes
-    size_bytes: int
+    size_bytes: SizeBytes
     sha256: str
     immutable: bool = True
 
@@ -604,7 +606,7 @@ class Manifest:
     files: tuple[FileEntry, ...]
     versions: Mapping[str, str]
     created_at: str  # ISO 8601, UTC
-    source_size_bytes: int
+    source_size_bytes: SizeBytes
     license: str | None = None  # the source model's, as the Hub spells it
     languages: tuple[str, ...] = ()  # the source model's, as its card has them
     model_type: str | None = None  # as its configuration has it: "llama"

@@ -33,9 +33,10 @@ def _say(text: str) -> None:
     """Print, on a path on which nothing is imported, not even the printer. Ends the process with 1 where that
     fails."""
     try:
-        os.write(1, text.encode())
+        sys.stdout.write(text)
+        sys.stdout.flush()
     except OSError:
-        sys.exit(1)
+        os._exit(1)  # at a usual end Python would try to write once more
 
 
 if __name__ == "__main__":

@@ -138,7 +138,9 @@ def axis(title: str, **more: Any) -> dict[str, Any]:
 
 
 def logarithmic(title: str, values: Sequence[float], **more: Any) -> dict[str, Any]:
-    """Return a logarithmic axis that holds `values` (above 0) with room around, its ticks in plain figures."""
+    """Return a logarithmic axis that holds those of `values` that are above 0 with room around, its ticks in plain
+    figures."""
+    values = [value for value in values if value > 0] or [1.0]
     low, high = math.log10(min(values)), math.log10(max(values))
     room = max(0.1, (high - low) * 0.1)
     ends = low - room, high + room

@@ -79,9 +79,9 @@ def test_a_path_that_is_no_folder_is_not_found_and_never_asked_of_the_hub(text: 
 
 
 def test_a_file_is_named_as_such(tmp_path: Path) -> None:
-    (tmp_path / "x.gguf").write_bytes(b"")
+    (tmp_path / "x.txt").write_bytes(b"")
     with pytest.raises(ModelNotFound, match="is a file"):
-        parse(str(tmp_path / "x.gguf"))
+        parse(str(tmp_path / "x.txt"))
 
 
 def test_a_folder_typed_without_its_dot_is_hinted_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,11 +43,11 @@ def test_needs_are_kept_and_the_folder_is_where_the_model_lies_now(tmp_path: Pat
     assert backend.asked == 2
 
 
-def test_work_that_was_cut_short_is_not_told_as_finished(tmp_path: Path) -> None:
+def test_work_that_was_cut_short_is_not_told_as_done(tmp_path: Path) -> None:
     told: list[Event] = []
 
     async def skeleton(info: ModelInfo) -> Path:
-        if len(told) > 1:
+        if len(told) > 2:
             return tmp_path
         raise asyncio.CancelledError
 
@@ -55,4 +55,5 @@ def test_work_that_was_cut_short_is_not_told_as_finished(tmp_path: Path) -> None
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(gather(INFO, Counting(), None, 1))
     asyncio.run(gather(INFO, Counting(), None, 1))
-    assert [type(event) for event in told] == [StageStarted, StageStarted, StageFinished]
+    assert [getattr(event, "ok", None) for event in told] == [None, False, None, True]
+    assert [type(event) for event in told] == [StageStarted, StageFinished, StageStarted, StageFinished]

@@ -38,7 +38,7 @@ COLUMNS = (
 
 def chart(data: Data) -> Chart:
     """Return the chart. Lower and further to the left is better."""
-    drawn = [subject for subject in data.subjects if marks.kl(subject)]
+    drawn = [subject for subject in data.subjects if marks.kl(subject) and subject.artifact.size_bytes > 0]
     notes = marks.without(data.subjects, drawn, "kl_divergence", "mean")
     if not drawn:
         return Chart(
