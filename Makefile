@@ -7,7 +7,7 @@ EXTRAS := dev,gptq,bnb,llm,sign,evaluate
 patiently = @start=$$(date +%s); (while sleep 20 >/dev/null 2>&1; do echo "  $$(( $$(date +%s) - start )) s"; done) & \
 	trap "kill $$!" EXIT; $(1) && echo "  done in $$(( $$(date +%s) - start )) s."
 
-.PHONY: help demo test test-fast check format setup requirements clean
+.PHONY: help demo test test-all test-fast check format setup requirements clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -15,11 +15,14 @@ help: ## this list
 demo: .venv/.core ## set up, then quantize, measure and ask the bundled model
 	$(BIN)/lqmf demo
 
-test: .venv/.dev ## set up, then run every test
+test: .venv/.dev ## set up, then run the tests
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not exhaustive"
+
+test-all: .venv/.dev ## run the cases too for which others of their kind stand in `make test`
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-fast: .venv/.dev ## run the tests that are not marked slow
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not exhaustive and not slow"
 
 check: .venv/.dev ## linters and types
 	$(BIN)/ruff check .

@@ -93,8 +93,10 @@ class Pipeline:
     def turn(self, utterance: Utterance, typed: Decision | None = None) -> Decision:
         """Return the decision to carry out for a line, read in the light of the dialogue so far. `typed` is the exact
         decision of a command line and wins; the dialogue hears the line all the same."""
-        understood = self._understanding.decide(utterance)
-        return typed or understood
+        if typed is None:
+            return self._understanding.decide(utterance)
+        self._understanding.hear(utterance)
+        return typed
 
     # ------------------------------------------------------------ plan and execute
 

@@ -1,7 +1,10 @@
-"""Running `lqmf` as a user does: a process of its own, in a workspace of its own."""
+"""Running `lqmf` as a user does, in a workspace of its own: in a process of its own, or, where no promise speaks of the
+process, in this one, which saves the processor's time to start."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -9,6 +12,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from unittest import mock
+
+from lqmf.cli import shell
 
 FOREIGN = (
     "HF_TOKEN",
@@ -46,9 +52,31 @@ def lqmf(
     )
 
 
+def here(
+    root: Path, *arguments: str, stdin: str = "", env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end in this process, as `lqmf` would."""
+    words = ["--workspace", str(root), *arguments]
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+    with (
+        mock.patch.dict(os.environ, environment(root, **(env or {})), clear=True),
+        mock.patch("sys.stdin", io.StringIO(stdin)),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        code = shell.run(words)
+    said = [stream.buffer.getvalue().decode() for stream in (out, err)]  # type: ignore[attr-defined]
+    return subprocess.CompletedProcess(words, code, *said)
+
+
 def document(root: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Any:
-    """What a command says with --json: exactly one document."""
+    """What a command, in a process of its own, says with --json: exactly one document."""
     return json.loads(lqmf(root, *arguments, "--json", env=env).stdout)
+
+
+def document_here(root: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Any:
+    """What a command says with --json: exactly one document."""
+    return json.loads(here(root, *arguments, "--json", env=env).stdout)
 
 
 def written(root: Path) -> bytes:

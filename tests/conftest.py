@@ -1,8 +1,10 @@
 """What holds for every test: property tests are not hurried (on a busy machine a slow example is no bug), and OpenMP
 threads do not spin against one another on a shared machine. All tests, and the commands that they start, share one
-server of the converter, which is launched when the first of them needs it."""
+server of the converter, which is launched when the first of them needs it; and compiled modules are kept, or each of
+some hundred commands would compile them again."""
 
 import os
+import sys
 
 from hypothesis import settings
 
@@ -10,6 +12,8 @@ from lqmf import child_process
 from lqmf.quantization.gguf.converter import server
 
 os.environ.update({"OMP_NUM_THREADS": "1", **child_process.WAITING, **os.environ})
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 server.share()
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")

@@ -71,7 +71,7 @@ def test_a_gated_model_is_refused_with_the_way_in_and_fetched_with_a_token_that_
 def test_the_chat_offers_to_log_in_and_then_goes_on_with_the_download(hub, tmp_path):
     hub.add_repo("ada/demo", DEMO_FOLDER, gated=True)
     hub.granted.add("ada")
-    said = f"quantize ada/demo to Q4_K_M\n{TOKEN}\nexit\n"
+    said = f"quantize ada/demo --type Q4_K_M --test none\n{TOKEN}\nexit\n"
     done = lqmf(tmp_path, stdin=said, env=at(hub))
     assert done.returncode == 0, done.stdout + done.stderr
     assert visible(tmp_path) == ["ada_demo_gguf_4bit_Q4_K_M"]

@@ -12,7 +12,10 @@ import pytest
 
 from lqmf import workspace
 from lqmf.quantization.gguf.converter import server
-from tests.commands import command, document, environment, lqmf
+from tests.commands import command, environment
+from tests.commands import document_here as document
+from tests.commands import here as lqmf
+from tests.fixtures_gguf import small_folder
 
 pytestmark = pytest.mark.slow
 STAGES = (
@@ -44,7 +47,7 @@ def start(root: Path, *more: str, types: str = "Q4_K_M") -> subprocess.Popen:
     text = root / "calibration.txt"
     text.write_text(f"{root}\n" + CALIBRATION.read_text(encoding="utf-8")[:120_000], encoding="utf-8")
     return subprocess.Popen(
-        command(root, "quantize", "demo", "--type", types, "--calibration", str(text), "--yes", *more),
+        command(root, "quantize", str(small_folder()), "--type", types, "--calibration", str(text), "--yes", *more),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -155,6 +158,6 @@ def test_the_same_command_again_after_a_kill_makes_the_artifact(tmp_path):
     wait_for_stage(tmp_path, chat, "quantize")
     chat.kill()
     chat.wait()
-    assert lqmf(tmp_path, "quantize", "demo", "--type", "Q4_K_M", "--yes").returncode == 0
+    assert lqmf(tmp_path, "quantize", str(small_folder()), "--type", "Q4_K_M", "--yes").returncode == 0
     [artifact] = visible(tmp_path)
     assert_whole(artifact)

@@ -214,7 +214,7 @@ class Session:
     async def _typed(self, module: ModuleType, decision: Decision, text: str, ask: Ask) -> Outcome:
         if not module.COMMAND.remembered:
             if module.COMMAND.needs_app and module.COMMAND.heard:  # "set it to debug" may follow
-                self.app.understanding.decide(Utterance(text))
+                self.app.understanding.hear(Utterance(text))
             return await self._act(module, decision, ask)
         self.app.pipeline.turn(Utterance(text), decision)
         return await self._remembered(text, decision, self._act(module, decision, ask))

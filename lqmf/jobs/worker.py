@@ -37,7 +37,10 @@ def main() -> int:
     _die_with_parent()
     try:
         with hold(Path(task.log).with_suffix(".lock")):
-            run: Run = importlib.import_module(f"lqmf.jobs.tasks.{task.kind}").run
+            module = importlib.import_module(f"lqmf.jobs.tasks.{task.kind}")
+            for name in getattr(module, "UNUSED", ()):  # modules that libraries would import without need
+                sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # now importing it fails
+            run: Run = module.run
             result = run(task, lambda event: say(event.to_json()))
     except BaseException as error:  # noqa: BLE001 - the top of the process: whatever it was, the chat is told
         traceback.print_exc()

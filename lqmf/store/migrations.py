@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sqlite_utils import Database
-
 from lqmf.errors import StoreError
+from lqmf.store.sqlite_library import Database
 
 
 @dataclass(frozen=True)

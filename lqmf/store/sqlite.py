@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from filelock import FileLock
-from sqlite_utils import Database
 
 from lqmf.errors import NotFound, StoreError
 from lqmf.store.base import TABLES, Row
 from lqmf.store.files import set_aside, storage_errors
 from lqmf.store.migrations import migrate
+from lqmf.store.sqlite_library import Database
 from lqmf.store.tables import COLUMNS, complete, fits, key_column, matches, own_key
 
 T = TypeVar("T")

@@ -24,6 +24,7 @@ from tests.advice import wishes
 from tests.advice.places import notices, place
 from tests.advice.script import answer
 from tests.advice.test_turns import Watching, drawn
+from tests.kinds import by_kind
 from tests.providers.places import KEYS, WIRED, options
 from tests.providers.wire import Behaviour, Server, says, serving
 
@@ -87,8 +88,14 @@ def settings(server: Server, name: str) -> dict[str, Any]:
     return options(server, name, llm_wait_s=WAIT_S, max_retries=1)
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("name", WIRED)
+WITH_EACH = [(name, fault) for name in WIRED for fault in FAULTS]
+IN_TURN = {(WIRED[place % len(WIRED)], fault) for place, fault in enumerate(FAULTS)}
+STANDING = {*IN_TURN, *((name, fault) for name in WIRED for fault in ("401", "slow first byte", "another schema"))}
+
+
+# what each SDK makes of each fault is shown in tests/providers/test_faults.py: here each fault is met once, and by each
+# SDK a refusal, a silence and an answer that is none
+@pytest.mark.parametrize(("name", "fault"), by_kind(WITH_EACH, STANDING))
 def test_a_fault_ends_in_time_with_the_rules_plan_and_one_short_reason(name, fault, server, by_rules, tmp_path):
     server.script = [FAULTS[fault]]
     started = time.monotonic()

@@ -19,6 +19,18 @@ def test_it_is_the_artifact_that_was_reported() -> None:
     assert say(agent, "delete it") == ("delete", {"name": "gpt2_gguf_4bit_Q4_K_M"})
 
 
+def test_a_line_that_was_heard_counts_as_one_that_was_decided_here() -> None:
+    """A typed command is read only when a later line needs it, in the order of what was noted meanwhile."""
+    decided, heard = EnhancedDecisionAgent(), EnhancedDecisionAgent()
+    say(decided, "quantize gpt2 to 4 bits with gguf")
+    heard.hear(Utterance("quantize gpt2 to 4 bits with gguf"))
+    for agent in (decided, heard):
+        agent.note_artifact("gpt2_gguf_4bit_Q4_K_M")
+    assert heard.lines == decided.lines
+    assert heard.state == decided.state
+    assert say(heard, "now the same in 8 bit") == say(decided, "now the same in 8 bit")
+
+
 def test_the_last_one_is_the_artifact_made_before() -> None:
     agent = EnhancedDecisionAgent()
     say(agent, "make a 4-bit gguf of gpt2")

@@ -17,7 +17,7 @@ from lqmf.engines.http.engine import HttpEngine
 from lqmf.engines.llama.engine import LlamaCppEngine
 from lqmf.quality import address
 from lqmf.texts.evaluation import EVALUATION, MAIN
-from tests.commands import lqmf
+from tests.commands import here
 from tests.engines.openai_server import Server, serving
 from tests.fixtures_gguf import demo_gguf
 
@@ -58,11 +58,12 @@ def quiet(done: float, total: float | None, note: str = "") -> None:
 
 
 def asked(place: Path, *words: str, **env: str) -> tuple[int, dict[str, Any]]:
-    ran = lqmf(place, *words, "--json", env=env)
+    ran = here(place, *words, "--json", env=env)
     assert "Traceback" not in ran.stderr
     return ran.returncode, json.loads(ran.stdout)
 
 
+@pytest.mark.slow
 def test_an_address_gets_a_receipt_that_is_kept(server: Server, tmp_path: Path) -> None:
     code, told = asked(tmp_path, "test", server.url, "--model", "demo")
     assert code == 0, told
@@ -82,6 +83,7 @@ def test_an_address_gets_a_receipt_that_is_kept(server: Server, tmp_path: Path) 
     assert (document["kind"], document["receipt"]) == ("test", receipt)
 
 
+@pytest.mark.slow
 def test_an_address_is_benchmarked_alone_and_with_several_chats(server: Server, tmp_path: Path, prompts: str) -> None:
     server.key = KEY
     words = ("benchmark", server.url, "--parallel", "2", "--prompts", prompts)
@@ -169,6 +171,6 @@ def test_an_address_where_nobody_is_says_so(tmp_path: Path) -> None:
 
 
 def test_an_address_is_a_command_in_the_chat_too(tmp_path: Path) -> None:
-    ran = lqmf(tmp_path, stdin="test http://127.0.0.1:9/v1 --model other\n")
+    ran = here(tmp_path, stdin="test http://127.0.0.1:9/v1 --model other\n")
     assert "cannot be reached" in ran.stdout
     assert ran.returncode == 1

@@ -6,7 +6,8 @@ import pytest
 
 from lqmf.operations.quantize import Quantized
 from lqmf.records import Artifact, Feedback
-from tests.commands import lqmf
+from tests.commands import here
+from tests.fixtures_gguf import small_folder
 
 
 @pytest.mark.parametrize(
@@ -51,8 +52,9 @@ def test_a_comparison_says_who_failed(run, make_artifact):
 def test_what_fails_its_gate_is_kept_and_marked(tmp_path):
     """The whole way, held to a bound that no two bits keep."""
     strict = {"GATE_KL": "8:0.005,1:0.001"}
-    made = lqmf(tmp_path, "quantize", "demo", "--type", "Q2_K", "--no-imatrix", "--yes", "--gate", env=strict)
+    said = ("--type", "Q2_K", "--no-imatrix", "--yes", "--gate")
+    made = here(tmp_path, "quantize", str(small_folder()), *said, env=strict)
     assert made.returncode == 1
     told = " ".join((made.stdout + made.stderr).split())
     assert "nats a token; 0.001 is the most for 2 bits" in told.replace("│ ", "").replace("│", "")
-    assert "gate failed" in lqmf(tmp_path, "list").stdout
+    assert "gate failed" in here(tmp_path, "list").stdout

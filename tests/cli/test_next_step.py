@@ -1,4 +1,5 @@
-"""What a job proposes is one line to type in a shell, and a yes in the chat; no line is waited for."""
+"""What a job proposes is one line to type in a shell, and a yes in the chat; no line is waited for. The whole way is a
+transcript: examples/first-steps.txt."""
 
 from __future__ import annotations
 
@@ -15,7 +16,6 @@ from lqmf.cli.outcome import Outcome
 from lqmf.operations import next_step
 from lqmf.records import Decision, Feedback, ModelRef, Proposal, QuantizationPlan, Run, Utterance
 from lqmf.understanding.proposals import DECLINED, next_request, request_of
-from tests.commands import lqmf
 
 SAID = {
     "model": "org/name@main", "method": "gguf", "type": "Q4_K_M", "bits": 4, "device": "gpu", "memory_gb": 8,
@@ -110,21 +110,3 @@ def test_any_other_line_is_read_as_ever_and_closes_it(line: str, intent: str) ->
     assert first.slots != PROPOSAL.decision.slots
     assert first.intent == intent or intent == "help"
     assert second.slots != PROPOSAL.decision.slots
-
-
-# ---------------------------------------------------------------- the whole of it
-
-
-@pytest.mark.slow
-def test_a_yes_makes_what_was_proposed_and_a_yes_to_nothing_is_a_notice(tmp_path) -> None:
-    ran = lqmf(tmp_path, stdin="quantize demo to Q4_K_M for cpu\nyes\nno\nyes\nexit\n", env={"COLUMNS": "200"})
-    assert ran.returncode == 0, ran.stdout
-    turns = ran.stdout.split("\nlqmf> ")
-    assert "It loses 0.00" in turns[0]
-    assert "? Q5_K_M would" in turns[0]
-    assert "try it? (yes or no)" in turns[0]
-    assert "Made demo_gguf_5bit_Q5_K_M" in turns[1]
-    assert "Nothing was asked" in turns[2] or "Nothing is made." in turns[2]
-    assert "Nothing was asked" in turns[3]
-    made = {path.name for path in (tmp_path / "quantized-models").iterdir() if not path.name.startswith(".")}
-    assert made == {"demo_gguf_4bit_Q4_K_M", "demo_gguf_5bit_Q5_K_M"}

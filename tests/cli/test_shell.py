@@ -17,7 +17,7 @@ import pytest
 from lqmf.cli import main as entry
 from lqmf.cli import session, shell
 from tests.cli.conftest import Ran
-from tests.commands import command, environment, lqmf
+from tests.commands import command, environment, here, lqmf
 
 Run = Callable[..., Ran]
 A, B = "demo_gguf_4bit_Q4_K_M", "demo_gguf_8bit_Q8_0"
@@ -362,11 +362,13 @@ def was_cancelled(job: subprocess.Popen[str], place: Path) -> None:
     assert record["status"] == "cancelled"
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_command_in_order(job: subprocess.Popen[str], tmp_path: Path) -> None:
     os.kill(job.pid, signal.SIGINT)
     was_cancelled(job, tmp_path)
 
 
+@pytest.mark.slow
 def test_cancel_ends_the_job_of_another_terminal(job: subprocess.Popen[str], tmp_path: Path) -> None:
     told = lqmf(tmp_path, "cancel")
     assert told.stdout == "Cancelled: demo as Q4_0.\n"
@@ -376,12 +378,12 @@ def test_cancel_ends_the_job_of_another_terminal(job: subprocess.Popen[str], tmp
 @pytest.mark.slow
 def test_quantize_and_demo_give_the_documents_of_the_design(tmp_path: Path) -> None:
     keys = {"name", "path", "method", "bits", "type", "size_bytes", "source_size_bytes", "compression_ratio", "receipt"}
-    told = json.loads(lqmf(tmp_path, "quantize", "demo", "--type", "Q4_0,Q8_0", "--test", "none", "--json").stdout)
+    told = json.loads(here(tmp_path, "quantize", "demo", "--type", "Q4_0,Q8_0", "--test", "none", "--json").stdout)
     assert {"status", "artifacts", "job", "artifact", "receipt"} <= set(told)
     assert [set(artifact) for artifact in told["artifacts"]] == [keys, keys]
     assert [artifact["type"] for artifact in told["artifacts"]] == ["Q4_0", "Q8_0"]
     assert told["artifact"] == told["artifacts"][0]
-    demo = json.loads(lqmf(tmp_path, "demo", "--json").stdout)
+    demo = json.loads(here(tmp_path, "demo", "--json").stdout)
     assert demo["continuation"]
     assert demo["receipt"]["kl_divergence"]["mean"] > 0
 

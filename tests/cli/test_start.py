@@ -17,7 +17,7 @@ from lqmf.cli.session import Session
 from lqmf.records import Job, ModelRef, QuantizationPlan, to_json
 from tests.cli.conftest import Ran
 
-HEAVY = ("torch", "transformers", "llama_cpp", "huggingface_hub", "anthropic", "openai", "google.genai")
+HEAVY = ("torch", "transformers", "llama_cpp", "huggingface_hub", "anthropic", "openai", "google.genai", "pandas")
 UNUSED_AT_EXIT = ("pydantic_settings", "sqlite_utils", "prompt_toolkit", "rich", "httpx")
 
 

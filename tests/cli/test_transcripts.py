@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from lqmf.workspace import CACHE_VARIABLE, cache_dir
-from tests.commands import lqmf
+from tests.commands import here, lqmf
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 TYPED = re.compile(r"^(?:lqmf|answer(?: \[[^\]]*\])?)> ?(.*)$")
-SLOW = {"first-steps", "two-types"}  # these quantize and measure
+SLOW = {"first-steps"}  # which quantizes and measures
 CODES = {"misunderstandings": 1}
 
 
@@ -65,7 +65,7 @@ NAMES = sorted(path.stem for path in EXAMPLES.glob("*.txt"))
 def test_a_transcript_is_answered_as_it_was(name: str, place: Path, uncalibrated: dict[str, str]) -> None:
     path = EXAMPLES / f"{name}.txt"
     before = path.read_text(encoding="utf-8")
-    ran = lqmf(place, stdin=typed(before), env={"COLUMNS": "120", **uncalibrated})
+    ran = here(place, stdin=typed(before), env={"COLUMNS": "120", **uncalibrated})
     if os.environ.get("LQMF_RECORD"):
         path.write_text(ran.stdout, encoding="utf-8")
         return
@@ -87,7 +87,7 @@ def test_the_same_lines_give_the_same_transcript_twice(place: Path) -> None:
 
 
 def test_each_line_is_echoed_after_its_prompt(place: Path) -> None:
-    told = lqmf(place, stdin="stats\n\n# a remark\nno\nexit\nstats\n")
+    told = here(place, stdin="stats\n\n# a remark\nno\nexit\nstats\n")
     assert [line for line in told.stdout.splitlines() if line.startswith("lqmf>")] == [
         "lqmf> stats",
         "lqmf> # a remark",
@@ -111,12 +111,12 @@ def test_each_line_is_echoed_after_its_prompt(place: Path) -> None:
     ],
 )
 def test_the_exit_code_says_whether_a_turn_failed(place: Path, lines: str, code: int) -> None:
-    told = lqmf(place, stdin=lines)
+    told = here(place, stdin=lines)
     assert told.returncode == code, told.stdout
 
 
 def test_a_sentence_may_follow_a_typed_command(place: Path) -> None:
-    told = lqmf(place, stdin="config get log_level\nset it to debug\nconfig get log_level\nexit\n")
+    told = here(place, stdin="config get log_level\nset it to debug\nconfig get log_level\nexit\n")
     assert told.returncode == 0
     assert "✓ log_level is debug in" in told.stdout
     assert "log_level   debug   config.json" in told.stdout

@@ -16,6 +16,8 @@ from tests.architectures import families
 from tests.fixtures_gguf import DEMO
 from tests.fixtures_safetensors import demo_folder
 
+pytestmark = pytest.mark.slow
+
 FIRST = 40
 
 

@@ -20,6 +20,8 @@ from lqmf.quality.receipt.divergence import pair
 from tests.fixtures_gguf import DEMO, EVALUATION, demo_gguf
 from tests.fixtures_safetensors import OLD_WEIGHTS, demo_folder
 
+pytestmark = pytest.mark.slow
+
 WORDS = EVALUATION.read_text(encoding="utf-8")[:6_000]
 QUESTION = [{"role": "user", "content": "What is a tuple?"}]
 

@@ -7,13 +7,14 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from lqmf.errors import MeasurementError
-from lqmf.events import Notice, Progress
+from lqmf.events import Event, Notice, Progress
 from lqmf.fit.calibration import Calibration, Rate, Rates
 from lqmf.ggml import synthetic_model
 from lqmf.ggml.synthetic_model import Shape
@@ -129,16 +130,38 @@ def test_the_memory_of_a_process_and_of_a_vocabulary_are_plausible(tmp_path: Pat
     assert 40 < entry < 2000
 
 
+def is_usable(found: Calibration, seen: list[Event]) -> bool:
+    assert set(found.cpu.types) == set(calibrate.TYPES)
+    assert all(rate.read_bytes_per_second > 0 and rate.copied >= 0 for rate in found.cpu.types.values())
+    steps = [event for event in seen if isinstance(event, Progress)]
+    return steps[-1].done == steps[-1].total - 1
+
+
+@pytest.mark.slow
+def test_every_type_is_measured_here(monkeypatch, tmp_path):
+    """The real thing with matrices that are too small for rates to mean much: what runs is what counts."""
+    smaller = {
+        "WIDTH": 512, "WEIGHTS": {"cpu": 4e6}, "PROMPT_LAYERS": 1, "PROMPT_INNER": 256, "LONG": 512, "MOST_RUNS": 1,
+        "LEAST_RUNS": 1, "LEAST_TOKENS": 1, "ENOUGH_SECONDS": 0.0, "STEADY_SECONDS": 0.0,
+        "WHOLE": tuple(replace(shape, layers=1) for shape in calibrate.WHOLE),
+        "EXPERT": replace(calibrate.EXPERT, layers=1),
+    }  # fmt: skip
+    for name, value in smaller.items():
+        monkeypatch.setattr(calibrate, name, value)
+    monkeypatch.setattr(calibrate, "_positive", lambda seconds: max(seconds, 1e-9))  # so small a time may be noise
+    seen: list[Event] = []
+    result = calibrate.run(Task("job-1", "calibrate", {}, str(tmp_path / "job-1.log")), seen.append)
+    assert is_usable(from_json(Calibration, result["calibration"]), seen)
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_worker_calibrates_this_machine(tmp_path):
     """The real thing, once: a machine that others keep busy may refuse, and then says so."""
-    seen = []
+    seen: list[Event] = []
     task = Task("job-1", "calibrate", {}, str(tmp_path / "job-1.log"))
     try:
         result = asyncio.run(LocalRunner().run(task, seen.append))
     except MeasurementError as busy:
         pytest.skip(busy.message)
-    found = from_json(Calibration, result["calibration"])
-    assert set(found.cpu.types) == set(calibrate.TYPES)
-    assert all(rate.read_bytes_per_second > 0 and rate.copied >= 0 for rate in found.cpu.types.values())
-    steps = [event for event in seen if isinstance(event, Progress)]
-    assert steps[-1].done == steps[-1].total - 1
+    assert is_usable(from_json(Calibration, result["calibration"]), seen)

@@ -17,6 +17,7 @@ from lqmf.errors import JobError, LqmfError, WorkerDied, from_json
 from lqmf.jobs import journal
 from lqmf.jobs.runner import LocalRunner
 from lqmf.records import ModelRef, QuantizationPlan, Task, to_json
+from tests.fixtures_gguf import demo_gguf
 
 DEMO = Path(__file__).parents[2] / "lqmf" / "assets" / "demo"
 
@@ -49,6 +50,18 @@ def test_a_task_gives_its_result_and_its_events_bear_the_jobs_name(tmp_path):
     assert Path(result["base"]).stat().st_size > 14_000_000
     assert {event.job for event in seen} == {"job-1"}
     assert not (tmp_path / "logs" / "job-1.lock").exists()
+
+
+def test_a_models_files_are_checked_without_torch(tmp_path):
+    """Its tokenizer loads transformers, which loads torch wherever that is installed, for several seconds."""
+    params = {"artifact": str(demo_gguf("Q4_K_M")), "source": str(DEMO), "base": str(demo_gguf("F16"))}
+    runner = LocalRunner({**os.environ, "PYTHONPROFILEIMPORTTIME": "1"})
+    found = asyncio.run(runner.run(Task("job-1", "structure", params, str(tmp_path / "log")), lambda event: None))
+    assert len(found["checks"]) == 10
+    assert all(check["passed"] for check in found["checks"])
+    imported = {line.rpartition("|")[2].strip() for line in (tmp_path / "log").read_text().splitlines()}
+    assert "transformers" in imported
+    assert "torch" not in imported
 
 
 def test_an_error_in_the_worker_arrives_as_its_own_type(tmp_path):

@@ -16,6 +16,8 @@ from tests.architectures import families
 from tests.architectures.damage import damaged
 from tests.fixtures_gguf import EVALUATION
 
+pytestmark = pytest.mark.slow
+
 
 def compared(artifact: Path, base: Path | None, **more: Any) -> dict[str, Any]:
     params = {"artifact": str(artifact), "base": str(base) if base else None, "text": str(EVALUATION), "device": "cpu"}

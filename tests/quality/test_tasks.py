@@ -16,6 +16,8 @@ from lqmf.records import Task
 from tests.fixtures_gguf import EVALUATION, demo_gguf
 from tests.model_files.gguf_writer import text as gguf_text
 
+pytestmark = pytest.mark.slow
+
 WINDOWS = 4
 
 

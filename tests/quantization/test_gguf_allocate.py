@@ -29,14 +29,16 @@ from lqmf.quantization.gguf.mix.mixes import Mixes
 from lqmf.quantization.gguf.mix.patched_model import Divergences, PatchedModel
 from lqmf.quantization.gguf.mix.sensitivity import Spoiler
 from lqmf.quantization.gguf.mix.trial import Trial
-from tests.fixtures_gguf import EVALUATION, demo_gguf
+from tests.fixtures_gguf import EVALUATION, demo_gguf, small_gguf
+
+pytestmark = pytest.mark.slow
 
 LITTLE = Effort(groups=24, windows=1, window_tokens=192, judged=2, variants=1)
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    demo_gguf("F16"), demo_gguf("Q4_K_M")
+    demo_gguf("F16"), demo_gguf("Q4_K_M"), demo_gguf("Q6_K"), demo_gguf("Q8_0"), small_gguf("F16")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(workspace.CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
         yield
@@ -205,7 +207,7 @@ from lqmf.quantization.gguf.mix import allocate
 
 matrix = imatrix_file.read(Path(sys.argv[2]))
 effort = allocate.Effort(groups=1, windows=1, window_tokens=64, judged=1, variants=1)
-allocate.allocate(Path(sys.argv[1]), matrix, 5_000_000, lambda _event: None, threads=1, effort=effort)
+allocate.allocate(Path(sys.argv[1]), matrix, 1_700_000, lambda _event: None, threads=1, effort=effort)
 found = {str(Path(path).resolve()) for path in opened}
 print(json.dumps(sorted(found)))
 """
@@ -215,7 +217,7 @@ def test_the_allocator_opens_the_selection_text_and_never_the_evaluation_text(tm
     from lqmf.model_files import imatrix_file
 
     imatrix_file.write(matrix(), tmp_path / "matrix.gguf")
-    command = [sys.executable, "-c", _AUDITED, str(demo_gguf("F16")), str(tmp_path / "matrix.gguf")]
+    command = [sys.executable, "-c", _AUDITED, str(small_gguf("F16")), str(tmp_path / "matrix.gguf")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     opened = json.loads(done.stdout.splitlines()[-1])
     assert str(allocate.selection_text().resolve()) in opened

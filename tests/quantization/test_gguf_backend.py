@@ -18,14 +18,15 @@ from lqmf.planning.planner import artifact_name
 from lqmf.quantization.gguf.backend import GgufBackend, model_name
 from lqmf.quantization.promise import Built, Source
 from lqmf.records import ModelRef, QuantizationPlan
+from tests.fixtures_gguf import small_folder
 from tests.quantization import official
 
-DEMO = Path(str(resources.files("lqmf").joinpath("assets/demo")))
-CALIBRATION = DEMO.parent / "text" / "calibration.txt"
+SOURCE = small_folder()
+CALIBRATION = Path(str(resources.files("lqmf").joinpath("assets/text/calibration.txt")))
 PLAN = QuantizationPlan("p", ModelRef("demo", "demo"), None, "gguf", 4, "Q4_K_M", "gguf", "cpu")
 
 
-def quantize(work: Path, type: str, source: Path = DEMO, **changes: Any) -> tuple[Built, Path]:
+def quantize(work: Path, type: str, source: Path = SOURCE, **changes: Any) -> tuple[Built, Path]:
     """The artifact that the backend makes in fresh folders, and its folder."""
     out, scratch = work / "out", work / "scratch"
     out.mkdir(parents=True, exist_ok=True)
@@ -80,7 +81,7 @@ def test_plans_that_follow_are_made_in_the_same_pass(tmp_path: Path) -> None:
     for name in ("work", "one", "two"):
         (tmp_path / name).mkdir()
     work = tmp_path / "work"
-    GgufBackend().quantize(first, Source(DEMO), tmp_path / "one", work, seen.append, [second])
+    GgufBackend().quantize(first, Source(SOURCE), tmp_path / "one", work, seen.append, [second])
     gone = Source(tmp_path / "gone")
     built = GgufBackend().quantize(second, gone, tmp_path / "two", work, seen.append)
     assert types_of(tmp_path / "two" / built.files[0]) == {"Q8_0"}
@@ -95,7 +96,7 @@ def test_a_plan_that_needs_a_matrix_may_follow_one_that_needs_nothing(tmp_path: 
         (tmp_path / name).mkdir()
     plain, guided = plan_of("Q8_0"), plan_of("Q4_K_M", base="F16", imatrix=True, calibration=str(text))
     built = GgufBackend().quantize(
-        plain, Source(DEMO), tmp_path / "out", tmp_path / "work", lambda _event: None, [guided]
+        plain, Source(SOURCE), tmp_path / "out", tmp_path / "work", lambda _event: None, [guided]
     )
     assert types_of(tmp_path / "out" / built.files[0]) == {"Q8_0"}
     [made] = (tmp_path / "work").glob("demo-Q4_K_M-*.gguf")
@@ -107,15 +108,15 @@ def test_a_mix_is_chosen_once_and_leaves_its_map_beside_the_file(tmp_path: Path)
     seen: list[Any] = []
     for name in ("work", "one", "two"):
         (tmp_path / name).mkdir()
-    plan = replace(plan_of("auto", base="F16", imatrix=True), target_bytes=4_000_000, keep=("output=Q8_0",))
+    plan = replace(plan_of("auto", base="F16", imatrix=True), target_bytes=1_700_000, keep=("output=Q8_0",))
     made = [
-        GgufBackend().quantize(plan, Source(DEMO), tmp_path / name, tmp_path / "work", seen.append)
+        GgufBackend().quantize(plan, Source(SOURCE), tmp_path / name, tmp_path / "work", seen.append)
         for name in ("one", "two")
     ]
     assert made[0].files == made[1].files == ("demo-auto.gguf", "tensor-types.txt")
     assert sum("Choosing" in event.title for event in seen if isinstance(event, StageStarted)) == 1
     file = tmp_path / "one" / "demo-auto.gguf"
-    assert 3_900_000 < file.stat().st_size <= 4_000_000
+    assert 1_600_000 < file.stat().st_size <= 1_700_000
     kinds = {tensor.name: tensor.type for tensor in read_header(file).tensors}
     assert kinds["token_embd.weight"] == "Q8_0", "the head is tied to it"
     told = (tmp_path / "one" / "tensor-types.txt").read_text().splitlines()
@@ -124,7 +125,7 @@ def test_a_mix_is_chosen_once_and_leaves_its_map_beside_the_file(tmp_path: Path)
 
 def test_the_same_plan_gives_the_same_bytes_wherever_the_files_lie(tmp_path: Path) -> None:
     elsewhere = tmp_path / "3f2a9c" / "snapshot"
-    shutil.copytree(DEMO, elsewhere)
+    shutil.copytree(SOURCE, elsewhere)
     (first, one), (second, two) = quantize(tmp_path / "a", "Q4_K_M"), quantize(tmp_path / "b", "Q4_K_M", elsewhere)
     data = (one / first.files[0]).read_bytes()
     assert data == (two / second.files[0]).read_bytes()
@@ -136,7 +137,7 @@ def test_progress_is_told_and_never_goes_back(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "scratch").mkdir()
     seen: list[Any] = []
-    GgufBackend().quantize(PLAN, Source(DEMO), tmp_path / "out", tmp_path / "scratch", seen.append)
+    GgufBackend().quantize(PLAN, Source(SOURCE), tmp_path / "out", tmp_path / "scratch", seen.append)
     steps = [event for event in seen if isinstance(event, Progress) and event.stage == "quantize"]
     assert {event.unit for event in steps} == {"bytes"}
     assert [event.done for event in steps] == sorted(event.done for event in steps)
@@ -169,12 +170,12 @@ def test_a_file_is_named_after_its_model_safely(ref: ModelRef, name: str) -> Non
 
 
 def with_weight(folder: Path, value: float) -> Path:
-    """The demo model with one weight of `value` in its third layer."""
+    """The small model with one weight of `value` in its layer."""
     from safetensors.torch import load_file, save_file
 
-    shutil.copytree(DEMO, folder)
+    shutil.copytree(SOURCE, folder)
     tensors = load_file(folder / "model.safetensors")
-    tensors["model.layers.2.mlp.down_proj.weight"][3, 5] = value
+    tensors["model.layers.0.mlp.down_proj.weight"][3, 5] = value
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     return folder
 
@@ -184,7 +185,7 @@ def test_a_weight_beyond_a_half_floats_range_makes_base_and_result_wider(tmp_pat
     """One BF16 weight of 100,000: as F16 it is infinite."""
     built, out = quantize(tmp_path, "Q8_0", with_weight(tmp_path / "big", 1e5), base=base)
     assert types_of(out / built.files[0]) == {"Q8_0"}
-    assert any("does not hold" in note and "blk.2.ffn_down.weight" in note for note in built.notes)
+    assert any("does not hold" in note and "blk.0.ffn_down.weight" in note for note in built.notes)
     if base:
         assert types_of(Path(str(built.base))) <= {"F32", "BF16"}
 

@@ -31,9 +31,12 @@ from lqmf.quantization.gguf.mix import arithmetic
 from lqmf.quantization.gguf.mix.arithmetic import Answers, Cache, State, Step, Told
 from lqmf.records import Hardware, ModelInfo, ModelRef, QuantizationPlan
 from tests.fixtures_gguf import demo_gguf
+from tests.kinds import by_kind
 from tests.quantization import models, official
 from tests.quantization.bases import make_base
 from tests.quantization.models import FAMILIES, Family
+
+pytestmark = pytest.mark.slow
 
 DEMO = Path(str(resources.files("lqmf").joinpath("assets/demo")))
 TOOLS = toolchain.ensure()
@@ -54,9 +57,12 @@ CHECKED = ("Q4_K_M", "IQ4_XS", "Q8_0")
 
 @pytest.fixture(scope="module", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A cache of this module's own."""
+    """A cache of this module's own, but for the tools, which would be downloaded again."""
     with pytest.MonkeyPatch.context() as patch:
         place = tmp_path_factory.mktemp("cache")
+        for kept in ("toolchain", "pretokenizers"):
+            (workspace.cache_dir() / kept).mkdir(parents=True, exist_ok=True)
+            (place / kept).symlink_to(workspace.cache_dir() / kept)
         patch.setenv(workspace.CACHE_VARIABLE, str(place))
         yield place
 
@@ -81,7 +87,7 @@ class Case:
     base: Path
 
 
-@pytest.fixture(scope="module", params=["demo", *MADE])
+@pytest.fixture(scope="module", params=by_kind(("demo", *MADE), set(MADE) - {"llama", "falcon"} | {"demo"}))
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
     work = tmp_path_factory.mktemp("case")
     folder = DEMO if request.param == "demo" else models.build(MADE[request.param], work / "model")
