@@ -3,9 +3,9 @@
     python bench/architectures.py [--families bert,t5] [--methods gguf,gptq,bnb] [--write docs/architectures.md]
 
 Models are small, of two layers and sharp random weights, by transformers' own classes (tests/architectures); artifacts
-are made by LQMF's backends on the CPU and run by its engines. Beside each figure stands that of the same artifact with
-its two layers exchanged. Exits 1 where an answer, or a figure, is not as written down in
-tests/architectures/expected.json.
+are made by LQMF's backends on the CPU and run by its engines, those of GPTQ in a process that made none. Beside each
+figure stands that of the same artifact with its two layers exchanged. Exits 1 where an answer, or a figure, is not as
+written down in tests/architectures/expected.json.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from lqmf.records import ModelRef, Verdict
 from tests.architectures import expectations, families
 from tests.architectures.damage import damaged
 from tests.architectures.expectations import METHODS, Expected
-from tests.architectures.maker import Maker
+from tests.architectures.maker import Makers
 from tests.architectures.test_matrix import CARD
 
 VERSIONS = ("llama-cpp-python", "gptqmodel", "bitsandbytes", "transformers", "torch")
@@ -67,8 +67,8 @@ class Tried:
 def main() -> int:
     options, expected = parse(), expectations.read()
     wanted = options.families.split(",") if options.families else list(expected.families)
-    with tempfile.TemporaryDirectory() as place:
-        cells = {name: dict(tried(name, options.methods.split(","), expected, Path(place))) for name in wanted}
+    with tempfile.TemporaryDirectory() as place, Makers(Path(place)) as makers:
+        cells = {name: dict(tried(makers, name, options.methods.split(","), expected, Path(place))) for name in wanted}
     document = "\n".join(written(cells, expected))
     print(document)
     if options.write:
@@ -87,30 +87,28 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def tried(name: str, methods: list[str], expected: Expected, place: Path) -> Iterator[tuple[str, Tried]]:
+def tried(
+    makers: Makers, name: str, methods: list[str], expected: Expected, place: Path
+) -> Iterator[tuple[str, Tried]]:
     """Each method's cell of one family."""
     source = families.folder(name)
     info = describe.describe_folder(ModelRef("local", name, path=str(source)), source)
     for row in compatibility(backends(), info, CARD):
         if row.method in methods:
             able = row.verdict.answer != "no"
-            cell = made(row.method, row.verdict, source, expected, place) if able else Tried(row.verdict)
+            cell = made(makers, row.method, row.verdict, source, expected, place) if able else Tried(row.verdict)
             print(f"{name} {row.method}: {cell.text} {cell.error}", file=sys.stderr)
             yield row.method, cell
 
 
-_makers: dict[bool, Maker] = {}
-
-
-def made(method: str, verdict: Verdict, source: Path, expected: Expected, place: Path) -> Tried:
+def made(makers: Makers, method: str, verdict: Verdict, source: Path, expected: Expected, place: Path) -> Tried:
     """Make it, measure it, damage it, measure that."""
-    apart = method == "gptq"  # it changes transformers when it is imported
-    maker = _makers.setdefault(apart, Maker(place / f"log-{apart}")) if apart not in _makers else _makers[apart]
     folder = place / f"{source.name}-{method}"
     try:
-        artifact = maker.make(method, expected.types[method], source, folder)
-        sound = maker.measure(source, artifact)
-        return Tried(verdict, sound, maker.measure(source, damaged(artifact, folder / "damaged")))
+        artifact = makers.making(method).make(method, expected.types[method], source, folder)
+        with makers.measuring(method) as maker:
+            sound = maker.measure(source, artifact)
+            return Tried(verdict, sound, maker.measure(source, damaged(artifact, folder / "damaged")))
     except LqmfError as error:
         return Tried(verdict, error=error.message)
 
@@ -162,7 +160,4 @@ def written(cells: Mapping[str, Mapping[str, Tried]], expected: Expected) -> Ite
 
 
 if __name__ == "__main__":
-    code = main()
-    for each in _makers.values():
-        each.close()
-    raise SystemExit(code)
+    raise SystemExit(main())

@@ -32,9 +32,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from lqmf.engines.llama.engine import LlamaCppEngine
 from lqmf.hardware import cpu_name
+from lqmf.model_files.config import is_mixture
 from lqmf.quality.receipt.conversion import BOUND_NATS
 from lqmf.quality.receipt.divergence import DivergenceMeter
-from lqmf.quantization.gguf.check import is_mixture
 from lqmf.quantization.gguf.converter import ignored, launcher, toolchain
 from tests.architectures import families
 

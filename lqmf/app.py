@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lqmf import workspace
 from lqmf.errors import LqmfError, StoreError
-from lqmf.events import Bus, Emit, Notice
+from lqmf.events import Bus, Emit, Notice, stage
 from lqmf.records import Hardware, ModelInfo, ModelRef
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from lqmf.quantization.promise import Backend
     from lqmf.retry import RetryPolicy
     from lqmf.settings import Loaded
+
+
+GLANCE_SECONDS = 0.06  # a look at what else runs, before a plan is shown
 
 
 class App:
@@ -101,6 +104,7 @@ class App:
 
     @cached_property
     def planning(self) -> PlannerAgent:
+        from lqmf import hardware
         from lqmf.agents.planner_agent import PlannerAgent
 
         return PlannerAgent(
@@ -113,6 +117,7 @@ class App:
             self.memory.remember_model,
             self._gatherer,
             self.adviser,
+            partial(hardware.load, GLANCE_SECONDS),
         )
 
     @cached_property
@@ -335,7 +340,8 @@ class App:
         async def inspect(ref: ModelRef) -> ModelInfo:
             if ref.kind != "hub":
                 return await metadata.inspect(ref, hub=self.hub)
-            return await download.inspect_or_find(ref, place, hub=self.hub)
+            with stage(self.bus.publish, "ask", f"Asking the Hub about {ref.id}", ""):
+                return await download.inspect_or_find(ref, place, hub=self.hub)
 
         async def fetch(info: ModelInfo, emit: Emit, job: str) -> Path:
             return await download.fetch(info, place, hub=self.hub, emit=emit, job=job, options=options)

@@ -17,7 +17,9 @@ LqmfError                      exit 1
 ├── TransferError              bytes that did not arrive
 │   ├── Offline                (transient) no network, or HF_HUB_OFFLINE is set
 │   ├── ConnectionBroken       (transient) cut, timed out, truncated body
+│   │   └── HubSilent          connected, and no answer in time: not tried again
 │   ├── HubUnavailable         (transient) 5xx
+│   │   └── NotTheHub          an answer that no Hub gives
 │   ├── RateLimited            (transient) 429; `retry_after_seconds` where the server said
 │   ├── Unauthorized           401: a token is missing or wrong
 │   └── IntegrityError         right size, wrong bytes; or a wrong ETag
@@ -161,6 +163,16 @@ class HubUnavailable(TransferError):
     transient = True
 
 
+class HubSilent(ConnectionBroken):
+    code = "hub_silent"
+    transient = False
+
+
+class NotTheHub(HubUnavailable):
+    code = "not_the_hub"
+    transient = False
+
+
 class RateLimited(TransferError):
     code = "rate_limited"
     transient = True
@@ -264,7 +276,7 @@ def of_system(error: OSError, details: str = "") -> LqmfError:
     """Return the LqmfError for an error of the operating system: DiskFull for a full disk, else the root type with
     `details` as remedy."""
     if error.errno in FULL:
-        return DiskFull("The disk is full.", "`lqmf disk` shows what can be removed; then `lqmf resume`.")
+        return DiskFull("The disk is full.", "`lqmf disk` shows what can be removed.")
     return LqmfError(f"The system refused: {error}.", details or "`lqmf doctor` checks the workspace.")
 
 

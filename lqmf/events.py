@@ -56,8 +56,11 @@ class Progress(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class StageFinished(Event):
+    """`ok` is False for a stage that ended without what it was to bring."""
+
     stage: str
     seconds: float
+    ok: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,13 +136,17 @@ Report = Callable[[float, float | None, str], None]
 
 @contextlib.contextmanager
 def stage(emit: Emit, name: str, title: str, unit: str) -> Iterator[Report]:
-    """Publish that a stage starts and, when the block succeeds, how many seconds it took; yield the function that
-    reports (done, total, note) in `unit`."""
+    """Publish that a stage starts, and in the end how many seconds it took and whether the block succeeded; yield the
+    function that reports (done, total, note) in `unit`."""
     emit(StageStarted(stage=name, title=title))
     started = time.monotonic()
 
     def report(done: float, total: float | None, note: str = "") -> None:
         emit(Progress(stage=name, done=done, total=total, unit=unit, note=note))
 
-    yield report
-    emit(StageFinished(stage=name, seconds=time.monotonic() - started))
+    ok = False
+    try:
+        yield report
+        ok = True
+    finally:
+        emit(StageFinished(stage=name, seconds=time.monotonic() - started, ok=ok))

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import platform
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 
 from lqmf.records import Gpu, Hardware
+
+T = TypeVar("T")
+
+LOOK_SECONDS = 0.02  # between two looks at what runs
 
 
 def detect() -> Hardware:
@@ -36,6 +42,26 @@ def described() -> dict[str, Any]:
         "gpus": [{"name": gpu.name, "memory_bytes": gpu.memory_total_bytes} for gpu in here.gpus],
         "platform": here.platform,
     }
+
+
+def load(seconds: float = 0.25) -> float:
+    """Return how many programs want a processor, for each processor that there is, over the next `seconds`; this thread
+    does not count. 0.0 is an idle machine, 1.0 one that gives a newcomer half of its time."""
+    end = time.monotonic() + seconds
+    waiting: list[float] = []
+    while not waiting or time.monotonic() < end:
+        time.sleep(LOOK_SECONDS)
+        waiting.append(_runnable())
+    return round(sum(waiting) / len(waiting) / (psutil.cpu_count() or 1), 2)
+
+
+def _runnable() -> float:
+    """Return the number of other threads that run or want to run now; where the system does not tell, the processors
+    that were busy of late."""
+    try:
+        return int(Path("/proc/loadavg").read_text(encoding="ascii").split()[3].partition("/")[0]) - 1
+    except (OSError, ValueError, IndexError):
+        return float(psutil.cpu_percent()) / 100 * (psutil.cpu_count() or 1)
 
 
 def cpu_name() -> str:
@@ -70,6 +96,18 @@ def open_nvml() -> Any | None:
     except pynvml.NVMLError:
         return None
     return pynvml
+
+
+def with_nvml(kind: Callable[[Any], T]) -> T | None:
+    """Return `kind` of NVIDIA's management library, which it shuts down in the end; None where there is no driver, or
+    where the driver refuses."""
+    if (library := open_nvml()) is None:
+        return None
+    try:
+        return kind(library)
+    except library.NVMLError:
+        library.nvmlShutdown()
+        return None
 
 
 def _gpu(nvml: object, index: int) -> Gpu:

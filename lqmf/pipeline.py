@@ -42,6 +42,7 @@ from lqmf.records import (
     to_json,
 )
 from lqmf.store.artifacts import known_as
+from lqmf.store.jobs import command
 from lqmf.understanding.answers import Ask
 
 if TYPE_CHECKING:
@@ -103,12 +104,12 @@ class Pipeline:
         """Plan, carry out each plan as a job of its own, measured and recorded, and return an artifact for each. Raises
         LqmfError.
 
-        Files that the plans have in common are made once, by the first job. `announce` is called with each plan before
-        it is carried out, and with the rules' own plan where a provider is asked about it.
+        Files that the plans have in common are made once, by the first job. `announce` is called with the plans before
+        they are carried out, and with the rules' own plan where a provider is asked about it.
         """
         planned = await self._planning.plan(request, ask, announce)
+        announce(planned)
         for one in planned:
-            announce(one)
             await self._planning.refuse_doomed(one, ask)
             self._memory.remember_plan(one.plan)
         made = []
@@ -141,17 +142,7 @@ class Pipeline:
         """Carry out one job and return its artifact as it then lies on the disk; None for a rebuild that was not
         accepted. A second process that takes up the job is refused before it touches anything. Raises LqmfError."""
         with hold(self._place.logs / f"{work.job}.job.lock"):
-            self._memory.start_job(
-                Job(
-                    id=work.job,
-                    kind=work.kind,
-                    title=work.title,
-                    status="running",
-                    plan=to_json(work.plan),
-                    attempts=work.first_attempt,
-                    started_at=time.time(),
-                )
-            )
+            self._memory.start_job(work.record)
             made = await self._executor.execute(work)
             return shelf.made(Path(made.path)) if made else None
 
@@ -166,8 +157,9 @@ class Pipeline:
         """Record a job on files that are there already, whatever way the block ends; yield the context that its tasks
         report to, and its result, which names `artifact` where that is given."""
         context = self.context(new_id())
-        self._memory.start_job(Job(context.job, kind, title, "running", started_at=time.time()))
-        with self._executor.recorded(context.job) as result:
+        job = Job(context.job, kind, title, "running", started_at=time.time())
+        self._memory.start_job(job)
+        with self._executor.recorded(context.job, f"`lqmf {command(to_json(job))}` starts anew.") as result:
             self._bus.publish(JobStarted(job=context.job, kind=kind, title=title))
             if artifact:
                 result["artifact"] = artifact

@@ -48,13 +48,22 @@ def from_json(cls: type[R], document: Any) -> R:
     import pydantic_core
 
     try:
-        found: R = _adapter(cast(Any, cls)).validate_json(pydantic_core.to_json(document), strict=True)
+        text = pydantic_core.to_json(document)
+    except (pydantic_core.PydanticSerializationError, UnicodeError) as error:  # such as half a surrogate pair
+        raise InvalidRecord([f"the whole {error}"]) from None
+    return from_text(cls, text)
+
+
+def from_text(cls: type[R], text: bytes) -> R:
+    """Return the record that a JSON text holds, read as `from_json` reads documents. Raises InvalidRecord."""
+    import pydantic_core
+
+    try:
+        found: R = _adapter(cast(Any, cls)).validate_json(text, strict=True)
         return found
     except pydantic_core.ValidationError as error:
         faults = error.errors(include_url=False, include_input=False)
         raise InvalidRecord([_in_words(fault) for fault in faults]) from None
-    except (pydantic_core.PydanticSerializationError, UnicodeError) as error:  # such as half a surrogate pair
-        raise InvalidRecord([f"the whole {error}"]) from None
 
 
 @functools.cache
@@ -80,13 +89,14 @@ class Utterance:
     session: str = ""
 
 
-_NO_SLOTS = frozenset({"intent", "exact", "more"})  # fields of a Request that are no slots
+_NO_SLOTS = frozenset({"intent", "exact", "card", "size_billions", "more"})  # fields of a Request that are no slots
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """What a user asks for, as far as it was said; None for what was left open. One field a slot of the design.
     `intent` says what is to be done, `exact` that a command line or a program said so, and no rule read a sentence.
+    `card` is the graphics card that a sentence names, `size_billions` the parameters of the model that it means.
 
     Memory is in GiB (`memory_gb`, `ram_gb`), a file's greatest size in GB (`target_size_gb`); `type` may name several
     with commas between, and a mix's size ("auto@4.2GB"); `bits` may be a fraction, for a mix.
@@ -94,6 +104,8 @@ class Request:
 
     intent: str = ""
     exact: bool = False
+    card: str | None = None
+    size_billions: float | None = None
     # what is made, and how
     model: str | None = None
     method: str | None = None
@@ -136,6 +148,8 @@ class Request:
     predictions: bool | None = None
     # what is written, checked or removed
     out: str | None = None
+    to: str | None = None  # a repository of the Hub
+    private: bool | None = None
     force: bool | None = None
     prose: bool | None = None
     project: bool | None = None
@@ -193,7 +207,8 @@ class Decision:
     dialogue.
 
     `confidence` is 0..1; `reason` says which rule read the line so; `conflicts` names contradictions ("8-bit Q4_K_M")
-    that the planner must ask about.
+    that the planner must ask about. `card` and `size_billions` are what a question of what fits names in passing: a
+    graphics card, and the parameters of a model that has no name.
     """
 
     intent: str
@@ -201,11 +216,14 @@ class Decision:
     confidence: float = 1.0
     reason: str = ""
     conflicts: tuple[str, ...] = ()
+    card: str | None = None
+    size_billions: float | None = None
 
     @property
     def request(self) -> Request:
         """What is asked for, typed."""
-        return Request.of(self.slots, self.intent, exact=self.reason == TYPED)
+        said = Request.of(self.slots, self.intent, exact=self.reason == TYPED)
+        return dataclasses.replace(said, card=self.card, size_billions=self.size_billions)
 
 
 @dataclass(frozen=True)
@@ -429,6 +447,12 @@ class Estimate:
     seconds: float | None = None
     download_bytes: int = 0
     kept_bytes: int | None = None  # of the download, the most that lies on the disk at once; None: all of it
+    load: float = 0.0  # other programs that wanted a processor when this was estimated, for each one
+
+    @property
+    def seconds_now(self) -> float | None:
+        """Return the seconds that it takes beside those programs, which get their share of the processors."""
+        return None if self.seconds is None else self.seconds * (1 + self.load)
 
     def with_download(self, download_bytes: int, kept_bytes: int | None = None) -> Estimate:
         """Return this estimate with `download_bytes` still to be fetched. The downloaded files stay on the disk, or at
@@ -481,6 +505,7 @@ class QuantizationPlan:
     keep_16bit: bool = False
     allow_remote_code: bool = False
     test: Literal["none", "quick", "comprehensive"] = "quick"
+    misfit: str = ""  # what else stands where the type's blocks do not fit the model's rows, and which types would fit
     choices: tuple[Choice, ...] = ()
     estimate: Estimate | None = None
     run: Run | None = None  # how the result is to be run
@@ -536,13 +561,15 @@ class Task:
 
 @dataclass(frozen=True)
 class Job:
-    """One job as the store knows it. `stage` is the stage that it is in, or in which it ended."""
+    """One job as the store knows it. `stage` is the stage that it is in, or in which it ended; `later_plans` are those
+    of a list of types that come after it; `artifact` is what it made, or what it makes again or measures."""
 
     id: str
     kind: str
     title: str
     status: Status
     plan: Mapping[str, Any] = field(default_factory=dict)
+    later_plans: tuple[Mapping[str, Any], ...] = ()
     stage: str = ""
     attempts: int = 1
     started_at: float = 0.0
@@ -814,6 +841,7 @@ class Receipt:
     measured_on: Mapping[str, str | None] | None = None  # {"cpu", "gpu", "engine"}
     samples: tuple[SampleAnswer, ...] = ()
     utilization: Mapping[str, float | None] | None = None  # {"cpu", "gpu"}, percent
+    load: Mapping[str, float] | None = None  # {"before", "after"}: other programs that wanted a processor, for each one
     figures: Mapping[str, float] = field(default_factory=dict)  # by id, of measures that have no field of their own
     reasons: Mapping[str, str] = field(default_factory=dict)
 

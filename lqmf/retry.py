@@ -32,7 +32,11 @@ class RetryPolicy:
     within_seconds: float = math.inf
 
     async def run(
-        self, attempt: Callable[[], Awaitable[T]], *, on_retry: OnRetry, worth: Callable[[LqmfError], bool]
+        self,
+        attempt: Callable[[], Awaitable[T]],
+        *,
+        on_retry: OnRetry = lambda error, seconds: None,
+        worth: Callable[[LqmfError], bool] = lambda error: error.transient,
     ) -> T:
         """Call `attempt` until it succeeds and return its result; raise the last error when no attempt is left. `worth`
         says whether an error may heal; `on_retry` gets each error and the seconds until the next attempt."""
@@ -60,11 +64,6 @@ class RetryPolicy:
         doubled = min(self.max_seconds, self.base_seconds * (1 << (state.attempt_number - 1)))
         asked = _asked(state.outcome.exception() if state.outcome else None)
         return max(asked, doubled) + random.uniform(0, self.base_seconds)
-
-
-def is_transient(error: LqmfError) -> bool:
-    """Return whether the error may heal by itself."""
-    return error.transient
 
 
 def _asked(error: BaseException | None) -> float:

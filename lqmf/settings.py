@@ -33,6 +33,7 @@ CONFIG, DOTENV = "config.json", ".env"
 # Bounds of the quality gate; `lqmf.quality.receipt.gate` says where they come from.
 KL_NATS = "8:0.005,6:0.015,5:0.03,4:0.1,3:0.3,2:1,1:3"  # the greatest mean KL divergence, by bits
 TOP1 = "8:0.91,6:0.85,5:0.79,4:0.62,3:0.34,1:0"  # the least share of tokens with the same top choice, by bits
+LATER = frozenset({"api_host", "api_port", "api_reload"})  # of the API server
 COMMENT = "//"  # a key of config.json that begins so is the user's own note, and stays
 
 
@@ -144,8 +145,9 @@ def model() -> type[Settings]:
 
 
 def keys() -> tuple[str, ...]:
-    """Return the name of every setting."""
-    return tuple(model().model_fields)
+    """Return the name of every setting, but for those of parts that this version lacks: they are read, and not
+    listed."""
+    return tuple(name for name in model().model_fields if name not in LATER)
 
 
 @cache
@@ -274,7 +276,7 @@ def write_config(root: Path, key: str, text: str) -> Any:
 
 
 def _known(key: str, where: str = "") -> None:
-    if key in keys():
+    if key in model().model_fields:
         return
     guess = nearest(key.lower(), list(keys()))
     raise SettingsError(

@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 import sys
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ MANIFEST, RECEIPT, CARD, MODELFILE = "manifest.json", "receipt.json", "README.md
 REWRITABLE = (RECEIPT, CARD, MODELFILE)
 SIGNATURE = "manifest.sig"  # over the manifest, where somebody signed it
 CHUNK = 1 << 20
+LONGEST_NAME, LONGEST_MODEL = 200, 140  # bytes of an artifact's name, and of its model's in it; file systems take 255
 LARGEST = 1 << 63  # no file, and no count of anything in one, is as large
 CACHE_VARIABLE = "LQMF_CACHE_DIR"
 
@@ -95,10 +97,11 @@ def _is_ours(config: Path) -> bool:
 # ---------------------------------------------------------------- artifacts' folders
 
 
-def safe_name(text: str) -> str:
-    """Return `text` as one file name: each run of other characters than letters, digits, '.', '_', '-' and '+' becomes
-    '_'."""
-    return re.sub(r"[^\w.+-]+", "_", text, flags=re.ASCII).strip("._") or "model"
+def safe_name(text: str, most_bytes: int = LONGEST_NAME) -> str:
+    """Return `text` as one file name of at most `most_bytes` bytes, which no command takes for an option: each run of
+    other characters than letters and digits (of any script), '.', '_', '-' and '+' becomes '_'."""
+    spelled = re.sub(r"[^\w.+-]+", "_", unicodedata.normalize("NFC", text)).lstrip("._-")
+    return spelled.encode()[:most_bytes].decode(errors="ignore").rstrip("._") or "model"
 
 
 def next_version(folder: Path, name: str) -> str:
@@ -206,6 +209,23 @@ def read_json(path: Path) -> Any:
         raise NotFound(f"There is no {path.name} in {path.parent}.", "`lqmf list` shows what there is.") from error
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not valid JSON: {error}.", "Restore the file from a copy.") from error
+
+
+def kept_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in `path`; {} where the file is missing or spoilt, as what can be made again may be."""
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def keep_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Write what can be made again: a reader sees all of it or none; a power cut may take it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.write_text(json.dumps(document), encoding="utf-8")
+    os.replace(fresh, path)
 
 
 def _finite(text: str) -> float:

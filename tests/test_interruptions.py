@@ -42,12 +42,12 @@ def wait_for_stage(root: Path, chat: subprocess.Popen, stage: str) -> None:
     raise AssertionError(f"the job never came to '{stage}'")
 
 
-def start(root: Path) -> subprocess.Popen:
+def start(root: Path, *more: str, types: str = "Q4_K_M") -> subprocess.Popen:
     """Quantize by a calibration text that is this test's alone, so that its importance matrix is not known yet."""
     text = root / "calibration.txt"
     text.write_text(f"{root}\n" + CALIBRATION.read_text(encoding="utf-8")[:120_000], encoding="utf-8")
     return subprocess.Popen(
-        command(root, "quantize", str(small_folder()), "--type", "Q4_K_M", "--calibration", str(text), "--yes"),
+        command(root, "quantize", str(small_folder()), "--type", types, "--calibration", str(text), "--yes", *more),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -139,6 +139,18 @@ def test_ctrl_c_cancels_the_job_with_exit_130_and_it_can_be_resumed(tmp_path):
     assert job["status"] == "cancelled"
     assert lqmf(tmp_path, "resume", job["id"], "--yes").returncode == 0
     assert_finished(tmp_path, job["id"])
+
+
+def test_every_type_of_a_list_that_was_ended_is_made_by_resume(tmp_path):
+    chat = start(tmp_path, "--test", "none", types="Q4_K_M,Q8_0")
+    wait_for_stage(tmp_path, chat, "calibrate")
+    chat.terminate()
+    chat.wait()
+    assert lqmf(tmp_path, "resume", "--yes").returncode == 0
+    made = [workspace.read_json(artifact / workspace.MANIFEST)["plan"]["type"] for artifact in visible(tmp_path)]
+    assert sorted(made) == ["Q4_K_M", "Q8_0"]
+    assert lqmf(tmp_path, "resume").returncode == 1
+    assert [job["status"] for job in jobs(tmp_path)] == ["done", "done"]
 
 
 def test_the_same_command_again_after_a_kill_makes_the_artifact(tmp_path):

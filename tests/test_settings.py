@@ -87,3 +87,10 @@ def test_folders_may_lie_elsewhere(tmp_path):
     assert str(place.models) == "/somewhere/else"
     assert place.logs == tmp_path / "log"
     assert place.artifacts == tmp_path / "quantized-models"
+
+
+def test_settings_of_parts_that_are_not_there_are_read_and_not_listed(tmp_path):
+    (tmp_path / "config.json").write_text('{"api_port": 9001}')
+    loaded = settings.load(tmp_path)
+    assert loaded.describe("api_port")["value"] == 9001
+    assert not any(name.startswith("api_") for name in settings.keys())  # noqa: SIM118 - a function

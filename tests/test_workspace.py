@@ -31,13 +31,21 @@ def test_a_broken_config_is_not_stepped_over_unless_it_is_a_models(tmp_path):
     assert workspace.find_root(None, tmp_path, {})[0] != tmp_path
 
 
-@pytest.mark.parametrize("name", ["../../etc", "a/b", "a\x1b[31mb", "", "..", "x y"])
+@pytest.mark.parametrize(
+    "name", ["../../etc", "a/b", "a\x1b[31mb", "", "..", "x y", "--force", "-", "猫" * 300, "\u202e-7B"]
+)
 def test_a_safe_name_is_one_plain_folder_name(name):
     safe = workspace.safe_name(name)
-    assert safe
+    assert 0 < len(safe.encode()) <= workspace.LONGEST_NAME
+    assert not safe.startswith("-")
     assert not set(safe) & set('/\\\x1b "')
     assert safe not in (".", "..")
     assert not safe.startswith(".")
+
+
+def test_letters_of_every_script_stay_in_a_name_and_are_the_same_however_they_are_spelled():
+    assert workspace.safe_name("日本語-7B") == "日本語-7B"
+    assert workspace.safe_name("cafe\u0301") == workspace.safe_name("café") == "café"
 
 
 def test_two_that_publish_at_once_get_different_versions(tmp_path):

@@ -24,7 +24,6 @@ The scores are described in `lqmf.quality.benchmark.scores`.
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -167,11 +166,9 @@ class BenchmarkAgent:
         }
 
     @staticmethod
-    def file(
-        artifact: Artifact, benchmark: Mapping[str, Any], clock: Callable[[], float] = time.time
-    ) -> dict[str, Any]:
+    def file(artifact: Artifact, benchmark: Mapping[str, Any]) -> dict[str, Any]:
         """Return the document of a benchmark's file; its form is in the module's docstring."""
-        return result("benchmark", artifact, clock, benchmark=dict(benchmark))
+        return result("benchmark", artifact, benchmark=dict(benchmark))
 
     @staticmethod
     def compare(artifacts: Sequence[Artifact], made: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, Any]:

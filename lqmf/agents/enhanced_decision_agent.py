@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from lqmf.records import Decision, Question, Utterance
+from lqmf.records import Decision, Utterance
 from lqmf.understanding.dialogue import Dialogue, step, with_artifact, with_decision
 
 REMEMBERED = 4  # lines
@@ -18,8 +18,8 @@ class EnhancedDecisionAgent:
     """Reads one dialogue. `state` is where it stands, `lines` the last lines as typed; a new agent starts a new
     dialogue."""
 
-    def __init__(self, state: Dialogue | None = None) -> None:
-        self._state = state or Dialogue()
+    def __init__(self) -> None:
+        self._state = Dialogue()
         self._changes: list[Callable[[Dialogue], Dialogue]] = []  # that the state still lacks
         self.lines: tuple[str, ...] = ()
 
@@ -62,10 +62,6 @@ class EnhancedDecisionAgent:
     def note_artifact(self, name: str) -> None:
         """Note that a job made this artifact, or that the user was shown it: "it" means this artifact now."""
         self._changes.append(lambda state: with_artifact(state, name))
-
-    def note_asked(self, question: Question | None) -> None:
-        """Note that this question is open: the next line may answer it. None closes it."""
-        self.state = replace(self.state, asked=question)
 
     def note_proposed(self, decision: Decision) -> None:
         """Note that a job proposed this decision: a yes in the next line means it."""

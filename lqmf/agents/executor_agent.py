@@ -20,14 +20,26 @@ from typing import Any, TypeVar
 
 from lqmf import hardware, workspace
 from lqmf.artifacts import manifest_schema, shelf
-from lqmf.errors import DiskFull, GpuOutOfMemory, JobCancelled, JobError, LqmfError, OutOfMemory, RateLimited, of_system
+from lqmf.errors import (
+    DiskFull,
+    GpuOutOfMemory,
+    JobCancelled,
+    JobError,
+    LqmfError,
+    MeasurementError,
+    OutOfMemory,
+    WorkerDied,
+    of_system,
+)
 from lqmf.events import AttemptFailed, Bus, Emit, JobFinished, JobStarted, Notice, StageFinished, StageStarted
 from lqmf.jobs.runner import Runner
+from lqmf.quality.measures import unmeasured
 from lqmf.quantization.promise import Built, Source
 from lqmf.records import (
     Artifact,
     Base,
     FileEntry,
+    Job,
     Manifest,
     Measurement,
     ModelInfo,
@@ -38,12 +50,15 @@ from lqmf.records import (
     from_json,
     to_json,
 )
+from lqmf.retry import RetryPolicy
+from lqmf.store.jobs import command
 from lqmf.units import file_size, memory_size
 from lqmf.version import VERSION
 from lqmf.workspace import Workspace
 
-FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, PATIENCE_SECONDS = 1.0, 60.0, 300.0
+LONGEST_WAIT_SECONDS = 60.0
 MANIFEST_VERSION = manifest_schema.VERSION
+TRY_AGAIN = (WorkerDied, DiskFull)  # errors after which another try, made as told, may succeed
 
 T = TypeVar("T")
 
@@ -84,6 +99,27 @@ class Work:
     later_plans: tuple[QuantizationPlan, ...] = ()
     first_attempt: int = 1
     accept: Accept | None = None  # of a rebuild
+    original: str | None = None  # of a rebuild: the artifact that is made again, as its command names it
+
+    @property
+    def record(self) -> Job:
+        """Return the job as it is recorded at its start."""
+        return Job(
+            id=self.job,
+            kind=self.kind,
+            title=self.title,
+            status="running",
+            plan=to_json(self.plan),
+            later_plans=tuple(to_json(self.later_plans)),
+            attempts=self.first_attempt,
+            started_at=time.time(),
+            artifact=self.original,
+        )
+
+    @property
+    def again(self) -> str:
+        """Return the sentence that says what to type for another try."""
+        return f"`lqmf {command(to_json(self.record))}` {'starts anew' if self.accept else 'goes on with it'}."
 
     @property
     def kind(self) -> str:
@@ -103,6 +139,13 @@ class _Made:
     manifest: Manifest
     base: Base
     making: Mapping[str, float]
+
+
+@dataclass
+class _Stage:
+    """Whether a stage that ended without an error brought what it was to bring."""
+
+    ok: bool = True
 
 
 @dataclass
@@ -141,14 +184,19 @@ class ExecutorAgent:
     async def execute(self, work: Work) -> Artifact | None:
         """Carry out the job and return its artifact; None where it was not accepted. Raises LqmfError; a cancelled job
         leaves only files that it can be resumed from."""
-        with self.recorded(work.job) as result:
+        with self.recorded(work.job, work.again) as result:
 
             def published(artifact: Artifact, manifest: Manifest) -> None:
                 result["artifact"] = artifact.name
                 work.published(artifact, manifest)
 
+            async def test(what: Measurement, emit: Emit) -> Receipt:
+                receipt = await work.test(what, emit)
+                result["fault"] = unmeasured(to_json(receipt))
+                return receipt
+
             try:
-                return await self._with_cpu_fallback(dataclasses.replace(work, published=published))
+                return await self._with_cpu_fallback(dataclasses.replace(work, published=published, test=test))
             except asyncio.CancelledError:
                 if name := result.get("artifact"):
                     text = f"{name} is made, but not measured: `test {name}` does that."
@@ -156,8 +204,9 @@ class ExecutorAgent:
                 raise
 
     @contextlib.contextmanager
-    def recorded(self, job: str) -> Iterator[dict[str, Any]]:
-        """Publish JobFinished whatever way the block ends; yield the result that it carries."""
+    def recorded(self, job: str, again: str) -> Iterator[dict[str, Any]]:
+        """Publish JobFinished whatever way the block ends; yield the result that it carries, and which may be given a
+        "fault": why the job did not succeed, though it raised nothing. `again` says what to type for another try."""
         started = time.monotonic()
         result: dict[str, Any] = {}
 
@@ -169,19 +218,26 @@ class ExecutorAgent:
         try:
             yield result
         except asyncio.CancelledError:
-            finish("cancelled", JobCancelled("The job was cancelled.", "`lqmf resume` goes on with it."))
+            finish("cancelled", JobCancelled("The job was cancelled.", again))
             raise
         except LqmfError as error:
+            if isinstance(error, TRY_AGAIN):
+                error.remedy = f"{error.remedy} {again}".strip()
             finish("failed", error)
             raise
         except OSError as error:
             told = of_system(error)
+            told.remedy = f"{told.remedy} {again}"
             finish("failed", told)
             raise told from error
         except BaseException as error:
-            finish("failed", LqmfError(f"LQMF made a mistake: {type(error).__name__}: {error}", "`lqmf resume`"))
+            finish("failed", LqmfError(f"LQMF made a mistake: {type(error).__name__}: {error}", again))
             raise
-        finish("done")
+        if why := result.pop("fault", None):
+            made = f"{result['artifact']} was not measured" if result.get("artifact") else "It was not measured"
+            finish("failed", MeasurementError(f"{made}: {why}", again))
+        else:
+            finish("done")
 
     # ------------------------------------------------------------ attempts
 
@@ -197,24 +253,14 @@ class ExecutorAgent:
             return await self._with_retries(dataclasses.replace(work, plan=plan), count)
 
     async def _with_retries(self, work: Work, count: _Count) -> Artifact | None:
-        from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
+        async def attempt() -> Artifact | None:
+            count.attempt += 1
+            return await self._attempt(work, count)
 
-        def tell(state: RetryCallState) -> None:
-            error = state.outcome.exception() if state.outcome else None
-            if isinstance(error, LqmfError):
-                self._failed(work.job, count.attempt, error, state.upcoming_sleep)
-
-        async for attempt in AsyncRetrying(
-            retry=retry_if_exception(_may_heal),
-            stop=stop_after_attempt(self._max_retries + 1),
-            wait=_waiting_time,
-            before_sleep=tell,
-            reraise=True,
-        ):
-            with attempt:
-                count.attempt += 1
-                return await self._attempt(work, count)
-        raise AssertionError("an attempt returns or raises")
+        policy = RetryPolicy(self._max_retries, max_seconds=LONGEST_WAIT_SECONDS)
+        return await policy.run(
+            attempt, on_retry=lambda error, seconds: self._failed(work.job, count.attempt, error, seconds)
+        )
 
     def _failed(self, job: str, attempt: int, error: LqmfError, wait_seconds: float) -> None:
         told = error.to_json()
@@ -280,6 +326,8 @@ class ExecutorAgent:
         return source.folder if consumed else fetched.result(), made.result()
 
     async def _fetched(self, work: Work, fetching: Awaitable[Path]) -> Path:
+        if not work.missing(work.info):  # it is here: a folder, or a model that was fetched before
+            return await fetching
         async with self._stage(work.job, "download"):
             return await fetching
 
@@ -300,7 +348,7 @@ class ExecutorAgent:
     def _publish(self, work: Work, built: Built, source: Path, out: Path) -> tuple[Artifact, Manifest]:
         """Write manifest, receipt and card, then make the folder visible. Raises JobError when weights are missing."""
         if absent := [name for name in built.files if not (out / name).is_file()]:
-            raise JobError(f"The quantization left no {', '.join(absent)}.", "`lqmf resume` makes it again.")
+            raise JobError(f"The quantization left no {', '.join(absent)}.")
         waiting = to_json(Receipt(reasons={"*": "not measured yet"}))
         workspace.write_json(out / workspace.RECEIPT, waiting)
         draft = self._with_modelfile(self._manifest(work, built, source, out), out)
@@ -373,16 +421,17 @@ class ExecutorAgent:
             made.making,
             work.info.architecture,
         )
-        async with self._stage(work.job, "test"):
+        async with self._stage(work.job, "test") as stage:
             try:
-                await work.test(what, self._bus.publish)
+                receipt = await work.test(what, self._bus.publish)
             except GpuOutOfMemory as error:
                 if not plan.cpu_fallback:
                     raise
                 self._failed(work.job, count.attempt, error, 0.0)
                 count.attempt += 1
                 self._started(work, count)
-                await work.test(dataclasses.replace(what, device="cpu"), self._bus.publish)
+                receipt = await work.test(dataclasses.replace(what, device="cpu"), self._bus.publish)
+            stage.ok = unmeasured(to_json(receipt)) is None
 
     def _kept(self, plan: QuantizationPlan, made: _Made) -> _Made:
         """Return `made` with the 16-bit file where it lies from now on: with the models when the plan keeps it, else
@@ -429,11 +478,18 @@ class ExecutorAgent:
         return str(self._place.logs / f"{job}.log")
 
     @contextlib.asynccontextmanager
-    async def _stage(self, job: str, stage: str) -> AsyncIterator[None]:
-        started = time.monotonic()
+    async def _stage(self, job: str, stage: str) -> AsyncIterator[_Stage]:
+        """Publish that a stage starts, and in the end whether it succeeded: not after an error, nor where `ok` was set
+        to False."""
+        started, inner = time.monotonic(), _Stage()
         self._bus.publish(StageStarted(job=job, stage=stage))
-        yield
-        self._bus.publish(StageFinished(job=job, stage=stage, seconds=time.monotonic() - started))
+        ended = False
+        try:
+            yield inner
+            ended = True
+        finally:
+            seconds = time.monotonic() - started
+            self._bus.publish(StageFinished(job=job, stage=stage, seconds=seconds, ok=ended and inner.ok))
 
 
 def _consumed(work: Work) -> Path | None:
@@ -459,20 +515,3 @@ async def _to_its_end(work: Awaitable[T]) -> T:
     except asyncio.CancelledError:
         await task
         raise
-
-
-def _may_heal(error: BaseException) -> bool:
-    """Return whether another attempt is worth it; a server that wants to be left alone for long is not waited for."""
-    if isinstance(error, RateLimited) and (error.retry_after_seconds or 0) > PATIENCE_SECONDS:
-        return False
-    return isinstance(error, LqmfError) and error.transient
-
-
-def _waiting_time(state: Any) -> float:
-    """Return the seconds to wait: as long as the server asked for, else exponential with jitter."""
-    from tenacity import wait_exponential_jitter
-
-    error = state.outcome.exception()
-    if isinstance(error, RateLimited) and error.retry_after_seconds is not None:
-        return float(error.retry_after_seconds)
-    return float(wait_exponential_jitter(FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS)(state))

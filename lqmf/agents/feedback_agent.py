@@ -7,6 +7,7 @@ nothing of engines, files' formats or where receipts are kept.
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,13 +32,15 @@ from lqmf.errors import (
 )
 from lqmf.events import Emit, Notice
 from lqmf.fit.corrections import measured_losses
-from lqmf.fit.predictions import compare, observed
+from lqmf.fit.predictions import compare, is_of_time, observed
 from lqmf.fit.quality import expected_loss
-from lqmf.hardware import detect
+from lqmf.hardware import detect, load
 from lqmf.model_files.model_kind import kind_at
 from lqmf.quality.address import artifact as artifact_of
 from lqmf.quality.compare.verdict import Case, Verdict, verdict
+from lqmf.quality.measures import busy
 from lqmf.quality.receipt import conversion, figures, gate
+from lqmf.quality.receipt.schedule import OVERTIME_SECONDS
 from lqmf.quality.result_file import result
 from lqmf.records import Artifact, Check, Hardware, Measurement, QuantizationPlan, Receipt, Task, from_json, to_json
 from lqmf.texts import evaluation
@@ -49,6 +52,7 @@ EVALUATION_TEXT = evaluation.EVALUATION[evaluation.MAIN]
 LEAST_BUDGET_SECONDS = 120.0
 SHARE_OF_THE_JOB = 0.2
 PROBE_SHARE = 1 / 3  # of a quick test's time; comparing with the source gets what is left
+STARTING_SECONDS = 5.0  # the last worker takes to start, and to end, on a busy machine
 QUICK_WINDOWS = 64  # of all texts
 WINDOW_TOKENS = 512
 
@@ -58,7 +62,8 @@ OBSERVED = ("latency_seconds", "tokens_per_second", "peak_memory_bytes", "load_s
 
 class FeedbackAgent:
     """`run_task` carries out a worker's task (a runner's `run`); `text` is the text for perplexity and divergence;
-    `hardware` says where they are measured (None: this machine); `limits` are the bounds of the gate."""
+    `hardware` says where they are measured (None: this machine); `limits` are the bounds of the gate; `load` tells how
+    busy other programs keep that machine now (`lqmf.hardware.load`)."""
 
     def __init__(
         self,
@@ -67,12 +72,14 @@ class FeedbackAgent:
         text: Path = EVALUATION_TEXT,
         hardware: Callable[[], Hardware] | None = None,
         limits: gate.Limits | None = None,
+        load: Callable[[], float] = load,
     ) -> None:
         self._run = run_task
         self._limits = limits or gate.limits()
         self._text = text
         self._domains = {k: v for k, v in evaluation.EVALUATION.items() if v != text} if text == EVALUATION_TEXT else {}
         self._hardware = hardware or detect
+        self._load = load
 
     @staticmethod
     def budget(job_seconds: float) -> float:
@@ -83,7 +90,7 @@ class FeedbackAgent:
     async def test(self, what: Measurement, emit: Emit) -> Receipt:
         """Run the artifact, check its files, compare it with its base, judge it, and return the receipt. The depth
         quick stays within `budget`; comprehensive reads the whole text. The receipt's `prediction` has the predictions
-        beside the measurements, of this test and of making the artifact.
+        beside the measurements, of this test and of making the artifact; on a busy machine without speeds and times.
 
         An artifact that kills its process, finds no room or is unknown to the engine gets a receipt that says so.
         Raises JobCancelled; GpuOutOfMemory, which is worth another try on the CPU; ModelError or NotFound for damaged
@@ -91,6 +98,11 @@ class FeedbackAgent:
         that could be tested; MeasurementError when the user named a base that the artifact was not made from.
         """
         budget_seconds, started = self.budget(what.job_seconds), time.monotonic()
+
+        def left() -> float:
+            return budget_seconds - (time.monotonic() - started)
+
+        before = await asyncio.to_thread(self._load)
         running, comparing = _kinds(what.artifact)
         probed = await self._probe(what, running, budget_seconds, emit)
         checked: dict[str, Any] = {"checks": []}
@@ -98,14 +110,21 @@ class FeedbackAgent:
         if any(check["name"] == "loads" and not check["passed"] for check in probed["checks"]):
             compared = _unmeasured("the artifact could not be run")
         else:
-            checked = await self._structure(what, budget_seconds, emit)
-            converted = await self._conversion(what, running, budget_seconds, emit)
-            left = budget_seconds - (time.monotonic() - started)
-            compared = await self._compare(what, comparing, left, emit)
+            checked = await self._structure(what, min(budget_seconds * PROBE_SHARE, left() / 2), emit)
+            if _is_quick(what) and left() < budget_seconds / 2:
+                converted = _unconverted("there was no time left for it; a comprehensive test does it")
+            else:
+                converted = await self._conversion(what, running, budget_seconds, emit)
+            compared = await self._compare(what, comparing, left() - OVERTIME_SECONDS - STARTING_SECONDS, emit)
         reasons = {**compared.get("reasons", {}), **converted["reasons"]}
         receipt = self._receipt(probed, checked, {**compared, **converted, "reasons": reasons}, what.base.name)
-        beside = compare(what.predicted, {**observed(receipt), **what.making})
-        return dataclasses.replace(self._judged(receipt, what.artifact), prediction=beside)
+        loads = {"before": before, "after": await asyncio.to_thread(self._load)}
+        receipt = dataclasses.replace(self._judged(receipt, what.artifact), load=loads)
+        hurried = busy(to_json(receipt))
+        if hurried:
+            emit(Notice(text="Other programs keep this machine busy: speeds are not reliable.", level="warning"))
+        found = {k: v for k, v in {**observed(receipt), **what.making}.items() if not (hurried and is_of_time(k))}
+        return dataclasses.replace(receipt, prediction=compare(what.predicted, found))
 
     async def test_address(
         self, address: str, model: str | None, key: str | None, *, depth: str, context: JobContext
@@ -138,10 +157,10 @@ class FeedbackAgent:
             return {"checks": [failed], "reasons": dict.fromkeys(OBSERVED, error.message)}
         return {**probed, "checks": [to_json(Check("loads", True)), *probed["checks"]]}
 
-    async def _structure(self, what: Measurement, budget_seconds: float, emit: Emit) -> dict[str, Any]:
+    async def _structure(self, what: Measurement, seconds: float, emit: Emit) -> dict[str, Any]:
         """Return the checks of the files against the source's. Raises MeasurementError for a base that the user named,
         and that is another model."""
-        limit = budget_seconds * PROBE_SHARE if _is_quick(what) else None
+        limit = seconds if _is_quick(what) else None
         source, base = (str(place) if place else None for place in (what.base.source, what.base.path))
         task = _task(what, "structure", source=source, base=base, reason=what.base.reason, budget_seconds=limit)
         try:
@@ -247,14 +266,12 @@ class FeedbackAgent:
         )
 
     @staticmethod
-    def benchmark_document(
-        artifact: Artifact, receipt: Receipt, clock: Callable[[], float] = time.time
-    ) -> dict[str, Any]:
+    def benchmark_document(artifact: Artifact, receipt: Receipt) -> dict[str, Any]:
         """Return one test's result in full, for `benchmarks/`: {"format_version", "kind": "test", "measured_at" (ISO
         8601, UTC), "artifact": {the artifact's fields without its receipt}, "response_tokens": {"mean", "shortest",
         "longest"} of the sample answers or null, "receipt": {the receipt}}."""
         tokens = _lengths([int(sample["tokens"]) for sample in receipt.samples])
-        return result("test", artifact, clock, response_tokens=tokens, receipt=to_json(receipt))
+        return result("test", artifact, response_tokens=tokens, receipt=to_json(receipt))
 
 
 def _is_quick(what: Measurement) -> bool:

@@ -21,6 +21,7 @@ from lqmf.store import jobs as job_rows
 from lqmf.store import owners, queries
 from lqmf.store.artifacts import artifact_row, benchmark_row, iso_time, measurement_row, model_row, plan_row, unix_time
 from lqmf.store.base import Row, Store
+from lqmf.store.sound import SoundStore
 
 LARGEST = 2**63 - 1  # an integer beyond it is no number of anything, and breaks readers of JSON
 OpenStore = Callable[[Callable[[str], None]], Store]  # open_store with its backend and folder given
@@ -50,16 +51,16 @@ class MemoryAgent:
         self._notify = notify
         self._may_have_running = may_have_running
         self._clock = clock
-        self._opened: Store | None = None
+        self._opened: SoundStore | None = None
         self._recovery = ""
         self._complained = False
 
     # ------------------------------------------------------------ the store
 
     @property
-    def _store(self) -> Store:
+    def _store(self) -> SoundStore:
         if self._opened is None:
-            self._opened = self._open_store(self._recovered)
+            self._opened = SoundStore(self._open_store(self._recovered), self._notify)
             if self._recovery or not self._opened.find("artifacts", limit=1):
                 self._refill()
         return self._opened
@@ -79,6 +80,13 @@ class MemoryAgent:
             self._notify(f"{notice} {found}.")
         for path in unreadable:
             self._notify(f"{path} is not a manifest that can be read: its artifact is not listed.")
+
+    def _mend_artifacts(self) -> None:
+        """Read the manifests of artifacts whose records cannot be read."""
+        store = self._store
+        store.find("artifacts")
+        if any(table == "artifacts" for table, _ in store.left_out):
+            self.rebuild(manifests_in(self._artifacts, lambda path: None))
 
     def close(self) -> None:
         """Close the store, if it was opened."""
@@ -255,6 +263,7 @@ class MemoryAgent:
 
         `model` matches any part of a model's id. With `deleted`, deleted artifacts are listed too.
         """
+        self._mend_artifacts()
         return queries.records(self._store, status, method, model, deleted)[:limit]
 
     def show(self, name: str) -> dict[str, Any]:
@@ -262,6 +271,7 @@ class MemoryAgent:
 
         Raises NotFound with the nearest name, AmbiguousName when several match.
         """
+        self._mend_artifacts()
         return queries.show(self._store, name)
 
     def history(self, limit: int | None = 50) -> list[dict[str, Any]]:
@@ -307,6 +317,10 @@ class MemoryAgent:
         if row is None:
             raise queries.not_found("job", id, [each["id"] for each in self._store.find("jobs", limit=200)])
         return row
+
+    def jobs(self) -> list[Row]:
+        """Return the rows of all jobs, newest first."""
+        return self._store.find("jobs")
 
     def last_job(self) -> Row | None:
         """Return the job that was recorded last; None where there is none."""

@@ -29,7 +29,7 @@ from lqmf.errors import (
 from lqmf.fit.needs import Needs
 from lqmf.hub.models import Models
 from lqmf.jobs.journal import new_id
-from lqmf.model_files import describe
+from lqmf.model_files import config_check, describe
 from lqmf.model_files.template_check import Template, template_verdict
 from lqmf.planning import preflight
 from lqmf.planning.compatibility import compatibility
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from lqmf.quantization.parameters import Parameter
     from lqmf.quantization.promise import Backend
 
-Announce = Callable[["Planned"], None]
+Announce = Callable[[Sequence["Planned"]], None]
 READABLE = ("open", "granted")
 DOOMED = {"disk": DiskFull, "memory": OutOfMemory, "tokenizer": UnsupportedModel}  # by the finding that says so
 
@@ -100,7 +100,8 @@ class Listener(Protocol):
 
 
 class PlannerAgent:
-    """Plans and preflights of one workspace, whose artifacts lie in `place`; `remember` keeps a model's metadata."""
+    """Plans and preflights of one workspace, whose artifacts lie in `place`; `remember` keeps a model's metadata;
+    `load` tells how busy other programs keep the machine now (`lqmf.hardware.load`)."""
 
     def __init__(
         self,
@@ -113,6 +114,7 @@ class PlannerAgent:
         remember: Callable[[ModelInfo], None],
         fit: Gatherer,
         adviser: Adviser | None = None,
+        load: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._place = place
         self._models = models
@@ -123,6 +125,7 @@ class PlannerAgent:
         self._remember = remember
         self._fit = fit
         self._adviser = adviser
+        self._load = load
         self.on_cpu = planner.on_cpu
 
     # ------------------------------------------------------------ plan
@@ -175,6 +178,8 @@ class PlannerAgent:
             fit = await self._fitting(_with_context(request.said, request.provided), info, request.hardware)
             request = dataclasses.replace(request, fit=fit)
         planned = self._planned(request)
+        load = await asyncio.to_thread(self._load)
+        planned = dataclasses.replace(planned, plan=_beside(planned.plan, load))
         backend = self._backends[planned.plan.method]
         await asyncio.to_thread(backend.vet, planned.plan, request.info, request.fit.folder)
         return planned
@@ -188,12 +193,12 @@ class PlannerAgent:
             return request
         if own.solution.recommended is None:
             return request
-        announce(own)
+        announce([own])
         advice = await adviser.on_plan(request, own.plan, own.solution, self._understanding.lines)
         if advice is None:
             return request
         advised = await self._following(request, advice)
-        announce(self._planned(advised))
+        announce([self._planned(advised)])
         return advised
 
     async def _following(self, request: PlanRequest, advice: Advice) -> PlanRequest:
@@ -278,9 +283,14 @@ class PlannerAgent:
 
     def _classes(self, wished: Request) -> dict[SizeClass, Solution]:
         said = _findable(wished)
-        fits = self._fit.general(self._backends["gguf"], said.context, said.parallel or 1)
+        asked = size_asked(wished)
+        fits = self._fit.general(self._backends["gguf"], said.context, said.parallel or 1, asked)
         hardware = self._hardware()
         return {size: self._planner.general(said, hardware, fit) for size, fit in fits.items()}
+
+    def assumed(self, wished: Request) -> str:
+        """Return the memory that `classes` assumes for a request, in words."""
+        return self._planner.assumed(_findable(wished), self._hardware())
 
     def streams(self, plan: QuantizationPlan) -> bool:
         """Return whether work on `plan` begins before all weights are there."""
@@ -296,7 +306,7 @@ class PlannerAgent:
     async def inspect(self, ref: ModelRef, ask: Ask) -> ModelInfo:
         """Return the model's metadata; for a model without access, offer to log in, and try again. Raises LqmfError."""
         try:
-            info = await self._models.inspect(ref)
+            info = await self._described(ref)
             if info.access in READABLE:
                 return info
             closed: LqmfError = GatedModel(
@@ -306,7 +316,13 @@ class PlannerAgent:
         except (GatedModel, Unauthorized) as error:
             closed = error
         await self._log_in(closed, ask)
-        return await self._models.inspect(ref)
+        return await self._described(ref)
+
+    async def _described(self, ref: ModelRef) -> ModelInfo:
+        """Return the model's metadata. Raises UnsupportedModel for a configuration that no model can have."""
+        info = await self._models.inspect(ref)
+        config_check.refuse(info.config)
+        return info
 
     async def pinned(self, plan: QuantizationPlan, ask: Ask) -> ModelInfo:
         """Return the metadata of a plan's model at the commit that the plan was made for. Raises LqmfError."""
@@ -314,7 +330,7 @@ class PlannerAgent:
         return dataclasses.replace(await self.inspect(pinned, ask), ref=plan.model)
 
     async def _log_in(self, closed: LqmfError, ask: Ask) -> None:
-        text = f"{closed.message} Paste a Hugging Face token to log in (nothing is shown):"
+        text = f"{closed.message} Paste a Hugging Face token to log in (shown as stars):"
         try:
             reply = await ask(Question(id="hf_token", text=text, kind="secret", reason=closed.remedy))
         except NeedsInput:
@@ -329,7 +345,7 @@ class PlannerAgent:
         """Return the findings on a model before a byte of its weights is fetched. Raises LqmfError for a model that
         cannot be found."""
         said = _each_type(await self._with_model(request, ask))[0]
-        info = await self._models.inspect(self._models.resolve(str(said.model)))
+        info = await self._described(self._models.resolve(str(said.model)))
         asked = asyncio.ensure_future(self._published(info.ref))
         try:
             facts, error = await self._looked_at(info, said)
@@ -393,6 +409,19 @@ class PlannerAgent:
             return await self._models.published(ref.id)
         except TransferError:
             return None  # nobody could be asked
+
+
+def size_asked(said: Request) -> SizeClass | None:
+    """Return the size of model that a request asks about, without a name; None where it asks about none."""
+    from lqmf.fit import classes
+
+    return classes.of(said.size_billions) if said.size_billions else None
+
+
+def _beside(plan: QuantizationPlan, load: float) -> QuantizationPlan:
+    """Return a plan whose estimate knows what else runs on this machine now."""
+    estimate = plan.estimate
+    return plan if estimate is None else dataclasses.replace(plan, estimate=dataclasses.replace(estimate, load=load))
 
 
 def accepted(reply: Reply) -> Any:
@@ -465,9 +494,7 @@ def _tokenizer(info: ModelInfo, needs: Needs | None) -> Tokenizer:
         return Tokenizer("known", "transformers reads it")
     if needs is None or needs.origin == "formula":
         return Tokenizer("unchecked", "its files could not be read yet")
-    state = header_tokenizer(needs)
-    words = {"known": "llama.cpp's converter knows it", "matched": "llama.cpp has one that gives the same tokens"}
-    return Tokenizer(state, words.get(state) or next(note for note in needs.notes if "okenizer" in note))
+    return Tokenizer(*header_tokenizer(needs))
 
 
 def _unread_template(info: ModelInfo) -> Template:

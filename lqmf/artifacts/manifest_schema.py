@@ -1,4 +1,4 @@
-"""The form of `manifest.json`: its JSON schema, and the parts of a document that break it, in words.
+"""The form of `manifest.json`: its JSON schema, and the reader that names the parts of a document that break it.
 
 Both are made from the records, so that they cannot drift from the manifests written. Knows forms; opens no file and
 checks no hash.
@@ -7,7 +7,7 @@ checks no hash.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from lqmf.records import InvalidRecord, Manifest, QuantizationPlan, from_json
@@ -31,29 +31,28 @@ def schema() -> dict[str, Any]:
     return {**described, "$defs": dict(sorted(parts.items()))}
 
 
-def problems(document: Any) -> list[str]:
-    """Return the places where `document` is not in a manifest's form, like "files.0.sha256 is missing"; empty for a
-    sound manifest."""
-    if not isinstance(document, Mapping):
-        return ["the whole is no JSON object"]
-    version = document.get("format_version")
+def read(document: Any) -> Manifest:
+    """Return the manifest in `document`. Raises InvalidRecord, which names every place that is not in a manifest's
+    form, like "files.0.sha256 is missing"."""
+    version = document.get("format_version") if isinstance(document, Mapping) else None
     if isinstance(version, int) and version > VERSION:
-        return [f"format_version is {version}: a newer LQMF wrote it, and this one knows up to {VERSION}"]
-    found = _of(Manifest, document)
-    if isinstance(document.get("plan"), Mapping):
-        found += [f"plan.{problem}" for problem in _of(QuantizationPlan, document["plan"])]
-    return found or [*_of_digests(document)]
+        why = f"a newer LQMF wrote it, and this one knows up to {VERSION}"
+        raise InvalidRecord([f"format_version is {version}: {why}"])
+    plan = document.get("plan") if isinstance(document, Mapping) else None
+    wrong = [f"plan.{problem}" for problem in _wrong(QuantizationPlan, plan)] if isinstance(plan, Mapping) else []
+    if wrong := [*_wrong(Manifest, document), *wrong]:
+        raise InvalidRecord(wrong)
+    found = from_json(Manifest, document)
+    told = {f"files.{place}.sha256": entry.sha256 for place, entry in enumerate(found.files)}
+    told |= {f"source_sha256.{name}": digest for name, digest in found.source_sha256.items()}
+    if wrong := [place for place, digest in told.items() if not _DIGEST.fullmatch(digest)]:
+        raise InvalidRecord([f"{place} is no SHA-256" for place in wrong])
+    return found
 
 
-def _of(record: type, document: Mapping[str, Any]) -> list[str]:
+def _wrong(record: type, document: Any) -> tuple[str, ...]:
     try:
         from_json(record, document)
     except InvalidRecord as error:
-        return [*error.problems]
-    return []
-
-
-def _of_digests(document: Mapping[str, Any]) -> Iterable[str]:
-    told = {f"files.{place}.sha256": entry["sha256"] for place, entry in enumerate(document["files"])}
-    told |= {f"source_sha256.{name}": digest for name, digest in document["source_sha256"].items()}
-    return (f"{place} is no SHA-256" for place, digest in told.items() if not _DIGEST.fullmatch(digest))
+        return error.problems
+    return ()

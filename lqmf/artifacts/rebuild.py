@@ -25,7 +25,7 @@ from lqmf.quality.checks import differences
 from lqmf.quality.checks.differences import Difference
 from lqmf.quantization.gguf.converter import adapter
 from lqmf.quantization.promise import Built
-from lqmf.records import Artifact, Manifest, ModelInfo, QuantizationPlan, Task, from_json
+from lqmf.records import Artifact, InvalidRecord, Manifest, ModelInfo, QuantizationPlan, Task, from_json
 from lqmf.texts import calibration as calibration_text
 from lqmf.texts.calibration_text import HUB
 from lqmf.texts.evaluation import EVALUATION, MAIN
@@ -73,10 +73,13 @@ def original(what: str | None, find: Callable[[str | None], Artifact]) -> Origin
         folder, document = path.parent, workspace.read_json(path)
     else:
         artifact = find(what)
-        folder, document = Path(artifact.path), verify.manifest_of(artifact)
-    if wrong := manifest_schema.problems(document):
-        raise UsageError(f"{path or folder} is no manifest that can be followed: {wrong[0]}.", "Restore the file.")
-    manifest = from_json(Manifest, document)
+        folder, document = Path(artifact.path), verify.document_of(artifact)
+    try:
+        manifest = manifest_schema.read(document)
+    except InvalidRecord as error:
+        raise UsageError(
+            f"{path or folder} is no manifest that can be followed: {error}.", "Restore the file."
+        ) from error
     found = Original(manifest.name, manifest, folder)
     whole = path is None or all((folder / name).is_file() for name in found.hashes)
     return found if whole else dataclasses.replace(found, folder=None)

@@ -41,6 +41,13 @@ def anywhere(name: str, context: int, gguf: str) -> dict[str, str]:
     }
 
 
+def chat(name: str, context: int, gguf: str, modelfile: str) -> tuple[str, str]:
+    """Return a line for llama.cpp and a line for Ollama that chat with `name` in the terminal."""
+    called = ollama_name(name)
+    made, run = shlex.join(["ollama", "create", called, "-f", modelfile]), shlex.join(["ollama", "run", called])
+    return shlex.join(["llama-cli", "-m", gguf, "-c", str(context), "-cnv"]), f"{made} && {run}"
+
+
 def llama_server(run: Run, gguf: str) -> str:
     """Return the line that serves `gguf`. `-c` counts the tokens of all chats together; a quantized cache needs flash
     attention; `-cram 0` turns off the server's store of past prompts, which would take up to 8 GiB more RAM."""
@@ -58,10 +65,12 @@ def modelfile(
     chat.
 
     `template` is in Ollama's own language, `stops` end an answer, `notes` become comments. There are no sampling
-    settings: nobody has measured them.
+    settings: nobody has measured them. A plan without a GPU says nothing of other machines' GPUs.
     """
     place = gguf if gguf.startswith(("/", "./", "../", "~")) or gguf[1:2] == ":" else f"./{gguf}"
     settings = {"num_ctx": run.context, "num_gpu": run.gpu_layers, "num_batch": run.ubatch} if run else {}
+    if run and not run.gpu_layers:
+        del settings["num_gpu"]
     lines = [
         *(f"# {' '.join(note.split())}" for note in notes),
         f"FROM {_argument(place)}",

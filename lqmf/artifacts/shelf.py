@@ -235,11 +235,16 @@ def manifest(folder: Path) -> Manifest:
     document = read_json(folder / MANIFEST)
     try:
         found = from_json(Manifest, document)
-        from_json(QuantizationPlan, {**_BARE_PLAN, **found.plan})  # one of before has less
+        plan_of(found)
     except InvalidRecord as error:
         remedy = f"`lqmf delete {folder.name}` removes it."
         raise UsageError(f"{folder / MANIFEST} is not a manifest: {error}.", remedy) from error
     return found
+
+
+def plan_of(manifest: Manifest) -> QuantizationPlan:
+    """Return the plan as executed; fields that older plans lack have bare values. Raises InvalidRecord."""
+    return from_json(QuantizationPlan, {**_BARE_PLAN, **manifest.plan})
 
 
 def manifests_in(folder: Path, unreadable: Callable[[Path], None] = lambda path: None) -> Iterator[OnDisk]:

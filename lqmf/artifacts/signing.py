@@ -13,13 +13,12 @@ import base64
 import hashlib
 import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lqmf import workspace
 from lqmf.errors import NotBuilt, UsageError
-from lqmf.records import Check
+from lqmf.records import Check, Manifest, from_json
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -29,12 +28,14 @@ _MAKE = "`openssl genpkey -algorithm ed25519 -out private.pem` makes one, as doe
 _PUBLIC = "`openssl pkey -in private.pem -pubout -out public.pem` gives the public one."
 
 
-def signed_part(manifest: Mapping[str, Any]) -> bytes:
-    """Return the bytes that are signed. Rewritable files are left out by their fixed names: a manifest cannot exempt
-    others."""
-    kept = [entry for entry in manifest["files"] if entry["path"] not in workspace.REWRITABLE]
-    kept.sort(key=lambda entry: str(entry["path"]))
-    return json.dumps({**manifest, "files": kept}, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+def signed_part(folder: Path) -> bytes:
+    """Return the bytes of the manifest in `folder` that are signed. Rewritable files are left out by their fixed names:
+    a manifest cannot exempt others. Keys that this version does not know are signed too. Raises InvalidRecord."""
+    document = workspace.read_json(folder / workspace.MANIFEST)
+    from_json(Manifest, document)
+    kept = [entry for entry in document["files"] if entry["path"] not in workspace.REWRITABLE]
+    kept.sort(key=lambda entry: entry["path"])
+    return json.dumps({**document, "files": kept}, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def sign(folder: Path, private: Path, passphrase: str | None = None) -> str:
@@ -44,7 +45,7 @@ def sign(folder: Path, private: Path, passphrase: str | None = None) -> str:
     """
     key = _private(private, passphrase)
     name = fingerprint(key.public_key())
-    signature = base64.b64encode(key.sign(signed_part(_manifest(folder)))).decode()
+    signature = base64.b64encode(key.sign(signed_part(folder))).decode()
     told = {"format_version": FORMAT, "algorithm": ALGORITHM, "key": name, "signature": signature}
     workspace.write_json(folder / workspace.SIGNATURE, told)
     return name
@@ -70,8 +71,8 @@ def check(folder: Path, public: Path) -> Check:
     if told["key"] != name:
         return Check("signature", False, f"it was signed with another key: {told['key']}, and this one is {name}")
     try:
-        key.verify(base64.b64decode(told["signature"], validate=True), signed_part(_manifest(folder)))
-    except (InvalidSignature, ValueError, KeyError, TypeError):  # what of the two is no longer in its form counts, too
+        key.verify(base64.b64decode(told["signature"], validate=True), signed_part(folder))
+    except (InvalidSignature, ValueError):  # what of the two is no longer in its form counts, too
         return Check("signature", False, "the manifest is not what was signed: one of the two was changed since")
     return Check("signature", True, f"signed with {name}; receipt, card and Modelfile may change and are not covered")
 
@@ -179,11 +180,6 @@ def _public(path: Path) -> Ed25519PublicKey:
 
 
 # ---------------------------------------------------------------- files
-
-
-def _manifest(folder: Path) -> Mapping[str, Any]:
-    document: Mapping[str, Any] = workspace.read_json(folder / workspace.MANIFEST)
-    return document
 
 
 def _signature(folder: Path) -> dict[str, Any] | str:

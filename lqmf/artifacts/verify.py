@@ -16,7 +16,7 @@ from lqmf import events, workspace
 from lqmf.artifacts import manifest_schema
 from lqmf.errors import JobCancelled, LqmfError, NotBuilt, NotFound, RemoteCodeRefused, ResourceError, UnsupportedModel
 from lqmf.model_files.model_kind import kind_at
-from lqmf.records import Artifact, Task
+from lqmf.records import Artifact, FileEntry, InvalidRecord, Manifest, Task
 
 if TYPE_CHECKING:
     from lqmf.jobs.runner import RunTask
@@ -34,31 +34,34 @@ class Finding:
     detail: str = ""
 
 
-def manifest_of(artifact: Artifact) -> dict[str, Any]:
-    """Return the manifest as JSON. Raises NotFound for an artifact that LQMF did not make, UsageError for no JSON."""
+def read(artifact: Artifact) -> tuple[Finding, Manifest | None]:
+    """Return the finding on the manifest's form, and the manifest; None where it has another form. Raises NotFound for
+    an artifact that LQMF did not make, UsageError for no JSON."""
+    document = document_of(artifact)
+    try:
+        return Finding("manifest", True), manifest_schema.read(document)
+    except InvalidRecord as error:
+        return Finding("manifest", False, "; ".join(error.problems)), None
+
+
+def document_of(artifact: Artifact) -> Any:
+    """Return the JSON in `manifest.json`. Raises as `read` does."""
     if artifact.foreign and artifact.method != "unknown":
         raise NotFound(f"{artifact.name} has no manifest: LQMF did not make it.", "`lqmf list` shows what LQMF made.")
-    document: dict[str, Any] = workspace.read_json(Path(artifact.path) / workspace.MANIFEST)
-    return document
-
-
-def form(document: Mapping[str, Any]) -> Finding:
-    """Return the finding that the manifest has the form of its schema."""
-    wrong = manifest_schema.problems(document)
-    return Finding("manifest", not wrong, "; ".join(wrong))
+    return workspace.read_json(Path(artifact.path) / workspace.MANIFEST)
 
 
 # ---------------------------------------------------------------- files
 
 
-def hashed(folder: Path, entries: Sequence[Mapping[str, Any]], emit: events.Emit) -> list[dict[str, Any]]:
+def hashed(folder: Path, entries: Sequence[FileEntry], emit: events.Emit) -> list[dict[str, Any]]:
     """Return [{"path", "problem"}] for each file of the manifest; `problem` is None where size and SHA-256 agree."""
-    total, done, started = sum(int(entry["size_bytes"]) for entry in entries), 0, time.monotonic()
+    total, done, started = sum(entry.size_bytes for entry in entries), 0, time.monotonic()
     emit(events.StageStarted(stage="verify", title=f"Reading {folder.name}"))
     found = []
     for entry in entries:
-        found.append({"path": entry["path"], "problem": _problem(folder, entry)})
-        done += int(entry["size_bytes"])
+        found.append({"path": entry.path, "problem": _problem(folder, entry)})
+        done += entry.size_bytes
         emit(events.Progress(stage="verify", done=done, total=total, unit="bytes"))
     emit(events.StageFinished(stage="verify", seconds=time.monotonic() - started))
     return found
@@ -71,16 +74,16 @@ def intact(files: Sequence[Mapping[str, Any]]) -> Finding:
     return Finding("files", not wrong, told or f"{len(files)} files are as they were made")
 
 
-def _problem(folder: Path, entry: Mapping[str, Any]) -> str | None:
-    file = folder / entry["path"]
+def _problem(folder: Path, entry: FileEntry) -> str | None:
+    file = folder / entry.path
     if folder.resolve() not in file.resolve().parents:
         return "lies outside the artifact"
     if not file.is_file():
         return "is missing"
-    if (size := file.stat().st_size) != entry["size_bytes"]:
-        return f"has {size} bytes instead of {entry['size_bytes']}"
+    if (size := file.stat().st_size) != entry.size_bytes:
+        return f"has {size} bytes instead of {entry.size_bytes}"
     try:
-        same = workspace.sha256(file) == entry["sha256"]
+        same = workspace.sha256(file) == entry.sha256
     except OSError as error:
         return f"cannot be read: {error.strerror}"
     return None if same else "has other contents: its SHA-256 differs"

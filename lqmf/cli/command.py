@@ -3,8 +3,9 @@
 A command file holds `COMMAND`, `cli` (a typer function, or a typer app for a group, that turns flags into a
 Decision and does nothing else) and `view` (which draws the operation's record). What the command does is its
 operation, `run(app, request, ask)` in the file of `lqmf/operations/` with its name: a sentence, a typed command and
-`import lqmf` meet there, so all do the same. A command that only a terminal has, or that a third party brings, holds
-its `run` itself.
+`import lqmf` meet there, so all do the same. It may hold `follow(before, record)` too, which draws what a record
+changes of an earlier one in the same dialogue, or gives back None. A command that only a terminal has, or that a third
+party brings, holds its `run` itself.
 """
 
 from __future__ import annotations

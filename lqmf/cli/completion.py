@@ -1,10 +1,12 @@
-"""What Tab offers in the chat: commands, their options, artifacts, models seen before, types, words of sentences.
+"""What Tab offers in the chat: commands, their options, topics, artifacts, models seen before, types, folders, words of
+sentences.
 
-Knows prompt_toolkit's promise of a completer; asks the session's App for names, and reads no file itself.
+Knows prompt_toolkit's promise of a completer; asks the session's App for names, and lists folders; reads no file.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from lqmf.cli.session import Session
 
 WORD = re.compile(r"\S*$")
+PATHS = ("./", "../", "/", "~/")
 SPOKEN = ("quantize", "compare", "to", "for", "cpu", "gpu", "gguf", "demo", "the same in", "bits", "with context")
 
 
@@ -38,12 +41,30 @@ class ChatCompleter(Completer):
 
 def candidates(words: list[str], word: str, session: Session) -> Iterator[str]:
     """What `word` may become, after `words`."""
+    if word.startswith(PATHS):
+        yield from _paths(word)
+        return
+    if words and words[-1] == "--type":
+        yield from beginning(word, _types())
+        return
     if not words:
         yield from beginning(word, registry.builtin_names())
     elif registry.exists(words[0]):
         yield from beginning(word, _options(words[0]) if word.startswith("-") else _following(words))
     if not word.startswith("-"):
         yield from beginning(word, (*_known(session), *_types(), *SPOKEN))
+
+
+def _paths(word: str) -> list[str]:
+    """Folders, and GGUF files, that a path which is begun may name."""
+    head, _, begun = word.rpartition("/")
+    try:
+        with os.scandir(os.path.expanduser(f"{head}/")) as found:
+            entries = sorted((one.name, one.is_dir()) for one in found if one.name.startswith(begun))
+    except OSError:
+        return []
+    shown = [(name, folder) for name, folder in entries if begun or not name.startswith(".")]
+    return [f"{head}/{name}" + ("/" if folder else "") for name, folder in shown if folder or name.endswith(".gguf")]
 
 
 def beginning(word: str, names: Iterable[str]) -> list[str]:
@@ -66,6 +87,10 @@ def _following(words: list[str]) -> list[str]:
     """What may come after `words`, a command's name and more: its subcommands, names of settings or of commands."""
     if words == ["help"]:
         return registry.names()
+    if words == ["explain"]:
+        from lqmf.knowledge.passages import passages
+
+        return [topic.words[0] for topic in passages()]
     if words in (["config", "get"], ["config", "set"]):
         from lqmf.settings import keys
 
@@ -87,6 +112,6 @@ def _known(session: Session) -> list[str]:
 
 
 def _types() -> list[str]:
-    from lqmf.quantization.registry import backends
+    from lqmf.quantization import registry
 
-    return [name for backend in backends().values() for name in backend.types]
+    return registry.type_names()

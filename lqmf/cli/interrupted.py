@@ -25,22 +25,22 @@ USUAL = {"mcp_dir": "mcp", "storage_backend": "sqlite"}  # the settings that say
 def tell(session: Session) -> None:
     """Say which jobs were interrupted, and how to go on with them."""
     from lqmf.cli import faults
-    from lqmf.operations import resume
+    from lqmf.operations.unfinished import interrupted, judged, unfinished
 
     root, _ = workspace.find_root(session.options.get("workspace"), Path.cwd(), os.environ)
     if not possible(root, session.options, os.environ):
         return
     try:
-        jobs = resume.interrupted(session.app)
+        jobs = [judged(session.app, row) for row in interrupted(session.app)]
+        latest = next((job for job in unfinished(session.app) if job.plans), None) if jobs else None
     except LqmfError as error:
         faults.failed(error, session.screen)
         return
     for job in jobs:
-        again = "" if job["kind"] == "quantize" else f" It is done anew: `{resume.anew(job)}`."
-        session.screen.notice(
-            f"Interrupted: {job['title']}, in the stage {job['stage'] or 'resolve'} ({job['id']}).{again}"
-        )
-    if any(job["kind"] == "quantize" for job in jobs):
+        stage = job.row["stage"] or "resolve"
+        again = "" if job.plans else f" It is done anew: `{job.command}`." if job.command else ""
+        session.screen.notice(f"Interrupted: {job.row['title']}, in the stage {stage} ({job.id}).{again}")
+    if latest is not None and any(job.id == latest.id for job in jobs):
         session.screen.notice("`resume` goes on with the latest of them.")
 
 

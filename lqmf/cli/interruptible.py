@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Coroutine, Iterator
 from typing import TYPE_CHECKING, Any
 
 from lqmf.cli.outcome import Outcome
-from lqmf.errors import JobCancelled
+from lqmf.errors import JobCancelled, LqmfError
 
 if TYPE_CHECKING:
     from lqmf.cli.session import Session
@@ -26,12 +27,26 @@ async def interruptible(work: Coroutine[Any, Any, Outcome], session: Session) ->
         except asyncio.CancelledError:
             session.interrupted = True
             screen.pause_progress()
-            screen.notice("Cancelled.")
-            error = {"code": "cancelled", "message": "Cancelled.", "remedy": "`lqmf resume` goes on with a job."}
+            remedy = _next(session)
+            screen.notice(f"Cancelled. {remedy}".strip())
+            error = {"code": "cancelled", "message": "Cancelled.", "remedy": remedy}
             outcome = Outcome({"error": error}, None, JobCancelled.exit_code)
             if screen.json:
                 screen.document(outcome.data)
             return outcome
+
+
+def _next(session: Session) -> str:
+    """The sentence that says what to type for the job that was just cancelled here; empty where none was."""
+    from lqmf.store.jobs import command
+
+    try:
+        job = session.last_job()
+    except LqmfError:
+        return ""
+    if job is None or (job["owner_pid"], job["status"]) != (os.getpid(), "cancelled"):
+        return ""
+    return f"`lqmf {command(job)}` {'goes on with it' if job['kind'] == 'quantize' else 'starts anew'}."
 
 
 @contextlib.contextmanager

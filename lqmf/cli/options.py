@@ -96,18 +96,15 @@ def method_names(incomplete: str) -> list[str]:
 
 def type_names(incomplete: str) -> list[str]:
     """Types that begin so, in the case of letters in which the word was begun."""
-    from lqmf.quantization.registry import backends
+    from lqmf.quantization import registry
 
-    known = [name for backend in backends().values() for name in backend.types]
+    known = registry.type_names()
     spelled = known if incomplete.upper() == incomplete else [name.lower() for name in known]
     return [name for name in spelled if name.startswith(incomplete)]
 
 
 # ---------------------------------------------------------------- what several commands take
 
-Model = Annotated[
-    str | None, typer.Argument(metavar="MODEL", help="org/name[@revision], a folder, a familiar name, or demo.")
-]
 Name = Annotated[
     str | None,
     typer.Argument(

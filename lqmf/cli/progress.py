@@ -12,11 +12,12 @@ from lqmf import events
 from lqmf.units import duration, file_size
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, ConsoleRenderable, RichCast
     from rich.progress import Progress as Bars
     from rich.progress import Task
 
 TITLES = {
+    "ask": "Asking the Hub",
     "fit": "Working out what it needs",
     "download": "Downloading",
     "quantize": "Quantizing",
@@ -28,7 +29,9 @@ TITLES = {
 }
 
 
-SHORT = ("fit", "advice")  # stages that are worth a bar, but no line of their own
+SHORT = ("ask", "fit", "advice")  # stages that are worth a bar, but no line of their own
+BRIEF_SECONDS = 1.0  # such a stage that took less leaves no line when it is over
+NOTE_WIDTH = 30
 
 
 class ProgressView:
@@ -50,8 +53,9 @@ class ProgressView:
             case events.Progress():
                 self._advance(event)
             case events.StageFinished():
-                self._finish(event.stage, event.seconds)
+                self._finish(event)
             case events.AttemptFailed(retry_in_seconds=seconds) if seconds is not None:
+                self.stop()  # of the stages that a killed worker was in, no end is told
                 self.say(f"{event.error.get('message', 'It failed.')} Trying again in {duration(seconds)}.")
             case events.Notice():
                 self.say(event.text)
@@ -91,46 +95,86 @@ class ProgressView:
                 self._tasks[event.stage], completed=event.done, total=event.total, unit=event.unit, note=event.note
             )
 
-    def _finish(self, stage: str, seconds: float) -> None:
-        if self._bars is None or stage not in self._tasks:
+    def _finish(self, event: events.StageFinished) -> None:
+        if self._bars is None or event.stage not in self._tasks:
             return
         from lqmf.cli.views.messages import stage_view
 
-        task = self._tasks.pop(stage)
+        task = self._tasks.pop(event.stage)
         title = next(t.description for t in self._bars.tasks if t.id == task)
         self._bars.remove_task(task)
         console = self._bars.console
         if not self._tasks:
             self.stop()
-        console.print(stage_view(title, duration(seconds)))
+        if event.ok and event.stage in SHORT and event.seconds < BRIEF_SECONDS:
+            return
+        console.print(stage_view(title, duration(event.seconds), ok=event.ok))
 
 
 def _bars(console: Console) -> Bars:
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
-    return Progress(
+    class Reflowing(Progress):
+        """Bars that are erased as a whole where the terminal was made narrower: it folds what was drawn before."""
+
+        def get_renderable(self) -> ConsoleRenderable | RichCast | str:
+            """Count the rows that the last drawing takes by now."""
+            live = getattr(self, "live", None)  # it is asked for while it is made, too
+            if live is not None and live._live_render._shape is not None:
+                live._live_render._shape = folded(live._live_render._shape, self.console.width)
+            return super().get_renderable()
+
+    return Reflowing(
         SpinnerColumn(finished_text=" "),
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
-        _amount_column(),
-        TimeRemainingColumn(compact=True),
+        _column(_amount),
+        _column(_times),
         console=console,
         transient=True,
         refresh_per_second=8,
     )
 
 
-def _amount_column() -> Any:
+def folded(shape: tuple[int, int], width: int) -> tuple[int, int]:
+    """The columns and rows that a drawing of this shape takes on a terminal of `width` columns."""
+    columns, rows = shape
+    return min(columns, width), rows * max(1, -(-columns // width))
+
+
+def _column(write: Callable[[Task], str]) -> Any:
+    """A column of a bar, as `write` has it."""
     from rich.progress import ProgressColumn
     from rich.text import Text
 
-    class Amount(ProgressColumn):
-        """Done of total, and the speed where the unit is bytes."""
-
+    class Column(ProgressColumn):
         def render(self, task: Task) -> Text:
-            return Text(amount(task.completed, task.total, task.fields.get("unit", ""), task.speed), no_wrap=True)
+            return Text(write(task), no_wrap=True)
 
-    return Amount()
+    return Column()
+
+
+def _amount(task: Task) -> str:
+    """Done of total; what is being done, where nothing is counted yet."""
+    told = amount(task.completed, task.total, task.fields.get("unit", ""), task.speed)
+    return told if told and task.completed else str(task.fields.get("note", ""))[:NOTE_WIDTH] or told
+
+
+def _times(task: Task) -> str:
+    return times(task.elapsed, None if task.finished else task.time_remaining)
+
+
+def times(elapsed: float | None, left: float | None) -> str:
+    """The time that has passed, and what is left at the pace of late: "0:12, 0:30 left"."""
+    passed = clock(elapsed or 0.0)
+    return passed if left is None else f"{passed}, {clock(left)} left"
+
+
+def clock(seconds: float) -> str:
+    """A time as a clock shows it: "0:05", "1:02:09"."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def amount(done: float, total: float | None, unit: str, speed: float | None) -> str:

@@ -118,9 +118,9 @@ def _settings() -> Iterator[str]:
         "In rising order from `config.json`, `.env`, the environment (the same names in capitals) and options. "
         "`lqmf config get` shows each with where it came from. Secrets belong in `.env` or the environment."
     )
+    fields = {name: known.model().model_fields[name] for name in known.keys()}  # noqa: SIM118 - keys of settings
     rows = [
-        (f"`{name}`", _default(name, field.default), text(str(field.description)))
-        for name, field in known.model().model_fields.items()
+        (f"`{name}`", _default(name, field.default), text(str(field.description))) for name, field in fields.items()
     ]
     yield table(("Setting", "Default", "Is"), rows)
 

@@ -6,6 +6,7 @@ Knows the terminal: history, completion, the bottom line, Ctrl-C and Ctrl-D. Kno
 from __future__ import annotations
 
 import contextlib
+import select
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from prompt_toolkit import PromptSession
 from prompt_toolkit.application import get_app_session
 from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.history import FileHistory, InMemoryHistory
-from prompt_toolkit.input.typeahead import clear_typeahead
+from prompt_toolkit.input.typeahead import clear_typeahead, get_typeahead, store_typeahead
 
 from lqmf.cli import interrupted
 from lqmf.cli.ask import Feed, Terminal
@@ -103,15 +104,27 @@ async def _turns(session: Session, pasted: Feed) -> None:
             session.screen.echo(PROMPT + line)
         session.screen.worked = False
         await interruptible(session.line(line), session)
-        if session.screen.worked:
-            forget_typed()
+        if session.screen.worked and is_typed_ahead():
+            session.forget_proposal()
         if session.interrupted:
+            forget_typed()
             while pasted.take() is not None:
                 pass
 
 
+def is_typed_ahead() -> bool:
+    """Whether a line waits that was typed while a job ran: it is the next turn, but was no answer to what is proposed
+    at the job's end."""
+    keys = get_app_session().input
+    typed = get_typeahead(keys)
+    store_typeahead(keys, typed)
+    if typed or sys.platform == "win32" or not sys.stdin.isatty():
+        return bool(typed)
+    return bool(select.select([sys.stdin], [], [], 0)[0])
+
+
 def forget_typed() -> None:
-    """Drop keys that were pressed while a job ran: they were not meant for what is asked next."""
+    """Drop keys that were pressed before: they were not meant for what is asked next."""
     clear_typeahead(get_app_session().input)
     if sys.platform == "win32" or not sys.stdin.isatty():
         return

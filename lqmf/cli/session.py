@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
@@ -18,7 +19,7 @@ from lqmf.cli.render import Lines, Screen
 from lqmf.declared.entry_points import untold
 from lqmf.errors import LqmfError, of_system
 from lqmf.operations.asking import Recommended
-from lqmf.records import Decision, Utterance
+from lqmf.records import TYPED, Decision, Utterance
 
 if TYPE_CHECKING:
     from lqmf.advice.reading import Reader
@@ -58,6 +59,7 @@ class Session:
         self.finished = False
         self.interrupted = False  # whether the last turn was ended by Ctrl-C
         self._app: App | None = None
+        self._results: dict[str, Result] = {}  # by command, the last one
 
     @property
     def app(self) -> App:
@@ -69,6 +71,10 @@ class Session:
     def logs(self) -> Path:
         """The folder of logs. Raises LqmfError when not even the settings can be read."""
         return self.app.workspace.logs
+
+    def last_job(self) -> Mapping[str, Any] | None:
+        """The job recorded last, where this session has done anything at all. Raises LqmfError."""
+        return self._app.memory.last_job() if self._app is not None else None
 
     def close(self) -> None:
         """Give back what the App holds."""
@@ -215,7 +221,9 @@ class Session:
         result = await run(self.app if module.COMMAND.needs_app else None, decision.request, ask)
         if decision.intent == "llm_switch" or (decision.intent == "config" and "value" in decision.slots):
             self._renew()
-        return self._closed(_told(module, result))
+        before, self._results[module.COMMAND.name] = self._results.get(module.COMMAND.name), result
+        following = before if decision.reason != TYPED else None
+        return self._closed(_told(module, result, following))
 
     def _closed(self, outcome: Outcome) -> Outcome:
         """The outcome with what it proposes, which a yes in the next line accepts."""
@@ -231,6 +239,11 @@ class Session:
         """Whether the last turn proposed something."""
         return self._app is not None and self._app.understanding.state.proposed is not None
 
+    def forget_proposal(self) -> None:
+        """Let a yes in the next line accept nothing."""
+        if self._proposed():
+            self.app.understanding.state = replace(self.app.understanding.state, proposed=None)
+
     def _renew(self) -> None:
         """A setting changed: the next turn has an App that knows it, and the same dialogue."""
         before, self._app = self.app, None
@@ -239,10 +252,13 @@ class Session:
         before.close()
 
 
-def _told(module: ModuleType, result: Result) -> Outcome:
-    """What an operation gave back, as its command shows it."""
+def _told(module: ModuleType, result: Result, before: Result | None = None) -> Outcome:
+    """What an operation gave back, as its command shows it; of one that follows `before` in a dialogue, where the
+    command has a view for that (`follow`), what is new."""
     data = Lines(result.document) if result.streamed else result.document
-    return Outcome(data, module.view(result), 0 if result.ok else 1, result.proposal)
+    follow = getattr(module, "follow", None)
+    view = follow(before, result) if follow and before is not None else None
+    return Outcome(data, view or module.view(result), 0 if result.ok else 1, result.proposal)
 
 
 def make_app(options: Mapping[str, Any], screen: Screen) -> App:

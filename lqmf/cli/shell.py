@@ -35,6 +35,10 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:  # the reader of a help text went away: nothing is wrong, and nothing more can be said
         lead_nowhere(sys.stdout)
         return 0
+    except OSError as error:  # of a stream, which nothing more can be said on; those of files end with their turn
+        lead_nowhere(sys.stdout)
+        why = f"The output could not be written: {error.strerror or error}."
+        return _refused(LqmfError(why, "Send it elsewhere."))
     except KeyboardInterrupt:
         return JobCancelled.exit_code
 

@@ -22,10 +22,8 @@ NOT_BUILT = {
     "finetune": "finetune models",
     "adapters": "manage adapters",
     "serve": "serve models over an API",
-    "publish": "publish artifacts on the Hugging Face Hub",
     "sweep": "run sweeps",
 }
-ELSEWHERE = {"publish": "`hf upload ORG/NAME FOLDER` does; `lqmf show NAME` says which folder."}
 INSTEAD = "It can quantize, plan, test, compare, list, show and verify: `help` lists it all."
 AGREEING = frozenset(
     ["y", "yes", "yeah", "yep", "ok", "okay", "sure", "ja", "oui", "si", "no", "n", "nope", "nein", "non"]
@@ -83,8 +81,7 @@ def about_doing(decision: Decision) -> Outcome | None:
 def without_command(decision: Decision, text: str) -> Outcome:
     """The outcome of an intent that no command has, said as `text`. Raises NotBuilt for those of a later version."""
     if decision.intent in NOT_BUILT:
-        remedy = ELSEWHERE.get(decision.intent, INSTEAD)
-        raise NotBuilt(f"This version cannot {NOT_BUILT[decision.intent]} yet.", remedy)
+        raise NotBuilt(f"This version cannot {NOT_BUILT[decision.intent]} yet.", INSTEAD)
     from lqmf.cli.views.messages import error_view
 
     message = "I did not understand that."

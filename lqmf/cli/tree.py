@@ -137,11 +137,20 @@ def build(name: str, command: Command, cli: Any) -> TyperCommand | TyperGroup:
 def _dress(built: Any, command: Command, examples: Sequence[str]) -> None:
     built.help = built.help or command.summary
     built.epilog = _epilog(examples)
-    built.params = [*built.params, *common_params()]
+    built.params = [*built.params, *_common(built)]
     built.context_settings = _SETTINGS
     for name, child in getattr(built, "commands", {}).items():
         own = [line for line in command.examples if name in line.split()]
         _dress(child, command, own or examples)
+
+
+def _common(built: Any) -> list[Any]:
+    """The common options. A command that --force answers shows no --yes, which is no answer to its question."""
+    params = common_params()
+    if any(param.name == "force" for param in built.params):
+        for param in params:
+            param.hidden = param.hidden or param.name == "yes"
+    return params
 
 
 def _epilog(examples: Sequence[str]) -> str:

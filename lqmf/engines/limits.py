@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from lqmf.errors import UsageError
 
+DEFAULT_CONTEXT = 4096  # tokens at most where nobody says
+
 
 def check_tokens(tokens: Sequence[int], vocabulary: int) -> None:
     """Raise UsageError for a token outside the vocabulary."""
@@ -30,3 +32,22 @@ def check_text(tokens: Sequence[int], context_length: int) -> None:
     if not 0 < len(tokens) <= context_length:
         message = f"A text of {len(tokens)} tokens does not fit a context of {context_length}."
         raise UsageError(message, "Use shorter texts.")
+
+
+def context(name: str, wanted: int | None, trained: int | None) -> int:
+    """Return the context's length in tokens. Raises UsageError for more than the model `name` was trained for."""
+    if wanted is not None and not 0 < wanted <= (trained or wanted):
+        message = f"{name} was trained for a context of {trained} tokens; {wanted} is not possible."
+        raise UsageError(message, f"Give --context {trained}, or less.")
+    return wanted or min(trained or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
+
+
+def check_batch(sequences: Sequence[Sequence[int]], wanted: int, left: int, room: int) -> int:
+    """Return the length of `wanted` sequences that are equally long. Raises UsageError for other sequences, and for
+    longer ones than the `left` tokens that are free of the `room` of each."""
+    lengths = {len(sequence) for sequence in sequences}
+    if len(sequences) != wanted or len(lengths) != 1 or not (count := lengths.pop()):
+        raise UsageError(f"{wanted} sequences of the same length are needed.", "Cut them alike.")
+    if count > left:
+        raise UsageError(f"Each sequence has room for {room} tokens.", "Make room for more.")
+    return count

@@ -5,9 +5,10 @@ An engine is one module here. Knows nothing about artifacts, jobs or measuring.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +37,20 @@ class Piece:
 
     text: str
     token: int | None = None
+
+
+class Closing(ABC):
+    """The base of all that is used as a context manager and closed at its end."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free what is held; a second call does nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
 
 
 class Engine(Protocol):

@@ -6,6 +6,7 @@ requests and hardware, no model.
 
 from __future__ import annotations
 
+from lqmf.fit import cards
 from lqmf.fit.solver import Machine, Wish
 from lqmf.records import Gpu, Hardware, Request
 from lqmf.units import GB, GIB, memory_size
@@ -23,7 +24,7 @@ def machine(
     ram, ram_reason = _ram(request, hardware, share)
     if not wants_gpu(request, hardware):
         return Machine(ram_bytes=ram, program_ram=program_ram, ram_reason=ram_reason)
-    gpu, gpu_reason = _gpu(request, hardware.gpus, gpu_limit_bytes)
+    gpu, gpu_reason = _named(request, hardware.gpus) or _gpu(request, hardware.gpus, gpu_limit_bytes)
     return Machine(ram, max(0, gpu), program_ram, GPU_PROGRAM_BYTES, ram_reason, gpu_reason)
 
 
@@ -42,6 +43,16 @@ def _ram(request: Request, hardware: Hardware, share: float) -> tuple[int, str]:
     return free, f"{memory_size(free)} of memory ({share:.0%} of what is free)"
 
 
+def _named(request: Request, gpus: tuple[Gpu, ...]) -> tuple[int, str] | None:
+    """Return the memory of the card that the request names; None where an amount was said, or where it is here."""
+    card = cards.find(request.card.lower()) if request.card and not request.memory_gb else None
+    here = [found.name.removeprefix("laptop ") for one in gpus if (found := cards.find(one.name.lower()))]
+    if card is None or card.name.removeprefix("laptop ") in here:
+        return None
+    whole, reserve = card.memory_gb * GIB, memory_size(GPU_RESERVE_BYTES)
+    return whole - GPU_RESERVE_BYTES, f"{memory_size(whole)} on the GPU ({card}), less {reserve} for others"
+
+
 def _gpu(request: Request, gpus: tuple[Gpu, ...], limit_bytes: int) -> tuple[int, str]:
     if said := request.memory_gb:
         reserve = memory_size(GPU_RESERVE_BYTES)
@@ -51,7 +62,8 @@ def _gpu(request: Request, gpus: tuple[Gpu, ...], limit_bytes: int) -> tuple[int
         usable = min(gpu.memory_free_bytes, limit_bytes)
         why = "what is free" if usable == gpu.memory_free_bytes else "gpu_memory_limit"
         return usable, f"{memory_size(usable)} on the GPU ({why})"
-    return limit_bytes - GPU_RESERVE_BYTES, f"{memory_size(limit_bytes)} on a GPU (gpu_memory_limit), less a reserve"
+    limit = f"{memory_size(limit_bytes)} on a GPU (the setting gpu_memory_limit; `--memory` names another)"
+    return limit_bytes - GPU_RESERVE_BYTES, f"{limit}, less a reserve"
 
 
 def wish(request: Request, longest: int | None, types: frozenset[str] | None) -> Wish:

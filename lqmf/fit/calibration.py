@@ -8,12 +8,11 @@ Knows no model.
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from lqmf import workspace
 from lqmf.records import from_json, to_json
 
 _FORMAT = 2  # of the file and of how it was measured; a new one makes every older calibration unknown
@@ -96,8 +95,8 @@ def load() -> Calibration | None:
 
     try:
         machine = this_machine()
-        known = from_json(Calibration, json.loads(_file(machine).read_text(encoding="utf-8")))
-    except (PackageNotFoundError, OSError, ValueError, TypeError, KeyError, AttributeError):
+        known = from_json(Calibration, workspace.kept_json(_file(machine)))
+    except (PackageNotFoundError, ValueError):
         return None
     return known if known.machine == machine else None
 
@@ -106,15 +105,10 @@ def save(calibration: Calibration) -> Path:
     """Write the calibration to its machine's file and return the path; a reader sees a whole file or none. Raises
     OSError."""
     path = _file(calibration.machine)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(f".{os.getpid()}")
-    fresh.write_text(json.dumps(to_json(calibration), indent=1), encoding="utf-8")
-    fresh.replace(path)
+    workspace.keep_json(path, to_json(calibration))
     return path
 
 
 def _file(machine: str) -> Path:
-    from lqmf.workspace import cache_dir
-
     name = hashlib.sha256(f"{_FORMAT} {machine}".encode()).hexdigest()[:16]
-    return cache_dir() / "calibration" / f"{name}.json"
+    return workspace.cache_dir() / "calibration" / f"{name}.json"

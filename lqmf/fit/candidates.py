@@ -42,7 +42,8 @@ class Machine:
 @dataclass(frozen=True)
 class Wish:
     """The user's wishes; None leaves a choice open. `context` is in tokens for each of `parallel` chats, `types` the
-    only types to choose from, `cache` the types of keys and of values, `file_bytes` the greatest size of the file."""
+    only types to choose from, `cache` the types of keys and of values, `file_bytes` the greatest size of the file.
+    `makeable` are the types that a way out may name instead (None: all)."""
 
     context: int | None = None
     parallel: int = 1
@@ -51,6 +52,7 @@ class Wish:
     types: frozenset[str] | None = None
     cache: tuple[str, str] | None = None
     file_bytes: int | None = None
+    makeable: frozenset[str] | None = None
 
 
 class Shape(NamedTuple):

@@ -5,6 +5,7 @@ Shapes are those of the models' published config.json. Pure; knows no machine.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,6 +54,33 @@ CLASSES = (
     SizeClass("32B", "Qwen2.5 32B", _dense(64, 5120, 40, 8, 27648, 152064)),
     SizeClass("70B", "Llama 3.1 70B", _dense(80, 8192, 64, 8, 28672, 128256)),
 )
+
+
+MOST_BILLIONS = 2000.0
+
+
+def of(billions: float) -> SizeClass:
+    """Return the class of models with so many parameters, in billions: a usual one, or the nearest with as many layers
+    as make up the difference."""
+    wanted = min(max(billions, 0.1), MOST_BILLIONS)
+    if (usual := next((one for one in CLASSES if one.name == f"{wanted:g}B"), None)) is not None:
+        return usual
+    dense = [one for one in CLASSES if "num_experts" not in one.config]
+    near = min(dense, key=lambda one: abs(math.log(_parameters(one.config) / 1e9 / wanted)))
+    kept = near.config["num_hidden_layers"]
+    one_layer = (_parameters(near.config) - _parameters({**near.config, "num_hidden_layers": 0})) / kept
+    layers = max(1, round(kept + (wanted * 1e9 - _parameters(near.config)) / one_layer))
+    return SizeClass(f"{wanted:g}B", f"{near.like}, {layers} layers", {**near.config, "num_hidden_layers": layers})
+
+
+def with_size(asked: SizeClass | None) -> list[SizeClass]:
+    """Return the usual classes, and the class that was `asked` for in its place among them."""
+    found = dict.fromkeys((*CLASSES, *([asked] if asked else [])))
+    return sorted(found, key=lambda one: _parameters(one.config))
+
+
+def _parameters(config: Mapping[str, Any]) -> int:
+    return sum(tensor.elements for tensor in _tensors(config))
 
 
 def needs(size: SizeClass, types: Sequence[str], contexts: Sequence[int], parallel: int) -> Needs:

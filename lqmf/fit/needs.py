@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 CACHE_TYPES = ("f16", "q8_0", "q4_0")  # from the least loss to the least memory
 MOST_CHATS = 256  # LLAMA_MAX_SEQ in llama.cpp's llama-cparams.h
@@ -81,7 +82,8 @@ class Needs:
     "formula".
 
     `layer_shares` is each layer's part of the cache (they sum to 1); `nodes` the operations of one token's graph;
-    `attention` the multiply-adds of one token's attention for each token in the cache, all layers together.
+    `attention` the multiply-adds of one token's attention for each token in the cache, all layers together. `notes`
+    tell of the model, `refusals` why nothing could be found out of it.
     """
 
     method: str
@@ -94,7 +96,9 @@ class Needs:
     nodes: int = 0
     attention: int = 0
     notes: tuple[str, ...] = ()
+    refusals: tuple[str, ...] = ()
     mixed_cache: bool = True  # whether keys and values may be cached as different types
+    settings: Mapping[str, Any] = field(default_factory=dict)  # of the method's own, what this model takes unless said
     splits: bool = True  # whether some layers may lie on a GPU and others in RAM
 
     @property

@@ -43,6 +43,11 @@ def observed(receipt: Receipt) -> dict[str, float | None]:
     }
 
 
+def is_of_time(quantity: str) -> bool:
+    """Tell whether a quantity is a time or a speed, which other programs on the machine change."""
+    return quantity.endswith(("_seconds", "_per_second"))
+
+
 def compare(predicted: Values, measured: Values) -> dict[str, Compared]:
     """Compare each quantity that was both predicted (above 0) and measured; the others are left out."""
     return {

@@ -23,6 +23,7 @@ from lqmf.model_files.gguf_types import TYPES
 from lqmf.records import Loss
 
 LITTLE = 0.035  # nats a token: little loss; Q4_K_M keeps it, with an f16 or a q8_0 cache
+HARDLY = 0.012  # hardly any loss; Q5_K_M keeps it
 CLEAR = 0.12  # a clear loss, yet usable: the 3-bit types from IQ3_S up keep it
 
 WEIGHTS: Mapping[str, float] = {
@@ -106,3 +107,11 @@ def _by_bits(bits: float) -> float:
     above = next((i for i, (width, _) in enumerate(points) if width >= bits), len(points) - 1)
     (x0, y0), (x1, y1) = points[max(0, above - 1)], points[max(1, above)]
     return math.exp(y0 + (y1 - y0) * (bits - x0) / (x1 - x0))
+
+
+def in_a_word(kl_nats: float) -> str:
+    """Return a loss in a word, for who does not read the figure beside it."""
+    if not kl_nats:
+        return "none"
+    words = {HARDLY: "hardly any", LITTLE: "little", CLEAR: "clear"}
+    return next((word for most, word in words.items() if kl_nats <= most), "heavy")

@@ -161,7 +161,11 @@ def _asking_less(chosen: Candidate | None, case: Case, good: Callable[[Candidate
     wish = case.wish
     shortest = wish.context or min(open_contexts(one)[0] for one in case.needs.values())
     shorter = sorted({c for one in case.needs.values() for c in one.contexts if LEAST_CONTEXT <= c < shortest})
-    dropped: tuple[dict[str, Any], ...] = ({"cache": None}, {"types": None, "file_bytes": None}, {"device": None})
+    dropped: tuple[dict[str, Any], ...] = (
+        {"cache": None},
+        {"types": wish.makeable, "file_bytes": None},
+        {"device": None},
+    )
     for other, contexts in ((wish, shorter), *((dataclasses.replace(wish, **part), None) for part in dropped)):
         if other == wish and not contexts:
             continue

@@ -78,7 +78,7 @@ def solve(needs: Mapping[str, Needs], machine: Machine, wish: Wish, loss: LossOf
     """
     found = candidates(needs, machine, wish, loss, pace)
     pareto = undominated(found)
-    scale = _scale(loss)
+    scale = min(1.0, loss("gguf", USUAL_TYPE, "f16", "f16").kl_nats / WEIGHTS[USUAL_TYPE])
     chooser = _chooser(wish.priority, scale, needs)
     case = Case(needs, machine, wish, loss, (BOUNDS[wish.priority] or LITTLE) * scale, chooser)
     chosen = case.choose(pareto)
@@ -92,13 +92,6 @@ def solve(needs: Mapping[str, Needs], machine: Machine, wish: Wish, loss: LossOf
         ways_out=ways_out(chosen, found, case),
         least=least(needs, machine, wish, loss, pace),
     )
-
-
-def _scale(loss: LossOf) -> float:
-    """Return the factor for the bounds: less than 1 for a model that was measured to lose less than the published table
-    says. Little loss for such a model is still the loss of the usual type, so one good measurement never advises a
-    coarser type."""
-    return min(1.0, loss("gguf", USUAL_TYPE, "f16", "f16").kl_nats / WEIGHTS[USUAL_TYPE])
 
 
 def _chooser(

@@ -105,9 +105,24 @@ def _quota(cpu_max: Path) -> int:
         return 1 << 10
 
 
-def forget_log() -> None:
-    """Clear the kept log, so that `refusal` quotes only lines of the next call."""
+def open_model(path: Path, doing: str, **settings: Any) -> Any:
+    """Return llama.cpp's model of the file, loaded with these of its parameters. Raises the `refusal` to do `doing`."""
+    lib = load()
+    asked = lib.llama_model_default_params()
+    for name, value in settings.items():
+        setattr(asked, name, value)
     _said.clear()
+    if not (model := lib.llama_model_load_from_file(os.fsencode(path), asked)):
+        raise refusal(doing)
+    return model
+
+
+def new_context(model: Any, asked: Any, doing: str) -> Any:
+    """Return a context of the model with the parameters `asked`. Raises the `refusal` to do `doing`."""
+    _said.clear()
+    if not (context := load().llama_init_from_model(model, asked)):
+        raise refusal(doing)
+    return context
 
 
 def refusal(what: str) -> LqmfError:

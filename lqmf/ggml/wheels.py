@@ -57,7 +57,7 @@ class Kept:
 
     def refused(self) -> str:
         """Return the fault that was found in this build before; empty if no fault was found."""
-        return str(_json(self.folder / REFUSED).get("fault", ""))
+        return str(workspace.kept_json(self.folder / REFUSED).get("fault", ""))
 
     def keep(self, wheel: Path) -> Path:
         """Move a fresh wheel into the folder, write its target into build.json, and return its new path. Raises
@@ -102,12 +102,4 @@ def installed_build() -> dict[str, Any]:
     except importlib.metadata.PackageNotFoundError:
         return {}
     path = unquote(urlsplit(json.loads(origin).get("url", "")).path) if origin else ""
-    return _json(Path(path).parent / BUILD) if path else {}
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return document if isinstance(document, dict) else {}
+    return workspace.kept_json(Path(path).parent / BUILD) if path else {}

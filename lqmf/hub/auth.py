@@ -14,11 +14,16 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lqmf.errors import ConnectionBroken, HubUnavailable, LqmfError, Offline, Unauthorized, UsageError
+from lqmf.errors import ConnectionBroken, HubUnavailable, LqmfError, Offline, UsageError
+from lqmf.hub.translate import TOKEN_VARIABLES
+from lqmf.records import from_text
 
-_ENVIRONMENT = ("HF_TOKEN", "HUGGINGFACE_TOKEN")
+if TYPE_CHECKING:
+    from lqmf.hub.answers import Account
+
+ANSWER_SECONDS = 20.0
 _HOW = "Make a token at https://huggingface.co/settings/tokens, then: lqmf hf login"
 _NAMES = r"HF_TOKEN|HUGGING_?FACE(?:_HUB)?_TOKEN|[A-Z0-9]+_API_KEY|access_token|x-api-key|x-goog-api-key"
 _SECRETS = re.compile(
@@ -28,6 +33,10 @@ _SECRETS = re.compile(
     r"|\bhf_(?=[a-z]*[A-Z0-9])[A-Za-z0-9]{6,}|\bhf_[A-Za-z0-9]{16,}|\bapi_org_[A-Za-z0-9]{6,}"
     r"|\bsk-[A-Za-z0-9_-]{8,}"
     r"|\bAIza[0-9A-Za-z_-]{20,}"
+    r"|\b(?:gsk_|xai-|gh[opsu]_|github_pat_|glpat-)[A-Za-z0-9_-]{16,}"
+    # in a sentence: "my password is ..", with a digit in it, or the beginning of a token
+    r"|(?P<told>\b(?i:token|api[ _-]?key|key|pass(?:word|wd|phrase)|secret)(?:\s+(?i:is|was)\s+|\s*[:=]\s*)[\"']?)"
+    r"(?=hf_|[^\s\"',;]{0,64}\d)[^\s\"',;]{8,}"
 )
 
 
@@ -38,7 +47,7 @@ def token(said: Mapping[str, str | None] | None = None) -> tuple[str | None, str
     Order: HF_TOKEN, HUGGINGFACE_TOKEN, the token that huggingface_hub keeps as active, then the token that the hf
     command stored (only when it stored exactly one). `said` holds the first two where they are set in `.env` too.
     """
-    for name in _ENVIRONMENT:
+    for name in TOKEN_VARIABLES:
         if value := ((said or {}).get(name) or os.environ.get(name, "")).strip():
             return value, name
     from huggingface_hub import get_token
@@ -95,7 +104,7 @@ def logout() -> dict[str, Any]:
     had = _token_path().exists() or token()[1] in ("cache", "hf cli")
     with contextlib.suppress(OSError), _silent():  # an error if the environment still holds one; told below
         huggingface_hub.logout()
-    still = next((name for name in _ENVIRONMENT if os.environ.get(name, "").strip()), None)
+    still = next((name for name in TOKEN_VARIABLES if os.environ.get(name, "").strip()), None)
     return {"logged_out": had, **({"still_set": still} if still else {})}
 
 
@@ -106,7 +115,7 @@ def redact(text: str, *, secrets: Iterable[str] = ()) -> str:
     """
     for value in (*_current_secrets(), *(secret for secret in secrets if secret)):
         text = text.replace(value, "***")
-    return _SECRETS.sub(lambda m: (m["bearer"] or m["query"] or m["named"] or "") + "***", text)
+    return _SECRETS.sub(lambda m: (m["bearer"] or m["query"] or m["named"] or m["told"] or "") + "***", text)
 
 
 @contextlib.contextmanager
@@ -123,7 +132,13 @@ def _silent() -> Iterator[None]:
 def _current_secrets() -> list[str]:
     """Return the secrets to mask whatever they look like: those of at least 8 characters, too long for a word of the
     text."""
-    names = (*_ENVIRONMENT, "HUGGING_FACE_HUB_TOKEN", "ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY")
+    names = (
+        *TOKEN_VARIABLES,
+        "HUGGING_FACE_HUB_TOKEN",
+        "ANTHROPIC_API_KEY",
+        "OPENAI_API_KEY",
+        "GEMINI_API_KEY",
+    )
     values = [os.environ.get(name, "").strip() for name in names]
     with contextlib.suppress(OSError, UnicodeDecodeError):  # nothing stored, or not readable: then not in the text
         values.append(_token_path().read_text(encoding="utf-8").strip())
@@ -135,31 +150,28 @@ def _token_path() -> Path:
     return Path(os.path.expandvars(os.environ.get("HF_TOKEN_PATH") or os.path.join(home, "token"))).expanduser()
 
 
-def _whoami(value: str, endpoint: str | None) -> dict[str, Any]:
-    from huggingface_hub import HfApi
-
-    from lqmf.hub import translate
+def _whoami(value: str, endpoint: str | None) -> Account:
+    from lqmf.hub import answers, translate
 
     base = (endpoint or os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
     subject = translate.Subject(base, with_token=True)
     if translate.offline_by_environment():
         raise translate.offline(subject)
     with translate.translated(subject):
-        answer: dict[str, Any] = HfApi(endpoint=base).whoami(token=value)
-    if not isinstance(answer.get("name"), str):
-        raise Unauthorized("The Hub does not say whose token this is.", _HOW)
-    return answer
+        headers = {"Authorization": f"Bearer {value}"}
+        body, _ = answers.get(f"{base}/api/whoami-v2", headers, subject, seconds=ANSWER_SECONDS)
+        return from_text(answers.Account, body)
 
 
-def _account(answer: dict[str, Any]) -> dict[str, Any]:
-    access = (answer.get("auth") or {}).get("accessToken") or {}
+def _account(found: Account) -> dict[str, Any]:
+    access = found.auth.accessToken if found.auth else None
     return {
-        "user": answer["name"],
-        "fullname": answer.get("fullname"),
-        "type": answer.get("type"),
-        "plan": "pro" if answer.get("isPro") else "free",
-        "orgs": [org["name"] for org in answer.get("orgs") or () if isinstance(org, dict) and "name" in org],
-        "token_role": access.get("role"),
+        "user": found.name,
+        "fullname": found.fullname,
+        "type": found.type,
+        "plan": "pro" if found.isPro else "free",
+        "orgs": [org.name for org in found.orgs or () if org.name],
+        "token_role": access.role if access else None,
     }
 
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from lqmf.errors import DiskFull, IncompleteModel, Offline
+from lqmf.errors import DiskFull, HubSilent, IncompleteModel, NotTheHub, Offline
 from lqmf.events import Emit, Notice, Progress
 from lqmf.hub import metadata, snapshots, translate
 from lqmf.hub.client import HubClient
@@ -114,11 +114,11 @@ async def _unless_here(
 
 
 async def inspect_or_find(ref: ModelRef, dest_root: Path, *, hub: HubClient) -> ModelInfo:
-    """Return the model's description from `inspect`, or without a network from the files that are already here. Raises
-    as `inspect` does."""
+    """Return the model's description from `inspect`, or, where no Hub answers, from the files that are already here.
+    Raises as `inspect` does."""
     try:
         return await metadata.inspect(ref, hub=hub)
-    except Offline:
+    except (Offline, HubSilent, NotTheHub):
         found = await asyncio.to_thread(find_local, ref, dest_root)
         if found is None:
             raise

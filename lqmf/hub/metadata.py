@@ -9,16 +9,14 @@ import asyncio
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from lqmf.errors import GatedModel, IntegrityError
+from lqmf.hub.answers import Described
 from lqmf.hub.client import HubClient
 from lqmf.model_files import describe, selection
-from lqmf.model_files.refs import is_commit, printable
+from lqmf.model_files.refs import is_commit, is_repo_id, printable
 from lqmf.records import ModelInfo, ModelRef, RemoteFile
-
-if TYPE_CHECKING:
-    from huggingface_hub.hf_api import ModelInfo as HubModelInfo
 
 Access = Literal["open", "granted", "gated", "private"]
 _SMALLEST_WEIGHTS_BYTES = 4096  # below it, a weights file outside LFS may be a symbolic link's text
@@ -28,7 +26,8 @@ async def inspect(ref: ModelRef, *, hub: HubClient) -> ModelInfo:
     """Return the description of the model `ref`, without fetching its weights.
 
     Raises ModelNotFound, Unauthorized, RateLimited, HubUnavailable, ConnectionBroken, Offline; UnsafeFormat for a
-    hostile repository, IncompleteModel for a missing shard. A gated model is described with `access="gated"`.
+    hostile repository, IncompleteModel for a missing shard, UnsupportedModel for an adapter or a GGUF alone. A gated
+    model is described with `access="gated"`.
     """
     if ref.kind != "hub":
         return await asyncio.to_thread(describe.describe_folder, ref, describe.local_folder(ref))
@@ -59,7 +58,10 @@ class _Inspection:
         readable = access in ("open", "granted")
         choice = _choose(files, small, readable=readable)
         await self._refuse_links([files[path] for path in choice.weights if readable], commit)
-        if readable and choice.weights and selection.CONFIG not in small:
+        if readable and not choice.weights:
+            adapter = small.get(describe.ADAPTER_CONFIG)
+            describe.refuse_what_is_no_model(self.ref.id, files, adapter, _base(told), None)
+        elif readable and selection.CONFIG not in small:
             raise describe.no_config(self.ref.id)
         info = describe.assemble(self.ref, commit, _or_hub_config(small, told), small, choice, files)
         info = replace(info, access=access, license=_license(told), languages=_languages(told))
@@ -68,10 +70,10 @@ class _Inspection:
     async def _tree(self, commit: str) -> list[RemoteFile]:
         """The file list of a mirror whose model information has no sizes."""
         files = await self.hub.files(self.ref.id, commit)
-        return [RemoteFile(f.path, f.size, f.lfs.sha256 if f.lfs else None, f.blob_id) for f in files]
+        return [RemoteFile(f.path, f.size, f.lfs.oid or None if f.lfs else None, f.oid) for f in files]
 
     async def _small_files(self, files: Mapping[str, RemoteFile], commit: str) -> dict[str, Mapping[str, Any]]:
-        wanted = [selection.CONFIG, selection.TOKENIZER_CONFIG, selection.index_of(files)]
+        wanted = [selection.CONFIG, selection.TOKENIZER_CONFIG, describe.ADAPTER_CONFIG, selection.index_of(files)]
         paths = [path for path in wanted if path and path in files]
         bodies = await asyncio.gather(*(self.hub.read_small(self.ref.id, p, commit) for p in paths))
         small = {p: describe.parse_json(p, verified(files[p], body)) for p, body in zip(paths, bodies, strict=True)}
@@ -86,14 +88,14 @@ class _Inspection:
                     raise describe.link_refused(file.path)
 
 
-def _with_parameters(info: ModelInfo, told: HubModelInfo) -> ModelInfo:
+def _with_parameters(info: ModelInfo, told: Described) -> ModelInfo:
     """Return `info` with the parameters that the Hub counted; where it has not, the headers give them later
     (`describe.counted`)."""
     counts: Mapping[str, int] = told.safetensors.parameters if told.safetensors else {}
     return replace(info, parameters=sum(counts.values()), dtype=describe.most_common(counts)) if counts else info
 
 
-def _commit(told: HubModelInfo) -> str:
+def _commit(told: Described) -> str:
     commit = told.sha or ""
     if not is_commit(commit):
         raise IntegrityError(
@@ -102,10 +104,10 @@ def _commit(told: HubModelInfo) -> str:
     return commit
 
 
-def _listed(told: HubModelInfo) -> list[RemoteFile]:
+def _listed(told: Described) -> list[RemoteFile]:
     """Return the files with their sizes and hashes; no files where any of them has no size or no hash."""
     files = [
-        RemoteFile(s.rfilename, s.lfs.size if s.lfs else s.size or 0, s.lfs.sha256 if s.lfs else None, s.blob_id)
+        RemoteFile(s.rfilename, s.lfs.size if s.lfs else s.size or 0, s.lfs.sha256 or None if s.lfs else None, s.blobId)
         for s in told.siblings or ()
     ]
     sized = all(sibling.size is not None or sibling.lfs for sibling in told.siblings or ())
@@ -124,7 +126,7 @@ def verified(file: RemoteFile, body: bytes) -> bytes:
     return body
 
 
-def _or_hub_config(small: Mapping[str, Mapping[str, Any]], told: HubModelInfo) -> Mapping[str, Any]:
+def _or_hub_config(small: Mapping[str, Mapping[str, Any]], told: Described) -> Mapping[str, Any]:
     return small.get(selection.CONFIG) or {k: v for k, v in (told.config or {}).items() if k != "tokenizer_config"}
 
 
@@ -138,14 +140,21 @@ def _choose(
     return selection.choose(files, small.get(index) if index else None)
 
 
-def _languages(told: HubModelInfo) -> tuple[str, ...]:
-    said = told.card_data.get("language") if told.card_data else None
+def _base(told: Described) -> str | None:
+    """Return the id of the model that the card says this one was made from."""
+    said = told.cardData.get("base_model") if told.cardData else None
+    named = said[0] if isinstance(said, list) and said else said
+    return named if isinstance(named, str) and is_repo_id(named) else None
+
+
+def _languages(told: Described) -> tuple[str, ...]:
+    said = told.cardData.get("language") if told.cardData else None
     named = [said] if isinstance(said, str) else said if isinstance(said, list) else []
     return tuple(str(code) for code in named)
 
 
-def _license(told: HubModelInfo) -> str | None:
-    card = told.card_data
+def _license(told: Described) -> str | None:
+    card = told.cardData
     named = (card.get("license_name") if card.get("license") == "other" else card.get("license")) if card else None
     tagged = next((tag.removeprefix("license:") for tag in told.tags or () if tag.startswith("license:")), None)
     named = named[0] if isinstance(named, list) and named else named

@@ -18,6 +18,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from lqmf import workspace
 from lqmf.errors import UsageError
 from lqmf.hub import hf_cache
 from lqmf.hub.journal import has_size, paths_of, proven
@@ -129,7 +130,7 @@ def find_local(ref: ModelRef, dest_root: Path) -> ModelInfo | None:
     marker = folder / commit / MARKER
     if is_commit(commit) and marker.is_file():
         with contextlib.suppress(ValueError, KeyError, TypeError):  # a damaged marker: as if it were not there
-            info = from_json(ModelInfo, json.loads(marker.read_bytes())["info"])
+            info = from_json(ModelInfo, workspace.kept_json(marker)["info"])
             if all(has_size(marker.parent / f.path, f.size_bytes) for f in info.files):
                 return dataclasses.replace(info, ref=ref)
     return hf_cache.described(ref)
@@ -167,8 +168,8 @@ def remember(info: ModelInfo, dest_root: Path) -> None:
 def hashes(folder: Path) -> dict[str, str]:
     """Return the SHA-256 by path of a snapshot that LQMF fetched; empty for any other folder."""
     try:
-        return {f["path"]: f["sha256"] for f in json.loads((folder / MARKER).read_bytes())["files"]}
-    except (OSError, ValueError, KeyError, TypeError):
+        return {f["path"]: f["sha256"] for f in workspace.kept_json(folder / MARKER)["files"]}
+    except (KeyError, TypeError):
         return {}
 
 
@@ -213,8 +214,4 @@ def _commit(info: ModelInfo) -> str:
 
 
 def _refs(folder: Path) -> dict[str, str]:
-    try:
-        known = json.loads((folder / _REFS).read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return {k: v for k, v in known.items() if isinstance(v, str)} if isinstance(known, dict) else {}
+    return {k: v for k, v in workspace.kept_json(folder / _REFS).items() if isinstance(v, str)}

@@ -23,7 +23,7 @@ from lqmf.hub.ranges import Range, split
 from lqmf.hub.translate import Subject
 from lqmf.model_files.refs import printable
 from lqmf.records import RemoteFile
-from lqmf.retry import RetryPolicy, is_transient
+from lqmf.retry import RetryPolicy
 
 if TYPE_CHECKING:
     import httpx2
@@ -103,7 +103,7 @@ class FileTransfer:
         flushed."""
         try:
             async with self.slots:
-                await self.options.retry.run(self._ready, on_retry=self.on_retry, worth=is_transient)
+                await self.options.retry.run(self._ready, on_retry=self.on_retry)
             async with asyncio.TaskGroup() as group:
                 for piece in split(self.partial.missing(), self.options.chunk_bytes):
                     group.create_task(self._piece(_Cursor(*piece)))
@@ -130,7 +130,7 @@ class FileTransfer:
         requests."""
         async with self.slots:
             while cursor.at < cursor.end:
-                await self.options.retry.run(lambda: self._attempt(cursor), on_retry=self.on_retry, worth=is_transient)
+                await self.options.retry.run(lambda: self._attempt(cursor), on_retry=self.on_retry)
 
     async def _attempt(self, cursor: _Cursor) -> None:
         """Continue where the range stopped. A break after some bytes is no failed attempt: the count of attempts starts

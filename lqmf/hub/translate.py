@@ -20,6 +20,7 @@ from lqmf.errors import (
     IncompleteModel,
     LqmfError,
     ModelNotFound,
+    NotTheHub,
     Offline,
     RateLimited,
     SettingsError,
@@ -27,6 +28,7 @@ from lqmf.errors import (
     Unauthorized,
 )
 from lqmf.model_files.refs import printable
+from lqmf.records import InvalidRecord
 
 _RATE_LIMIT = re.compile(r";\s*r\s*=\s*0\s*;\s*t\s*=\s*(\d+)")
 
@@ -45,6 +47,9 @@ class Subject:
     def __str__(self) -> str:
         name = self.model + (f"@{self.revision}" if self.revision else "")
         return f"{self.path} of {name}" if self.path else name or "your account"
+
+
+TOKEN_VARIABLES = ("HF_TOKEN", "HUGGINGFACE_TOKEN")  # of the environment, in their order
 
 
 def from_status(status: int, headers: Mapping[str, str], subject: Subject) -> LqmfError:
@@ -94,10 +99,15 @@ def from_exception(error: Exception, subject: Subject) -> LqmfError:
             f"The connection to {subject.endpoint} broke while fetching {subject} ({type(error).__name__}).",
             "Run the same command again: it goes on where it stopped.",
         )
-    return HubUnavailable(
-        f"What {subject.endpoint} answered about {subject} is not what the Hub answers.",
+    return NotTheHub(
+        f"What {subject.endpoint} answered about {subject} is not what the Hub answers{_in_short(error)}.",
         "Check HF_ENDPOINT, and whether a login page of the network stands in between.",
     )
+
+
+def _in_short(error: Exception) -> str:
+    """Return in brackets what of an answer's form is wrong, where that is known."""
+    return f" ({printable(str(error), 100)})" if isinstance(error, InvalidRecord) else ""
 
 
 @contextmanager
@@ -148,9 +158,12 @@ def gated(subject: Subject, *, forbidden: bool = False) -> GatedModel:
 
 def _unauthorized(subject: Subject) -> Unauthorized:
     if subject.with_token:
+        new = "Make a new one at https://huggingface.co/settings/tokens, then"
+        name = next((name for name in TOKEN_VARIABLES if os.environ.get(name, "").strip()), None)
+        login = f"put it into {name}; or `unset {name}`, which goes before a login, and" if name else ""
         return Unauthorized(
-            f"The Hub does not accept your token (asked for {subject}).",
-            "Make a new one at https://huggingface.co/settings/tokens, then: lqmf hf login",
+            f"The Hub does not accept {f'the token in {name}' if name else 'your token'} (asked for {subject}).",
+            f"{new} {login} `lqmf hf login`.".replace("  ", " "),
         )
     return Unauthorized(
         f"The Hub does not show {subject} without a token: it is private, or there is no such model.",

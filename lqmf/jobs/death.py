@@ -40,7 +40,7 @@ def died(returncode: int, log: Path, start: int = 0) -> LqmfError:
     told = f" It last said: {words}" if words and signal_of(returncode) != "SIGKILL" else ""
     return WorkerDied(
         f"The worker process {ending(returncode)}.{told}",
-        f"`lqmf resume` tries again; everything it said is in {log}.",
+        f"Everything it said is in {log}.",
         returncode=returncode,
     )
 
@@ -49,7 +49,7 @@ def _illegal(library: str, log: Path, returncode: int) -> LqmfError:
     """Return the error for an instruction that the processor refused: a library was compiled for another processor."""
     if library in ("", "llama.cpp"):
         what = "this llama.cpp was" if library else "one of its libraries, most likely llama.cpp, was"
-        remedy = "`lqmf doctor --fix` builds llama.cpp anew for this processor; then `lqmf resume`."
+        remedy = "`lqmf doctor --fix` builds llama.cpp anew for this processor."
     else:
         what = f"this {library} was"
         remedy = f"Install a {library} for this processor (its own documentation says how); the stack is in {log}."

@@ -22,6 +22,8 @@ from lqmf.store.owners import lives, this_process
 from lqmf.version import VERSION
 from lqmf.workspace import Workspace
 
+KEY_LENGTH = 16  # hex digits
+
 
 def new_id() -> str:
     """Return a new job or plan id: it sorts by time, and differs between processes ("20261122-054138-3f2a")."""
@@ -42,6 +44,11 @@ def hold(path: Path) -> Iterator[None]:
         yield
     finally:
         path.unlink(missing_ok=True)
+
+
+def is_held(path: Path) -> bool:
+    """Tell whether a living process holds the lock file `path`."""
+    return lives(_read(path))
 
 
 @contextlib.contextmanager
@@ -66,7 +73,7 @@ def work_key(model: ModelRef, commit: str | None) -> str:
         for file in sorted(Path(model.path or "").iterdir()):
             status = file.stat()
             seen.append(f"{file.name} {status.st_size} {status.st_mtime_ns}")
-    return hashlib.sha256(repr(seen).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr(seen).encode()).hexdigest()[:KEY_LENGTH]
 
 
 def _claim(path: Path, temporary: Path) -> None:

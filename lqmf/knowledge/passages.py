@@ -7,7 +7,6 @@ A passage is a file in assets/knowledge: `# Title`, a line `Words:` with the nam
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -108,8 +107,3 @@ def _tokens(text: str) -> list[str]:
 
 def _singular(word: str) -> str:
     return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is", "_s")) else word
-
-
-def titles(found: Iterable[Passage]) -> str:
-    """Return the names of passages in a line, as a user would type them."""
-    return ", ".join(one.words[0] for one in found)

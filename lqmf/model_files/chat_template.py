@@ -28,12 +28,16 @@ def render(
     eos: str = "",
     add_generation_prompt: bool = True,
     tools: Sequence[Mapping[str, Any]] | None = None,
+    now: str | None = None,
 ) -> str:
-    """Return `messages` as one prompt, with the `tools` (JSON schemas of functions) that the model may call. Raises
-    UsageError if the template refuses the messages or is broken."""
+    """Return `messages` as one prompt, with the `tools` (JSON schemas of functions) that the model may call. `now` is
+    the time for a template that asks for it (ISO 8601; None: the present). Raises UsageError if the template refuses
+    the messages or is broken."""
     from jinja2 import TemplateError
 
-    variables = {"messages": [dict(m) for m in messages], "bos_token": bos, "eos_token": eos, "tools": tools}
+    time = datetime.datetime.fromisoformat(now) if now else datetime.datetime.now()
+    variables: dict[str, Any] = {"messages": [dict(m) for m in messages], "tools": tools}
+    variables |= {"bos_token": bos, "eos_token": eos, "strftime_now": time.strftime}
     try:
         compiled = _environment().from_string(template)
         return str(compiled.render(**variables, add_generation_prompt=add_generation_prompt))
@@ -60,10 +64,6 @@ def _to_json(value: Any, indent: int | None = None, **_: Any) -> str:
     return json.dumps(value, ensure_ascii=False, indent=indent)
 
 
-def _now(form: str) -> str:
-    return datetime.datetime.now().strftime(form)
-
-
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
     from jinja2 import nodes
@@ -84,5 +84,5 @@ def _environment() -> Environment:
         trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", Generation]
     )
     environment.filters["tojson"] = _to_json
-    environment.globals.update(raise_exception=_refuse, strftime_now=_now)
+    environment.globals.update(raise_exception=_refuse)
     return environment

@@ -30,6 +30,7 @@ _WINDOWED: Mapping[str, int] = {
     "gemma3_text": 6,
     "gemma3n_text": 5,
     "gemma4_text": 6,
+    "gemma4_unified_text": 6,
     "gpt_oss": 2,
     "cohere2": 4,
     "olmo3": 4,
@@ -106,6 +107,12 @@ def text_part(config: Config) -> Config:
         if isinstance(config.get(key), Mapping):
             config = config[key]
     return {**_DEFAULTS.get(str(config.get("model_type")), {}), **config}
+
+
+def is_mixture(config: Config) -> bool:
+    """Return whether `config` describes a mixture of experts."""
+    inner = text_part(config)
+    return any(inner.get(key) for key in ("num_experts", "num_local_experts", "n_routed_experts"))
 
 
 # ---------------------------------------------------------------- one layer

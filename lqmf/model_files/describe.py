@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,9 @@ def describe_folder(ref: ModelRef, folder: Path, *, commit: str | None = None, l
     """Return the ModelInfo of a model on disk: the user's own folder, the demo, or a snapshot in the Hugging Face
     cache.
 
-    Links may lead to files inside the folder, or inside `links` (the cache's blobs). Raises UnsafeFormat for other
-    links, IncompleteModel for a missing shard or config.
+    Links in a snapshot may lead to files inside the folder, or inside `links` (the cache's blobs); a user's own folder
+    may hold any. Raises UnsafeFormat for other links, IncompleteModel for a missing shard or config, UnsupportedModel
+    for an adapter or a GGUF in a model's place.
     """
     names = sorted(path.name for path in folder.iterdir() if path.is_file())
     index = selection.index_of(names)
@@ -40,9 +41,13 @@ def describe_folder(ref: ModelRef, folder: Path, *, commit: str | None = None, l
         if name in names
     }
     choice = selection.choose(names, small.get(index) if index else None)
+    if not choice.weights:
+        told = (folder / ADAPTER_CONFIG).read_bytes() if ADAPTER_CONFIG in names else None
+        adapter = parse_json(ADAPTER_CONFIG, told) if told is not None else None
+        refuse_what_is_no_model(str(folder), names, adapter, None, folder)
     if selection.CONFIG not in small:
-        raise _adapter_alone(folder) if ADAPTER_CONFIG in names else no_config(str(folder))
-    allowed = [folder.resolve(), *([links.resolve()] if links else _blobs_beside(folder))]
+        raise no_config(str(folder))
+    allowed = [folder.resolve(), links.resolve()] if links else _of_a_snapshot(folder)
     files = {path: _on_disk(folder, path, allowed) for path in choice.paths}
     info = assemble(ref, commit, small[selection.CONFIG], small, choice, files)
     return counted(info, folder)
@@ -60,10 +65,11 @@ def counted(info: ModelInfo, folder: Path) -> ModelInfo:
     return replace(info, parameters=counts.total() or None, dtype=most_common(counts) or info.dtype)
 
 
-def _blobs_beside(folder: Path) -> list[Path]:
-    """Return the blobs folder that a snapshot of the Hugging Face cache links to, beside `snapshots/`; [] for other
-    folders."""
-    return [folder.resolve().parent.parent / "blobs"] if folder.resolve().parent.name == "snapshots" else []
+def _of_a_snapshot(folder: Path) -> list[Path]:
+    """Return where the links of a snapshot of the Hugging Face cache may lead, into it and its blobs beside
+    `snapshots/`; for other folders the root of all."""
+    whole = folder.resolve()
+    return [whole, whole.parent.parent / "blobs"] if whole.parent.name == "snapshots" else [Path(whole.anchor)]
 
 
 def _on_disk(folder: Path, name: str, allowed: list[Path]) -> RemoteFile:
@@ -162,14 +168,27 @@ def refuse_lfs_pointer(name: str, body: bytes) -> None:
         )
 
 
-def _adapter_alone(folder: Path) -> UnsupportedModel:
-    told = json.loads((folder / ADAPTER_CONFIG).read_bytes())
-    base = told.get("base_model_name_or_path") if isinstance(told, dict) else None
-    model = printable(base) if isinstance(base, str) else "MODEL"
-    return UnsupportedModel(
-        f"{folder} holds an adapter{f' of {model}' if base else ''}, no model.",
-        f"Merge it into its model on the way: `lqmf quantize {model} --adapter {folder}`.",
-    )
+def refuse_what_is_no_model(
+    what: str, names: Iterable[str], adapter: Mapping[str, Any] | None, base: str | None, folder: Path | None
+) -> None:
+    """Raise UnsupportedModel for files without a model's weights that hold something else: an adapter, whose
+    configuration is `adapter`, or GGUF files. `what` is the folder or the repository's id, `base` the model that its
+    card says it was made from, `folder` where it lies; None: on the Hub."""
+    if adapter is not None:
+        told = adapter.get("base_model_name_or_path")
+        model = printable(told) if isinstance(told, str) and told else base or "MODEL"
+        place = folder or f"./{what.rpartition('/')[2]}"
+        fetch = "" if folder else f"`hf download {what} --local-dir {place}`, then "
+        raise UnsupportedModel(
+            f"{what} holds an adapter{f' of {model}' if model != 'MODEL' else ''}, no model.",
+            f"Merge it into its model on the way: {fetch}`lqmf quantize {model} --adapter {place}`.",
+        )
+    if files := sorted(name for name in names if name.lower().endswith(".gguf")):
+        run = f"`lqmf test {folder / files[0]}` measures it as it is. " if folder else ""
+        raise UnsupportedModel(
+            f"{what} holds no model's own weights, but a GGUF that is made already ({printable(files[0])}).",
+            f"{run}To quantize anew: {f'`lqmf quantize {base}`' if base else 'name the model that it was made from'}.",
+        )
 
 
 def no_config(what: str) -> IncompleteModel:
@@ -179,7 +198,8 @@ def no_config(what: str) -> IncompleteModel:
 
 def looks_like_a_link(body: bytes) -> bool:
     """Return whether a file that should hold JSON or a tokenizer holds only a path, as git keeps a symbolic link."""
-    return 0 < len(body) < 1024 and b"\n" not in body.strip() and b"{" not in body and b" " not in body
+    plain = b"\n" not in body.strip() and b"{" not in body and b" " not in body and not body.startswith(b"[")
+    return 0 < len(body) < 1024 and plain
 
 
 def link_refused(path: str) -> UnsafeFormat:

@@ -11,9 +11,10 @@ import re
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import unquote
 
 from lqmf import assets
-from lqmf.errors import ModelNotFound, UsageError
+from lqmf.errors import ModelNotFound, UnsupportedModel, UsageError
 from lqmf.records import ModelRef
 
 DEMO_FOLDER = assets.FOLDER / "demo"
@@ -22,7 +23,8 @@ _PATH = re.compile(r"\.{1,2}$|\.{1,2}[/\\]|/|~|[A-Za-z]:[/\\]|\\\\")
 _PART = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?")
 _REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/+-]{0,254}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_URL = re.compile(r"https?://(?:www\.)?(?:huggingface\.co|hf\.co)/")
+_URL = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/")
+_PAGE = re.compile(r"(?P<id>[^/]+/[^/]+)/(?:tree|blob|resolve|raw|commit)/(?P<revision>[^/]+)(?:/.*)?")
 _HOW = "Type a Hub id (org/name or org/name@revision), a folder (./folder) or a familiar name (mistral 7b)."
 
 
@@ -41,7 +43,14 @@ def parse_ref(text: str, *, canonical: Callable[[str], str | None]) -> ModelRef:
         return ModelRef("demo", "demo", path=str(DEMO_FOLDER))
     if _PATH.match(text):
         return _local(text)
-    return _hub(_URL.sub("", text).rstrip("/"), canonical)
+    return _hub(_of_page(text) if _URL.match(text) else text.rstrip("/"), canonical)
+
+
+def _of_page(address: str) -> str:
+    """Return the model, and the revision where it names one, of a page of the Hub: org/name[@revision]."""
+    path = _URL.sub("", address).partition("?")[0].partition("#")[0].rstrip("/")
+    page = _PAGE.fullmatch(path)
+    return f"{page['id']}@{unquote(page['revision'])}" if page else path
 
 
 def printable(text: str, limit: int = 200) -> str:
@@ -78,6 +87,12 @@ def _local(text: str) -> ModelRef:
         folder, found = Path(text), False
     if found:
         return ModelRef("local", folder.name or str(folder), path=str(folder))
+    if folder.is_file() and folder.suffix.lower() == ".gguf":
+        raise UnsupportedModel(
+            f"{printable(text)} is a GGUF that is made already.",
+            f"`lqmf test {printable(text)}` measures it as it is. To quantize anew: name the model that it was made "
+            "from.",
+        )
     what = "is a file, not a folder" if folder.is_file() else "does not exist"
     raise ModelNotFound(
         f"The model folder {printable(text)} {what}.",

@@ -16,12 +16,14 @@ CONFIG, TOKENIZER_CONFIG = "config.json", "tokenizer_config.json"
 _SMALL = (
     "config.json", "generation_config.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json",
     "vocab.json", "vocab.txt", "merges.txt", "special_tokens_map.json", "added_tokens.json", "tekken.json",
-    "spiece.model", "sentencepiece.bpe.model", "*.tiktoken", "chat_template.jinja", "chat_template.json",
+    "spiece.model", "sentencepiece.bpe.model", "*.tiktoken", "tokenizer.model.v*", "rwkv_vocab*.txt",
+    "chat_template.jinja", "chat_template.json", "hf_quant_config.json", "modules.json",
     "LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*",
 )  # fmt: skip
+_BELOW = ("1_Pooling/config.json", "additional_chat_templates/*.jinja")  # in folders of the model's
 _TOKENIZERS = (
     "tokenizer.json", "tokenizer.model", "vocab.txt", "vocab.json", "spiece.model", "tekken.json",
-    "sentencepiece.bpe.model", "*.tiktoken",
+    "sentencepiece.bpe.model", "*.tiktoken", "tokenizer.model.v*", "rwkv_vocab*.txt",
 )  # fmt: skip
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
 _PICKLED_BUT_NO_WEIGHTS = ("training_args.bin", "optimizer.*", "scheduler.*", "rng_state*", "scaler.pt")
@@ -81,8 +83,9 @@ def choose(paths: Iterable[str], index: Mapping[str, Any] | None) -> Selection:
 
     Raises IncompleteModel if a shard is missing, UnsafeFormat if the index names a path outside the folder.
     """
+    paths = set(paths)
     names = {path for path in paths if "/" not in path}
-    small = {name for name in names if _matches(name, _SMALL)}
+    small = {name for name in names if _matches(name, _SMALL)} | {path for path in paths if _matches(path, _BELOW)}
     candidates = {name for name in names if name.endswith(".safetensors") and not is_duplicate(name)}
     shards = _indexed(index) if index is not None else ()
     if shards and not set(shards) <= names and "model.safetensors" not in candidates:

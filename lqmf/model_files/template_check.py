@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
-from lqmf import child_process
+from lqmf import child_process, workspace
 from lqmf.errors import UsageError
 from lqmf.records import from_json, to_json
 
@@ -64,7 +64,7 @@ def template_verdict(folder: Path) -> Template:
     template = template_of(folder)
     if not template:
         return Template("none")
-    config = _json(folder / "tokenizer_config.json")
+    config = workspace.kept_json(folder / "tokenizer_config.json")
     tokens = {name: _token(config.get(f"{name}_token")) for name in ("bos", "eos")}
     told = _in_child({"template": template, "tokens": tokens})
     return from_json(Template, told[0]) if told else _ENDLESS
@@ -121,11 +121,11 @@ def _attempt(template: str, turns: Sequence[Mapping[str, Any]], tokens: Mapping[
 def template_of(folder: Path) -> str:
     """Return the chat template in `folder`; empty if there is none. Of several by name, the template called default,
     else the first."""
-    config = _json(folder / "tokenizer_config.json")
+    config = workspace.kept_json(folder / "tokenizer_config.json")
     alone = folder / "chat_template.jinja"
     if alone.is_file():
         return alone.read_text(encoding="utf-8", errors="replace")
-    said = _json(folder / "chat_template.json").get("chat_template") or config.get("chat_template")
+    said = workspace.kept_json(folder / "chat_template.json").get("chat_template") or config.get("chat_template")
     if isinstance(said, list):  # several by name
         named = {str(entry.get("name")): entry.get("template") for entry in said if isinstance(entry, dict)}
         said = named.get("default") or next(iter(named.values()), None)
@@ -135,14 +135,6 @@ def template_of(folder: Path) -> str:
 def _token(said: object) -> str:
     """A special token as tokenizer_config.json has it: its text, or an object with its text."""
     return str(said.get("content") or "") if isinstance(said, dict) else str(said or "")
-
-
-def _json(path: Path) -> Mapping[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return cast("Mapping[str, Any]", content) if isinstance(content, dict) else {}
 
 
 def main() -> int:

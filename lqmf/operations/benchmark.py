@@ -46,7 +46,7 @@ async def benchmark(app: App, artifact: Artifact, wanted: BenchmarkRequest) -> d
     """Time an artifact and hold its answers against its source's; kept under benchmarks/ and in the store. Return the
     file's document and its "path". Raises LqmfError for what cannot be run."""
     manifest = shelf.manifest_of(artifact)
-    with app.pipeline.job("benchmark", artifact.name, artifact.name) as (context, _):
+    with app.pipeline.job("benchmark", known_as(artifact), artifact.name) as (context, _):
         async with app.sources.base(context, artifact, manifest) as base:
             measured = await app.benchmark.benchmark(
                 artifact, wanted, context, source=base.path, source_reason=base.reason

@@ -13,6 +13,7 @@ import psutil
 from lqmf.errors import NeedsInput
 from lqmf.operations.result import Cancelled, Result
 from lqmf.records import Option, Question, Request
+from lqmf.store.jobs import command
 
 if TYPE_CHECKING:
     from lqmf.app import App
@@ -63,7 +64,7 @@ def _question(jobs: list[dict[str, Any]]) -> Question:
         text=f"Cancel what another terminal runs: {named}?",
         options=(Option(True, "yes, cancel it"), Option(False, "no, let it run")),
         default=False,
-        reason="It ends as by Ctrl-C there; `lqmf resume` can go on with it.",
+        reason=f"It ends as by Ctrl-C there; afterwards: {', '.join(f'`lqmf {command(job)}`' for job in jobs)}.",
         kind="confirm",
     )
 

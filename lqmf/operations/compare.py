@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lqmf.errors import UsageError
-from lqmf.operations.result import Result
+from lqmf.operations.result import Told
 from lqmf.records import Request
 from lqmf.store.artifacts import known_as
 
@@ -16,16 +14,8 @@ if TYPE_CHECKING:
     from lqmf.understanding.answers import Ask
 
 
-@dataclass(frozen=True)
-class Compared(Result):
+class Compared(Told):
     """Artifacts side by side, as `lqmf.quality.compare.comparison` puts them."""
-
-    comparison: Mapping[str, Any]
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """The comparison itself."""
-        return dict(self.comparison)
 
 
 async def run(app: App, request: Request, ask: Ask) -> Compared:

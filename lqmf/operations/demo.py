@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lqmf.errors import WorkerDied
 from lqmf.jobs.journal import new_id
 from lqmf.operations import quantize
 from lqmf.operations.quantize import Quantized
@@ -54,5 +55,9 @@ async def _continued(app: App, artifact: Artifact, prompt: str) -> str:
     """Return what an artifact goes on to say, greedily, from a worker."""
     context = app.pipeline.context(new_id())
     params = {"artifact": artifact.path, "prompt": prompt, "sampling": {"max_tokens": TOKENS}}
-    result = await app.runner.run(Task(context.job, "generate", params, context.log), context.emit)
+    try:
+        result = await app.runner.run(Task(context.job, "generate", params, context.log), context.emit)
+    except WorkerDied as error:  # of no job: what was made stays
+        error.remedy = f"{error.remedy} `lqmf test {artifact.name}` says whether it runs."
+        raise
     return str(result["text"])

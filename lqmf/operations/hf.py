@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lqmf.operations.result import Result
+from lqmf.operations.result import Result, Told
 from lqmf.records import Question, Request
 
 if TYPE_CHECKING:
@@ -16,34 +15,18 @@ if TYPE_CHECKING:
 
 TOKEN = Question(
     id="hf_token",
-    text="Paste your Hugging Face token (nothing is shown):",
+    text="Paste your Hugging Face token (shown as stars):",
     reason="A token with read access is enough: https://huggingface.co/settings/tokens makes one.",
     kind="secret",
 )
 
 
-@dataclass(frozen=True)
-class Account(Result):
+class Account(Told):
     """Whose token is in use, as `lqmf.hub.auth` tells of it."""
 
-    account: Mapping[str, Any]
 
-    @property
-    def document(self) -> dict[str, Any]:
-        """The account itself."""
-        return dict(self.account)
-
-
-@dataclass(frozen=True)
-class LoggedOut(Result):
+class LoggedOut(Told):
     """What logging out removed, as `lqmf.hub.auth` tells of it."""
-
-    removed: Mapping[str, Any]
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """What was removed."""
-        return dict(self.removed)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lqmf.operations.result import Result
+from lqmf.operations.unfinished import settle, unfinished
 from lqmf.records import Request
 
 if TYPE_CHECKING:
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Listed(Result):
-    """Artifacts and failed jobs, the newest first; `status` says which of them were asked for (None: both); `running`
-    are the jobs at work."""
+    """Artifacts and failed jobs, the newest first, each job with the command that goes on with it or does it anew
+    ("next"; None where there is nothing to do any more); `status` says which of them were asked for (None: both);
+    `running` are the jobs at work."""
 
     records: tuple[Mapping[str, Any], ...]
     status: str | None = None
@@ -32,5 +34,8 @@ class Listed(Result):
 
 async def run(app: App, request: Request, ask: Ask) -> Listed:
     """List what the MemoryAgent has."""
+    settle(app)
     found = app.memory.list_records(request.status, request.method, request.model, request.limit, bool(request.deleted))
-    return Listed(tuple(found), request.status, tuple(app.memory.running_jobs()))
+    jobs = {job.id: job.command for job in unfinished(app)} if any(one["kind"] == "job" for one in found) else {}
+    told = [{**one, "next": jobs.get(one["id"]) or None} if one["kind"] == "job" else one for one in found]
+    return Listed(tuple(told), request.status, tuple(app.memory.running_jobs()))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lqmf.operations.asking import never_asking
@@ -48,17 +48,19 @@ class Plans(Result):
 
 @dataclass(frozen=True)
 class Sizes(Result):
-    """What size of model fits, and models that a provider names. `told`: the sizes were shown in passing; None for
-    `suggestions`: nobody was asked."""
+    """What size of model fits in the memory that is `assumed`, whether the size that was `asked` for does, and models
+    that a provider names. `told`: the sizes were shown in passing; None for `suggestions`: nobody was asked."""
 
     sizes: Mapping[SizeClass, Solution]
+    assumed: str = ""
+    asked: SizeClass | None = None
     suggestions: tuple[Suggestion, ...] | None = None
     told: bool = False
 
     @property
     def document(self) -> dict[str, Any]:
-        """`{"status": "sizes", "sizes": [{"size", "like", "fits", "recommended", "ways_out"}]}`, and "suggestions"
-        where somebody was asked."""
+        """`{"status": "sizes", "sizes": [{"size", "like", "fits", "recommended", "ways_out"}], "assumed", "asked"}`,
+        and "suggestions" where somebody was asked."""
         sizes = [
             {
                 "size": size.name,
@@ -69,7 +71,8 @@ class Sizes(Result):
             }
             for size, solution in self.sizes.items()
         ]
-        data = {"status": "sizes", "sizes": sizes}
+        asked = self.asked.name if self.asked else None
+        data = {"status": "sizes", "sizes": sizes, "assumed": self.assumed, "asked": asked}
         return data if self.suggestions is None else {**data, "suggestions": to_json(self.suggestions)}
 
 
@@ -81,22 +84,25 @@ async def run(app: App, request: Request, ask: Ask) -> Plans | Sizes:
     model = str(request.model)
     by_rules: list[Planned] = []
 
-    def announce(one: Planned) -> None:
+    def announce(found: Sequence[Planned]) -> None:
         """Show the rules' plan at once; what is advised then comes with the result."""
-        if one.request.advice is None:
-            by_rules.append(one)
-            ask.show(Plans(model, (one,)))
+        if found[0].request.advice is None:
+            by_rules.extend(found)
+            ask.show(Plans(model, tuple(found)))
 
     planned = await app.planning.plan(request, never_asking(ask), announce)
     return Plans(model, tuple(planned), by_rules[0] if by_rules else None)
 
 
 async def _sizes(app: App, request: Request, ask: Ask) -> Sizes:
-    found = Sizes(await asyncio.to_thread(app.planning.classes, request))
+    from lqmf.agents.planner_agent import size_asked
+
+    sizes = await asyncio.to_thread(app.planning.classes, request)
+    found = Sizes(sizes, app.planning.assumed(request), size_asked(request))
     if app.adviser is None:
         return found
     ask.show(found)
-    return Sizes(found.sizes, await app.planning.suggestions(request), told=True)
+    return replace(found, suggestions=await app.planning.suggestions(request), told=True)
 
 
 def _lines(model: str, one: Planned) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lqmf import hardware
@@ -64,10 +65,16 @@ async def run(app: App, request: Request, ask: Ask) -> Remade:
     context = app.pipeline.context(new_id())
     check = rebuild.RebuildCheck(wanted, app.runner.run, context, keep=keep)
     with work_folder(app.workspace, info.ref, info.commit, f"-again-{wanted.key}") as folder:
-        work = app.pipeline.work(context.job, plan, info, folder, accept=check)
+        work = app.pipeline.work(context.job, plan, info, folder, accept=check, original=_name(request, wanted))
         artifact = await app.pipeline.carry_out(work)
     assert check.result is not None, "the executor asks before it ends"
     return Remade(dataclasses.replace(check.result, artifact=artifact))
+
+
+def _name(request: Request, wanted: rebuild.Original) -> str:
+    """Return the original as a command names it wherever it is typed: by its name, or by its manifest's whole path."""
+    path = Path(request.name or "").expanduser()
+    return str(path.absolute()) if request.name and path.exists() else wanted.name
 
 
 async def _source(app: App, manifest: Manifest, plan: QuantizationPlan, ask: Ask) -> ModelInfo:

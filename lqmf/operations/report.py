@@ -16,6 +16,7 @@ from lqmf.errors import JobCancelled, LqmfError, MeasurementError, NotFound, Usa
 from lqmf.events import Notice
 from lqmf.operations.result import Result
 from lqmf.records import Artifact, Request
+from lqmf.store.artifacts import known_as
 
 if TYPE_CHECKING:
     from lqmf.app import App
@@ -98,7 +99,7 @@ async def _measure(app: App, artifact: Artifact) -> None:
     """Measure what each tensor of a GGUF artifact loses, and keep it under benchmarks/. Raises MeasurementError where
     there is no source to compare with, and what measuring raises."""
     manifest = shelf.manifest_of(artifact)
-    with app.pipeline.job("layers", artifact.name, artifact.name) as (context, _):
+    with app.pipeline.job("layers", known_as(artifact), artifact.name) as (context, _):
         async with app.sources.base(context, artifact, manifest) as base:
             if base.path is None:
                 why = str(base.reason)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,18 @@ class Result:
     def streamed(self) -> bool:
         """Whether `document` is a list of documents, printed a line each."""
         return False
+
+
+@dataclass(frozen=True)
+class Told(Result):
+    """A record that another room made ready: it is the JSON document."""
+
+    told: Mapping[str, Any]
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The record itself."""
+        return dict(self.told)
 
 
 @dataclass(frozen=True)

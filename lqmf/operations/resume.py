@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from lqmf import workspace
-from lqmf.artifacts import shelf
 from lqmf.errors import NotFound, UsageError
 from lqmf.events import JobStarted
-from lqmf.jobs.journal import work_folder
+from lqmf.jobs.journal import new_id, work_folder
 from lqmf.operations.closing import closing
-from lqmf.operations.quantize import Quantized
-from lqmf.records import Artifact, QuantizationPlan, Request, from_json
+from lqmf.operations.quantize import Quantized, joined, quantized
+from lqmf.operations.unfinished import Unfinished, interrupted, judged, unfinished
+from lqmf.quality.measures import unmeasured
+from lqmf.records import Artifact, QuantizationPlan, Request, to_json
 
 if TYPE_CHECKING:
     from lqmf.app import App
@@ -21,79 +19,78 @@ if TYPE_CHECKING:
 
 
 async def run(app: App, request: Request, ask: Ask) -> Quantized:
-    """Go on with the job that is named, without a name the latest: what was downloaded or made stays, the rest is
-    redone. Raises LqmfError."""
-    job = request.job
+    """Go on with the job that is named, without a name the latest, and make the parts of it that are still to come:
+    what was downloaded or made stays, the rest is redone. Raises LqmfError."""
     interrupted(app)  # so that what a killed process left running counts as unfinished
-    row = app.memory.job(job) if job else _last_unfinished(app)
-    if row["kind"] != "quantize":
-        raise UsageError(f"{row['id']} was a {row['kind']}, which is done anew.", f"`{anew(row)}`")
+    job = _named(app, request.job) if request.job else _latest(app)
+    made = await _go_on(app, job, ask)
+    artifacts = tuple(app.shelf.find(artifact.path) for _, artifact in made)
+    return quantized(artifacts, tuple(id for id, _ in made), joined([closing(app, one) for one in artifacts]))
+
+
+def _named(app: App, id: str) -> Unfinished:
+    """Return what is left of the job `id`. Raises UsageError where there is nothing to go on with."""
+    row = app.memory.job(id)
     if row in app.memory.running_jobs():
         raise UsageError(f"{row['id']} is running, in process {row['owner_pid']}.", "`lqmf cancel` ends it.")
-    plan = from_json(QuantizationPlan, row["plan"])
-    attempt = int(row["attempts"] or 1) + 1
-    if artifact := _made_by(app, plan.id):
-        await _finish_test(app, row["id"], artifact, plan.test, attempt)
-    else:
-        artifact = await _make(app, row["id"], plan, attempt, ask)
-    artifact = app.shelf.find(artifact.path)
-    return Quantized((artifact,), (row["id"],), closing(app, artifact))
+    job = judged(app, row)
+    if job.plans:
+        return job
+    if row["kind"] != "quantize":
+        raise UsageError(f"{job.id} was a {row['kind']}, which is done anew.", f"`{job.command}`")
+    raise UsageError(f"{job.id} cannot be resumed: {job.why}.", _instead(job))
 
 
-def interrupted(app: App) -> list[dict[str, Any]]:
-    """Return rows of jobs whose process is gone; what they left half-made is removed, what they finished is
-    recorded."""
-    rows = app.memory.interrupted_jobs()
-    for row in rows:
-        workspace.remove_leftovers(app.workspace.artifacts, row["id"])
-    if rows:
-        artifacts = app.shelf.artifacts()
-        app.memory.rebuild((one, manifest) for one in artifacts if (manifest := shelf.manifest_of(one)))
-    return rows
+def _latest(app: App) -> Unfinished:
+    """Return the latest job that can go on. Raises NotFound, which says what to type for what cannot."""
+    jobs = unfinished(app)
+    for job in jobs:
+        if job.plans:
+            return job
+    told = next((job for job in jobs if job.command), None)
+    if told is None:
+        raise NotFound("There is nothing to resume.", "`lqmf list` shows what was done.")
+    why = f"{told.row['title']} ({told.id}) {told.row['status']}, and {told.why}."
+    raise NotFound(f"There is nothing that can go on. {why}", f"`{told.command}` does it anew.")
 
 
-def anew(job: Mapping[str, Any]) -> str:
-    """Return the command that does a job again which `resume` does not go on with."""
-    name = shlex.quote(job["title"])
-    own = {"rebuild": "lqmf rebuild NAME", "layers": f"lqmf report {name} --layers"}
-    return own.get(job["kind"]) or f"lqmf {'benchmark' if job['kind'] == 'benchmark' else 'test'} {name}"
+def _instead(job: Unfinished) -> str:
+    return f"`{job.command}` makes it anew." if job.command else "`lqmf list` shows what was done."
 
 
-async def _make(app: App, job: str, plan: QuantizationPlan, attempt: int, ask: Ask) -> Artifact:
-    info = await app.planning.pinned(plan, ask)
+async def _go_on(app: App, job: Unfinished, ask: Ask) -> list[tuple[str, Artifact]]:
+    """Return the artifacts that were still to be made, each with its job."""
+    made = []
+    attempt = int(job.row["attempts"] or 1) + 1
+    plans, own = job.plans, (job.row["plan"] or {}).get("id")
+    info = await app.planning.pinned(plans[0][0], ask)
     with work_folder(app.workspace, info.ref, info.commit) as folder:
-        made = await app.pipeline.carry_out(app.pipeline.work(job, plan, info, folder, first_attempt=attempt))
-    assert made is not None, "only a rebuild is refused"
+        for place, (plan, artifact) in enumerate(plans):
+            id = job.id if plan.id == own else _job_of(app, plan) or new_id()
+            if artifact is not None:
+                await _finish_test(app, id, artifact, plan.test, attempt)
+            else:
+                later = tuple(each for each, there in plans[place + 1 :] if there is None)
+                first = attempt if id == job.id else 1
+                work = app.pipeline.work(id, plan, info, folder, first_attempt=first, later_plans=later)
+                artifact = await app.pipeline.carry_out(work)
+                assert artifact is not None, "only a rebuild is refused"
+            made.append((id, artifact))
     return made
+
+
+def _job_of(app: App, plan: QuantizationPlan) -> str | None:
+    """Return the job that began with `plan`; None where none did."""
+    rows: list[dict[str, Any]] = app.memory.jobs()
+    return next((row["id"] for row in rows if (row["plan"] or {}).get("id") == plan.id), None)
 
 
 async def _finish_test(app: App, job: str, artifact: Artifact, depth: str, attempt: int) -> None:
     """Do what is still owed for an artifact that is whole already: its test."""
     context = app.pipeline.context(job)
-    with app.executor.recorded(job) as result:
+    with app.executor.recorded(job, "`lqmf resume` tries again.") as result:
         context.emit(JobStarted(job=job, kind="quantize", title=artifact.name, attempt=attempt))
         result["artifact"] = artifact.name
         if depth != "none":
-            await app.pipeline.measure_against_base(context, artifact, depth)
-
-
-def _made_by(app: App, plan: str) -> Artifact | None:
-    for artifact in app.shelf.artifacts():
-        manifest = shelf.manifest_of(artifact)
-        if manifest and manifest.plan.get("id") == plan:
-            return artifact
-    return None
-
-
-def _last_unfinished(app: App) -> dict[str, Any]:
-    made = app.memory.list_records(status="ok")
-    for row in app.memory.list_records(status="failed"):
-        if row["job_kind"] == "quantize" and not any(_supersedes(artifact, row) for artifact in made):
-            return app.memory.job(row["id"])
-    raise NotFound("There is nothing to resume.", "`lqmf list` shows what was done.")
-
-
-def _supersedes(artifact: Mapping[str, Any], job: Mapping[str, Any]) -> bool:
-    """Return whether what an unfinished job was to make has been made since."""
-    same = all(artifact[name] == job[name] for name in ("model", "method", "type"))
-    return bool(same and artifact["at"] > job["at"])
+            receipt = await app.pipeline.measure_against_base(context, artifact, depth)
+            result["fault"] = unmeasured(to_json(receipt))

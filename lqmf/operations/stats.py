@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lqmf.operations.result import Result
+from lqmf.operations.result import Result, Told
 from lqmf.records import Request
 
 if TYPE_CHECKING:
@@ -14,16 +14,8 @@ if TYPE_CHECKING:
     from lqmf.understanding.answers import Ask
 
 
-@dataclass(frozen=True)
-class Statistics(Result):
+class Statistics(Told):
     """Everything that was done in this workspace, summed up as `lqmf.store.statistics` does."""
-
-    summary: Mapping[str, Any]
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """The summary itself."""
-        return dict(self.summary)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from lqmf.operations import gating, next_step
 from lqmf.operations.closing import closing
 from lqmf.operations.result import Cancelled, Result
 from lqmf.quality.address import is_address
+from lqmf.quality.measures import unmeasured
 from lqmf.records import Artifact, Feedback, Option, Proposal, Question, Receipt, Request, to_json
 from lqmf.settings import secret
 from lqmf.store.artifacts import known_as
@@ -35,8 +36,9 @@ class Tested(Result):
 
     @property
     def ok(self) -> bool:
-        """Whether the gate passed, where that was asked for."""
-        return not self.gate or gating.all_passed([to_json(self.receipt)])
+        """Whether it could be measured, and passed its gate, where that was asked for."""
+        receipts = [to_json(self.receipt)]
+        return gating.all_measured(receipts) and (not self.gate or gating.all_passed(receipts))
 
     @property
     def proposal(self) -> Proposal | None:
@@ -85,8 +87,9 @@ async def _test(app: App, request: Request, ask: Ask) -> Tested:
     artifact = app.shelf.find(request.name)
     given = await app.sources.named(str(request.base), ask) if request.base else None
     depth = request.test or await _depth(artifact, ask)
-    with app.pipeline.job("test", artifact.name, artifact.name) as (context, _):
+    with app.pipeline.job("test", known_as(artifact), artifact.name) as (context, result):
         receipt = await app.pipeline.measure_against_base(context, artifact, depth, given)
+        result["fault"] = unmeasured(to_json(receipt))
     artifact = app.shelf.find(artifact.path)  # with its receipt
     return Tested(artifact, receipt, closing(app, artifact), gate=bool(request.gate))
 

@@ -53,11 +53,11 @@ class Verified(Result):
 async def run(app: App, request: Request, ask: Ask) -> Verified:
     """Check the artifact that is named, without a name the newest; sign it where that is asked for and all is well."""
     artifact = app.shelf.find(request.name)
-    folder, document = Path(artifact.path), verify.manifest_of(artifact)
+    folder, (formed, manifest) = Path(artifact.path), verify.read(artifact)
     private = await asyncio.to_thread(_key, app, request) if request.sign else None
-    findings, files = [verify.form(document)], list[dict[str, Any]]()
-    if findings[0].passed:
-        files = await asyncio.to_thread(verify.hashed, folder, document["files"], app.bus.publish)
+    findings, files = [formed], list[dict[str, Any]]()
+    if manifest is not None:
+        files = await asyncio.to_thread(verify.hashed, folder, manifest.files, app.bus.publish)
         findings.append(verify.intact(files))
     findings += await _signature(folder, request.key)
     if not request.quick and all(one.passed for one in findings if one.name in ("manifest", "files")):
@@ -103,7 +103,7 @@ async def _signed(folder: Path, private: Path, ask: Ask) -> str:
     """Sign, and return the key's fingerprint; a passphrase is asked for where the key has one."""
     passphrase = None
     if signing.is_locked(private):
-        text = f"The passphrase of {private.name} (nothing is shown):"
+        text = f"The passphrase of {private.name} (shown as stars):"
         reply = await ask(Question("passphrase", text, kind="secret"))
         if reply.kind != "value":
             raise JobCancelled("Nothing was signed.", "`lqmf verify NAME --sign PRIVATE.pem`")

@@ -12,11 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lqmf.model_files.config import text_part
+from lqmf.model_files.config import is_mixture, text_part
 from lqmf.model_files.model_kind import Nature, model_kind
 from lqmf.model_files.prequantized import quantized
 from lqmf.model_files.safetensors_header import TensorShape, tensors
-from lqmf.quantization.gguf.check import is_mixture
 from lqmf.quantization.promise import Backend
 from lqmf.records import Hardware, ModelInfo, Verdict
 from lqmf.units import file_size
@@ -84,13 +83,10 @@ def _verdict(
         return available
     own = type if type in backend.types else None
     verdict = backend.check(info, hardware, own)
-    if verdict.answer == "no" or backend.name != "gguf":
+    if verdict.answer == "no" or backend.name != "gguf" or not own or not (cost := fallback(info, own, shapes)):
         return verdict
-    if own and (cost := fallback(info, own, shapes)):
-        otherwise = backend.check(info, hardware)
-        doubts = [otherwise.reason] if otherwise.answer == "but" else []
-        return Verdict("but", " ".join([*doubts, cost]), otherwise.remedy)
-    return verdict
+    doubts = [verdict.reason] if verdict.answer == "but" else []
+    return Verdict("but", " ".join([*doubts, cost]), verdict.remedy)
 
 
 def traits(info: ModelInfo) -> tuple[str, ...]:

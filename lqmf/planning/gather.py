@@ -52,14 +52,18 @@ class Gatherer:
             folder = await self._skeleton(info)
             needs = await asyncio.to_thread(backend.needs, info, folder, contexts, parallel)
             if not needs.samples or not needs.weights:
-                raise UnsupportedModel(" ".join(needs.notes) or "It cannot be run.", "Choose another model.")
+                raise UnsupportedModel(" ".join(needs.refusals) or "It cannot be run.", "Choose another model.")
         return folder, needs
 
-    def general(self, backend: Backend, context: int | None, parallel: int) -> dict[SizeClass, Fitting]:
-        """Return the fit of each size of model, by formula: the sizes to choose from when no model is named."""
+    def general(
+        self, backend: Backend, context: int | None, parallel: int, asked: SizeClass | None = None
+    ) -> dict[SizeClass, Fitting]:
+        """Return the fit of each size of model, by formula: the sizes to choose from when no model is named, and the
+        size that was `asked` for."""
         contexts = (context,) if context else ()
         types = [t.name for t in backend.types.values() if t.general and t.bits <= 8]
-        made = {size: classes.needs(size, types, contexts, parallel) for size in classes.CLASSES}
+        sizes = classes.with_size(asked)
+        made = {size: classes.needs(size, types, contexts, parallel) for size in sizes}
         return {size: self._fitting(backend, Path(), needs, model=size.name) for size, needs in made.items()}
 
     def _fitting(

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any, Literal, cast
 
+from lqmf import workspace
 from lqmf.declared import methods as declared
 from lqmf.errors import DoesNotFit, ModelError, NotBuilt, UnsupportedModel, UsageError
 from lqmf.fit import budget, mix, words
@@ -230,6 +231,7 @@ class Planner:
             run=chosen.run,
             candidates=solution.best,
             others=self._others(backend, request, chosen),
+            misfit=why.stand_ins(backend.types[chosen.type], backend.types, request.fit.needs[backend.name]),
         )
         expected = request.fit.prediction(chosen, on_gpu=device == "gpu")
         estimate = self._estimate(backend, request, draft)
@@ -300,6 +302,11 @@ class Planner:
         longest = next(iter(fit.needs.values())).trained_context
         return fit.solve(self._there(said, hardware, fit), budget.wish(said, longest, types))
 
+    def assumed(self, said: Request, hardware: Hardware) -> str:
+        """Return the memory that answers for models in general assume, in words."""
+        machine = budget.machine(said, hardware, gpu_limit_bytes=self._gpu_memory_limit_bytes, program_ram=0)
+        return f"{machine.gpu_reason}, and {machine.ram_reason}" if machine.gpu_bytes else machine.ram_reason
+
     def _choices(
         self, backend: Backend, request: PlanRequest, plan: QuantizationPlan, solution: Solution, made: Recipe
     ) -> tuple[Choice, ...]:
@@ -307,7 +314,7 @@ class Planner:
         kind = backend.types[chosen.type]
         size = f"{why.parameters(request.info)}{request.info.architecture or 'unknown architecture'}"
         fallback = why.fallback(plan.cpu_fallback, plan.device)
-        width = f"{kind.name} stores {self._width(backend, request, chosen):.2f} bits per weight"
+        width = plan.misfit or f"{kind.name} stores {self._width(backend, request, chosen):.2f} bits per weight"
         return (
             Choice("model", why.display(request.info.ref), size, "user"),
             Choice("method", backend.name, *self._why_method(request)),
@@ -361,7 +368,12 @@ class Planner:
             memory_bytes=int(memory * GIB) if memory else None,
             priority=said.priority or request.provided.get("priority"),
             calibration=said.calibration,
-            parameters=settled(backend.parameters, said.parameters or {}, kind.name, title=backend.title),
+            parameters=settled(
+                backend.parameters,
+                {**request.fit.needs[backend.name].settings, **(said.parameters or {})},
+                kind.name,
+                title=backend.title,
+            ),
             keep_16bit=backend.streams and _unless_said(said.keep_16bit, self._keep_16bit),
             allow_remote_code=bool(said.allow_remote_code),
         )
@@ -420,26 +432,25 @@ class Planner:
 
     def _types(self, backend: Backend, request: PlanRequest) -> frozenset[str]:
         """Return the types to choose from: the type that was said, the types of the bits that were said, else all types
-        that quantize any model; types that fit this model only with a "but" are left out where others are left."""
+        that quantize any model. A type whose blocks do not fit the model's rows is among them: it is weighed by its
+        real size."""
         said = request.said
         if name := said.type:
             return frozenset({name})
-        guided = calibratable(request, request.fit.needs[backend.name] if backend.streams else None)
-        usable = {t.name for t in backend.types.values() if t.name != AUTO and (guided or not t.needs_imatrix)}
         if self._is_usual(backend, request):
             return frozenset({methods.usual_type(backend)})
-        if (bits := said.bits) is not None:
+        return self._makeable(backend, request)
+
+    def _makeable(self, backend: Backend, request: PlanRequest) -> frozenset[str]:
+        """Return the types of the bits that were said, or else all that quantize any model, which can be made here."""
+        guided = calibratable(request, request.fit.needs[backend.name] if backend.streams else None)
+        usable = {t.name for t in backend.types.values() if t.name != AUTO and (guided or not t.needs_imatrix)}
+        if (bits := request.said.bits) is not None:
             names = {n for n in usable if backend.types[n].bits == bits} | {backend.default_type(cast(int, bits))}
         else:
             names = {n for n in usable if backend.types[n].bits <= QUANTIZED_BITS}
-        answers = {name: self._answer(backend, request, name) for name in names}
-        general = {n for n in names if backend.types[n].general}
-        choices = (
-            {n for n in general if answers[n] == "yes"},
-            {n for n in general if answers[n] == "but"},
-            {n for n in names if answers[n] != "no"},
-        )
-        return frozenset(next((chosen for chosen in choices if chosen), names))
+        can = {name for name in names if self._answer(backend, request, name) != "no"}
+        return frozenset({name for name in can if backend.types[name].general} or can or names)
 
     def _answer(self, backend: Backend, request: PlanRequest, name: str) -> str:
         info, hardware = request.info, request.hardware
@@ -448,7 +459,9 @@ class Planner:
     def _wish(self, backend: Backend, request: PlanRequest) -> Wish:
         """Return the wish: the user's own values, and for open values those of the advice."""
         filled = dataclasses.replace(request, said=dataclasses.replace(request.said, **request.provided))
-        return budget.wish(filled.said, request.info.context_length, self._types(backend, filled))
+        free = dataclasses.replace(request, said=dataclasses.replace(request.said, type=None, bits=None))
+        wish = budget.wish(filled.said, request.info.context_length, self._types(backend, filled))
+        return dataclasses.replace(wish, makeable=self._makeable(backend, free))
 
     def _machine(self, request: PlanRequest) -> Machine:
         return self._there(request.said, request.hardware, request.fit)
@@ -551,7 +564,7 @@ def artifact_name(plan: QuantizationPlan) -> str:
     base = PurePath(plan.model.path or plan.model.id).name if plan.model.kind == "local" else plan.model.id
     usual = next((kind.name for kind in declared.of(plan.method).types if kind.bits == plan.bits), "")
     shown = f"_{plan.type}" if plan.type not in ("", usual) else ""
-    return f"{base.replace('/', '_')}_{plan.method}_{plan.bits}bit{shown}"
+    return f"{workspace.safe_name(base, workspace.LONGEST_MODEL)}_{plan.method}_{plan.bits}bit{shown}"
 
 
 def _keeps(needs: Needs, k_type: str, v_type: str) -> bool:

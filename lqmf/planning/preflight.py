@@ -37,10 +37,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """The state of llama.cpp's support for this tokenizer: "known" by the converter, "matched" by behaviour, "unknown"
-    to both, "unchecked" where its files could not be read or compared, "none" where there are none."""
+    """The state of llama.cpp's support for this tokenizer: "known" by the converter, "matched" by behaviour, "differs"
+    where some lines become other tokens, "unknown" to both, "unchecked" where its files could not be read or compared,
+    "none" where there are none."""
 
-    state: Literal["known", "matched", "unknown", "unchecked", "none"]
+    state: Literal["known", "matched", "differs", "unknown", "unchecked", "none"]
     detail: str
 
 
@@ -161,7 +162,7 @@ def _chosen(facts: Facts) -> tuple[str, Verdict]:
 
 def _tokenizer(facts: Facts) -> Finding:
     said = facts.tokenizer
-    answers: Mapping[str, Answer] = {"known": "yes", "matched": "yes", "unchecked": "unknown"}
+    answers: Mapping[str, Answer] = {"known": "yes", "matched": "yes", "differs": "but", "unchecked": "unknown"}
     remedy = {
         "unknown": "Take a model with a tokenizer that llama.cpp has, or another method.",
         "none": "Take a repository that holds a tokenizer.",

@@ -5,17 +5,24 @@ Pure; decides nothing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from lqmf.fit import mix
+from lqmf.fit.needs import Needs, Weights
 from lqmf.fit.solver import Machine, Solution
+from lqmf.model_files.gguf_types import AUTO
+from lqmf.model_files.tensor_types import KINDS
 from lqmf.quantization.promise import Backend
-from lqmf.records import Candidate, Choice, ModelInfo, ModelRef, QuantizationPlan, Source
+from lqmf.records import Candidate, Choice, ModelInfo, ModelRef, QuantizationPlan, QuantType, Source
 from lqmf.units import memory_size
 
 if TYPE_CHECKING:
     from lqmf.planning.request import PlanRequest
 
 LET_GO = "what you said does not fit"
+WIDER = 1.05  # times a type's own bits a weight: what takes more holds other types
+_LONG_BLOCK = 256  # weights in a block of the K- and most IQ-types
 
 
 def misfit(least: Candidate, machine: Machine) -> str:
@@ -92,9 +99,15 @@ def _with_type(request: PlanRequest) -> str:
 
 def parameters_of(request: PlanRequest, backend: Backend, plan: QuantizationPlan) -> list[Choice]:
     """Return the method's own settings as choices, each with its purpose."""
-    said = request.said.parameters or {}
+    said, fitted = request.said.parameters or {}, request.fit.needs[backend.name].settings
+
+    def why(name: str) -> str:
+        usual = backend.parameters[name].default
+        instead = f"what fits this model, for {usual}: " if name in fitted and name not in said else ""
+        return f"{instead}{backend.parameters[name].summary}"
+
     return [
-        Choice(name, _shown(value), backend.parameters[name].summary, "user" if name in said else "rules")
+        Choice(name, _shown(value), why(name), "user" if name in said else "rules")
         for name, value in plan.parameters.items()
     ]
 
@@ -122,6 +135,38 @@ def test(test: str) -> str:
 def display(ref: ModelRef) -> str:
     """Return the model's name as users know it: the id, and the revision where there is one."""
     return f"{ref.id}@{ref.revision}" if ref.revision else ref.id
+
+
+def stand_ins(kind: QuantType, types: Mapping[str, QuantType], needs: Needs) -> str:
+    """Say what llama.cpp puts where the blocks of `kind` do not fit the model's rows, and which of `types` fit them;
+    "" where they fit."""
+    weights, half = needs.weights.get(kind.name), needs.weights.get("F16")
+    if kind.name == AUTO or weights is None or half is None or not sum(half.layers):
+        return ""
+    others = _narrow(weights)
+    if not others or 16 * sum(weights.layers) <= WIDER * kind.bits_per_weight * sum(half.layers):
+        return ""
+    fitting = [name for name in needs.weights if types[name].general and KINDS.get(name.lower()) in _NARROW]
+    fit = f"; the blocks of {_listed(fitting)} fit" if fitting else ""
+    return (
+        f"{kind.name} takes {mix.bits_per_weight(needs, weights.file_bytes):.1f} bits a weight here, not "
+        f"{kind.bits_per_weight:.1f}: rows that blocks of {_LONG_BLOCK} do not divide are stored as {_listed(others)}"
+        f"{fit}"
+    )
+
+
+_NARROW = frozenset(one for one in KINDS.values() if 1 < one.block < _LONG_BLOCK)
+
+
+def _narrow(weights: Weights) -> list[str]:
+    """Return the types of short blocks in a file, the largest part first."""
+    read = sorted(weights.read, key=lambda name: -weights.read[name])
+    return [name.upper() for name in read if KINDS.get(name.lower()) in _NARROW]
+
+
+def _listed(names: list[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def parameters(info: ModelInfo) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -25,14 +27,34 @@ def cleaned_data(value: Any) -> Any:
 
 
 def parse(provider: str, text: str | None, schema: type[T], usage: Usage) -> T:
-    """Return the object of `schema` that `text` holds as JSON. Raises BadAnswer, which does not repeat the text."""
-    if not (text or "").strip():
+    """Return the object of `schema` that `text` holds as JSON; where other words stand around it, as of servers that
+    pay no heed to the form asked for, the only object in it. Raises BadAnswer, which does not repeat the text."""
+    said = (text or "").strip()
+    if not said:
         raise bad(f"{provider} gave an empty answer", usage)
     try:
-        return schema.model_validate_json(text or "")
+        return schema.model_validate_json(_only_object(said))
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_input=False, include_context=False)
     raise bad(f"{provider} {_wrong(wrong[0], schema)}", usage)
+
+
+_THOUGHTS = re.compile(r"<think>.*?</think>", re.DOTALL)
+
+
+def _only_object(text: str) -> str:
+    """Return the JSON object that stands in `text`, in a fence, behind thoughts or between words; `text` as it is where
+    there is none or more than one, or where a brace opens what is never closed: the rest is cut then."""
+    rest, found = _THOUGHTS.sub("", text), []
+    begin = rest.find("{")
+    while begin >= 0:
+        try:
+            _, end = json.JSONDecoder().raw_decode(rest, begin)
+        except (ValueError, RecursionError):
+            return text
+        found.append(rest[begin:end])
+        begin = rest.find("{", end)
+    return found[0] if len(found) == 1 else text
 
 
 def cleaned(provider: str, value: T, usage: Usage) -> T:

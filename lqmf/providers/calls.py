@@ -174,9 +174,7 @@ class Calls:
             return await ask(provider, min(self._settings.timeout_s, clock.left()))
 
         policy = RetryPolicy(self._settings.max_retries, BACKOFF_S, LONGEST_BACKOFF_S, share_s, share_s)
-        return await policy.run(
-            attempt, on_retry=lambda error, seconds: None, worth=lambda e: e.transient and not breaker.health.rest_s
-        )
+        return await policy.run(attempt, worth=lambda error: error.transient and not breaker.health.rest_s)
 
     def _provider(self, name: str) -> Provider:
         """Return the provider, built when first needed. Raises ProviderNotReady where its key, its library or its name

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from lqmf.errors import ProviderError
 from lqmf.providers.answers import bad, parse
 from lqmf.providers.base import Completion, Message, Usage
-from lqmf.providers.clients import LoopBound
+from lqmf.providers.clients import SdkProvider
 from lqmf.providers.failures import Foreign, asked, of_status, sdk, streamed, unreachable
 
 if TYPE_CHECKING:
@@ -36,19 +36,10 @@ _BROKEN_OFF = {
 }
 
 
-class Claude:
+class Claude(SdkProvider[Any]):
     """A Provider: Claude as `model`, at `base_url` or the SDK's own address."""
 
     name = "claude"
-
-    def __init__(self, model: str, key: str, base_url: str | None = None) -> None:
-        self.model = model
-        self._key = key
-        self._base_url = base_url
-        self._client: LoopBound[AsyncAnthropic] = LoopBound(self._open, lambda client: client.close())
-
-    def __repr__(self) -> str:
-        return f"Claude({self.model!r})"
 
     def _open(self) -> AsyncAnthropic:
         client: AsyncAnthropic = _sdk().AsyncAnthropic(api_key=self._key, base_url=self._base_url, max_retries=0)
@@ -102,10 +93,6 @@ class Claude:
             raise unreachable(self.name, "broke off in the middle of its answer")
         _refuse_broken(reason, blocks, Usage(*tokens))
         yield Usage(*tokens)
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._client.close()
 
     def _translate(self, error: Exception) -> ProviderError:
         anthropic = _sdk()

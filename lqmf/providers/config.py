@@ -92,10 +92,29 @@ class LlmSettings:
 
     def required_key(self, provider: str) -> str:
         """Return the key of `provider` in clear, for its SDK. Raises SettingsError that says how to give one."""
-        secret = self.key(provider)
-        if secret is None:
+        if (key := self.clear_key(provider)) is None:
             raise missing_key(provider)
-        return secret.get_secret_value()
+        return key
+
+    def clear_key(self, provider: str) -> str | None:
+        """Return the key of `provider` in clear; None where there is none. Raises SettingsError for a key that no
+        request can carry: it is shown where it is damaged, not what it is."""
+        if (secret := self.key(provider)) is None:
+            return None
+        key = secret.get_secret_value()
+        for place, one in enumerate(key, 1):
+            if not "!" <= one <= "~":
+                raise SettingsError(
+                    f"The key for {provider} ({self.key_source(provider)}) has {_character(one)} in place {place}: no "
+                    "key has.",
+                    "Copy the key again, and set it without anything else.",
+                )
+        return key
+
+
+def _character(one: str) -> str:
+    kind = "white space" if one.isspace() else "a control character" if not one.isprintable() else "a character"
+    return f"{kind} (U+{ord(one):04X})"
 
 
 def missing_key(provider: str) -> SettingsError:
@@ -125,7 +144,7 @@ def llm_settings(loaded: Loaded) -> LlmSettings:
         local_artifact=values.local_artifact or None,
         scripted_file=values.scripted_file or None,
         models=_models(values),
-        base_urls={one.name: getattr(values, one.address_key) or None for one in providers.asked()},
+        base_urls={one.name: getattr(values, one.address_key).strip() or None for one in providers.asked()},
         keys={one.name: _key(values, one.keys) for one in providers.asked()},
         origins={name: origin for name, origin in loaded.origins.items() if name in llm_keys()},
     )
@@ -144,8 +163,10 @@ def gemini_model(name: str) -> str:
 
 
 def _key(values: Settings, names: tuple[str, ...]) -> SecretStr | None:
+    """Return the first key that is set, without the white space around it: a pasted line often ends in some."""
     found = (getattr(values, name) for name in names)
-    return next((secret for secret in found if secret and secret.get_secret_value().strip()), None)
+    clear = (secret.get_secret_value().strip() for secret in found if secret)
+    return next((SecretStr(key) for key in clear if key), None)
 
 
 def _place(origin: str) -> str:

@@ -46,8 +46,9 @@ def of_status(
     if status == 429:
         return ProviderBusy(f"{said}: too many requests.", LATER, status=status, **_retry_after(headers or {}))
     if status >= 500 or status in (408, 409):
-        return ProviderUnavailable(f"{said}: it is overloaded or out of order.", LATER, status=status)
-    told = _told(words, key)
+        told = own_words(words, key) or "it is overloaded or out of order"
+        return ProviderUnavailable(f"{said}: {told}.", LATER, status=status)
+    told = own_words(words, key)
     return BadRequest(
         f"{said}{f': {told}' if told else ''}.",
         f"Check the model and the address of {provider}: `lqmf llm status`.",
@@ -82,7 +83,7 @@ async def streamed(
     raise failure
 
 
-def _told(words: object, key: str | None) -> str:
+def own_words(words: object, key: str | None) -> str:
     """Return a far end's words on what is wrong with a request: short, printable, without keys."""
     text = " ".join(clean(str(words or "")).split())
     text = text.replace(key, "***") if key else text

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel
 
-from lqmf.errors import BadAnswer, ProviderError
+from lqmf.errors import ProviderError
 from lqmf.providers.answers import bad, parse
 from lqmf.providers.base import Completion, Message, Usage
-from lqmf.providers.clients import LoopBound
+from lqmf.providers.clients import SdkProvider
 from lqmf.providers.failures import Foreign, asked, of_status, sdk, streamed, unreachable
 
 if TYPE_CHECKING:
@@ -45,19 +45,10 @@ class _Client:
         await self.http.aclose()
 
 
-class Gemini:
+class Gemini(SdkProvider[Any]):
     """A Provider: Gemini as `model`, at `base_url` or the SDK's own address."""
 
     name = "gemini"
-
-    def __init__(self, model: str, key: str, base_url: str | None = None) -> None:
-        self.model = model
-        self._key = key
-        self._base_url = base_url
-        self._client: LoopBound[_Client] = LoopBound(self._open, _Client.close)
-
-    def __repr__(self) -> str:
-        return f"Gemini({self.model!r})"
 
     def _open(self) -> _Client:
         genai = _sdk()
@@ -106,10 +97,6 @@ class Gemini:
         if usage:
             yield usage
 
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._client.close()
-
     def _request(self, messages: Sequence[Message], max_tokens: int, timeout_s: float, **form: Any) -> dict[str, Any]:
         """Return the arguments of generate_content; system messages are a part of its configuration."""
         types = _sdk().types
@@ -145,7 +132,7 @@ class Gemini:
             return unreachable(self.name, "did not answer in time")
         if isinstance(error, _http().TransportError):
             return unreachable(self.name, "cannot be reached, or broke off")
-        return _unreadable()
+        return bad("gemini sent something that its own library cannot read")
 
 
 def PROVIDER(settings: LlmSettings, artifacts: Path) -> Gemini:  # noqa: N802 - the name that the registry looks for
@@ -164,10 +151,6 @@ def _http() -> Any:
 def _foreign() -> Foreign:
     errors = _sdk().errors
     return (errors.APIError, errors.UnknownApiResponseError, _http().HTTPError, ValueError)
-
-
-def _unreadable() -> BadAnswer:
-    return bad("gemini sent something that its own library cannot read")
 
 
 def _usage(answer: Any) -> Usage | None:

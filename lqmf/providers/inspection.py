@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lqmf.declared import providers
 from lqmf.providers import registry
+from lqmf.providers.breaker import Breaker
 from lqmf.providers.config import LlmSettings
 
 if TYPE_CHECKING:
@@ -105,11 +106,7 @@ def _last(rows: Sequence[Row]) -> dict[str, Any] | None:
     return {name: rows[0][name] for name in names} if rows else None
 
 
-def _health(name: str, rows: Sequence[Row]) -> dict[str, Any] | None:
-    """Return the state of the breaker; None where its library is not installed."""
-    if not _installed("pybreaker"):
-        return None
-    from lqmf.providers.breaker import Breaker
-
+def _health(name: str, rows: Sequence[Row]) -> dict[str, Any]:
+    """Return the state of the breaker."""
     health = Breaker(name, rows).health
     return {"state": health.state, "failures": health.failures, "rest_s": round(health.rest_s, 1)}

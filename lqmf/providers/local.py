@@ -5,6 +5,7 @@ Ollama, LM Studio, llama-server, vLLM and LQMF's own server speak it. Most want 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +19,13 @@ if TYPE_CHECKING:
     from lqmf.providers.config import LlmSettings
 
 _NO_KEY = "none"  # the SDK wants one
+# Servers list models that write nothing beside those that do, and do not say which: only their names tell.
+_WRITES_NOTHING = re.compile(r"embed|rerank|\bbge\b|\bgte\b|\be5\b|minilm|whisper|\btts\b|\bclip\b", re.IGNORECASE)
 
 
 class LocalServer(OpenAI):
-    """A Provider: the server at `base_url`. Without `model` it asks for the first model that the server offers."""
+    """A Provider: the server at `base_url`. Without `model` it asks for the first model that the server offers and
+    whose name is not that of an embedding model or the like."""
 
     name = "local"
     _limit = "max_tokens"
@@ -32,12 +36,12 @@ class LocalServer(OpenAI):
         return await super()._request(messages, max_tokens, timeout_s)
 
     async def _first_offered(self, timeout_s: float) -> str:
-        """Return the first model that the server offers. Raises ProviderError, ProviderNotReady where it has no
-        model."""
+        """Return the first model that the server offers, of those that seem to write where there is one. Raises
+        ProviderError, ProviderNotReady where it has no model."""
         offered = await asked(self._offered(timeout_s), self._foreign, self._translate)
-        for id in offered:
-            if isinstance(id, str) and id:
-                return id
+        names = [id for id in offered if isinstance(id, str) and id]
+        if names:
+            return next((name for name in names if not _WRITES_NOTHING.search(name)), names[0])
         raise ProviderNotReady(
             "local: the server offers no model.", "Load one there, or name it: `lqmf config set local_model NAME`."
         )
@@ -53,6 +57,6 @@ def PROVIDER(settings: LlmSettings, artifacts: Path) -> Provider:  # noqa: N802 
         from lqmf.providers.artifact import own_artifact
 
         return own_artifact(settings, artifacts)
-    key = settings.key("local")
-    clear = key.get_secret_value() if key else _NO_KEY
-    return LocalServer(settings.model("local") or "", clear, settings.base_url("local"))
+    return LocalServer(
+        settings.model("local") or "", settings.clear_key("local") or _NO_KEY, settings.base_url("local")
+    )

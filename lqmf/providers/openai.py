@@ -16,8 +16,8 @@ from pydantic import BaseModel
 from lqmf.errors import ProviderError
 from lqmf.providers.answers import bad, parse
 from lqmf.providers.base import Completion, Message, Usage
-from lqmf.providers.clients import LoopBound
-from lqmf.providers.failures import Foreign, asked, of_status, sdk, streamed, unreachable
+from lqmf.providers.clients import SdkProvider
+from lqmf.providers.failures import Foreign, asked, of_status, own_words, sdk, streamed, unreachable
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -36,20 +36,11 @@ _BROKEN_OFF = {
 _IN_STREAM = {"server_error": 500, "rate_limit_exceeded": 429, "rate_limit_error": 429, "insufficient_quota": 429}
 
 
-class OpenAI:
+class OpenAI(SdkProvider[Any]):
     """A Provider: OpenAI as `model`, at `base_url` or the SDK's own address."""
 
     name = "openai"
     _limit = "max_completion_tokens"
-
-    def __init__(self, model: str, key: str, base_url: str | None = None) -> None:
-        self.model = model
-        self._key = key
-        self._base_url = base_url
-        self._client: LoopBound[AsyncOpenAI] = LoopBound(self._open, lambda client: client.close())
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.model!r})"
 
     def _open(self) -> AsyncOpenAI:
         client: AsyncOpenAI = self._sdk.AsyncOpenAI(api_key=self._key, base_url=self._base_url, max_retries=0)
@@ -67,7 +58,8 @@ class OpenAI:
         answer: Any = await asked(call, self._foreign, self._translate)
         choices = getattr(answer, "choices", None)
         if not choices or choices[0].message is None:
-            raise bad(f"{self.name} sent something that is no answer")
+            told = own_words(_said(getattr(answer, "error", None)), self._key)
+            raise bad(f"{self.name} sent something that is no answer{f': {told}' if told else ''}")
         usage, said = _usage(answer), choices[0].message
         self._refuse_broken(choices[0].finish_reason, bool(said.refusal), bool(said.tool_calls), usage)
         value = parse(self.name, said.content, schema, usage)
@@ -99,10 +91,6 @@ class OpenAI:
         self._refuse_broken(reason, refused, called, usage)
         if usage:
             yield usage
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._client.close()
 
     async def _request(self, messages: Sequence[Message], max_tokens: int, timeout_s: float) -> dict[str, Any]:
         turns = [{"role": m.role, "content": m.content} for m in messages]
@@ -153,6 +141,19 @@ def _usage(answer: Any) -> Usage:
     return Usage(counted.prompt_tokens, counted.completion_tokens) if counted else Usage()
 
 
-def _words(error: Any) -> object:
+def _words(error: Any) -> str:
     """Return the far end's own sentence, without the body around it."""
-    return error.body.get("message") if isinstance(error.body, dict) else ""
+    return _said(error.body)
+
+
+def _said(body: object) -> str:
+    """Return the sentence in an error's body, which has as many shapes as there are servers: {"message"}; {"error"}
+    with a text or another body in it; {"detail"} with a text or a list of {"msg"}; plain text. "" for a page of
+    HTML."""
+    if isinstance(body, str):
+        return "" if body.lstrip().startswith("<") else body
+    if isinstance(body, list):
+        return "; ".join(filter(None, map(_said, body[:3])))
+    if isinstance(body, dict):
+        return next((said for name in ("message", "error", "detail", "msg") if (said := _said(body.get(name)))), "")
+    return ""

@@ -24,6 +24,7 @@ Group = Literal["file", "quality", "machine"]
 Document = Mapping[str, Any]  # a receipt as JSON with the artifact's sizes: what `document` gives
 Line = tuple[str, str, str]  # label, figure, remark
 NONE = "-"
+BUSY = 0.25  # programs that want a processor, for each one: beyond it speeds are not reliable
 NAMED_UNITS = ("nats/token", "tokens/s")  # units that a figure is written without
 
 
@@ -32,7 +33,8 @@ class Measure:
     """A figure of a receipt.
 
     `path` leads to the figure in the receipt: ("figures", id) for a figure that `take` measures on the running engine.
-    `needs` names what must be equal for two values to be comparable: some of "text", "amount", "model", "machine".
+    `needs` names what must hold for two values to be comparable: the same "text", "amount", "model", "machine", none
+    "busy".
     `tested` says how two values are told apart: by their `error`, exactly, beyond a tolerance, or not at all (None).
     Where `paired` leads to a value and a standard error measured token by token against the source, these replace the
     figure and its `error`. An `optional` measure is left out where no value was measured; a measure `within` another
@@ -54,7 +56,7 @@ class Measure:
     remark: Callable[[Document], str] | None = None
     optional: bool = False
     within: str = ""
-    timed: bool = False  # a benchmark measures it better
+    timed: bool = False  # a speed or a time: a benchmark measures it better, and a busy machine spoils it
     take: Callable[[Engine], float] | None = None
 
     @property
@@ -78,6 +80,8 @@ class Measure:
         if value is None:
             return self.label, NONE, reason(document, *self.path)
         unit = f" {self.unit}" if self.unit == "tokens/s" else ""
+        if self.timed and busy(document):
+            return self.label, self.write(value) + unit, "not reliable: other programs kept the machine busy"
         return self.label, self.write(value) + unit, self.remark(document) if self.remark else ""
 
 
@@ -130,6 +134,20 @@ def reason(document: Mapping[str, Any], *where: str) -> str:
     reasons = as_mapping(document.get("reasons"))
     names = (".".join(where[:end]) for end in range(len(where), 0, -1))
     return next((str(reasons[name]) for name in (*names, "*") if name in reasons), "not measured")
+
+
+def busy(told: Document) -> bool:
+    """Tell whether other programs kept the machine busy while a receipt was taken, so that its speeds and times are not
+    reliable. A receipt that does not say it was taken in peace, as all were before."""
+    return any((number(told, "load", when) or 0.0) > BUSY for when in ("before", "after"))
+
+
+def unmeasured(told: Document) -> str | None:
+    """Return why a receipt has no figure of quality at all; None where it has one."""
+    ids = ("perplexity", "kl_divergence", "top1_agreement", "embedding_cosine", "sequence_loss")
+    if any(named(id).value(told) is not None for id in ids):
+        return None
+    return reason(told, "perplexity")
 
 
 # ---------------------------------------------------------------- what stands behind a figure
@@ -281,19 +299,20 @@ MEASURES = [
     ),
     Measure(
         "tokens_per_second_generation", "writing", ("tokens_per_second", "generation"), "tokens/s", rate,
-        "Tokens written a second", "machine", "higher", ("machine",), remark=_engine, timed=True,
+        "Tokens written a second", "machine", "higher", ("machine", "busy"), remark=_engine, timed=True,
     ),
     Measure(
         "tokens_per_second_prompt", "reading", ("tokens_per_second", "prompt"), "tokens/s", rate,
-        "Tokens of a prompt read a second", "machine", "higher", ("machine",), timed=True,
+        "Tokens of a prompt read a second", "machine", "higher", ("machine", "busy"), timed=True,
     ),
     Measure(
         "first_token_seconds", "first token", ("latency_seconds", "first_token"), "seconds", milliseconds,
-        "Time to the first token of an answer", "machine", "lower", ("machine",), remark=_whole_answer, timed=True,
+        "Time to the first token of an answer", "machine", "lower", ("machine", "busy"), remark=_whole_answer,
+        timed=True,
     ),
     Measure(
         "load_seconds", "loading", ("load_seconds",), "seconds", duration, "Time to load the model", "machine", "lower",
-        ("machine",), timed=True,
+        ("machine", "busy"), timed=True,
     ),
     Measure(
         "peak_rss_bytes", "peak memory", ("peak_memory_bytes", "rss"), "bytes", memory_size,

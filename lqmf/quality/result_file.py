@@ -4,8 +4,6 @@ file."""
 from __future__ import annotations
 
 import datetime
-import time
-from collections.abc import Callable
 from typing import Any
 
 from lqmf.records import Artifact, to_json
@@ -13,13 +11,13 @@ from lqmf.records import Artifact, to_json
 FORMAT_VERSION = 1
 
 
-def result(kind: str, artifact: Artifact, clock: Callable[[], float] = time.time, **found: Any) -> dict[str, Any]:
+def result(kind: str, artifact: Artifact, **found: Any) -> dict[str, Any]:
     """Return {"format_version", "kind", "measured_at" (ISO 8601, UTC), "artifact": {its fields without its receipt}}
     with the results `found`."""
     return {
         "format_version": FORMAT_VERSION,
         "kind": kind,
-        "measured_at": datetime.datetime.fromtimestamp(clock(), datetime.UTC).isoformat(timespec="seconds"),
+        "measured_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "artifact": {key: value for key, value in to_json(artifact).items() if key != "receipt"},
         **found,
     }

@@ -22,8 +22,8 @@ from lqmf.events import Emit, stage
 from lqmf.fit import formula
 from lqmf.fit.needs import Needs
 from lqmf.model_files import safetensors_header, selection
+from lqmf.model_files.config import is_mixture
 from lqmf.quantization import transformers_models
-from lqmf.quantization.gguf.check import is_mixture
 from lqmf.quantization.gguf.estimate import parameters as count
 from lqmf.quantization.parameters import Parameter, Value, settled
 from lqmf.quantization.promise import Built, Source

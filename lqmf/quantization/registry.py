@@ -40,6 +40,13 @@ def backend(name: str) -> Backend:
     return known[name]
 
 
+def type_names() -> list[str]:
+    """Return the types of all methods, those of GGUF, which runs everywhere, first; of each method its usual ones
+    first."""
+    known = sorted(backends().values(), key=lambda each: each.name != "gguf")
+    return [name for each in known for name in each.types]
+
+
 def _ours() -> Iterator[Any]:
     for found in pkgutil.iter_modules(quantization.__path__, f"{quantization.__name__}."):
         if found.name.rpartition(".")[2] in _NOT_BACKENDS:

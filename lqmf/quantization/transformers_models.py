@@ -33,8 +33,6 @@ def refusal(model: ModelInfo, title: str) -> Verdict | None:
     names the method in the text."""
     if (found := unusable(model)) is not None:
         return found
-    if model.architecture is None and not model.config.get("architectures"):
-        return Verdict("no", "Its config.json names no architecture.", "Choose a model with a complete config.json.")
     if told := quantized(model.config):
         how = told.get("quant_method") or "in some way"
         reason = f"Its weights are quantized already ({how}), and {title} starts from 16 bits."

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lqmf.quality.measures import MEASURES, Measure, as_mapping, follow
+from lqmf.records import Manifest
 from lqmf.report.parts import Cell, Column, Table, number, significant, word
 from lqmf.report.subjects import Data, Subject
 from lqmf.terminal import clean
@@ -107,12 +108,12 @@ def _grounds(subject: Subject) -> list[tuple[str, str]]:
         sha = clean(str(text.get("sha256")))[:12]
         rows.append(("text", f"{clean(str(text.get('name')))} (SHA-256 {sha}…), windows of {window} tokens"))
     rows += [(title, clean(str(where[name]))) for name, title in _WHERE.items() if where.get(name)]
-    rows += [("made by", versions)] if (versions := _versions(subject.manifest)) else []
+    rows += [("made by", _versions(subject.manifest))] if subject.manifest else []
     return rows
 
 
 _WHERE: Mapping[str, str] = {"engine": "engine", "cpu": "processor", "gpu": "graphics card"}
 
 
-def _versions(manifest: Mapping[str, Any]) -> str:
-    return ", ".join(f"{clean(str(k))} {clean(str(v))}" for k, v in as_mapping(manifest.get("versions")).items())
+def _versions(manifest: Manifest) -> str:
+    return ", ".join(clean(f"{name} {version}") for name, version in manifest.versions.items())

@@ -8,17 +8,18 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from lqmf.artifacts import shelf
 from lqmf.errors import LqmfError
 from lqmf.quality import measures
 from lqmf.quality.measures import as_mapping, number, reason
-from lqmf.records import Artifact, Hardware
+from lqmf.records import Artifact, Hardware, Manifest, QuantizationPlan
 from lqmf.terminal import clean
-from lqmf.workspace import MANIFEST, read_json
+from lqmf.workspace import read_json
 
 LAYERS, BENCHMARK = "layers", "benchmark"  # kinds of files in benchmarks/, which hold their results under this name
 _VERSION = re.compile(r"_v(\d+)$")
@@ -31,7 +32,7 @@ class Subject:
 
     artifact: Artifact
     label: str
-    manifest: Mapping[str, Any] = field(default_factory=dict)
+    manifest: Manifest | None = None  # None where LQMF did not make the artifact, or its manifest is damaged
     layers: Mapping[str, Any] | None = None
     benchmark: Mapping[str, Any] | None = None
 
@@ -52,10 +53,10 @@ class Subject:
         """Return the receipt with the artifact's sizes, as measures read it."""
         return measures.document(self.artifact, self.artifact.receipt)
 
-    @property
-    def plan(self) -> Mapping[str, Any]:
-        """Return the plan as executed; {} where LQMF did not make the artifact."""
-        return as_mapping(self.manifest.get("plan"))
+    @cached_property
+    def plan(self) -> QuantizationPlan | None:
+        """Return the plan as executed; None without a manifest."""
+        return shelf.plan_of(self.manifest) if self.manifest else None
 
     def found(self, *where: str) -> float | None:
         """Return the number in the receipt below the keys `where`; None where there is none."""
@@ -115,11 +116,11 @@ def subjects(artifacts: Sequence[Artifact], benchmarks: Path) -> list[Subject]:
     ]
 
 
-def _manifest(artifact: Artifact) -> Mapping[str, Any]:
+def _manifest(artifact: Artifact) -> Manifest | None:
     try:
-        return as_mapping(read_json(Path(artifact.path) / MANIFEST))
+        return shelf.manifest_of(artifact)
     except (LqmfError, OSError):
-        return {}
+        return None
 
 
 def documents(benchmarks: Path, kind: str) -> Iterator[Mapping[str, Any]]:

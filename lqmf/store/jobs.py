@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,21 @@ from lqmf.store.artifacts import model_id
 from lqmf.store.base import Row
 
 KEPT = (events.StageStarted, events.StageFinished, events.Notice)  # Progress goes to the log alone
+
+
+def command(job: Mapping[str, Any]) -> str:
+    """Return the command, without `lqmf`, that goes on with a job; for a job that `resume` cannot go on with, the
+    command that does it anew."""
+    name = shlex.quote(str(job.get("title")))
+    if job.get("kind") == "rebuild":
+        return f"rebuild {shlex.quote(str(job.get('artifact') or 'NAME'))}"
+    own = {
+        "quantize": f"resume {job.get('id')}",
+        "layers": f"report {name} --layers",
+        "benchmark": f"benchmark {name}",
+        "publish": f"publish NAME --to {name}",
+    }
+    return own.get(str(job.get("kind"))) or f"test {name}"
 
 
 def job_row(job: Job, owner: Row) -> Row:

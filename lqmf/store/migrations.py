@@ -114,6 +114,10 @@ def _benchmarks(db: Database) -> None:
     db["benchmarks"].create_index(["artifact"])
 
 
+def _later_plans(db: Database) -> None:
+    db["jobs"].add_column("later_plans", str)
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration("The tables that every record goes to.", _tables),
     Migration("`show` and `stats` ask for one job's events, one artifact's measurements: a scan grew slow.", _indexes),
@@ -125,6 +129,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration("What was predicted stands beside what was measured, so that later predictions learn.", _predictions),
     Migration("Calls to providers are kept: what they took counts against the day's budget.", _llm_calls),
     Migration("Benchmarks are kept apart from tests: a receipt is an artifact's newest test.", _benchmarks),
+    Migration("A list of types is one job with parts: who goes on with it makes what was to come.", _later_plans),
 )
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -14,9 +18,12 @@ def open_store(backend: Literal["sqlite", "json"], folder: Path, on_recovered: C
     """Open the store in `folder` (`mcp/`), created or migrated as needed.
 
     `on_recovered` is called with a sentence for people when a corrupt file had to be set aside, now or later; the store
-    is empty by then (or holds the readable rows) and may be written from within the call. Raises StoreError when the
-    folder cannot be written, or a newer LQMF has written it.
+    is empty by then (or holds the readable rows) and may be written from within the call. Where nothing can be
+    written, the store is a copy, read as ever; what is written to it lasts as long as the process. Raises StoreError
+    when `folder` cannot be one, or a newer LQMF has written it.
     """
+    if not _is_writable(folder):
+        folder = _copied(folder)
     if backend == "json":
         from lqmf.store.json_files import JsonStore
 
@@ -24,6 +31,29 @@ def open_store(backend: Literal["sqlite", "json"], folder: Path, on_recovered: C
     from lqmf.store.sqlite import SqliteStore
 
     return SqliteStore(folder / "lqmf.db", on_recovered)
+
+
+def _is_writable(folder: Path) -> bool:
+    """Return whether files can be made in `folder`, or in the folder that it would be made in, and its own be
+    changed."""
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        return True  # a file is in the way: making the folder says so
+    files = [place, *(place.iterdir() if place == folder.absolute() and os.access(place, os.R_OK) else ())]
+    return all(os.access(one, os.W_OK) for one in files)
+
+
+def _copied(folder: Path) -> Path:
+    """Return a folder of this process's own with what can be read of `folder`."""
+    place = Path(tempfile.mkdtemp(prefix="lqmf-store-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    if folder.is_dir():
+        for one in folder.iterdir():
+            if one.is_file() and os.access(one, os.R_OK):
+                shutil.copyfile(one, place / one.name)
+    return place
 
 
 def may_have_running(backend: Literal["sqlite", "json"], folder: Path) -> bool:

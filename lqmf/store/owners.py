@@ -7,6 +7,7 @@ import os
 
 from lqmf.store.base import Row
 
+LARGEST_PID = 1 << 31
 TOLERANCE_SECONDS = 2.0  # the start time counts from the boot time, which moves when the clock is set
 
 
@@ -24,7 +25,7 @@ def lives(job: Row) -> bool:
     import psutil
 
     pid, started = job.get("owner_pid"), job.get("owner_started")
-    if pid is None or started is None:
+    if pid is None or started is None or not 0 < pid < LARGEST_PID:
         return False
     try:
         process = psutil.Process(pid)

@@ -214,10 +214,18 @@ def _decode(table: str, values: Mapping[str, Any]) -> Row:
     for name, value in values.items():
         kind = COLUMNS[table].get(name, "text")
         if value is not None and kind in ("json", "boolean"):
-            value = json.loads(value) if kind == "json" else bool(value)
+            value = _document(value) if kind == "json" else bool(value)
         row[name] = value
-    extra = row.pop(EXTRA, None)
-    return {**row, **json.loads(extra)} if extra else row
+    extra = _document(row.pop(EXTRA, None))
+    return {**row, **extra} if isinstance(extra, dict) else row
+
+
+def _document(text: Any) -> Any:
+    """Return the document that a JSON column holds; what is no JSON is given back as it is."""
+    try:
+        return json.loads(text)
+    except (TypeError, ValueError, RecursionError):
+        return text
 
 
 def _narrow(table: str, where: Mapping[str, Any]) -> tuple[str, list[Any]]:

@@ -33,7 +33,7 @@ COLUMNS: Mapping[str, Mapping[str, Kind]] = {
         text="id kind title status stage model method artifact",
         integer="attempts owner_pid",
         real="started_at ended_at seconds owner_started",
-        json="plan error result",
+        json="plan later_plans error result",
     ),
     "attempts": _columns(
         text="job status", integer="id attempt", real="started_at ended_at retry_in_seconds", json="error"

@@ -65,12 +65,10 @@ def _download(client: HubClient, dataset: Dataset) -> Path:
     from huggingface_hub import HfApi
 
     subject = client.subject(f"datasets/{dataset.id}")
-    if client.is_offline():
-        raise translate.offline(subject)
+    info = client.dataset_info(dataset.id)
+    name = _choose([file.rfilename for file in info.siblings or ()], dataset)
     with translate.translated(subject):
         api = HfApi(endpoint=client.base_url(), token=client.token_provider() or False, library_name="lqmf")
-        info = api.dataset_info(dataset.id, timeout=client.timeout_seconds)
-        name = _choose([file.rfilename for file in info.siblings or ()], dataset)
         return Path(api.hf_hub_download(dataset.id, name, repo_type="dataset", revision=info.sha))
 
 

@@ -10,18 +10,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from lqmf.fit import cards
 from lqmf.records import Decision, Question
 from lqmf.understanding import answers
 from lqmf.understanding.assent import NO, YES
 from lqmf.understanding.changes import continuation
-from lqmf.understanding.lexicon import INTENT_SLOTS, ON_ARTIFACTS, REQUESTS
+from lqmf.understanding.fitting import size_billions
+from lqmf.understanding.lexicon import ON_ARTIFACTS, REQUESTS
 from lqmf.understanding.mood import ACTS, ASKED, DENIED, mood
 from lqmf.understanding.patterns import Pattern
 from lqmf.understanding.proposals import DECLINED
 from lqmf.understanding.requests import by_values, decided, of_its_own, said_of
 from lqmf.understanding.rules import DOMAIN, ENDS_A_JOB
 from lqmf.understanding.sentence import Sentence, understand
-from lqmf.understanding.slots import contradictions, revise
+from lqmf.understanding.slots import contradictions
 from lqmf.understanding.state import Dialogue
 
 __all__ = ["Dialogue", "parse_dialogue", "step", "with_artifact", "with_decision"]
@@ -32,7 +34,6 @@ def step(state: Dialogue, line: str) -> tuple[Dialogue, Decision]:
     sentence = understand(line, of_models=state.open and state.last is not None and state.last.intent in REQUESTS)
     decision = (
         _to_proposal(state, sentence, line)
-        or _answer(state, sentence)
         or _assent(state, sentence)
         or continuation(state, sentence)
         or of_its_own(state, sentence)
@@ -42,8 +43,25 @@ def step(state: Dialogue, line: str) -> tuple[Dialogue, Decision]:
     )
     decision = _no_act(state, sentence, decision)
     found = contradictions(decision.slots) if decision.intent in REQUESTS else ()
-    decision = replace(decision, conflicts=found)
+    decision = _in_passing(state, sentence, replace(decision, conflicts=found))
     return _after(state, decision), decision
+
+
+def _in_passing(state: Dialogue, sentence: Sentence, decision: Decision) -> Decision:
+    """Return the decision with the card and the size of model that the line names; those of the request before where
+    the line keeps its device, or names no model either."""
+    if decision.intent not in REQUESTS:
+        return decision
+    before, slots = state.request, decision.slots
+    goes_on = before is not None and state.open and sentence.rule is None
+    card = cards.find(sentence.plain)
+    name = card.name if card else before.card if before and "device" not in sentence.said else None
+    size = size_billions(sentence.plain) or (before.size_billions if before and goes_on else None)
+    return replace(
+        decision,
+        card=name if slots.get("device") == "gpu" and "memory_gb" not in slots else None,
+        size_billions=None if slots.get("model") else size,
+    )
 
 
 def _no_act(state: Dialogue, sentence: Sentence, decision: Decision) -> Decision:
@@ -85,7 +103,7 @@ def parse_dialogue(lines: Iterable[str]) -> list[Decision]:
 
 def _after(state: Dialogue, decision: Decision) -> Dialogue:
     intent, slots = decision.intent, decision.slots
-    state = replace(state, asked=None, proposed=None)
+    state = replace(state, proposed=None)
     if intent == "unknown":
         return state
     if intent == "cancel":
@@ -181,19 +199,6 @@ def _asks(sentence: Sentence, *but: str) -> bool:
     return sentence.rule is not None and sentence.rule.intent not in but
 
 
-def _answer(state: Dialogue, sentence: Sentence) -> Decision | None:
-    """Return the line as an answer to the question that is open, else None."""
-    if state.asked is None or (sentence.rule and sentence.rule.intent not in ("cancel", "llm_switch")):
-        return None
-    reply = answers.answer(state.asked, sentence.wording.text)
-    if reply.kind == "cancel":
-        return Decision("cancel", {}, 1.0, "the question was called off")
-    if reply.kind == "value" and state.asked.id in ("model", *INTENT_SLOTS["quantize"]) and state.request:
-        slots = revise(state.request.slots, {state.asked.id: reply.value})
-        return replace(state.request, slots=slots, reason=f"answers '{state.asked.id}'")
-    return None
-
-
 def _assent(state: Dialogue, sentence: Sentence) -> Decision | None:
     """Return the decision for a yes, a no or a why, said to the last decision; None for any other line."""
     front = sentence.plain.strip()
@@ -223,8 +228,7 @@ def _agrees(sentence: Sentence) -> bool:
 
 
 def _why(state: Dialogue) -> Decision:
-    about = state.asked.id if state.asked else state.last.intent if state.last else "decision"
-    about = str(state.last.slots.get("topic", about)) if state.last and not state.asked else about
+    about = str(state.last.slots.get("topic", state.last.intent)) if state.last else "decision"
     return Decision("explain", {"topic": about}, 0.8, "asks for the reason")
 
 

@@ -30,6 +30,16 @@ _MACHINE = (
 )
 _SIZED = r"(?<![\w.])\d+(?:\.\d+)? ?(?:b|billion|bn)(?:[ -]parameters?)?(?: models?| llms?)?\b"
 
+_BILLIONS = Pattern(r"(?<![\w.])(\d{1,4}(?:\.\d{1,3})?) ?(?:b|billion|bn)(?:[ -]parameters?)?(?![\w-])")
+
+
+def size_billions(plain: str) -> float | None:
+    """Return the parameters, in billions, of the model without a name that a sentence speaks of ("a 70b"); None where
+    it speaks of none, or of several."""
+    found = {float(one[1]) for one in _BILLIONS.finditer(plain)}
+    return next(iter(found)) if len(found) == 1 and min(found) > 0 else None
+
+
 _GENERAL = (
     # what can I run; which model could my laptop handle
     rf"\b(?:what|which)\b[^.;<]{{0,40}}\b{_MAY} (?:{_WHO}|an?|the|that|such)\b[^.;<]{{0,40}}\b{_RUNS}",

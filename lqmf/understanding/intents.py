@@ -22,6 +22,7 @@ from lqmf.understanding.rules import (
     QUANTIZING,
     QUESTIONS,
     THING,
+    WITH_MODEL,
     M,
     Rule,
     X,
@@ -221,7 +222,7 @@ def _whole(text: str) -> Rule | None:
 
 def _is_about_a_model(command: Rule, front: str) -> bool:
     """Return whether a command that sets something up is about a model: then it must be spelled as a command."""
-    sets_up = command.intent in ("config", "llm_switch", "llm_status", "doctor")
+    sets_up = command.intent in ("config", "llm_switch", "llm_status", "doctor") and command.name != WITH_MODEL
     return sets_up and re.search(M, front) is not None and not re.match(r"(?:config|llm|set) ", front)
 
 

@@ -119,17 +119,20 @@ def decided(intent: str, slots: Mapping[str, Any], confidence: float, reason: st
     return Decision(intent, kept, confidence, reason)
 
 
+_LEFT = Pattern(
+    r"\b(?:not|from|instead of|rather than|over|away from) (?:use |using |with )?"
+    rf"(?:{uncaptured(PROVIDER)})(?: models?)?"
+)
+
+
+_FROM_IT = Pattern(r"<[mn]\d+> (?:\w+ )?from (?:my |the )?$")
+
+
 def provider(plain: str) -> str | None:
-    found = list(
-        PROVIDER.finditer(
-            re.sub(
-                r"\b(?:not|from|instead of|rather than|over|away from) (?:use |using |with )?"
-                + rf"(?:{uncaptured(PROVIDER)})(?: models?)?",
-                " ",
-                plain,
-            )
-        )
-    )
+    """Return the provider that a sentence chooses: the last that it does not turn away from; where its model comes from
+    the only one ("use qwen3 from ollama as the llm") that one."""
+    found = list(PROVIDER.finditer(_LEFT.sub(" ", plain)))
+    found = found or [one for one in PROVIDER.finditer(plain) if _FROM_IT.search(plain[: one.start()])]
     return found[-1].lastgroup if found else None
 
 

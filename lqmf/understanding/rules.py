@@ -79,6 +79,9 @@ _THINGS = (
 _HF = r"(?:hf|huggingface|hub)"
 _LLM = r"(?:llm|provider|ai|assistant|language model|adviser|advisor|backend|brain)"
 _PROVIDER, _METHOD, _SETTING = (uncaptured(pattern) for pattern in (PROVIDER, METHOD, SETTING))
+WITH_MODEL = "chooses an LLM provider, and names its model"
+_ADVISES = r"(?:provider|adviser|advisor|llm)"
+_NO_QUANTIZATION = r"(?!.*\b(?:quantiz\w*|convert\w*|compress\w*|gguf|gptq|bnb|i?q\d\w*|\d ?bits?)\b)"
 
 # ---------------------------------------------------------------- the rules
 
@@ -348,6 +351,13 @@ COMMANDS = _rules(
     ),
     (
         "llm_switch",
+        WITH_MODEL,  # "use qwen3 in ollama as the provider"
+        rf"^{_NO_QUANTIZATION}.*\b{_PROVIDER}.*\bas (?:the |my |your |our |an? )?(?:llm )?{_ADVISES}\b"
+        rf"|^{_NO_QUANTIZATION}.*\b(?:ask|get|take|want)\b.*\b{_PROVIDER}.*\bfor (?:advice|advising|the planning)\b"
+        rf"|^{_NO_QUANTIZATION}.*\b(?:get|take|want) advice from\b.*\b{_PROVIDER}",
+    ),
+    (
+        "llm_switch",
         "chooses an LLM provider",
         r"^llm (?:switch|use|set|change)\b"
         r"|\b(?:switch|change|swap|move|go|use|using|let|try|set|make|activate|select|choose|pick|prefer"
@@ -361,7 +371,8 @@ COMMANDS = _rules(
         rf"|\b(?:have|let|get|make|want) {_PROVIDER} (?:answer|help|advise|do|plan|decide|think|take|handle|reply|to)"
         rf"|\b{_PROVIDER} should (?:be|do|help|answer|advise)"
         rf"|\b(?:local|llama|own) (?:\w+ )?server\b[^<]*\b(?:as|be) (?:the |my |your )?{_LLM}\b"
-        rf"|\b{_LLM} (?:is|shall be|should be|will be|must be)(?: now)? (?:an? |my |the )?(?:\w+ )?{_PROVIDER}",
+        rf"|\b{_LLM} (?:is|shall be|should be|will be|must be)(?: now)? (?:an? |my |the )?(?:\w+ )?{_PROVIDER}"
+        rf"|\b{_PROVIDER}\S* is (?:now )?(?:the|my|our|your) (?:llm )?{_ADVISES}\b|\b{_ADVISES} ?[=:] ?{_PROVIDER}",
     ),
     (
         "cancel",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lqmf.records import Decision, Question
+from lqmf.records import Decision
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,6 @@ class Dialogue:
     names: tuple[str, ...] = ()
     artifact_is_it: bool = False
     open: bool = False  # does a fragment ("with 8k context") still change the request?
-    asked: Question | None = None
     proposed: Decision | None = None  # what a job proposed to make next: a yes means it
     background: Mapping[str, Any] = field(
         default_factory=dict

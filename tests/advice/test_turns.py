@@ -183,7 +183,7 @@ def test_a_correction_takes_the_advice_back(tmp_path):
     seen: list[Any] = []
     ask = Correcting("no, 8 bits", "yes")
     [made] = asyncio.run(app.planning.plan(decision.request, ask, seen.append))
-    assert [one.plan.type for one in seen] == ["Q4_K_M", pick().type]
+    assert [one[0].plan.type for one in seen] == ["Q4_K_M", pick().type]
     assert made.plan.type == "Q8_0"
     assert {c.source for c in made.plan.choices} == {"user", "rules"}
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from lqmf.agents.enhanced_decision_agent import EnhancedDecisionAgent
-from lqmf.records import Option, Question, Utterance
-
-BITS = Question("bits", "How many bits?", (Option(4, "4"), Option(8, "8")), default=4, reason="4 fits.")
+from lqmf.records import Utterance
 
 
 def say(agent: EnhancedDecisionAgent, text: str) -> tuple[str, dict[str, object]]:
@@ -50,27 +48,6 @@ def test_the_request_can_still_be_changed_after_its_artifact_was_made() -> None:
     say(agent, "quantize gpt2 to 4 bits with bnb")
     agent.note_artifact("gpt2_bnb_4bit")
     assert say(agent, "now the same in 8 bit") == ("quantize", {"model": "gpt2", "bits": 8, "method": "bnb"})
-
-
-def test_a_line_that_answers_the_open_question_fills_its_slot() -> None:
-    agent = EnhancedDecisionAgent()
-    say(agent, "quantize gpt2 with bnb")
-    agent.note_asked(BITS)
-    assert say(agent, "8") == ("quantize", {"model": "gpt2", "method": "bnb", "bits": 8})
-
-
-def test_why_asks_about_the_open_question() -> None:
-    agent = EnhancedDecisionAgent()
-    say(agent, "quantize gpt2 with bnb")
-    agent.note_asked(BITS)
-    assert say(agent, "why?") == ("explain", {"topic": "bits"})
-
-
-def test_a_new_request_is_read_though_a_question_is_open() -> None:
-    agent = EnhancedDecisionAgent()
-    say(agent, "quantize gpt2 with bnb")
-    agent.note_asked(BITS)
-    assert say(agent, "list failed runs") == ("list", {"status": "failed"})
 
 
 def test_a_reset_forgets_the_dialogue() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import datetime
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from lqmf.agents.feedback_agent import QUICK_WINDOWS, FeedbackAgent
 from lqmf.artifacts import shelf
+from lqmf.artifacts.card.measures import quality as card_quality
 from lqmf.errors import (
     IncompleteModel,
     JobCancelled,
@@ -29,6 +31,8 @@ from lqmf.errors import (
 from lqmf.events import Emit, Event, Notice, StageFinished
 from lqmf.fit.predictions import LABELS
 from lqmf.jobs.runner import LocalRunner
+from lqmf.quality.measures import busy, named
+from lqmf.quality.receipt.schedule import OVERTIME_SECONDS
 from lqmf.records import Artifact, Base, Divergence, Gpu, Hardware, Measurement, Receipt, Task, from_json, to_json
 from tests.fixtures_gguf import DEMO, demo_gguf
 
@@ -71,8 +75,13 @@ class Scripted:
         return answer
 
 
-def run_test(run: Callable[[Task, Emit], Awaitable[dict[str, Any]]], heard: list[Event] | None = None, **changes):
-    agent = FeedbackAgent(run, hardware=lambda: HARDWARE)
+def run_test(
+    run: Callable[[Task, Emit], Awaitable[dict[str, Any]]],
+    heard: list[Event] | None = None,
+    loads=(0.0, 0.0),
+    **changes,
+):
+    agent = FeedbackAgent(run, hardware=lambda: HARDWARE, load=iter(loads).__next__)
     emit = heard.append if heard is not None else lambda event: None
     what = {"job": "j", "log": "/log", "artifact": ARTIFACT, "base": SOURCE, "depth": "quick", **changes}
     return asyncio.run(agent.test(Measurement(**what), emit))
@@ -107,6 +116,45 @@ def test_what_was_predicted_stands_beside_what_was_measured():
     assert from_json(Receipt, json.loads(json.dumps(to_json(receipt)))) == receipt
 
 
+@pytest.mark.parametrize("loads", [(0.0, 3.0), (3.0, 0.0)])
+def test_on_a_busy_machine_speeds_are_told_as_unreliable_and_nothing_is_learnt_from_them(loads):
+    predicted = {"size_bytes": 1000.0, "generation_tokens_per_second": 4.0, "quantize_seconds": 20.0}
+    heard: list[Event] = []
+    script = Scripted(probe={**PROBED, "size_bytes": 1001}, divergence=COMPARED)
+    receipt = run_test(script.run, heard, loads, predicted=predicted, making={"quantize_seconds": 15})
+    assert receipt.load == {"before": loads[0], "after": loads[1]}
+    assert receipt.prediction.keys() == {"size_bytes"}
+    assert any("speeds are not reliable" in event.text for event in heard if isinstance(event, Notice))
+    told = to_json(receipt)
+    assert "not reliable" in named("tokens_per_second_generation").line(told)[2]
+    assert "not reliable" not in named("kl_divergence").line(told)[2]
+    card = card_quality(ARTIFACT, {**told, "conversion": None})
+    assert "tokens/s" not in card
+    assert "which other programs kept busy" in card
+
+
+def test_a_receipt_of_before_was_taken_in_peace():
+    assert not busy(to_json(Receipt()))
+    assert not busy({"load": "high"})
+    assert not busy({"load": {"before": 0.1, "after": None}})
+
+
+def test_the_time_of_a_quick_test_is_shared_out_and_what_has_no_time_left_says_so(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("lqmf.agents.feedback_agent.time.monotonic", lambda: now[0])
+    script = Scripted(probe=PROBED, divergence=COMPARED)
+
+    async def slow(task: Task, emit: Emit) -> dict[str, Any]:
+        now[0] += 50.0  # a machine where nothing goes on
+        return await script.run(task, emit)
+
+    receipt = run_test(slow)
+    assert [task.kind for task in script.asked] == ["probe", "structure", "divergence"]
+    assert "no time left" in receipt.reasons["conversion"]
+    given = [task.params["budget_seconds"] for task in script.asked]
+    assert given == [40.0, 35.0, 0.0]
+
+
 def test_what_did_not_run_or_was_not_predicted_is_not_compared():
     predicted = {"size_bytes": 1000.0, "kl_nats": 0.1}
     assert run_test(Scripted(probe=WorkerDied("killed")).run, predicted=predicted).prediction == {}
@@ -128,7 +176,7 @@ def test_a_quick_test_shares_out_its_time_and_a_comprehensive_one_has_no_limit()
     assert (conversion["windows"], conversion["budget_seconds"]) == (2, 40)
     assert (structure["source"], structure["base"]) == ("/models/source", "/base.gguf")
     assert probe["budget_seconds"] == 40
-    assert 110 < divergence["budget_seconds"] <= 120
+    assert 90 < divergence["budget_seconds"] <= 120 - OVERTIME_SECONDS
     assert divergence["max_windows"] == QUICK_WINDOWS
     probe, _, conversion, divergence = (task.params for task in full.asked)
     assert probe["budget_seconds"] is divergence["budget_seconds"] is divergence["max_windows"] is None
@@ -267,8 +315,8 @@ def test_the_budget_is_two_minutes_or_a_fifth_of_the_job(job_seconds, budget):
 
 def test_a_benchmark_holds_the_artifact_the_receipt_and_the_lengths_of_the_answers():
     receipt = run_test(Scripted(probe=PROBED, divergence=COMPARED).run)
-    document = FeedbackAgent.benchmark_document(ARTIFACT, receipt, clock=lambda: 0.0)
-    assert document["measured_at"] == "1970-01-01T00:00:00+00:00"
+    document = FeedbackAgent.benchmark_document(ARTIFACT, receipt)
+    assert datetime.datetime.fromisoformat(document["measured_at"]).tzinfo is datetime.UTC
     assert document["artifact"]["compression_ratio"] == 4.0
     assert document["response_tokens"] == {"mean": 4.5, "shortest": 3, "longest": 6}
     assert from_json(Receipt, document["receipt"]) == receipt
@@ -288,7 +336,7 @@ def test_the_real_demo_gets_a_whole_receipt_from_real_workers(tmp_path):
         depth="quick",
         predicted=dict.fromkeys(LABELS, 1.0),
     )
-    receipt = asyncio.run(FeedbackAgent(LocalRunner().run, text=text).test(what, heard.append))
+    receipt = asyncio.run(FeedbackAgent(LocalRunner().run, text=text, load=lambda: 0.0).test(what, heard.append))
     assert receipt.prediction.keys() == {
         "size_bytes", "peak_rss_bytes", "prompt_tokens_per_second", "generation_tokens_per_second", "kl_nats",
     }  # fmt: skip

@@ -6,6 +6,7 @@ backends' own `quantize`, and through LQMF's engines.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -74,6 +75,40 @@ class Maker:
         if self._process.stdin is not None:
             self._process.stdin.close()
         self._process.wait(timeout=30)
+
+
+class Makers:
+    """The processes that make and measure. gptqmodel changes transformers when it is imported, so GPTQ is made in a
+    process of its own, and what was made is measured in a fresh one, as a user's program would load it."""
+
+    def __init__(self, place: Path) -> None:
+        self._place, self._made = place, dict[bool, Maker]()
+
+    def __enter__(self) -> Makers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for each in self._made.values():
+            each.close()
+
+    def making(self, method: str) -> Maker:
+        """The process that makes artifacts of `method`."""
+        apart = method == "gptq"
+        if apart not in self._made:
+            self._made[apart] = Maker(self._place / f"log-{apart}")
+        return self._made[apart]
+
+    @contextlib.contextmanager
+    def measuring(self, method: str) -> Iterator[Maker]:
+        """A process that measures one artifact of `method`."""
+        if method != "gptq":
+            yield self.making(method)
+            return
+        maker = Maker(self._place / "log-fresh")
+        try:
+            yield maker
+        finally:
+            maker.close()
 
 
 # ---------------------------------------------------------------- in the process

@@ -7,7 +7,7 @@ near its source, a damaged artifact does not, and every no is a clear refusal be
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ from lqmf.quantization.registry import backends
 from lqmf.records import Gpu, Hardware, ModelRef
 from tests.architectures import expectations, families
 from tests.architectures.damage import damaged
-from tests.architectures.maker import Maker
+from tests.architectures.maker import Makers
 
 EXPECTED = expectations.read()
 CARD = Hardware("cpu", 8, 64 << 30, 60 << 30, (Gpu("RTX 4090", 24 << 30, 23 << 30),))
@@ -77,29 +77,21 @@ def test_each_method_answers_as_written_down_from_metadata_alone(name: str, tmp_
 
 
 @pytest.fixture(scope="session")
-def makers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Maker]]:
-    """The process for a method: GPTQ has one of its own, since gptqmodel changes transformers when it is imported."""
-    made: dict[bool, Maker] = {}
-
-    def maker(method: str) -> Maker:
-        apart = method == "gptq"
-        if apart not in made:
-            made[apart] = Maker(tmp_path_factory.mktemp("maker") / "log")
-        return made[apart]
-
-    yield maker
-    for each in made.values():
-        each.close()
+def makers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Makers]:
+    """The processes that make and measure."""
+    with Makers(tmp_path_factory.mktemp("maker")) as made:
+        yield made
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "method"), WORKS)
 def test_a_yes_works_and_a_damaged_artifact_is_told_from_a_sound_one(
-    name: str, method: str, makers: Callable[[str], Maker], tmp_path: Path
+    name: str, method: str, makers: Makers, tmp_path: Path
 ) -> None:
-    maker, band, source = makers(method), EXPECTED.bands[method], families.folder(name)
-    artifact = maker.make(method, EXPECTED.types[method], source, tmp_path)
-    sound = maker.measure(source, artifact)
-    broken = maker.measure(source, damaged(artifact, tmp_path / "damaged"))
+    band, source = EXPECTED.bands[method], families.folder(name)
+    artifact = makers.making(method).make(method, EXPECTED.types[method], source, tmp_path)
+    with makers.measuring(method) as maker:
+        sound = maker.measure(source, artifact)
+        broken = maker.measure(source, damaged(artifact, tmp_path / "damaged"))
     assert band.takes(EXPECTED.families[name], sound), sound
     assert not band.takes(EXPECTED.families[name], broken), (sound, broken)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lqmf.artifacts import manifest_schema
-from lqmf.records import FileEntry, Manifest, ModelRef, QuantizationPlan, to_json
+from lqmf.records import FileEntry, InvalidRecord, Manifest, ModelRef, QuantizationPlan, to_json
 
 PLAN = QuantizationPlan("p", ModelRef("demo", "demo"), None, "gguf", 4, "Q4_K_M", "gguf", "cpu")
 SOUND: dict[str, Any] = to_json(
@@ -34,17 +34,26 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     return document
 
 
+def problems(document: Any) -> list[str]:
+    """What is wrong with a document, place by place."""
+    try:
+        manifest_schema.read(document)
+    except InvalidRecord as error:
+        return list(error.problems)
+    return []
+
+
 def test_what_the_records_write_is_sound() -> None:
-    assert manifest_schema.problems(SOUND) == []
+    assert problems(SOUND) == []
 
 
 @pytest.mark.parametrize("field", LATER)
 def test_a_manifest_from_before_a_field_came_is_sound(field: str) -> None:
-    assert manifest_schema.problems(changed(field, ...)) == []
+    assert problems(changed(field, ...)) == []
 
 
 def test_what_a_later_version_adds_is_no_fault() -> None:
-    assert manifest_schema.problems(changed("something", {"new": 1})) == []
+    assert problems(changed("something", {"new": 1})) == []
 
 
 @pytest.mark.parametrize(
@@ -66,14 +75,12 @@ def test_what_a_later_version_adds_is_no_fault() -> None:
 )
 def test_what_is_wrong_is_named_with_its_place(path: str, value: Any, told: str) -> None:
     document = changed(path, value) if path != "source_sha256.config.json" else {**SOUND, "source_sha256": {"a": value}}
-    problems = manifest_schema.problems(document)
-    assert problems, path
-    assert any(told in problem for problem in problems), problems
+    assert any(told in problem for problem in problems(document)), path
 
 
 @pytest.mark.parametrize("document", [None, [], "manifest", 3])
 def test_what_is_no_object_is_no_manifest(document: Any) -> None:
-    assert manifest_schema.problems(document)
+    assert problems(document)
 
 
 def test_the_schema_names_every_field_of_manifest_and_plan() -> None:

@@ -54,11 +54,26 @@ def test_without_a_proven_template_it_has_none_and_says_why(tmp_path: Path, temp
 
 def test_the_token_that_begins_a_text_is_written_only_where_the_engine_does_not_add_it(tmp_path: Path) -> None:
     added = written(tmp_path, tokenizer__chat_template=HEADERS, tokenizer__ggml__add_bos_token=1) or ""
-    assert dict(parse(added))["template"].startswith("{{ if .System }}<|head|>system")
+    assert "<|begin|>" not in added
     left = written(tmp_path, tokenizer__chat_template=HEADERS, tokenizer__ggml__add_bos_token=0) or ""
-    assert dict(parse(left))["template"].startswith("{{ if .System }}<|begin|><|head|>system")
+    assert '{{ if eq $before "" }}<|begin|><|head|>system' in dict(parse(left))["template"]
     unknown = written(tmp_path, tokenizer__chat_template=HEADERS) or ""
     assert "does not say whether the token that begins a text is added" in unknown
+
+
+def test_a_plan_without_a_gpu_says_nothing_of_other_machines_gpus(tmp_path: Path) -> None:
+    assert "num_gpu" not in (written(tmp_path, {"context": 4096, "gpu_layers": 0}) or "")
+    assert "PARAMETER num_gpu 33\n" in (written(tmp_path, {"context": 4096, "gpu_layers": 33}) or "")
+
+
+def test_a_modelfile_elsewhere_points_at_the_weights_wherever_they_are(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    written(tmp_path)
+    [origin] = parse(modelfile.of_artifact(tmp_path, manifest("m.gguf"), out) or "")
+    assert Path(origin[1]) == tmp_path / "m.gguf"
+    (out / "m.gguf").write_bytes(b"")
+    assert parse(modelfile.of_artifact(tmp_path, manifest("m.gguf"), out) or "") == [("model", "./m.gguf")]
 
 
 def test_a_template_that_never_ends_is_left_out_and_takes_no_time(tmp_path: Path) -> None:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import random
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from lqmf.artifacts.card import go_template
-from lqmf.artifacts.card.ollama_template import converted
+from lqmf.artifacts.card.ollama_template import converted, literal
 from lqmf.artifacts.run_lines import modelfile
 from lqmf.errors import UsageError
 from lqmf.model_files import chat_template
 from lqmf.records import Run
+from tests.artifacts.go_template import needs_go, rendered
 from tests.artifacts.modelfile_parser import parse
 
 CHATML = (
@@ -38,7 +39,7 @@ INSIDE = (  # the system message inside the first question, as Llama 2's
     "{{ m['content'] }} [/INST]{% else %} {{ m['content'] }} {{ eos_token }}{% endif %}{% endfor %}"
 )
 REFUSING = (  # no system message, and strict turns, as Gemma's and Mistral's
-    "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}{% for m in messages %}"
+    "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}"
     "<start_of_turn>{{ 'model' if m['role'] == 'assistant' else m['role'] }}\n{{ m['content'] }}<end_of_turn>\n"
     "{% endfor %}{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
 )
@@ -64,63 +65,83 @@ def rendering(template: str):
     return render
 
 
-DIALOGUE = [
-    {"role": "user", "content": "Hello"},
-    {"role": "assistant", "content": "Hi."},
-    {"role": "user", "content": "A {{ .System }} and {% if %}?"},
+DATED = "{% set day = strftime_now('%d %b %Y') %}<|s|>Today is {{ day }}.<|e|>" + CHATML
+THINKING = CHATML.replace(
+    "{{m['content']}}", "{{ m['content'].split('</think>')[-1] if not loop.last else m['content'] }}"
+)
+ANYWHERE = [
+    (role, content)
+    for role in ("system", "user", "assistant")
+    for content in ("", "Hello", "A {{ .System }} and {% if %}?", "Grüße\n\n世界")
 ]
 
 
+def any_dialogues(seed: int = 7, count: int = 150) -> Iterator[list[dict[str, str]]]:
+    """Dialogues of one to six messages in any order of roles."""
+    chance = random.Random(seed)
+    for _ in range(count):
+        turns = [chance.choice(ANYWHERE) for _ in range(chance.randint(1, 6))]
+        yield [{"role": role, "content": content} for role, content in turns]
+
+
+@needs_go
 @pytest.mark.parametrize(
     ("jinja", "stop", "system"),
     [
         (CHATML, "<|im_end|>", True),
         (HEADERS, "<|eot|>", True),
         (DEFAULTED, "<|e|>", True),
-        (INSIDE, "</s>", True),
         (REFUSING, "<end_of_turn>", False),
     ],
 )
-def test_a_template_whose_turns_stand_apart_is_converted_and_gives_the_same_text(
-    jinja: str, stop: str, system: bool
-) -> None:
+def test_any_dialogue_that_the_model_takes_comes_out_the_same_by_go(jinja: str, stop: str, system: bool) -> None:
+    """Repeated roles, a system message anywhere, empty turns, an answer at the end: by Go's own text/template."""
     made = converted(rendering(jinja))
-    assert made.stops == (stop,)
-    told = [{"role": "system", "content": "Be brief."}] if system else []
-    expected = chat_template.render(jinja, [*told, *DIALOGUE], eos="</s>")
-    assert go_template.render(made.template, [*told, *DIALOGUE]) == expected
+    assert (made.stops, made.reason) == ((stop,), "")
+    dialogues = list(any_dialogues())
+    expected = rendering(jinja)([{"messages": messages} for messages in dialogues])
+    taken = [(messages, text) for messages, text in zip(dialogues, expected, strict=True) if text is not None]
+    assert len(taken) > 10
+    assert rendered([(made.template, messages) for messages, _ in taken]) == [text for _, text in taken]
     assert any("system message" in note for note in made.notes) != system
 
 
-@pytest.mark.parametrize("jinja", [COUNTING, FORGETFUL, DEAF, "{{ 1 / 0 }}", "always the same"])
-def test_what_is_not_proven_is_left_out_with_a_reason(jinja: str) -> None:
+@pytest.mark.parametrize(
+    ("jinja", "reason"),
+    [
+        (COUNTING, "depends on more than its role"),
+        (FORGETFUL, "a longer dialogue would come out differently"),
+        (DEAF, "depends on more than its role"),
+        (INSIDE, "depends on more than its role"),
+        ("{{ 1 / 0 }}", "refuses"),
+        ("always the same", "depends on more than its role"),
+        (DATED, "the date of the day"),
+        (THINKING, "the thoughts of an earlier answer would come out differently"),
+        (CHATML.replace("{{m['content']}}", "{{ m['content'] or 'nothing' }}"), "an empty"),
+    ],
+)
+def test_what_is_not_proven_is_left_out_with_a_reason(jinja: str, reason: str) -> None:
     made = converted(rendering(jinja))
     assert made.template == ""
-    assert made.reason
+    assert reason in made.reason
 
 
 def test_that_tools_are_left_out_is_noted() -> None:
     assert any("tools" in note for note in converted(rendering(WITH_TOOLS)).notes)
 
 
-@given(st.text(st.characters(exclude_categories=["Cs"])))
-@settings(max_examples=300)
-def test_any_text_is_only_text_in_a_go_template_and_survives_the_modelfile(text: str) -> None:
-    written = go_template.literal(text)
-    assert go_template.render(written, []) == text
-    assert '"""' not in written
-    [origin, template] = parse(modelfile(None, "m.gguf", template=f"{written}{{{{ .System }}}}"))
-    assert origin == ("model", "./m.gguf")
-    assert go_template.render(template[1], [{"role": "system", "content": "!"}]) == f"{text}!"
-
-
-@pytest.mark.parametrize("bad", ["{{ .Prompt }}", "{{ if .Tools }}x{{ end }}", "{{ if .System }}", "{{ end }}", "{{ x"])
-def test_what_the_small_template_language_does_not_know_is_refused_or_text(bad: str) -> None:
-    if bad == "{{ x":
-        assert go_template.render(bad, []) == bad
-    else:
-        with pytest.raises(UsageError):
-            go_template.render(bad, [])
+@needs_go
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=30, max_size=30))
+@settings(max_examples=10, deadline=None, phases=[Phase.generate])
+def test_any_text_is_only_text_in_a_go_template_and_survives_the_modelfile(texts: list[str]) -> None:
+    tasks = []
+    for text in texts:
+        written = literal(text)
+        assert '"""' not in written
+        [origin, template] = parse(modelfile(None, "m.gguf", template=f"{written}{{{{ .System }}}}"))
+        assert origin == ("model", "./m.gguf")
+        tasks.append((template[1], [{"role": "system", "content": "!"}]))
+    assert rendered(tasks) == [f"{text}!" for text in texts]
 
 
 # ---------------------------------------------------------------- the Modelfile

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lqmf.artifacts.run_lines import llama_server, modelfile, of_manifest, ollama, ollama_name
+from lqmf.artifacts.run_lines import chat, llama_server, modelfile, of_manifest, ollama, ollama_name
 from lqmf.records import FileEntry, Manifest, ModelRef, Run
 
 PLAIN = Run(context=8192)
@@ -85,3 +85,10 @@ def test_a_manifest_says_how_to_run_and_one_of_before_says_the_context_alone() -
 )
 def test_a_manifest_that_says_what_no_plan_does_gives_no_lines(run: dict[str, Any], file: str) -> None:
     assert of_manifest(manifest(run, file)) is None
+
+
+def test_the_lines_that_chat_are_one_a_program_and_quoted() -> None:
+    assert chat("My Model", 2048, "/a b/m.gguf", "/a b/Modelfile") == (
+        "llama-cli -m '/a b/m.gguf' -c 2048 -cnv",
+        "ollama create my-model -f '/a b/Modelfile' && ollama run my-model",
+    )

@@ -16,6 +16,7 @@ import pytest
 from lqmf import workspace
 from lqmf.artifacts import signing
 from lqmf.errors import LqmfError, NotBuilt, UsageError
+from lqmf.records import FileEntry, Manifest, ModelRef, to_json
 
 pytest.importorskip("cryptography")
 
@@ -30,9 +31,10 @@ def folder(tmp_path: Path) -> Path:
     (place / "m.gguf").write_bytes(b"weights")
     (place / "receipt.json").write_text("{}")
     (place / "README.md").write_text("card")
-    workspace.write_json(
-        place / "manifest.json", {"name": "ü", "plan": {"x": 0.1}, "files": workspace.file_entries(place)}
-    )
+    files = tuple(FileEntry(**entry) for entry in workspace.file_entries(place))
+    model, made = ModelRef("demo", "demo"), "2026-01-01T00:00:00+00:00"
+    manifest = Manifest(1, "ü", model, None, {}, {"x": 0.1}, files, {"lqmf": "0"}, made, 2)
+    workspace.write_json(place / "manifest.json", to_json(manifest))
     return place
 
 

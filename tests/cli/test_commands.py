@@ -130,3 +130,9 @@ def test_the_readme_names_every_command_and_no_other() -> None:
 def test_the_console_script_is_main() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert project["project"]["scripts"] == {"lqmf": "lqmf.cli.main:main"}
+
+
+def test_where_force_answers_yes_is_not_offered() -> None:
+    for name in registry.builtin_names():
+        told = tree.help_text(name)
+        assert ("--yes" in told) != ("--force" in told), name

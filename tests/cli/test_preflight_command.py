@@ -17,9 +17,10 @@ from lqmf.cli import tree
 from lqmf.cli.ask import Nobody
 from lqmf.cli.commands import preflight as command
 from lqmf.cli.render import Screen, clean
-from lqmf.cli.views.fit import fit_view
+from lqmf.cli.views.fit import answer_view, ending_view, fit_view
 from lqmf.cli.views.preflight import preflight_view
 from lqmf.errors import NeedsInput
+from lqmf.fit.quality import in_a_word
 from lqmf.fit.solver import Solution
 from lqmf.model_files.template_check import Template
 from lqmf.operations import preflight as operation
@@ -115,10 +116,10 @@ org/Model-7B
     "plans for a GPU": (
         lambda: fit_view(GPU),
         """
- type       context   cache          GPU + RAM         KL   tokens/s
- ───────────────────────────────────────────────────────────────────
- ★ Q4_K_M     8,192   q8_0        5.2 + 0.5 GB     0.0123       44.0
-   Q5_K_M   131,072   q8_0/q4_0   5.2 + 0.5 GB   0.000980          -
+ type         file   context      GPU + RAM   loss               KL   tokens/s
+ ─────────────────────────────────────────────────────────────────────────────
+ ★ Q4_K_M   4.4 GB     8,192   5.2 + 0.5 GB   little         0.0123       44.0
+   Q5_K_M   4.4 GB   131,072   5.2 + 0.5 GB   hardly any   0.000980          -
 
 · Loss (KL, nats a token): how far it strays from the original; a table.
 ✓ Recommended: Q4_K_M, 8,192 tokens, cache in q8_0. The least loss that fits.
@@ -151,8 +152,12 @@ def test_a_narrow_terminal_loses_columns_and_never_a_figure(what: Solution, widt
     lines = screen(fit_view(what), width).splitlines()
     assert max(map(cell_len, lines)) <= width
     row = next(line for line in lines if line.startswith("   Q5_K_M"))
-    for figure in (f"{what.best[1].run.context:,}", " GB ", small(what.best[1].loss.kl_nats)):
-        assert figure in row
+    kl = what.best[1].loss.kl_nats
+    assert all(
+        figure in row
+        for figure in (f"{what.best[1].run.context:,}", "4.4 GB ", "5.2 + 0.5 GB" if what is GPU else "4.8 GB")
+    )
+    assert small(kl) in row or in_a_word(kl) in row
 
 
 @pytest.mark.parametrize("width", range(40, 60, 3))
@@ -169,9 +174,17 @@ def test_in_a_very_narrow_terminal_no_figure_is_cut_short(what: Solution, width:
 def test_what_does_not_fit_a_narrow_terminal_goes_in_the_order_in_which_it_is_missed_least() -> None:
     heads = [screen(fit_view(GPU), width).strip().splitlines()[0] for width in (110, 80, 70, 55)]
     assert ["layers" in head for head in heads] == [True, False, False, False]
-    assert ["file" in head for head in heads] == [True, False, False, False]
-    assert ["loss" in head for head in heads] == [True, False, False, False]
+    assert ["cache" in head for head in heads] == [True, False, False, False]
+    assert ["KL" in head for head in heads] == [True, True, False, False]
     assert ["tokens/s" in head for head in heads] == [True, True, True, False]
+    assert ["loss" in head for head in heads] == [True, True, True, False]
+    assert all("file" in head for head in heads)
+
+
+def test_a_column_that_tells_no_row_from_another_goes_first() -> None:
+    alike = replace(CPU, best=tuple(replace(one, run=CPU.best[0].run) for one in CPU.best))
+    head = screen(fit_view(alike), 40).strip().splitlines()[0].split()
+    assert head == ["type", "file", "memory", "KL"]
 
 
 def test_no_loss_is_a_plain_nought() -> None:
@@ -260,3 +273,12 @@ def test_what_is_impossible_ends_with_1_and_the_screen_names_the_way_out(case: s
     assert not outcome.ok
     assert outcome.document["status"] == "impossible"
     assert remedy in " ".join(screen(command.view(outcome), 200).split())
+
+
+def test_a_context_beyond_the_models_own_is_a_no_and_has_no_tick() -> None:
+    solved = solution(candidate("Q4_K_M"))
+    told = " ".join(screen(answer_view("demo", solved, 32768), 80).split())
+    assert told == "✗ demo takes no 32,768 tokens: it was trained for 8,192."
+    assert screen(ending_view(solved, 32768), 80).strip().startswith("· What fits: Q4_K_M, 8,192 tokens")
+    assert screen(answer_view("demo", solved, 4096), 80).startswith("✓")
+    assert screen(ending_view(solved, None), 80).startswith("✓ It fits")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from lqmf.model_files.refs import DEMO_FOLDER
 from tests.architectures import expectations, families
 from tests.cli.conftest import Ran
 from tests.hub.server import Hollow, LocalHub
@@ -39,3 +42,19 @@ def test_a_no_names_its_reason_and_what_can_and_fetches_no_weights(
         sent = [(request.path, request.sent) for request in hub.requests if request.path.endswith(".safetensors")]
     assert sum(bytes for _, bytes in sent) <= MOST_OF_A_FILE, sent
     assert not (home / "quantized-models").exists()
+
+
+@pytest.mark.parametrize("change", [{"num_hidden_layers": "eight"}, {"vocab_size": 10**12}])
+def test_a_configuration_of_nonsense_is_refused_alike_by_all_that_begin_with_a_model(
+    change: dict[str, object], run: Callable[..., Ran], home: Path
+) -> None:
+    shutil.copytree(DEMO_FOLDER, home / "odd")
+    config = home / "odd" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), **change}))
+    told = {
+        command: run(command, str(home / "odd"), "--json").document["error"]["message"]
+        for command in ("plan", "preflight", "quantize")
+    }
+    (message,) = set(told.values())
+    assert next(iter(change)) in message
+    assert "a whole number from 1 to" in message

@@ -23,10 +23,12 @@ from lqmf.cli import repl
 from lqmf.cli.ask import Feed
 from lqmf.cli.completion import ChatCompleter, candidates
 from lqmf.cli.outcome import Outcome
+from lqmf.cli.progress import folded
 from lqmf.cli.render import Screen
 from lqmf.cli.session import Session
 from lqmf.cli.toolbar import Toolbar
-from lqmf.records import Question
+from lqmf.knowledge.passages import passages
+from lqmf.records import Decision, Question
 
 CTRL_C, CTRL_D, ENTER = "\x03", "\x04", "\r"
 PASTE = "\x1b[200~{}\x1b[201~"
@@ -130,20 +132,20 @@ def test_a_yes_typed_ahead_answers_no_question_that_matters(kind: Any, kept: int
     assert left == [kept]
 
 
-@pytest.mark.parametrize(("works", "kept"), [(True, 0), (False, 3)])
-def test_what_is_typed_while_a_job_runs_is_no_next_turn(
-    talk: Session, monkeypatch: pytest.MonkeyPatch, works: bool, kept: int
+def test_what_is_typed_while_a_job_runs_is_the_next_turn_and_no_yes_to_a_proposal(
+    talk: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def line(text: str) -> Outcome:
         store_typeahead(pipe, [KeyPress(key) for key in "yes"])
-        if works:
-            talk.app.bus.publish(events.JobStarted(job="job-1", kind="test", title="demo"))
+        talk.app.bus.publish(events.JobStarted(job="job-1", kind="test", title="demo"))
+        talk.app.understanding.note_proposed(Decision("quantize", {"model": "demo"}))
         return Outcome(None)
 
     monkeypatch.setattr(talk, "line", line)
     with create_pipe_input() as pipe, create_app_session(input=pipe, output=DummyOutput()):
         asyncio.run(repl._turns(talk, Feed(iter(["stats"]))))
-        assert len(typed_ahead(pipe)) == kept
+        assert len(typed_ahead(pipe)) == 3
+    assert talk.app.understanding.state.proposed is None
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no terminals of this kind")
@@ -153,7 +155,9 @@ def test_what_waits_at_the_terminal_is_dropped_too(monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr("sys.stdin", stdin)
         os.write(person, b"yes\n")
         assert select.select([terminal], [], [], 5)[0]
+        assert repl.is_typed_ahead()
         repl.forget_typed()
+        assert not repl.is_typed_ahead()
         assert not select.select([terminal], [], [], 0)[0]
     os.close(person)
 
@@ -168,7 +172,7 @@ def talk(home: Path, make_artifact: Callable[..., Path]) -> Session:
 
 
 @pytest.mark.parametrize(
-    ("before", "offered"),
+    ("before", "expected"),
     [
         ("qu", "quantize"),
         ("config s", "set"),
@@ -183,13 +187,44 @@ def talk(home: Path, make_artifact: Callable[..., Path]) -> Session:
         ("help qu", "quantize"),
     ],
 )
-def test_tab_offers_commands_options_artifacts_models_and_types(talk: Session, before: str, offered: str) -> None:
-    found = [c.text for c in ChatCompleter(talk).get_completions(Document(before), None)]  # type: ignore[arg-type]
-    assert offered in found
+def test_tab_offers_commands_options_artifacts_models_and_types(talk: Session, before: str, expected: str) -> None:
+    assert expected in offered(talk, before)
+
+
+def offered(talk: Session, before: str) -> list[str]:
+    return [c.text for c in ChatCompleter(talk).get_completions(Document(before), None)]  # type: ignore[arg-type]
+
+
+def test_tab_offers_folders_and_weights_of_a_path_that_is_begun(
+    talk: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("my-model", "my-other", ".hidden", "your-model"):
+        (tmp_path / "at" / name).mkdir(parents=True)
+    (tmp_path / "at" / "my.gguf").write_bytes(b"")
+    (tmp_path / "at" / "my.txt").write_bytes(b"")
+    assert offered(talk, "quantize ./at/my") == ["./at/my-model/", "./at/my-other/", "./at/my.gguf"]
+    assert offered(talk, f"quantize {tmp_path}/at/y") == [f"{tmp_path}/at/your-model/"]
+    assert offered(talk, "quantize ./at/") == ["./at/my-model/", "./at/my-other/", "./at/my.gguf", "./at/your-model/"]
+    assert offered(talk, "quantize ./nowhere/") == []
+
+
+def test_tab_offers_topics_and_the_usual_type_first(talk: Session) -> None:
+    assert offered(talk, "explain ")[:1] == [passages()[0].words[0]]
+    types = offered(talk, "quantize demo --type ")
+    assert types[0] == "Q4_K_M"
+    assert types.index("Q4_K_M") < types.index("nf4")
 
 
 def test_tab_offers_nothing_that_does_not_begin_like_the_word(talk: Session) -> None:
     assert all(name.lower().startswith("q") for name in candidates([], "q", talk))
+
+
+@pytest.mark.parametrize(
+    ("shape", "width", "rows"), [((80, 2), 80, 2), ((80, 2), 120, 2), ((80, 2), 79, 4), ((80, 3), 26, 12)]
+)
+def test_bars_know_the_rows_that_they_take_after_a_resize(shape: tuple[int, int], width: int, rows: int) -> None:
+    assert folded(shape, width)[1] == rows
 
 
 def test_the_bottom_line_shows_device_free_memory_and_the_last_job(talk: Session) -> None:

@@ -287,6 +287,28 @@ def test_bytes_that_are_no_text_and_terminals_that_know_no_marks_are_no_fault(tm
 
 
 @pytest.mark.parametrize(
+    ("words", "ending", "code", "told"),
+    [
+        ("list", ">&-", 0, ""),
+        ("list --json", ">&- <&- 2>&-", 0, ""),
+        ("--version", ">/dev/full", 1, ""),
+        ("list", ">/dev/full", 1, "The output could not be written"),
+        ("--help", ">/dev/full", 1, "The output could not be written"),
+        ("list --json", "| true", 0, ""),
+    ],
+)
+def test_an_output_that_is_closed_or_full_ends_in_words(
+    tmp_path: Path, words: str, ending: str, code: int, told: str
+) -> None:
+    line = f"{sys.executable} -m lqmf {words} {ending}"
+    home = environment(tmp_path, LQMF_HOME=str(tmp_path))
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, env=home)
+    assert done.returncode == code
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize(
     ("shell_name", "mark"), [("bash", "complete -o"), ("zsh", "#compdef lqmf"), ("fish", "complete --command lqmf")]
 )
 def test_each_shell_gets_its_completion_script(run: Run, shell_name: str, mark: str) -> None:

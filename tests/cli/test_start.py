@@ -14,7 +14,7 @@ import pytest
 from lqmf.cli import interrupted
 from lqmf.cli.render import Screen
 from lqmf.cli.session import Session
-from lqmf.records import Job
+from lqmf.records import Job, ModelRef, QuantizationPlan, to_json
 from tests.cli.conftest import Ran
 
 HEAVY = ("torch", "transformers", "llama_cpp", "huggingface_hub", "anthropic", "openai", "google.genai", "pandas")
@@ -59,7 +59,9 @@ def test_listing_planning_and_understanding_import_nothing_heavy(home: Path) -> 
 def left_behind(home: Path) -> None:
     """A job that a killed process was in the middle of."""
     talk = Session(Screen(), {})
-    talk.app.memory.start_job(Job("20260101-000000-abcdef", "quantize", "demo as Q4_0", "running", stage="convert"))
+    plan = to_json(QuantizationPlan("p", ModelRef("demo", "demo"), None, "gguf", 4, "Q4_0", "gguf", "cpu"))
+    job = Job("20260101-000000-abcdef", "quantize", "demo as Q4_0", "running", plan, stage="convert")
+    talk.app.memory.start_job(job)
     talk.close()
     with sqlite3.connect(home / "mcp" / "lqmf.db") as database:
         database.execute("UPDATE jobs SET owner_pid = 999999999")
@@ -79,14 +81,14 @@ def test_the_next_start_says_what_was_interrupted_and_how_to_go_on_and_says_it_o
         ("test", "lqmf test m_Q4"),
         ("layers", "lqmf report m_Q4 --layers"),
         ("benchmark", "lqmf benchmark m_Q4"),
-        ("rebuild", "lqmf rebuild NAME"),
+        ("rebuild", "lqmf rebuild m_Q4"),
     ],
 )
 def test_what_resume_does_not_go_on_with_is_told_with_the_command_that_does_it_anew(
     home: Path, run: Callable[..., Ran], kind: str, command: str
 ) -> None:
     talk = Session(Screen(), {})
-    talk.app.memory.start_job(Job("20260101-000000-abcdef", kind, "m_Q4", "running"))
+    talk.app.memory.start_job(Job("20260101-000000-abcdef", kind, "m_Q4", "running", artifact="m_Q4"))
     talk.close()
     with sqlite3.connect(home / "mcp" / "lqmf.db") as database:
         database.execute("UPDATE jobs SET owner_pid = 999999999")

@@ -51,7 +51,10 @@ def comparable(text: str, place: str = "/tmp/lq[a-z0-9_]{8}") -> list[str]:
     text = re.sub(r"(?m)^  > .*\n(?:^    \S.*\n)*", "", text)
     text = text.replace(" ★", "").replace(" ≈", "")  # marks that hang on figures
     text = re.sub(r"(?m)^.*(?:CPU in use|the processor).*\n", "", text)
-    text = re.sub(r"(?m)^│  prediction .*\n(?:^│   .*\S.* │\n)*", "│ prediction\n", text)  # what was missed varies
+    text = re.sub(r"(?m)^· Other programs .*\n", "", text)  # nor what else ran on the machine
+    text = text.replace(" beside what else runs on this machine now", "")
+    text = re.sub(r"(?m)^(│  (?:writing|reading|first token|loading) ).*$", r"\1", text)
+    text = re.sub(r"(?m)^│  predicted .*\n(?:^│   .*\S.* │\n)*", "│ predicted\n", text)  # what was missed varies
     return [re.sub(r"(.)\1{3,}|\s+", lambda m: m[1] or " ", line).strip() for line in text.splitlines()]
 
 

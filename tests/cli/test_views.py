@@ -128,6 +128,7 @@ SURVEY = {
     "free_bytes": 83_000_000_000,
     "total_bytes": 270_000_000_000,
     "folders": [{"name": "models", "path": f"/data/{LONG}/models", "size_bytes": 14_500_000_000}],
+    "in_use": [{"name": "a running job", "path": "/home/somebody/.lqmf/quantized-models/.building-1", "size_bytes": 9}],
     "removable": [
         {"path": f"/data/{LONG}", "size_bytes": 14, "reason": "a downloaded model", "remedy": "remove the folder"}
     ],
@@ -348,8 +349,8 @@ def test_only_what_lacks_is_told_in_the_verdict() -> None:
 def test_no_path_and_no_command_is_folded_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     Screen().show(artifacts.made_view([artifact(LONG)], Feedback(("It has 4.2 GB.",))))
     told = capsys.readouterr().out.splitlines()
-    assert f"  in  /home/somebody/.lqmf/quantized-models/{LONG}" in told
-    assert any(line.startswith("· Next: ") and line.endswith("`compare` with another.") for line in told)
+    assert f"  in      /home/somebody/.lqmf/quantized-models/{LONG}" in told
+    assert any(line.startswith("· `show ") and line.endswith("measures more.") for line in told)
 
 
 def test_a_line_to_be_copied_is_one_line_at_any_terminal_and_obeyed_by_none() -> None:
@@ -369,3 +370,57 @@ def test_what_conversion_changes_stands_apart_from_the_loss_of_quantizing() -> N
     ):
         lines = drawn(receipts.receipt_view(artifact("a"), receipt), 80)
         assert seen in " ".join(clean(" ".join(lines)).replace("│", " ").split())
+
+
+def test_at_fifty_columns_a_receipt_keeps_the_names_of_its_rows_and_whole_figures() -> None:
+    found = {
+        "perplexity": 254.919,
+        "base": {"perplexity": 254.772},
+        "kl_divergence": {"mean": 0.00186},
+        "top1_agreement": 0.954,
+    }
+    lines = drawn(
+        receipts.receipt_view(artifact("a"), {**RECEIPT, "domains": {"documentation": found, "prose": found}}), 50
+    )
+    told = [" ".join(line.strip("│ ").split()) for line in lines]
+    assert "documentation 0.00186 95.4 % 254.919" in told
+    assert "text KL same top perplexity" in told
+    assert not any("…" in line for line in lines)
+    assert max(len(line) for line in lines if "KL divergence" in line) == 50
+
+
+def test_a_job_ends_with_six_lines_and_lines_that_chat_with_the_result() -> None:
+    gate = {"passed": True, "reasons": [], "limits": {"kl_mean": 0.1, "top1": 0.62}}
+    run = ("llama-cli -m /a/m.gguf -c 2048 -cnv", "ollama create a -f /a/Modelfile && ollama run a")
+    view = artifacts.made_view([artifact("a", gate=gate)], Feedback(()), [run])
+    lines = [clean(line).strip() for line in drawn(view, 100)]
+    assert [line.split()[0] for line in lines[2:8]] == ["size", "loss", "speed", "memory", "gate", "run"]
+    assert "hardly any: 0.00220 nats a token; 96.4 % of its first choices are the source's" in lines[3]
+    assert lines[8:10] == list(run)
+    failed = [{"name": "layer_order", "passed": False, "detail": ""}]
+    worse = artifact("a", checks=failed, gate={**gate, "passed": False, "reasons": ["A check failed."]})
+    told = " ".join(" ".join(drawn(artifacts.made_view([worse], Feedback(())), 100)).split())
+    assert "✗ failed; these checks failed: layer order. A check failed." in told
+    assert "run as README.md in its folder says" in told
+
+
+def test_several_plans_are_one_with_a_row_for_each_and_share_what_is_the_same() -> None:
+    other = dataclasses.replace(
+        PLAN, type="Q8_0", choices=(PLAN.choices[0], Choice("type", "Q8_0", "as you said", "user"), PLAN.choices[2])
+    )
+    text = " ".join(" ".join(drawn(plans.plans_view([PLAN, other]), 100)).split())
+    assert text.count("Plan for") == 1
+    assert "Q4_K_M 4.2 GB 12 min 34 s Q8_0 4.2 GB 12 min 34 s" in text
+    assert text.count("cpu fallback") == 1
+    narrow = [clean(line).split() for line in drawn(plans.plans_view([PLAN, other]), 30)]
+    assert ["Q8_0", "4.2", "GB"] in narrow  # a column goes as a whole
+
+
+def test_a_plan_after_a_plan_says_only_what_changed() -> None:
+    now = dataclasses.replace(PLAN, choices=(*PLAN.choices[:2], Choice("cpu_fallback", True, "as you said", "user")))
+    lines = drawn(plans.changes_view(PLAN, now), 80)
+    text = " ".join(" ".join(lines).split())
+    assert "cpu fallback no yes as you said" in text
+    assert "Q4_K_M" not in text
+    assert len(lines) <= 8
+    assert "Nothing of the plan changes." in " ".join(drawn(plans.changes_view(PLAN, PLAN), 80))

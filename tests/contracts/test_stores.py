@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -307,6 +308,24 @@ def test_a_folder_that_cannot_be_written_is_a_store_error(backend: Backend, tmp_
     with pytest.raises(StoreError, match="cannot be used") as refused:
         open_store(backend, tmp_path / "file" / "mcp", pytest.fail)
     assert "--workspace" in refused.value.remedy
+
+
+def test_a_folder_that_can_only_be_read_is_read_and_what_is_new_lasts_as_long_as_the_process(
+    backend: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "mcp"
+    before = open_store(backend, place, pytest.fail)
+    before.insert("models", {"id": "kept"})
+    before.close()
+    held = {one.name: one.read_bytes() for one in place.iterdir() if one.suffix != ".lock"}
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # root may write anywhere
+    store = open_store(backend, place, pytest.fail)
+    store.insert("models", {"id": "new"})
+    assert [row["id"] for row in store.find("models")] == ["new", "kept"]
+    store.close()
+    assert {one.name: one.read_bytes() for one in place.iterdir() if one.suffix != ".lock"} == held
+    assert open_store(backend, tmp_path / "nowhere" / "mcp", pytest.fail).find("models") == []
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_rows_are_json_values(store: Store) -> None:

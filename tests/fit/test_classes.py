@@ -88,3 +88,24 @@ def test_the_command_and_the_sentence_say_what_fits(tmp_path) -> None:
     assert said.returncode == 0
     assert "8B" in said.stdout
     assert "as a whole on the GPU" in " ".join(said.stdout.split())
+
+
+@pytest.mark.parametrize("billions", [0.3, 1.5, 7, 13, 24, 27, 40, 70, 104, 405, 2000])
+def test_a_size_that_is_asked_about_is_answered_for_that_size(billions: float) -> None:
+    size = classes.of(billions)
+    assert size.name == f"{billions:g}B"
+    half = classes.needs(size, ["F16"], (), 1).weights["F16"].file_bytes / 2e9
+    assert half == pytest.approx(billions, rel=0.12 if billions >= 1 else 0.6)
+    sizes = [classes._parameters(one.config) for one in classes.with_size(size)]
+    assert sizes == sorted(sizes)
+    assert len(sizes) == len(CLASSES) + (size not in CLASSES)
+
+
+def test_a_question_on_a_size_and_a_card_is_answered_for_both_and_says_so(tmp_path) -> None:
+    told = document(tmp_path, "can I run a 70b on my 3060?")
+    assert told["asked"] == "70B"
+    assert "12.0 GB on the GPU (RTX 3060" in told["assumed"]
+    said = " ".join(lqmf(tmp_path, "can I run a 13b on my gpu?").stdout.split())
+    assert said.startswith("✓ A model of 13B fits")
+    assert "gpu_memory_limit" in said
+    assert "--memory" in said

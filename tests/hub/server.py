@@ -1,7 +1,8 @@
 """A hub on the loopback: real HTTP that the real huggingface_hub client speaks, with faults on demand.
 
-Knows the Hub's protocol (model info, tree, resolve, whoami, a second port that plays the CDN) and how to break it; pure
-standard library. Only the far end is ours: clients are the real ones.
+Knows the Hub's protocol (model info, tree, resolve, whoami, a second port that plays the CDN; for uploads: making a
+repository, preupload, LFS batches, commits) and how to break it; pure standard library. Only the far end is ours:
+clients are the real ones.
 
     with LocalHub() as hub:
         hub.add_repo("org/name", folder)
@@ -12,6 +13,7 @@ standard library. Only the far end is ours: clients are the real ones.
 
 from __future__ import annotations
 
+import base64
 import fnmatch
 import hashlib
 import json
@@ -40,6 +42,7 @@ FAULTS = (
     "stall",  # send half of the body, then nothing for `seconds`
     "commit",  # the file of another commit
     "garbage",  # a web page instead of the API's JSON
+    "raw",  # `sent` (bytes, or pieces of them, `pause` seconds apart) instead of an answer, then nothing for `seconds`
 )
 
 
@@ -148,12 +151,15 @@ class LocalHub:
     def __init__(self, tokens: Mapping[str, str] | None = None) -> None:
         self.tokens = dict(tokens if tokens is not None else {"hf_validtoken": "ada"})
         self.granted: set[str] = set()
+        self.role = "read"  # what whoami says of every token; "read" may write nothing
+        self.stored: dict[str, bytes] = {}  # LFS objects that were uploaded, by SHA-256
         self.repos: dict[str, dict[str, Repo]] = {}  # name -> revision or commit -> repo
         self.renamed: dict[str, str] = {}  # old name -> new name
         self.without_ranges = False  # answer each range with the whole file, as some proxies do
         self.requests: list[Request] = []
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
+        self.left = threading.Event()  # set when the hub ends: nothing waits any more
         self._servers = [_Server(self, cdn=False), _Server(self, cdn=True)]
         self.url, self.cdn_url = (f"http://127.0.0.1:{server.server_address[1]}" for server in self._servers)
 
@@ -163,6 +169,7 @@ class LocalHub:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.left.set()
         for server in self._servers:
             server.shutdown()
             server.server_close()
@@ -260,8 +267,23 @@ class _Handler(BaseHTTPRequestHandler):
             self.entry.ended = time.monotonic()
 
     def do_POST(self) -> None:
-        self.posted = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.posted = self._body()
         self._answer()
+
+    def do_PUT(self) -> None:
+        self.posted = self._body()
+        self._answer()
+
+    def _body(self) -> bytes:
+        """What was sent, in one piece or in chunks."""
+        if "chunked" not in self.headers.get("Transfer-Encoding", ""):
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        parts = []
+        while size := int(self.rfile.readline(), 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
 
     # -------------------------------------------------------- routes
 
@@ -275,20 +297,26 @@ class _Handler(BaseHTTPRequestHandler):
         self.hub.log(self.entry)
         self.user = self.hub.tokens.get((authorization or "").removeprefix("Bearer "))
         self.fault = self.hub.fault(self.command, path)
-        if self.fault and self.fault.kind == "hang":
-            self.close_connection = True
+        if self.fault and self.fault.kind in ("hang", "raw"):
+            self._raw(**self.fault.options)
             return
         if self.fault and self.fault.kind == "status":
             self._error(self.fault.options.get("status", 500), **self.fault.options.get("headers", {}))
         elif authorization and self.user is None and not self.server.cdn:
             self._error(401, x_error_message="Invalid credentials in Authorization header")
         elif self.server.cdn:
-            self._cdn(path)
+            self._stored(path) if self.command == "PUT" else self._cdn(path)
         elif new := next((n for o, n in self.hub.renamed.items() if f"/{o}/" in path + "/"), None):
             old = next(o for o in self.hub.renamed if f"/{o}/" in path + "/")
             self._begin(307, {"Location": self.path.replace(f"/{old}", f"/{new}", 1), "Content-Length": "0"})
-        elif answer := {"/api/whoami-v2": self._whoami, "/api/validate-yaml": self._validate_card}.get(path):
+        else:
+            self._route(path)
+
+    def _route(self, path: str) -> None:
+        if answer := {"/api/whoami-v2": self._whoami, "/api/validate-yaml": self._validate_card}.get(path):
             answer()
+        elif self.command == "POST":
+            self._write_to(path)
         elif path == "/api/models":
             self._list(parse_qs(self.route.query))
         elif path.startswith("/api/models/"):
@@ -298,11 +326,19 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._error(404)
 
+    def _raw(self, sent: bytes | Sequence[bytes] = b"", pause: float = 0.0, seconds: float = 0.0) -> None:
+        """Whatever bytes, by whatever rhythm, as long as somebody listens."""
+        self.close_connection = True
+        for piece in [sent] if isinstance(sent, bytes) else sent:
+            self.wfile.write(piece)
+            self.hub.left.wait(pause)
+        self.hub.left.wait(seconds)
+
     def _whoami(self) -> None:
         if self.user is None:
             self._error(401)
             return
-        access = {"displayName": "test", "role": "read"}
+        access = {"displayName": "test", "role": self.hub.role}
         self._json(
             {
                 "type": "user",
@@ -420,6 +456,74 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         return revisions[revision]
 
+    # -------------------------------------------------------- uploads
+
+    def _write_to(self, path: str) -> None:
+        """Make a repository, say how files are to be sent, or take a commit, as `HfApi.create_repo` and
+        `create_commit` of huggingface_hub 2.4 ask for it."""
+        if self.user is None or self.hub.role == "read":
+            self._error(403 if self.user else 401, x_error_message="You have no write access")
+        elif path == "/api/repos/create":
+            self._create(json.loads(self.posted))
+        elif path.endswith(".git/info/lfs/objects/batch"):
+            self._batch(json.loads(self.posted)["objects"])
+        elif "/preupload/" in path:
+            files = json.loads(self.posted)["files"]
+            modes = [
+                {
+                    "path": one["path"],
+                    "uploadMode": "lfs" if _is_lfs(one["path"], b"\0" * min(one["size"], LFS_BYTES + 1)) else "regular",
+                    "shouldIgnore": False,
+                }
+                for one in files
+            ]
+            self._json({"files": modes})
+        elif "/commit/" in path:
+            self._commit(path.removeprefix("/api/models/").partition("/commit/")[0])
+        else:
+            self._error(404)
+
+    def _create(self, asked: Mapping[str, Any]) -> None:
+        name = f"{asked.get('organization') or self.user}/{asked['name']}"
+        if name in self.hub.repos:
+            self._json({"error": "You already created this model repo", "url": f"{self.hub.url}/{name}"}, status=409)
+            return
+        private = asked.get("visibility") == "private"
+        self.hub.add_repo(name, {}, private=private)
+        if private and self.user:
+            self.hub.granted.add(self.user)
+        self._json({"url": f"{self.hub.url}/{name}", "name": name, "id": name})
+
+    def _batch(self, objects: Sequence[Mapping[str, Any]]) -> None:
+        """Where to send each LFS object; nothing to do for one that is there."""
+        told: list[dict[str, Any]] = []
+        for one in objects:
+            upload = {"upload": {"href": f"{self.hub.cdn_url}/lfs/{one['oid']}"}}
+            told.append({**one, **({} if one["oid"] in self.hub.stored else {"actions": upload})})
+        self._json({"transfer": "basic", "objects": told})
+
+    def _stored(self, path: str) -> None:
+        oid = path.removeprefix("/lfs/")
+        if hashlib.sha256(self.posted).hexdigest() != oid:
+            self._error(422)
+            return
+        self.hub.stored[oid] = self.posted
+        self._begin(200, {"Content-Length": "0"})
+
+    def _commit(self, name: str) -> None:
+        """Apply a commit: a header, then a file a line."""
+        before = self.hub.repos[name]["main"]
+        files = dict(before.files)
+        for line in map(json.loads, self.posted.splitlines()):
+            value = line["value"]
+            if line["key"] == "file":
+                files[value["path"]] = base64.b64decode(value["content"])
+            elif line["key"] == "lfsFile":
+                files[value["path"]] = self.hub.stored[value["oid"]]
+        made = self.hub.add_repo(name, files, private=before.private)
+        url = f"{self.hub.url}/{name}/commit/{made.commit}"
+        self._json({"success": True, "commitOid": made.commit, "commitUrl": url, "hookOutput": ""})
+
     # -------------------------------------------------------- answers
 
     def _etag(self, etag: str) -> str:
@@ -439,11 +543,11 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    def _json(self, content: Any, headers: Mapping[str, str] | None = None) -> None:
+    def _json(self, content: Any, headers: Mapping[str, str] | None = None, status: int = 200) -> None:
         body = json.dumps(content).encode()
         if self.fault and self.fault.kind == "garbage":
             body = b"<html>Please log in to the network</html>"
-        self._begin(200, {**(headers or {}), "Content-Length": str(len(body)), "Content-Type": "application/json"})
+        self._begin(status, {**(headers or {}), "Content-Length": str(len(body)), "Content-Type": "application/json"})
         if self.command != "HEAD":
             self._write(body)
 

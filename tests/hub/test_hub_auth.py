@@ -182,3 +182,31 @@ def test_the_files_are_private_even_under_a_loose_umask(hub_with_users: LocalHub
     finally:
         os.umask(old)
     assert stat.S_IMODE((hf_home / "token").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("my token is hf_abcdefghij, log me in", "my token is ***, log me in"),
+        ("the password was hunter2hunter2", "the password was ***"),
+        ("api key: 0123456789abcdef0123", "api key: ***"),
+        ("use gsk_abcdefghijklmnopqrstu for it", "use *** for it"),
+        ("push it with ghp_0123456789abcdefghij", "push it with ***"),
+    ],
+)
+def test_a_secret_that_is_told_in_a_sentence_is_masked(said, kept):
+    assert auth.redact(said) == kept
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "what is hf_transfer?",
+        "the key is quantize.imatrix.entries_count",
+        "which token is the end of text?",
+        "key: Q4_K_M",
+        "a token is about 4 characters",
+    ],
+)
+def test_what_is_no_secret_stays(line):
+    assert auth.redact(line) == line

@@ -515,3 +515,18 @@ def test_a_copy_from_elsewhere_gets_its_name_when_it_is_verified(
     monkeypatch.setattr(verify, "digest", watched)
     get(info, models_dir, client)
     assert named == [False] * len(info.files)
+
+
+def test_what_the_converter_reads_from_folders_below_comes_too(
+    hub: LocalHub, client: HubClient, models_dir: Path, tmp_path: Path
+) -> None:
+    below = {"1_Pooling/config.json": b"{}", "additional_chat_templates/rag.jinja": b"x"}
+    others = {"modules.json": b"[]", "hf_quant_config.json": b"{}", "onnx/config.json": b"{}"}
+    for path, body in {**small_model(), **below, **others}.items():
+        (tmp_path / "source" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "source" / path).write_bytes(body)
+    hub.add_repo("org/name", tmp_path / "source")
+    fetched = get(look(client), models_dir, client)
+    found = {str(path.relative_to(fetched)) for path in fetched.rglob("*") if path.is_file()}
+    assert {*below, "modules.json", "hf_quant_config.json"} <= found
+    assert "onnx/config.json" not in found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -146,15 +147,19 @@ def test_a_symbolic_link_in_a_repository_is_refused(
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
-def test_a_link_out_of_a_local_folder_is_refused(client: HubClient, tmp_path: Path, name: str) -> None:
-    folder, outside = tmp_path / "model", tmp_path / "outside"
-    folder.mkdir()
+def test_a_link_out_of_a_users_own_folder_is_followed_and_one_out_of_a_snapshot_refused(
+    client: HubClient, tmp_path: Path, name: str
+) -> None:
+    folder, outside = tmp_path / "snapshots" / "model", tmp_path / "outside"
+    folder.mkdir(parents=True)
     for path, body in small_model().items():
         (folder / path).write_bytes(body)
     (folder / name).rename(outside)
     (folder / name).symlink_to(outside)
     with pytest.raises(UnsafeFormat, match="leads out"):
         look(client, ModelRef("local", "model", path=str(folder)))
+    own = folder.rename(tmp_path / "own")
+    assert look(client, ModelRef("local", "model", path=str(own))).weights_bytes
 
 
 @pytest.mark.parametrize(
@@ -188,11 +193,14 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
     ("files", "error", "says", "way"),
     [
         (
-            {"adapter_config.json": b'{"base_model_name_or_path": "org/base"}'},
+            {"adapter_config.json": ADAPTER, "adapter_model.safetensors": b""},
             UnsupportedModel,
             "org/base",
             "--adapter",
         ),
+        ({"config.json": b"{}", "adapter_config.json": ADAPTER}, UnsupportedModel, "org/base", "--adapter"),
+        ({"model-Q4_K_M.gguf": b"GGUF"}, UnsupportedModel, "GGUF that is made already", "lqmf test"),
+        ({"config.json": b"{}", "m.gguf": b"GGUF"}, UnsupportedModel, "GGUF that is made already", "m.gguf"),
         ({"config.json": b"\xef\xbb\xbf{}"}, IncompleteModel, "byte order mark", "sed"),
         ({"config.json": b"{}", "tokenizer.json": POINTER}, IncompleteModel, "git-lfs", "git lfs pull"),
         ({"config.json": POINTER}, IncompleteModel, "git-lfs", "git lfs pull"),
@@ -206,6 +214,30 @@ def test_what_is_no_models_folder_says_what_it_is_and_what_to_do(
         (tmp_path / name).write_bytes(body)
     with pytest.raises(error, match=says) as caught:
         look(client, ModelRef("local", "model", path=str(tmp_path)))
+    assert way in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("files", "card", "says", "way"),
+    [
+        ({"m-Q4_K_M.gguf": b"GGUF"}, {"base_model": "org/base"}, "GGUF that is made already", "quantize org/base"),
+        ({"m-Q4_K_M.gguf": b"GGUF"}, {"base_model": ["org/base"]}, "GGUF that is made already", "quantize org/base"),
+        ({"m-Q4_K_M.gguf": b"GGUF"}, {}, "GGUF that is made already", "made from"),
+        ({"m.gguf": b"GGUF"}, {"base_model": "$(rm -rf ~)"}, "GGUF that is made already", "made from"),
+        (
+            {"adapter_config.json": ADAPTER, "adapter_model.safetensors": b"x"},
+            {},
+            "adapter of org/base",
+            "hf download org/name --local-dir ./name`, then `lqmf quantize org/base --adapter ./name",
+        ),
+    ],
+)
+def test_a_repository_that_holds_no_model_says_what_it_is_and_what_to_do(
+    hub: LocalHub, client: HubClient, files: dict[str, bytes], card: dict[str, Any], says: str, way: str
+) -> None:
+    hub.add_repo("org/name", files, card=card)
+    with pytest.raises(UnsupportedModel, match=says) as caught:
+        look(client)
     assert way in caught.value.remedy
 
 
@@ -276,10 +308,15 @@ def test_a_private_model_is_hidden_without_the_right_token(hub: LocalHub, client
     assert look(token_client(hub, "hf_validtoken")).access == "granted"
 
 
-def test_a_wrong_token_is_unauthorized_and_never_shown(hub: LocalHub) -> None:
+def test_a_wrong_token_is_unauthorized_and_never_shown(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.add_repo("org/name", small_model())
     with pytest.raises(Unauthorized, match="does not accept your token") as caught:
         look(token_client(hub, "hf_wrongtoken123"))
+    assert "unset" not in caught.value.remedy
+    monkeypatch.setenv("HF_TOKEN", "hf_wrongtoken123")
+    with pytest.raises(Unauthorized, match="the token in HF_TOKEN") as named:
+        look(token_client(hub, "hf_wrongtoken123"))
+    assert "unset HF_TOKEN" in named.value.remedy
     assert "wrongtoken" not in repr(caught.value) + str(caught.value.to_json()) + repr(token_client(hub, "hf_wrong1"))
 
 
@@ -378,7 +415,7 @@ def test_an_answer_that_is_cut_is_a_broken_connection(hub: LocalHub, client: Hub
 
 def test_an_answer_that_is_no_hubs_is_told_as_such(hub: LocalHub, client: HubClient) -> None:
     hub.add_repo("org/name", small_model())
-    hub.fail("/api/models/*", "garbage", times=1 + QUICK.max_retries)
+    hub.fail("/api/models/*", "garbage")
     with pytest.raises(HubUnavailable, match="not what the Hub answers"):
         look(client)
 

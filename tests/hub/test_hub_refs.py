@@ -35,6 +35,10 @@ def test_the_demo_is_the_bundled_folder() -> None:
         ("gpt2", "openai-community/gpt2", None),
         ("mistral 7b", "mistralai/Mistral-7B-Instruct-v0.3", None),
         ("https://huggingface.co/org/name", "org/name", None),
+        ("https://huggingface.co/org/name/tree/main", "org/name", "main"),
+        ("hf.co/org/name/blob/v1.0/config.json?raw=1", "org/name", "v1.0"),
+        ("https://huggingface.co/org/name/tree/refs%2Fpr%2F3#files", "org/name", "refs/pr/3"),
+        ("https://huggingface.co/org/name?library=transformers", "org/name", None),
     ],
 )
 def test_hub_ids_and_familiar_names(text: str, model: str, revision: str | None) -> None:
@@ -47,6 +51,7 @@ def test_hub_ids_and_familiar_names(text: str, model: str, revision: str | None)
     [
         "", "nobody-knows-this", "org/../x", "a/b/c", "org/name@", "org/name@../../x", "org/name@-x", "org//name",
         "-org/name", "org/na--me", "org/name.git", "org/n ame", "org/" + "x" * 97, "org\\name", "%2e%2e/x", "o;rm/x",
+        "https://huggingface.co/org/name/tree/..%2Fx", "https://huggingface.co/org/name/other/main",
         "org/\x1b[31mred", "org/name\x00", "a/b@c\nd",
     ],
 )  # fmt: skip

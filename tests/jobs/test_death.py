@@ -52,7 +52,7 @@ def test_a_worker_whose_llama_cpp_is_another_processors_names_the_command_that_h
     assert caught.value.message == (
         "The worker process was ended by SIGILL: this llama.cpp was built for another processor."
     )
-    assert caught.value.remedy == "`lqmf doctor --fix` builds llama.cpp anew for this processor; then `lqmf resume`."
+    assert caught.value.remedy == "`lqmf doctor --fix` builds llama.cpp anew for this processor."
 
 
 @needs_preload

@@ -83,3 +83,13 @@ def test_a_config_that_says_nothing_is_refused_by_name() -> None:
         cache_bytes({"model_type": "llama"}, 2048, "f16", "f16")
     with pytest.raises(UsageError, match="q3_9"):
         cache_bytes(MISTRAL, 2048, "q3_9", "f16")
+
+
+def test_gemma_4s_unified_text_model_keeps_windows_as_its_plain_one_does() -> None:
+    """Counted whole, as if each layer saw the whole context, its cache came out more than twice as large."""
+    plain = next(one["config"] for one in MEASURED if one["family"] == "gemma4")
+    unified = {"text_config": {**plain, "model_type": "gemma4_unified_text"}, "model_type": "gemma4_unified"}
+    for context in (1000, 20_000):
+        assert layer_cache(unified, context, "f16", "f16") == layer_cache(plain, context, "f16", "f16")
+    blind = {**plain, "model_type": "llama"}
+    assert cache_bytes(unified, 20_000, "f16", "f16") < cache_bytes(blind, 20_000, "f16", "f16") / 2

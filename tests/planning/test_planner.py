@@ -1,6 +1,7 @@
 """The planner asks only for what is missing and matters, keeps what was said, and gives a reason for every choice."""
 
 import dataclasses
+import re
 
 import pytest
 
@@ -256,3 +257,43 @@ def test_where_nothing_would_fit_it_is_refused_with_what_can_be_done_instead():
 def test_artifacts_are_named_as_the_design_says():
     plan = planner().plan(request(type="Q4_K_M"), "p")
     assert artifact_name(plan) == "meta-llama_Llama-2-7b-hf_gguf_4bit_Q4_K_M"
+
+
+@pytest.mark.parametrize("priority", [None, "size"])
+@pytest.mark.parametrize("memory", [2.6, 2.8, 3.0])
+def test_what_is_said_to_fit_can_be_made_and_takes_less_than_the_least(priority, memory):
+    """Without an importance matrix no way out names a type that needs one: both lines come from one search."""
+    said = {"memory_gb": memory, "imatrix": False, **({"priority": priority} if priority else {})}
+    solution = planner().solution(request(asked=frozenset({"fit"}), **said))
+    told = re.findall(r"\w+", " ".join(solution.ways_out))
+    assert not any(kind.needs_imatrix and name in told for name, kind in TYPES.items())
+    assert (solution.recommended, solution.least.type) == (None, "Q2_K")
+
+
+def test_a_width_that_256_does_not_divide_hides_no_type():
+    """Types are weighed by the sizes in the table of needs, which has what llama.cpp puts in their place."""
+    odd = dataclasses.replace(model(), config={**SEVEN_B, "hidden_size": 4128, "intermediate_size": 11016})
+    start = request(memory_gb=4.5)
+    even, uneven = (planner().plan(dataclasses.replace(start, info=info), "p") for info in (model(), odd))
+    assert (uneven.type, [c.type for c in uneven.candidates]) == (even.type, [c.type for c in even.candidates])
+    assert "_K" in uneven.type or uneven.type.startswith("IQ")
+
+
+def test_a_type_that_takes_more_bits_than_it_says_is_told_with_types_that_fit():
+    from lqmf.fit.needs import Needs, Weights
+    from lqmf.planning.reasons import stand_ins
+
+    def weights(name, layer, **read):
+        return Weights(name, TYPES[name].bits, 2 * layer + 1000, (layer, layer), 0, 0, True, read)
+
+    def needs(**usual):
+        rows = (weights("F16", 1600, f16=3200), weights("Q8_0", 850, q8_0=1700), weights("IQ4_NL", 450, iq4_nl=900))
+        return Needs("gguf", "x", 512, 1, {w.type: w for w in (*rows, weights("Q4_K_M", **usual))}, (), (1.0,))
+
+    told = stand_ins(TYPES["Q4_K_M"], TYPES, needs(layer=610, q5_0=900, q8_0=320))
+    assert told == (
+        "Q4_K_M takes 6.1 bits a weight here, not 4.8: rows that blocks of 256 do not divide are stored as Q5_0 and "
+        "Q8_0; the blocks of Q8_0 and IQ4_NL fit"
+    )
+    assert stand_ins(TYPES["Q4_K_M"], TYPES, needs(layer=482, q4_K=700, q6_K=264)) == ""
+    assert stand_ins(TYPES["Q8_0"], TYPES, needs(layer=610, q5_0=900, q8_0=320)) == ""

@@ -6,8 +6,10 @@ import pytest
 
 from lqmf import settings
 from lqmf.errors import SettingsError
+from lqmf.providers import registry
 from lqmf.providers.config import Budget, gemini_model, llm_keys, llm_settings
 from lqmf.providers.prices import cost
+from tests.providers.places import VARIABLES, configured
 
 
 @pytest.fixture(autouse=True)
@@ -108,3 +110,18 @@ def test_a_price_that_ends_on_a_day_is_another_on_the_next():
 def test_what_is_not_known_costs_nothing_that_could_be_said():
     assert cost("a-model-of-ones-own", 10, 10) is None
     assert cost("gpt-6.1-terra", None, 10) is None
+
+
+@pytest.mark.parametrize("name", ["claude", "openai", "gemini", "local"])
+def test_white_space_around_a_key_is_no_part_of_it_and_a_damaged_key_is_told_so(tmp_path, name):
+    for key in ("key-1234\n", "  key-1234 ", "key-1234\r\n", "\tkey-1234"):
+        assert configured(tmp_path, None, name, **{f"{VARIABLES[name]}_api_key": key}).clear_key(name) == "key-1234"
+    for key, said in (
+        ("key\x1b-secret", "a control character (U+001B) in place 4"),
+        ("key secret", "white space (U+0020) in place 4"),
+        ("“key", "a character (U+201C) in place 1"),
+    ):
+        with pytest.raises(SettingsError) as caught:
+            registry.build(name, configured(tmp_path, None, name, **{f"{VARIABLES[name]}_api_key": key}), tmp_path)
+        assert said in caught.value.message
+        assert "secret" not in caught.value.message

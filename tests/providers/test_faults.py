@@ -184,3 +184,43 @@ def test_google_says_400_to_a_key_that_is_none(tmp_path, server, monkeypatch):
     monkeypatch.setattr(Gemini, "error", lambda self, status, headers: invalid)
     server.script = [Behaviour(status=400)]
     failed(lambda: completed(provider(tmp_path, server, "gemini")), KeyRefused)
+
+
+@pytest.mark.parametrize("status", [400, 404, 500])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": "no room for it"},
+        {"error": {"message": "no room for it", "type": "api_error"}},
+        {"error": {"error": "no room for it"}},
+        {"detail": "no room for it"},
+        {"detail": [{"loc": ["body"], "msg": "no room for it", "type": "value_error"}]},
+        {"message": "no room for it"},
+        "no room for it",
+    ],
+    ids=str,
+)
+def test_a_local_server_says_in_its_own_words_what_it_lacks(tmp_path, server, body, status):
+    server.script = [Behaviour(status=status, error=body)]
+    error = failed(lambda: completed(provider(tmp_path, server, "local")), ProviderError)
+    assert "no room for it" in error.message
+
+
+def test_an_error_in_the_place_of_an_answer_is_told_in_its_words(tmp_path, server):
+    server.script = [Behaviour(raw=b'{"error": {"message": "the model failed to load"}}')]
+    error = failed(lambda: completed(provider(tmp_path, server, "local")), BadAnswer)
+    assert "the model failed to load" in error.message
+
+
+@pytest.mark.parametrize(
+    ("listed", "asked"),
+    [
+        (("text-embedding-nomic-embed-text-v1.5", "bge-m3", "qwen3-4b"), "qwen3-4b"),
+        (("qwen3-reranker-0.6b", "whisper-large-v3", "gemma-3-4b-it"), "gemma-3-4b-it"),
+        (("nomic-embed-text",), "nomic-embed-text"),
+    ],
+)
+def test_of_the_listed_models_one_that_writes_is_asked(tmp_path, server, listed, asked):
+    server.listed, server.script = listed, [says(GOOD)]
+    completed(provider(tmp_path, server, "local", local_model=""))
+    assert server.asked[-1]["body"]["model"] == asked

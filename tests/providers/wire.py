@@ -39,6 +39,7 @@ class Behaviour:
     raw: bytes | None = None
     end: str = "stop"
     in_stream_error: str = ""
+    error: Any = None  # the body beside `status`; None: that of the API
     usage: bool = True
 
     @property
@@ -59,6 +60,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.script: list[Behaviour] = [Behaviour(text="Hello.")]
+        self.listed: tuple[str, ...] = (MODEL,)
         self.asked: list[dict[str, Any]] = []
         self.first_bytes: list[float] = []  # time.perf_counter() of each answer's first byte of text
         self.broken_off = threading.Event()  # the client closed while an answer was on its way
@@ -85,7 +87,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """The models of an OpenAI-compatible server."""
-        self._json(200, {"object": "list", "data": [{"id": MODEL, "object": "model"}]}, {})
+        listed = [{"id": name, "object": "model"} for name in self.server.listed]
+        self._json(200, {"object": "list", "data": listed}, {})
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -98,7 +101,8 @@ class Handler(BaseHTTPRequestHandler):
         try:
             self._wait(how.first_byte_s)
             if how.status != 200:
-                self._json(how.status, speech.error(how.status, self.headers), how.headers)
+                told = speech.error(how.status, self.headers) if how.error is None else how.error
+                self._json(how.status, told, how.headers)
             elif speech.streams(self.path, body):
                 self._stream(speech, how)
             else:

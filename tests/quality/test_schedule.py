@@ -48,8 +48,16 @@ def test_every_window_comes_once_and_in_its_texts_order(counts):
 def test_a_spent_budget_leaves_four_windows_of_the_first_text_and_two_of_each_other():
     clock = Clock()
     late = course(clock=clock, seconds=1.0, a=20, b=20, c=1)
-    clock.now = 99.0
+    clock.now = 9.0
     assert order(late) == "abcaabaa"
+    assert late.over
+
+
+def test_a_budget_that_was_spent_long_ago_leaves_one_window():
+    clock = Clock()
+    late = course(clock=clock, seconds=-5.0, a=20, b=20)
+    clock.now = 99.0
+    assert order(late) == "a"
     assert late.over
 
 

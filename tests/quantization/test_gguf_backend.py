@@ -14,6 +14,7 @@ from lqmf.errors import UnsupportedModel
 from lqmf.events import Progress, StageStarted
 from lqmf.model_files.gguf_header import read_header
 from lqmf.model_files.gguf_types import known
+from lqmf.planning.planner import artifact_name
 from lqmf.quantization.gguf.backend import GgufBackend, model_name
 from lqmf.quantization.promise import Built, Source
 from lqmf.records import ModelRef, QuantizationPlan
@@ -158,7 +159,38 @@ def test_a_type_that_needs_an_importance_matrix_is_refused_without_one(tmp_path:
         (ModelRef("hub", "../../etc"), "etc"),
         (ModelRef("hub", "a/..."), "model"),
         (ModelRef("demo", "demo"), "demo"),
+        (ModelRef("local", "x", path="/data/日本語-7B"), "日本語-7B"),
+        (ModelRef("local", "x", path="/data/--help"), "help"),
     ],
 )
 def test_a_file_is_named_after_its_model_safely(ref: ModelRef, name: str) -> None:
     assert model_name(ref) == name
+    if ref.kind == "local":
+        assert artifact_name(replace(PLAN, model=ref)) == f"{name}_gguf_4bit_Q4_K_M"
+
+
+def with_weight(folder: Path, value: float) -> Path:
+    """The model with one weight of `value` in its layer."""
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(SOURCE, folder)
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.layers.0.mlp.down_proj.weight"][3, 5] = value
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+@pytest.mark.parametrize("base", ["F16", None])
+def test_a_weight_beyond_a_half_floats_range_makes_base_and_result_wider(tmp_path: Path, base: str | None) -> None:
+    """One BF16 weight of 100,000: as F16 it is infinite."""
+    built, out = quantize(tmp_path, "Q8_0", with_weight(tmp_path / "big", 1e5), base=base)
+    assert types_of(out / built.files[0]) == {"Q8_0"}
+    assert any("does not hold" in note and "blk.0.ffn_down.weight" in note for note in built.notes)
+    if base:
+        assert types_of(Path(str(built.base))) <= {"F32", "BF16"}
+
+
+def test_a_weight_that_is_no_number_in_the_model_itself_is_told_so(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedModel, match=r"in the model itself: no type helps") as caught:
+        quantize(tmp_path, "Q8_0", with_weight(tmp_path / "nan", float("nan")))
+    assert "BF16" not in caught.value.remedy

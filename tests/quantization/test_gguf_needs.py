@@ -206,7 +206,7 @@ def test_layers_with_a_window_have_a_smaller_share_of_a_long_context(case: Case)
 
 def test_a_cache_type_that_does_not_fit_the_heads_is_left_out_and_said(case: Case) -> None:
     config = json.loads((case.folder / "config.json").read_text(encoding="utf-8"))
-    refused = [note for note in case.found.notes if "refuses" in note]
+    refused = [note for note in case.found.refusals if "refuses" in note]
     if config.get("n_head") == 16:
         assert case.found.cache_types == ("f16",)
         assert [name for name in CACHE_TYPES if any(f"a {name} cache" in note for note in refused)] == ["q8_0", "q4_0"]
@@ -259,7 +259,7 @@ def test_a_spoilt_table_is_made_again(demo: Needs) -> None:
 def test_without_its_tokenizer_a_model_still_has_sizes(demo: Needs, tmp_path: Path) -> None:
     bare = Path(shutil.copytree(DEMO, tmp_path / "bare", ignore=shutil.ignore_patterns("tokenizer*")))
     found = needs.needs(bare, "m", (300,), 1, TOOLS)
-    assert (needs.tokenizer(found), needs.tokenizer(demo)) == ("unknown", "matched")
+    assert (needs.tokenizer(found)[0], needs.tokenizer(demo)[0]) == ("unknown", "matched")
     assert any("vocabulary" in note for note in found.notes)
     assert found.weights["Q4_K_M"].layers == demo.weights["Q4_K_M"].layers
     assert found.weights["Q4_K_M"].file_bytes < demo.weights["Q4_K_M"].file_bytes
@@ -269,7 +269,7 @@ def test_without_its_tokenizer_a_model_still_has_sizes(demo: Needs, tmp_path: Pa
 def test_a_tokenizer_that_cannot_be_read_is_said(tmp_path: Path) -> None:
     odd = Path(shutil.copytree(DEMO, tmp_path / "odd"))
     (odd / "tokenizer.json").write_text("{}", encoding="utf-8")
-    assert needs.tokenizer(needs.needs(odd, "m", (), 1, TOOLS)) == "unknown"
+    assert needs.tokenizer(needs.needs(odd, "m", (), 1, TOOLS))[0] == "unknown"
 
 
 # ---------------------------------------------------------------- when llama.cpp fails

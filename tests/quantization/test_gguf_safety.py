@@ -173,5 +173,5 @@ def test_a_config_with_numbers_that_fill_the_memory_is_refused_before_the_conver
 ) -> None:
     monkeypatch.setattr(convert.server, "ask", None)
     edit(model / "config.json", **numbers)
-    with pytest.raises(UnsupportedModel, match="which no model has"):
+    with pytest.raises(UnsupportedModel, match="a whole number from 1 to"):
         converted(model)

@@ -138,17 +138,18 @@ def test_a_checkout_comes_first_and_warns_that_nothing_ties_it_to_the_library(
             path = checkout / name.removeprefix("vendor/llama.cpp/")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
-    found = toolchain.find(checkout)
+    monkeypatch.setenv("LQMF_LLAMA_CPP_DIR", str(checkout))
+    found = toolchain.find()
     assert found is not None
     assert (found.origin, found.root) == ("checkout", checkout)
     assert VERSION in found.warning
-    monkeypatch.setenv("LQMF_LLAMA_CPP_DIR", str(checkout))
     assert toolchain.ensure() == found
 
 
-def test_a_folder_that_is_no_checkout_is_named(tmp_path: Path) -> None:
+def test_a_folder_that_is_no_checkout_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LQMF_LLAMA_CPP_DIR", str(tmp_path))
     with pytest.raises(ToolchainError, match=r"convert_hf_to_gguf\.py is missing"):
-        toolchain.find(tmp_path)
+        toolchain.find()
 
 
 def test_without_llama_cpp_python_the_install_command_is_given(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lqmf.errors import UsageError
+from lqmf.errors import UnsupportedModel, UsageError
 from lqmf.events import Event, Notice
 from lqmf.fit import formula
 from lqmf.jobs.runner import LocalRunner
@@ -20,6 +20,7 @@ from lqmf.quantization.gptq.make import OFFLOAD, _Layers
 from lqmf.records import Gpu, ModelInfo, QuantizationPlan, Task, to_json
 from lqmf.texts import calibration
 from tests.contracts.test_backends import CONFIG, DEMO, HARDWARE, MODEL
+from tests.planning.test_compatibility import headers
 
 GPTQ = GptqBackend()
 CARD = replace(HARDWARE, gpus=(Gpu("RTX 4090", 24 << 30, 23 << 30),))
@@ -91,6 +92,49 @@ def test_more_windows_are_foreseen_to_take_longer_and_more_memory() -> None:
 def test_what_only_gguf_has_is_refused(wish: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="GPTQ does not take --"):
         GPTQ.vet(replace(plan(), **wish), MODEL, DEMO)
+
+
+def matrices(**shapes: tuple[int, int]) -> dict[str, tuple[int, ...]]:
+    """Names of a layer's matrices, (outputs, columns) each."""
+    return {f"model.layers.0.{name}_proj.weight": shape for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize(
+    ("shapes", "group"),
+    [
+        (matrices(q=(256, 256), down=(256, 512)), 128),
+        (matrices(q=(192, 192), down=(192, 448)), 64),
+        (matrices(q=(576, 576), down=(576, 1536)), 64),  # SmolLM2 135M
+        (matrices(q=(960, 960), down=(960, 2560)), 64),  # SmolLM2 360M
+        (matrices(q=(64, 96), up=(64, 128)), 32),
+        ({**matrices(q=(256, 256)), "model.layers.0.mlp.gate.weight": (8, 200)}, 128),  # a router is not rounded
+    ],
+)
+def test_the_largest_group_that_divides_every_matrix_is_taken_and_the_plan_says_so(
+    tmp_path: Path, shapes: dict[str, tuple[int, ...]], group: int
+) -> None:
+    folder = headers(tmp_path, **shapes)
+    needs = GPTQ.needs(MODEL, folder, (), 1)
+    assert dict(needs.settings) == ({} if group == 128 else {"group_size": group})
+    GPTQ.vet(plan(group_size=str(group)), MODEL, folder)
+    if group < 128:
+        with pytest.raises(UsageError, match="Groups of 128 do not divide") as caught:
+            GPTQ.vet(plan(group_size="128"), MODEL, folder)
+        assert f"group_size={group}" in caught.value.remedy
+
+
+@pytest.mark.parametrize("shapes", [matrices(q=(256, 256), k=(48, 256)), matrices(q=(256, 250))])
+def test_matrices_that_cannot_be_packed_are_refused_before_work(
+    tmp_path: Path, shapes: dict[str, tuple[int, ...]]
+) -> None:
+    with pytest.raises(UnsupportedModel, match=r"48 outputs|250 columns") as caught:
+        GPTQ.needs(MODEL, headers(tmp_path, **shapes), (), 1)
+    assert "--method gguf" in caught.value.remedy
+
+
+def test_a_mixture_is_loaded_by_gptqmodel_whatever_its_type() -> None:
+    told = GPTQ.check(model("OlmoeForCausalLM", "olmoe", num_experts=64), CARD)
+    assert "transformers does not load" in told.reason
 
 
 def test_layers_count_up_whoever_finishes_first_and_tell_the_time_left() -> None:

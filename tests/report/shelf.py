@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lqmf import workspace
-from lqmf.records import Artifact, Gpu, Hardware
+from lqmf.records import Artifact, Candidate, Footprint, Gpu, Hardware, Loss, Manifest, ModelRef, Run, to_json
 from lqmf.report.subjects import Data, subjects
 
 EVIL = "org/<img src=x onerror=alert(1)>\"'&%{y}"
@@ -59,9 +59,21 @@ class Shelf:
             created_at=f"2026-11-{made + 1:02d}T08:00:00+00:00",
             receipt=receipt,
         )
-        plan = {**_plan(method, type, size), **more.pop("plan", {})}
+        plan = {**_plan(method, type, bits, size), **more.pop("plan", {})}
         assert not more, more
-        workspace.write_json(folder / workspace.MANIFEST, {"plan": plan, "versions": {"lqmf": "0.1.0"}})
+        manifest = Manifest(
+            format_version=1,
+            name=name,
+            model=ModelRef("hub", model),
+            commit=None,
+            source_sha256={},
+            plan=plan,
+            files=(),
+            versions={"lqmf": "0.1.0"},
+            created_at=artifact.created_at,
+            source_size_bytes=size * 4,
+        )
+        workspace.write_json(folder / workspace.MANIFEST, to_json(manifest))
         self.artifacts.append(artifact)
         return artifact
 
@@ -156,17 +168,21 @@ def _compared(predicted: float, measured: float) -> dict[str, Any]:
     return {"predicted": predicted, "measured": measured, "error": error, "missed": abs(error) > 0.1}
 
 
-def _plan(method: str, type: str, size: int) -> dict[str, Any]:
-    run = {"context": 8192, "parallel": 1, "k_type": "f16", "v_type": "f16", "gpu_layers": 0, "ubatch": 512}
-    memory = {"weights_ram": size, "cache_ram": size // 5, "compute_ram": size // 20, "program_ram": 150 << 20}
-    on_gpu = dict.fromkeys(("weights_gpu", "cache_gpu", "compute_gpu", "program_gpu"), 0)
+def _plan(method: str, type: str, bits: int, size: int) -> dict[str, Any]:
+    memory = Footprint(size, size // 5, size // 20, 150 << 20)
     return {
         "id": f"{method}-{type}",
         "method": method,
+        "bits": bits,
         "type": type,
         "device": "cpu",
         "memory_bytes": None,
-        "run": run,
-        "candidates": [{"type": type, "run": run, "memory": memory | on_gpu}],
+        "run": to_json(Run(8192)),
+        "candidates": [candidate(type, bits, Run(8192), memory)],
         "prediction": {"peak_rss_bytes": size * 1.1},
     }
+
+
+def candidate(type: str, bits: int, run: Run, memory: Footprint) -> dict[str, Any]:
+    """A way to run an artifact, as a plan's manifest holds it."""
+    return to_json(Candidate("gguf", type, bits, run, memory.weights_ram, memory, Loss(0.01, "expected"), 1))

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from lqmf.records import Footprint, Run, to_json
 from lqmf.report.charts import answers, domains, history, layers, memory, predictions, size, speed
 from lqmf.report.charts.placing import beside
 from lqmf.report.parts import Chart
 from lqmf.report.report import sections
 from lqmf.report.subjects import Data, short_names
-from tests.report.shelf import EVIL, Shelf, earlier, full
+from tests.report.shelf import EVIL, Shelf, candidate, earlier, full
 
 MODEL = "org/m"
 
@@ -129,15 +130,9 @@ def test_bars_are_the_plans_own_parts_and_marks_what_the_test_found(shelf: Shelf
 
 
 def test_a_gpu_has_a_bar_of_its_own_with_its_own_limit(shelf: Shelf) -> None:
-    footprint = {
-        "weights_gpu": 5 << 30,
-        "cache_gpu": 1 << 30,
-        "compute_gpu": 0,
-        "program_gpu": 0,
-        "weights_ram": 1 << 20,
-    }
-    run = {"context": 4096, "gpu_layers": 33}
-    plan = {"device": "gpu", "run": run, "candidates": [{"type": "Q4_K_M", "run": run, "memory": footprint}]}
+    run = Run(4096, gpu_layers=33)
+    footprint = Footprint(1 << 20, 0, 0, 0, weights_gpu=5 << 30, cache_gpu=1 << 30)
+    plan = {"device": "gpu", "run": to_json(run), "candidates": [candidate("Q4_K_M", 4, run, footprint)]}
     peaks = {"peak_memory_bytes": {"rss": 1 << 30, "gpu": 6 << 30}}
     shelf.put(MODEL, "Q4_K_M", 4, 5 << 30, 0.002, 40.0, plan=plan, receipt=peaks)
     chart = memory.chart(shelf.data())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lqmf.artifacts.card.licenses import KNOWN
@@ -23,8 +23,11 @@ EMBEDS, ANSWERS, CONTINUES = "feature-extraction", "text2text-generation", "text
 TEXT = "lqmf-evaluation"  # what the Hub is told the figures were measured on
 
 
-def header(artifact: Artifact, manifest: Manifest, receipt: Mapping[str, Any]) -> str:
-    """Return the header with its fences. Languages of the source that are not codes are left out."""
+def header(
+    artifact: Artifact, manifest: Manifest, receipt: Mapping[str, Any], *, types: Sequence[str] | None = None
+) -> str:
+    """Return the header with its fences. Languages of the source that are not codes are left out. `types` are those of
+    a repository with several, whose figures stand in its table alone."""
     method = methods.of(artifact.method)
     known = [code for code in manifest.languages if LANGUAGE.fullmatch(code)]
     fields: dict[str, str | list[str] | None] = {
@@ -35,10 +38,15 @@ def header(artifact: Artifact, manifest: Manifest, receipt: Mapping[str, Any]) -
         "base_model": hub_id(manifest.model),
         "base_model_relation": "quantized" if hub_id(manifest.model) else None,
         "quantized_by": "LQMF",
-        "tags": [*method.tags, "quantized", "lqmf", *([artifact.type] if artifact.type else [])],
+        "tags": [
+            *method.tags,
+            "quantized",
+            "lqmf",
+            *(([artifact.type] if artifact.type else []) if types is None else types),
+        ],
     }
     lines = [line for name, value in fields.items() if value for line in _entry(name, value)]
-    return "\n".join(["---", *lines, *_index(artifact, receipt), "---"])
+    return "\n".join(["---", *lines, *(_index(artifact, receipt) if types is None else ()), "---"])
 
 
 def hub_id(model: ModelRef) -> str | None:

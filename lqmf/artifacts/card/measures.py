@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lqmf.artifacts.card.markdown import bar, table, text
-from lqmf.quality.measures import Group, document, number, of_domain, reason, shown
+from lqmf.quality.measures import Group, busy, document, number, of_domain, reason, shown
 from lqmf.records import Artifact
 
 Receipt = Mapping[str, Any]
@@ -29,9 +29,9 @@ def quality(artifact: Artifact, receipt: Receipt | None) -> str:
 
 
 def measured(told: Receipt, group: Group) -> Iterator[tuple[str, str, str]]:
-    """Yield (heading, figure, remark) of each measure of `group` that was measured."""
+    """Yield (heading, figure, remark) of each measure of `group` that was measured, and whose figure is reliable."""
     for one in shown(told, group):
-        if one.value(told) is not None:
+        if one.value(told) is not None and not (one.timed and busy(told)):
             _, figure, remark = one.line(told)
             yield one.heading, figure, text(remark)
 
@@ -53,6 +53,7 @@ def _conditions(receipt: Receipt) -> str:
         f"over {tokens:,} tokens" + (f" of {text(source['name'])}" if source.get("name") else "") if tokens else "",
         f"in windows of {window}" if tokens and window else "",
         f"on {machine}" if machine else "",
+        "which other programs kept busy, so that no speed is told" if machine and busy(receipt) else "",
     )
     said = ", ".join(part for part in parts if part)
     measured = f"Measured {said}." if said else "Where it was measured was not recorded."

@@ -7,7 +7,7 @@ Markdown and no YAML of theirs takes effect. The card names neither this machine
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lqmf.artifacts.card import prose
@@ -36,7 +36,7 @@ def model_card(
     words = words or prose.written(artifact, manifest, measured)
     sections = (
         header(artifact, manifest, measured or {}),
-        f"# {text(artifact.name)}\n\n{_introduction(artifact, manifest)} {text(words.summary)}",
+        f"# {text(artifact.name)}\n\n{introduction(artifact, manifest)} {text(words.summary)}",
         "## Facts\n\n" + table(("", ""), _facts(artifact, manifest, measured or {})),
         _sizes(artifact, manifest),
         "## How good it is\n\n" + quality(artifact, measured),
@@ -48,13 +48,15 @@ def model_card(
     return "\n\n".join(filter(None, sections)) + "\n"
 
 
-def _introduction(artifact: Artifact, manifest: Manifest) -> str:
+def introduction(artifact: Artifact, manifest: Manifest, types: Sequence[str] = ()) -> str:
+    """Return a sentence on what it is; `types` are those of a repository with several."""
     model = manifest.model
     if hub_id(model):
         source = f"[{text(model.id)}](https://huggingface.co/{model.id})"
     else:
         source = f"{text(model.id)}, " + ("the model bundled with LQMF" if model.kind == "demo" else "a local model")
-    what = " ".join(part for part in (text(artifact.method.upper()), text(artifact.type)) if part)
+    kinds = text(", ".join(types) or artifact.type)
+    what = " ".join(part for part in (text(artifact.method.upper()), kinds) if part)
     return f"A quantization ({what}) of {source}, made by LQMF (Local Quantized Model Factory)."
 
 
@@ -64,10 +66,17 @@ def _facts(artifact: Artifact, manifest: Manifest, receipt: Mapping[str, Any]) -
     facts = {
         "Method": artifact.method,
         "Type": artifact.type,
-        "Bits": str(artifact.bits),
+        "Bits": f"{artifact.bits}{_misfit(manifest)}",
         **sizes,
         "Types of the tensors": _tensors(manifest.tensors),
         "Settings": ", ".join(f"{name} {value}" for name, value in (manifest.plan.get("parameters") or {}).items()),
+    }
+    return [*((name, text(value)) for name, value in facts.items() if value), *origin(manifest)]
+
+
+def origin(manifest: Manifest) -> list[tuple[str, str]]:
+    """Return what it was made from and with, as rows."""
+    facts = {
         "Importance matrix": _imatrix(manifest.imatrix or {}),
         "Source": manifest.model.id,
         "Source commit": manifest.commit or "",
@@ -76,6 +85,12 @@ def _facts(artifact: Artifact, manifest: Manifest, receipt: Mapping[str, Any]) -
         "Made with": ", ".join(f"{name} {version}" for name, version in manifest.versions.items()),
     }
     return [(name, text(value)) for name, value in facts.items() if value]
+
+
+def _misfit(manifest: Manifest) -> str:
+    """Say that the file has more bits a weight than its type, where the plan says so."""
+    said = manifest.plan.get("misfit")
+    return f"; {said}" if isinstance(said, str) and said else ""
 
 
 def _tensors(types: Mapping[str, str]) -> str:

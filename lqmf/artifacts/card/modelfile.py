@@ -19,23 +19,26 @@ from lqmf.records import Manifest
 
 TEMPLATE = "tokenizer.chat_template"
 WITH_TEMPLATE = (
-    "TEMPLATE is the model's own chat template in Ollama's language; other dialogues gave the same text in both."
+    "TEMPLATE is the model's own chat template in Ollama's language: roles in any order, empty turns, thoughts and two "
+    "dates gave the same text in both. Ollama itself joins messages of one role in a row."
 )
 WITHOUT = "There is no TEMPLATE: {}. Ollama then takes one of its own that is like the file's, or none."
 
 
-def of_artifact(folder: Path, manifest: Manifest) -> str | None:
-    """Return the Modelfile of the artifact in `folder`; None where it holds no GGUF. Raises ModelError, NotFound."""
+def of_artifact(folder: Path, manifest: Manifest, out: Path | None = None) -> str | None:
+    """Return the Modelfile of the artifact in `folder`, to lie in `out` (None: in `folder`); None where it holds no
+    GGUF. Raises ModelError, NotFound."""
     name = next((entry.path for entry in manifest.files if entry.path.endswith(".gguf")), None)
     if name is None or not name.isprintable():
         return None
+    place = name if out is None or (out / name).is_file() else str((folder / name).absolute())
     found = run_lines.of_manifest(manifest)
     header = read_header(folder / name)
     chat = chat_template(header)
     end = token(header, header.metadata.get("tokenizer.ggml.eos_token_id"))
     stops = [stop for stop in dict.fromkeys([*chat.stops, end]) if stop and stop.isprintable()] if chat.template else []
     notes = [WITH_TEMPLATE, *chat.notes] if chat.template else [WITHOUT.format(chat.reason)]
-    return run_lines.modelfile(found[0] if found else None, name, template=chat.template, stops=stops, notes=notes)
+    return run_lines.modelfile(found[0] if found else None, place, template=chat.template, stops=stops, notes=notes)
 
 
 def chat_template(header: GgufHeader) -> Converted:

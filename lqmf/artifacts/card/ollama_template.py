@@ -1,25 +1,27 @@
-"""Converts a model's chat template (Jinja) to Ollama's (Go): learnt from renderings of dialogues, then proven on
-others.
+"""Converts a model's chat template (Jinja) to Ollama's (Go's text/template): learnt from renderings of dialogues, then
+proven on others.
 
-No template is known by name here. The text before and after each turn is cut out of a few renderings; the Go template
-built of these pieces is rendered for further dialogues, and is returned only if every text is equal. Knows renderings;
-runs no Jinja.
+No template is known by name here. A template is convertible if the text between two messages depends on their two roles
+alone: this text is cut out of renderings for each pair of roles, and the table of these texts must then give every
+other rendering too. The Go template writes the same table; tests hold it against Go's own text/template. Knows
+renderings; runs no Jinja.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lqmf.artifacts.card import go_template
-from lqmf.errors import UsageError
-
-Dialogue = Mapping[str, Any]  # {"messages", "add_generation_prompt"}
+Dialogue = Mapping[str, Any]  # {"messages", "add_generation_prompt", "now"}
 Render = Callable[[Sequence[Dialogue]], Sequence[str | None]]  # the text of each; None where the template refuses it
+Table = dict[tuple[str, str], str]  # (role before or BEGIN, role or END) -> the text between the two messages
 
-ASKED, ANSWERED, NEXT, TOLD = "What is a list?", "A sequence of things.", "And a tuple?", "Answer in one line."
+BEGIN, END = "", "end"
+ROLES = ("system", "user", "assistant")
+DATES = ("2024-02-03T04:05:06", "2031-11-28T19:20:21")
+_WORDS = ("What is a list?", "A sequence of things.", "And a tuple?", "Answer in one line.")
 _MARKER = re.compile(r"\s*(<[^<>\s]{1,60}>|\[/?[A-Z_]{2,20}\])")
 _TOOL = {"type": "function", "function": {"name": "weather", "description": "At a place.", "parameters": {}}}
 
@@ -37,20 +39,25 @@ class Converted:
 
 def converted(render: Render) -> Converted:
     """Return the Go template that gives the texts that `render` gives for dialogues."""
-    asked, begun, answered, several, told, told_several, tools, *proofs = render([*_LEARNT, *_PROOFS])
-    if asked is None or answered is None or several is None:
+    asked = [*_LEARNT, *(dialogue for _, dialogue in _PROOFS), _ENDED, _WITH_TOOLS]
+    texts = render([{**dialogue, "now": date} for date in DATES for dialogue in asked])
+    learnt, rest = texts[: len(_LEARNT)], texts[len(_LEARNT) : len(asked)]
+    *proofs, ended, tools = rest
+    if learnt[0] is None:
         return Converted(reason="it refuses a plain dialogue")
-    pieces = _pieces(asked, begun, answered, several)
-    if pieces is None:
-        return Converted(reason="what stands around a turn depends on where the turn is")
-    stops = tuple(found[1] for found in [_MARKER.match(pieces.after_answer)] if found)
-    opened = _with_system(pieces, told)
-    template = _go(pieces, opened)
-    if opened is None and told is not None:
-        return Converted(reason="where a system message goes could not be read off", stops=stops)
-    if not _proven(template, [*proofs, several, told_several]):
-        return Converted(reason="other dialogues come out differently", stops=stops)
-    return Converted(template, stops=stops, notes=_notes(told, tools, asked))
+    stops = _stops(ended)
+    if list(texts[: len(asked)]) != list(texts[len(asked) :]):
+        return Converted(reason="it writes the date of the day", stops=stops)
+    table = _table(learnt)
+    if table is None:
+        return Converted(reason="the text around a message depends on more than its role", stops=stops)
+    for (name, dialogue), text in zip(_PROOFS, proofs, strict=True):
+        if text is not None and _joined(table, dialogue["messages"]) != text:
+            return Converted(reason=f"{name} would come out differently", stops=stops)
+    return Converted(_go(table), stops=stops, notes=tuple(_notes(table, tools, learnt[1])))
+
+
+# ---------------------------------------------------------------- dialogues
 
 
 def _said(*turns: tuple[str, str], more: bool = True, **others: Any) -> Dialogue:
@@ -58,56 +65,64 @@ def _said(*turns: tuple[str, str], more: bool = True, **others: Any) -> Dialogue
     return {"messages": messages, "add_generation_prompt": more, **others}
 
 
-_FIRST, _REPLY, _SECOND, _SYSTEM = ("user", ASKED), ("assistant", ANSWERED), ("user", NEXT), ("system", TOLD)
-_LEARNT: tuple[Dialogue, ...] = (
-    _said(_FIRST),
-    _said(_FIRST, more=False),
-    _said(_FIRST, _REPLY, more=False),
-    _said(_FIRST, _REPLY, _SECOND),
-    _said(_SYSTEM, _FIRST),
-    _said(_SYSTEM, _FIRST, _REPLY, _SECOND),
-    _said(_FIRST, tools=[_TOOL]),
+def _of(roles: str, **others: Any) -> Dialogue:
+    """A dialogue of these roles, by their first letters."""
+    named = {role[0]: role for role in ROLES}
+    return _said(*zip((named[letter] for letter in roles), _WORDS, strict=False), **others)
+
+
+# each pair of roles; the first two are the plainest
+_LEARNT = tuple(
+    map(_of, ("uau", "u", "su", "sua", "uu", "ua", "us", "uas", "usu", "uaa", "ssu", "sau", "au", "s", "sa"))
 )
+_ENDED, _WITH_TOOLS = _of("ua", more=False), _of("u", tools=[_TOOL])
+_FIRST, _REPLY, _SECOND, _SYSTEM = zip(("user", "assistant", "user", "system"), _WORDS, strict=True)
 _ODD = ("user", 'Braces {{ x }} and {, "quotes" """here""", {% y %}\n\nlines: Grüße, 世界 🙂')
-_PROOFS: tuple[Dialogue, ...] = (
-    _said(_ODD),
-    _said(_FIRST, ("assistant", "Two\nlines, and {{ .System }}"), _ODD, ("assistant", "Yes."), ("user", "Thanks.")),
-    _said(("system", "Übersetze.\nNur das."), _ODD),
-    _said(_SYSTEM, _ODD, _REPLY, _FIRST, ("assistant", "No."), _SECOND),
+_THOUGHT = ("assistant", "<think>\nA tuple is one, too.\n</think>\n\nA sequence.")
+_PROOFS: tuple[tuple[str, Dialogue], ...] = (
+    ("other words", _said(_ODD)),
+    (
+        "a longer dialogue",
+        _said(_FIRST, ("assistant", "Two\nlines, {{ .Role }}"), _ODD, ("assistant", "Yes."), _SECOND),
+    ),
+    ("a system message", _said(("system", "Übersetze.\nNur das."), _ODD)),
+    ("a longer dialogue", _said(_SYSTEM, _ODD, _REPLY, _FIRST, ("assistant", "No."), _SECOND)),
+    ("the thoughts of an earlier answer", _said(_FIRST, _THOUGHT, _SECOND)),
+    ("the thoughts of an earlier answer", _said(_SYSTEM, _FIRST, _THOUGHT, _SECOND, _THOUGHT, _ODD)),
+    ("the thoughts of a last answer", _said(_FIRST, _THOUGHT)),
+    ("messages of one role in a row", _said(_FIRST, _ODD, _REPLY, ("assistant", "Yes."), _SECOND, _ODD)),
+    ("a system message in the middle", _said(_SYSTEM, _FIRST, _REPLY, ("system", "Now in French."), _SECOND)),
+    ("a system message in the middle", _said(_FIRST, _REPLY, _SYSTEM, _SECOND, ("assistant", "Oui."), _ODD)),
+    ("an answer at the end", _said(_SYSTEM, _FIRST, _REPLY, _SECOND, ("assistant", "Another one."))),
+    ("an empty question", _said(_SYSTEM, ("user", ""), _REPLY, _SECOND)),
+    ("an empty answer", _said(_FIRST, ("assistant", ""), _SECOND)),
+    ("an empty system message", _said(("system", ""), _FIRST)),
 )
 
 
 # ---------------------------------------------------------------- cutting out
 
 
-@dataclass(frozen=True)
-class _Pieces:
-    """The pieces of a dialogue's text, by their place. `opening` comes before the first question, and includes the
-    opening of its turn."""
-
-    opening: str
-    after_question: str
-    before_answer: str
-    after_answer: str
-    before_question: str
-    generation: str
-
-
-def _pieces(asked: str, begun: str | None, answered: str, several: str) -> _Pieces | None:
-    """The pieces of the renderings; None where the renderings are not built of the same pieces."""
-    first, whole, reply = _around(asked, ASKED), _around(several, ASKED, ANSWERED, NEXT), _around(answered, ANSWERED)
-    if first is None or whole is None or reply is None or begun is None or not asked.startswith(begun):
-        return None
-    generation, (opening, after) = asked[len(begun) :], first
-    after_question, after_answer = after.removesuffix(generation), reply[1]
-    same = whole[0] == opening and whole[3] == after
-    if not same or not whole[1].startswith(after_question) or not whole[2].startswith(after_answer):
-        return None
-    before_answer, before_question = whole[1][len(after_question) :], whole[2][len(after_answer) :]
-    return _Pieces(opening, after_question, before_answer, after_answer, before_question, generation)
+def _table(texts: Sequence[str | None]) -> Table | None:
+    """The texts between messages, of the renderings of _LEARNT; None where two renderings disagree."""
+    table: Table = {}
+    for dialogue, text in zip(_LEARNT, texts, strict=True):
+        if text is None:
+            continue
+        between = _around(text, [message["content"] for message in dialogue["messages"]])
+        if between is None:
+            return None
+        if any(table.setdefault(pair, one) != one for pair, one in zip(_pairs(dialogue), between, strict=True)):
+            return None
+    return table
 
 
-def _around(text: str, *contents: str) -> list[str] | None:
+def _pairs(dialogue: Dialogue) -> list[tuple[str, str]]:
+    roles = [message["role"] for message in dialogue["messages"]]
+    return list(zip([BEGIN, *roles], [*roles, END], strict=True))
+
+
+def _around(text: str, contents: Sequence[str]) -> list[str] | None:
     """The texts before, between and after `contents`, each of which must be there once, in order; else None."""
     found = []
     for content in contents:
@@ -118,44 +133,78 @@ def _around(text: str, *contents: str) -> list[str] | None:
     return [*found, text]
 
 
-def _with_system(pieces: _Pieces, told: str | None) -> tuple[str, str] | None:
-    """The texts before a system message, and from it to the first question; None where they cannot be cut out."""
-    found = _around(told, TOLD, ASKED) if told is not None else None
-    if found is None or found[2] != pieces.after_question + pieces.generation:
-        return None
-    return found[0], found[1]
+def _stops(ended: str | None) -> tuple[str, ...]:
+    """What ends an answer: the first marker after it."""
+    around = _around(ended, _WORDS[:2]) if ended is not None else None
+    found = _MARKER.match(around[-1]) if around else None
+    return (found[1],) if found else ()
+
+
+def _joined(table: Table, messages: Sequence[Mapping[str, str]]) -> str:
+    """The text that the table gives for `messages`; a pair of roles that the model's template refuses has no text."""
+    contents = [*(message["content"] for message in messages), ""]
+    pairs = _pairs({"messages": messages})
+    return "".join(table.get(pair, "") + content for pair, content in zip(pairs, contents, strict=True))
 
 
 # ---------------------------------------------------------------- putting together
 
 
-def _go(pieces: _Pieces, opened: tuple[str, str] | None) -> str:
-    """The Go template. The opening of a further question's turn follows the answer before it, so that the first
-    question, after a system message or none, needs no rule of its own."""
-    text = go_template.literal
-    opening = text(pieces.opening)
-    if opened is not None:
-        system = f"{text(opened[0])}{{{{ .System }}}}{text(opened[1])}"
-        opening = f"{{{{ if .System }}}}{system}{{{{ else }}}}{opening}{{{{ end }}}}"
-    question = f"{{{{ .Content }}}}{text(pieces.after_question)}"
-    after = text(pieces.after_answer + pieces.before_question)
-    answer = f"{text(pieces.before_answer)}{{{{ .Content }}}}{after}"
-    turns = f'{{{{ if eq .Role "user" }}}}{question}{{{{ else if eq .Role "assistant" }}}}{answer}{{{{ end }}}}'
-    return f"{opening}{{{{ range .Messages }}}}{turns}{{{{ end }}}}{text(pieces.generation)}"
+def _go(table: Table) -> str:
+    """The Go template of a table: before each message, and at the end, the text that its role and the role before it
+    ask for. A role that the model's template refuses writes nothing."""
+    turns = "".join(
+        f'{{{{ {"else if" if place else "if"} eq .Role "{role}" }}}}'
+        f"{_chosen(table, role)}{{{{ .Content }}}}{{{{ $before = .Role }}}}"
+        for place, role in enumerate(role for role in ROLES if any(pair[1] == role for pair in table))
+    )
+    return f'{{{{ $before := "" }}}}{{{{ range .Messages }}}}{turns}{{{{ end }}}}{{{{ end }}}}{_chosen(table, END)}'
 
 
-def _proven(template: str, texts: Sequence[str | None]) -> bool:
-    """Whether the Go template gives every text that the model's own gives; a dialogue that the model's refuses proves
-    nothing."""
-    dialogues = [*_PROOFS, _LEARNT[3], _LEARNT[5]]
-    try:
-        made = [go_template.render(template, one["messages"]) for one in dialogues]
-    except UsageError:
-        return False
-    return all(text is None or text == mine for text, mine in zip(texts, made, strict=True))
+def _chosen(table: Table, role: str) -> str:
+    """The texts before `role` by the role before it; the commonest, last, stands for all that are not named."""
+    texts: dict[str, list[str]] = {}
+    for (before, after), text in table.items():
+        if after == role:
+            texts.setdefault(text, []).append(before)
+    *rarer, (usual, _) = sorted(texts.items(), key=lambda item: len(item[1]))
+    branches = [
+        f"{{{{ {'else if' if place else 'if'} eq $before {' '.join(map(_string, befores))} }}}}{literal(text)}"
+        for place, (text, befores) in enumerate(rarer)
+    ]
+    if not branches:
+        return literal(usual)
+    return "".join(branches) + f"{{{{ else }}}}{literal(usual)}{{{{ end }}}}"
 
 
-def _notes(told: str | None, tools: str | None, asked: str) -> tuple[str, ...]:
-    refuses = "The model's own template takes no system message; one that is given is left out."
-    leaves = "The model's own template takes tools; this one leaves them out."
-    return (*((refuses,) if told is None else ()), *((leaves,) if tools not in (None, asked) else ()))
+_APART = re.compile(r'\{{2,}|\{(?=\Z|"""|[^\n\t\x20-\x7e])|"""|[^\n\t{]')  # a brace before an action would join it
+
+
+def literal(text: str) -> str:
+    """Return template text that renders as `text`: parts that would be an action, would end a Modelfile's triple
+    quotes, or are dropped by Ollama's parser (characters that do not print) are written as quoted strings."""
+    return _APART.sub(lambda found: found[0] if _is_plain(found[0]) else f"{{{{ {_string(found[0])} }}}}", text)
+
+
+def _is_plain(part: str) -> bool:
+    return len(part) == 1 and part.isprintable() and part != "{"
+
+
+def _string(text: str) -> str:
+    """`text` as a quoted string of Go."""
+    return '"' + "".join(_escaped(character) for character in text) + '"'
+
+
+def _escaped(character: str) -> str:
+    if character in '"\\':
+        return f"\\{character}"
+    if character.isprintable():
+        return character
+    return f"\\u{ord(character):04x}" if ord(character) <= 0xFFFF else f"\\U{ord(character):08x}"
+
+
+def _notes(table: Table, tools: str | None, asked: str | None) -> Iterator[str]:
+    if (BEGIN, "system") not in table:
+        yield "The model's own template takes no system message; one that is given is left out."
+    if tools not in (None, asked):
+        yield "The model's own template takes tools; this one leaves them out."

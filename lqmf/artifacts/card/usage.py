@@ -12,7 +12,7 @@ from lqmf.artifacts import run_lines
 from lqmf.artifacts.card.header import ANSWERS, CONTINUES, EMBEDS
 from lqmf.artifacts.card.markdown import fence, plain
 from lqmf.declared import methods
-from lqmf.engines.transformers.loading import BY_GPTQMODEL
+from lqmf.engines.transformers.loading import by_gptqmodel
 from lqmf.records import Artifact, Manifest
 
 CONTEXT = 4096  # tokens, where no plan says how many
@@ -22,7 +22,9 @@ CLASSES = {EMBEDS: "AutoModel", ANSWERS: "AutoModelForSeq2SeqLM", CONTINUES: "Au
 def usage(artifact: Artifact, manifest: Manifest, task: str) -> str:
     """Return the section on running the artifact, for its format and its `task` in the Hub's words."""
     name = plain(artifact.name)
-    ways = _gguf(name, manifest, task) if artifact.method == "gguf" else _folder(name, artifact, manifest, task)
+    ways = (
+        _gguf(name, manifest, task) if artifact.method == "gguf" else in_folder(f"./{name}", artifact, manifest, task)
+    )
     return "\n\n".join([*(f"{title}:\n\n{block}" for title, block in ways.items()), f"With LQMF:\n\n{_lqmf(name)}"])
 
 
@@ -49,9 +51,12 @@ model = AutoModelForCausalLM.from_pretrained(".", gguf_file=file)"""
     }
 
 
-def _folder(name: str, artifact: Artifact, manifest: Manifest, task: str) -> dict[str, str]:
-    folder = json.dumps("./" + name, ensure_ascii=False)
-    if artifact.method == "gptq" and manifest.model_type in BY_GPTQMODEL:
+def in_folder(place: str, artifact: Artifact, manifest: Manifest, task: str) -> dict[str, str]:
+    """Return how an artifact that is a folder is run, by a title for each way; `place` is its path, or its repository
+    on the Hub."""
+    folder = json.dumps(place, ensure_ascii=False)
+    mixture = {"num_experts": sum(".experts." in name for name in manifest.tensors)}
+    if artifact.method == "gptq" and by_gptqmodel(manifest.model_type, mixture):
         code = f"from gptqmodel import GPTQModel\n\nmodel = GPTQModel.load({folder})"
         return {"With gptqmodel; transformers cannot load this architecture's GPTQ weights": fence("python", code)}
     kind = CLASSES[task]

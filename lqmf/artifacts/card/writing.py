@@ -41,6 +41,8 @@ def write(
         _refuse_theirs([out / name for name in texts])
     workspace.rewrite_mutable(folder, texts)
     if out is not None and out != folder:
+        if workspace.MODELFILE in texts:
+            texts[workspace.MODELFILE] = modelfile.of_artifact(folder, manifest, out) or ""
         for name, text in texts.items():
             workspace.write_text(out / name, text)
     return [(out or folder) / name for name in texts]

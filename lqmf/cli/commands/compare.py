@@ -32,4 +32,4 @@ def view(found: Compared) -> RenderableType:
     """Figures side by side."""
     from lqmf.cli.views.comparisons import comparison_view
 
-    return comparison_view(found.comparison)
+    return comparison_view(found.told)

@@ -33,7 +33,7 @@ def cli(
     ],
     force: Annotated[bool, typer.Option("--force", help="Do not ask.")] = False,
 ) -> Decision:
-    """Delete the folder of the artifact NAME. --yes is no answer to that question; --force is."""
+    """Delete the folder of the artifact NAME. It is asked before; with --force it is not."""
     return options.typed("delete", name=name, force=force or None)
 
 

@@ -35,7 +35,7 @@ def everything(context: typer.Context) -> Decision | None:
 
 @cli.command()
 def login() -> Decision:
-    """Ask for a token (nothing is shown), have the Hub confirm it, and keep it."""
+    """Ask for a token (shown as stars), have the Hub confirm it, and keep it."""
     return options.typed("hf_login")
 
 
@@ -58,4 +58,4 @@ def view(found: Account | LoggedOut | NotLoggedIn) -> RenderableType | str:
 
     if isinstance(found, NotLoggedIn):
         return "Not logged in."
-    return logout_view(found.removed) if isinstance(found, LoggedOut) else account_view(found.account)
+    return (logout_view if isinstance(found, LoggedOut) else account_view)(found.told)

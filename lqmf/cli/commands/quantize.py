@@ -41,4 +41,4 @@ def view(made: Quantized) -> RenderableType:
     """What was made, and what can be done next."""
     from lqmf.cli.views.artifacts import made_view
 
-    return made_view(made.artifacts, made.feedback)
+    return made_view(made.artifacts, made.feedback, made.chats)

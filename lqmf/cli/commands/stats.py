@@ -39,4 +39,4 @@ def view(found: Statistics | Learnt) -> RenderableType:
     from lqmf.cli.views.statistics import predictions_view, stats_view
     from lqmf.operations.stats import Learnt
 
-    return predictions_view(found.predictions) if isinstance(found, Learnt) else stats_view(found.summary)
+    return predictions_view(found.predictions) if isinstance(found, Learnt) else stats_view(found.told)

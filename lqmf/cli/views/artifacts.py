@@ -8,8 +8,8 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from lqmf.cli.views.messages import Unfolded, done_view, notice_view
-from lqmf.cli.views.receipts import receipt_view
+from lqmf.cli.views.messages import Copied, Unfolded, done_view, notice_view
+from lqmf.cli.views.receipts import brief
 from lqmf.cli.views.tables import facts, table, when
 from lqmf.operations import gating
 from lqmf.records import Artifact, Feedback
@@ -17,30 +17,24 @@ from lqmf.terminal import clean
 from lqmf.units import file_size, small
 
 
-def made_view(artifacts: Sequence[Artifact], feedback: Feedback) -> RenderableType:
-    """What a job made: where it lies, how good it is, what there is to say of it, and what can be done next."""
+def made_view(artifacts: Sequence[Artifact], feedback: Feedback, chats: Sequence[Sequence[str]] = ()) -> RenderableType:
+    """What a job made: where it lies, how good it is in a few lines, the lines that chat with it, what there is to say
+    of it, and what has more."""
     parts: list[RenderableType] = []
-    for artifact in artifacts:
-        parts += [done_view(f"Made {artifact.name}"), Unfolded(facts([("  in", artifact.path)]))]
-        if artifact.receipt and artifact.receipt.get("checks"):
-            parts.append(receipt_view(artifact, artifact.receipt))
-        else:
-            parts.append(facts([("  size", _size(artifact))]))
+    for artifact, lines in zip(artifacts, chats or [()] * len(artifacts), strict=True):
+        how = "with llama.cpp or Ollama, here or elsewhere:" if lines else "as README.md in its folder says"
+        rows = facts([("in", artifact.path), *brief(artifact), ("run", how)])
+        parts += [done_view(f"Made {artifact.name}"), Unfolded(Padding(rows, (0, 0, 0, 2))), *map(Copied, lines)]
     parts += feedback_lines(feedback)
     newest = artifacts[-1].name if artifacts else ""
-    following = f"Next: `test {newest} --comprehensive`, `show {newest}`, `compare` with another."
-    parts.append(Unfolded(notice_view(following)))
+    more = f"`show {newest}` has every figure; `test {newest} --comprehensive` measures more."
+    parts.append(Unfolded(notice_view(more)))
     return Group(*parts)
 
 
 def feedback_lines(feedback: Feedback) -> list[RenderableType]:
     """What came of a job, a line for each artifact's sentences; nothing where there is nothing to say."""
     return [notice_view(clean(" ".join(feedback.sentences)))] if feedback.sentences else []
-
-
-def _size(artifact: Artifact) -> str:
-    ratio = f", {artifact.compression_ratio:.2f} times smaller" if artifact.compression_ratio else ""
-    return file_size(artifact.size_bytes) + ratio
 
 
 def artifacts_view(artifacts: Sequence[Artifact]) -> RenderableType:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rich.cells import cell_len
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 
 from lqmf.cli.views.messages import done_view, error_view, marked_view, notice_view
-from lqmf.cli.views.tables import NONE, Narrowing, cell, table
+from lqmf.cli.views.tables import NONE, Narrowing, cell, table, widths
 from lqmf.fit import words
-from lqmf.fit.quality import CLEAR, LITTLE
+from lqmf.fit.quality import CLEAR, LITTLE, in_a_word
 from lqmf.records import Candidate
 from lqmf.terminal import clean
 from lqmf.units import file_size, memory_pair, memory_size, small
@@ -25,16 +24,17 @@ MARK = "★"
 MOST = 5
 NO_TYPE = "does not fit"
 WORDS = ("type", "cache", "loss", "size", "like")  # columns that are not figures
-NARROWER = ("layers", "file", "loss", "tokens/s", "cache", "KL")  # the order in which columns go
-NARROWER_SIZES = ("file", "context", "like", "tokens/s")
-HARDLY = 0.012  # nats a token: hardly any loss; Q5_K_M keeps it
+NARROWER = ("layers", "cache", "KL", "tokens/s", "loss", "file")  # the order in which columns go
+NARROWER_SIZES = ("like", "context", "tokens/s")
+EVIDENT = ("context", "cache", "loss")  # columns that go first where every row has the same
 UNCALIBRATED = "Speeds are unknown until `lqmf doctor --calibrate` has measured this machine."
 
 
-def fit_view(solution: Solution, *, beside_plan: bool = False) -> RenderableType:
+def fit_view(solution: Solution, asked: int | None = None, *, beside_plan: bool = False) -> RenderableType:
     """The best plans as a table, at most five, and last the recommended line; where nothing fits, what would help.
 
-    `beside_plan`: the plan with its reasons is shown already, so the line only says that it fits."""
+    `asked` is the context that was asked for. `beside_plan`: the plan with its reasons is shown already, so the line
+    only says that it fits."""
     recommended = solution.recommended
     if recommended is None:
         return _nothing(solution)
@@ -46,29 +46,44 @@ def fit_view(solution: Solution, *, beside_plan: bool = False) -> RenderableType
     ]
     if not any(candidate.speed for candidate in shown):
         parts.append(notice_view(UNCALIBRATED))
-    parts.append(done_view(_fits(recommended) if beside_plan else _recommended(solution, recommended)))
-    return Group(*parts, *_ways(solution))
+    ending = ending_view(solution, asked) if beside_plan else done_view(_recommended(solution, recommended))
+    return Group(*parts, ending, *_ways(solution))
 
 
-def answer_view(model: str, solution: Solution) -> RenderableType:
-    """That `model` fits and how, in one line to begin with; what is said of one that does not is short enough."""
+def answer_view(model: str, solution: Solution, asked: int | None) -> RenderableType:
+    """Whether `model` fits and how, in one line to begin with; what is said of one that does not is short enough.
+    `asked` is the context that was asked for, which may be more than the model was trained for."""
     chosen = solution.recommended
-    return done_view(f"{clean(model)} fits: {_line(chosen)}.") if chosen else Group()
+    if chosen is None:
+        return Group()
+    if _too_long(chosen, asked):
+        return error_view(f"{clean(model)} takes no {asked:,} tokens: it was trained for {chosen.run.context:,}.")
+    return done_view(f"{clean(model)} fits: {_line(chosen)}.")
 
 
-def _fits(chosen: Candidate) -> str:
-    return f"It fits: {_line(chosen)}, in {words.memory(chosen.memory)}."
+def ending_view(solution: Solution, asked: int | None) -> RenderableType:
+    """The recommended way in one line, with a tick where it is as it was asked for."""
+    chosen = solution.recommended
+    assert chosen is not None, "who calls it knows that something fits"
+    what = f"{_line(chosen)}, in {words.memory(chosen.memory)}."
+    if _too_long(chosen, asked):
+        return notice_view(f"What fits: {what}")
+    return done_view(f"It fits: {what}")
+
+
+def _too_long(chosen: Candidate, asked: int | None) -> bool:
+    return asked is not None and chosen.run.context < asked
 
 
 def _recommended(solution: Solution, chosen: Candidate) -> str:
     return f"Recommended: {_line(chosen)}. {' '.join(solution.why)}".strip()
 
 
-def _nothing(solution: Solution) -> RenderableType:
+def _nothing(solution: Solution, subject: str = "It") -> RenderableType:
     what = "Nothing fits."
     if least := solution.least:
         needed = words.memory(least.memory) if least.memory.gpu else _memory(least)
-        what = f"It does not fit: the least, {_line(least)}, needs {needed}."
+        what = f"{subject} does not fit: the least, {_line(least)}, needs {needed}."
     return Group(error_view(what), *_ways(solution))
 
 
@@ -93,7 +108,7 @@ def _columns(shown: Sequence[Candidate], best: int | None) -> Mapping[str, list[
         "cache": [candidate.run.cache for candidate in shown],
         "layers": [str(candidate.run.gpu_layers) for candidate in shown] if gpu else [],
         "GPU + RAM" if gpu else "memory": [_memory(candidate) for candidate in shown],
-        "loss": [_loss(c.loss.kl_nats) for c in shown],
+        "loss": [in_a_word(c.loss.kl_nats) for c in shown],
         "KL": [small(c.loss.kl_nats) if c.loss.kl_nats else "0" for c in shown],
         "tokens/s": [_speed(candidate) for candidate in shown] if any(c.speed for c in shown) else [],
     }
@@ -101,17 +116,10 @@ def _columns(shown: Sequence[Candidate], best: int | None) -> Mapping[str, list[
 
 
 def _narrowing(columns: Mapping[str, list[str]], order: Sequence[str]) -> Narrowing:
-    """The table; where the terminal is narrow, columns go in this order."""
-    return Narrowing(lambda left_out: _table(columns, left_out), _widths(columns, order))
-
-
-def _widths(columns: Mapping[str, list[str]], order: Sequence[str]) -> dict[str, int]:
-    """How wide a terminal each column needs that may be left out: so wide that it fits beside those still there."""
-    left, widths = dict(columns), {}
-    for name in order:
-        widths[name] = 3 * len(left) - 1 + sum(max(map(cell_len, (head, *cells))) for head, cells in left.items())
-        left.pop(name, None)
-    return widths
+    """The table; where the terminal is narrow, columns go in this order, first those that tell no row from another."""
+    evident = [name for name in EVIDENT if len(set(columns.get(name, ()))) == 1]
+    going = [*reversed(evident), *(name for name in order if name not in evident)]
+    return Narrowing(lambda left_out: _table(columns, left_out), widths(columns, going))
 
 
 def _table(columns: Mapping[str, list[str]], left_out: Iterable[str]) -> RenderableType:
@@ -134,14 +142,6 @@ def _memory(candidate: Candidate) -> str:
     return memory_pair(memory.gpu, memory.ram)
 
 
-def _loss(kl_nats: float) -> str:
-    """A loss in a word, for who does not read the figure beside it."""
-    if not kl_nats:
-        return "none"
-    words = {HARDLY: "hardly any", LITTLE: "little", CLEAR: "clear"}
-    return next((word for most, word in words.items() if kl_nats <= most), "heavy")
-
-
 def _speed(candidate: Candidate) -> str:
     if candidate.speed is None:
         return NONE
@@ -149,8 +149,12 @@ def _speed(candidate: Candidate) -> str:
     return f"{pace:,.0f}" if pace >= 100 else f"{pace:.1f}"
 
 
-def sizes_view(found: Mapping[SizeClass, Solution]) -> RenderableType:
-    """What size of model fits, a line each, and how; the largest that runs well is marked."""
+def sizes_view(
+    found: Mapping[SizeClass, Solution], assumed: str = "", asked: SizeClass | None = None
+) -> RenderableType:
+    """What size of model fits in the memory that is `assumed`, a line each, and how; the largest that runs well is
+    marked. First of all whether the size that was `asked` for does."""
+    answer: list[RenderableType] = [_size_answer(asked, found[asked])] if asked else []
     lines = [(size, solution.recommended) for size, solution in found.items()]
     loss, well, whole = _well(lines)
     best = (whole or well or [""])[-1]
@@ -160,7 +164,18 @@ def sizes_view(found: Mapping[SizeClass, Solution]) -> RenderableType:
         where = f", as a whole on the GPU{beyond}" if whole else ""
         said = done_view(f"This way, up to {best} fits with {loss}{where}. `plan org/name` has a model's own figures.")
     note = notice_view("By formula, for models of these shapes; a named model is computed exactly.")
-    return Group(_narrowing(_size_columns(lines, best), NARROWER_SIZES), note, said)
+    machine = [notice_view(f"For {assumed}. For another: `--memory 24GB`.")] if assumed else []
+    return Group(*answer, _narrowing(_size_columns(lines, best), NARROWER_SIZES), *machine, note, said)
+
+
+def _size_answer(size: SizeClass, solution: Solution) -> RenderableType:
+    """Whether a model of a size fits, and what to do where it does not, or loses much."""
+    chosen = solution.recommended
+    if chosen is None:
+        return _nothing(solution, f"A model of {size.name}")
+    text = f"A model of {size.name} fits: {_line(chosen)}, in {words.memory(chosen.memory)}"
+    loss = in_a_word(chosen.loss.kl_nats)
+    return Group(done_view(f"{text}, with {loss} loss." if loss != "none" else f"{text}."), *_ways(solution))
 
 
 def _size_columns(lines: Sequence[tuple[SizeClass, Candidate | None]], best: str) -> Mapping[str, list[str]]:

@@ -53,7 +53,7 @@ def _last(call: Mapping[str, Any] | None) -> str:
 
 def _health(one: Mapping[str, Any]) -> str:
     health = one["health"]
-    if health is None or one["last_call"] is None:
+    if one["last_call"] is None:
         return NONE
     failures = f"{health['failures']} failed in a row" if health["failures"] else "well"
     state = _STATES[health["state"]].format(**health)

@@ -31,9 +31,9 @@ def done_view(text: str) -> RenderableType:
     return _marked("✓", "bold green", Text(text))
 
 
-def stage_view(title: str, took: str) -> RenderableType:
-    """A stage of a job that is behind us, with what it took."""
-    return _marked("✓", "green", Text.assemble(title, (f"  {took}", "dim")))
+def stage_view(title: str, took: str, *, ok: bool = True) -> RenderableType:
+    """A stage of a job that is behind us, with what it took; `ok` says whether it brought what it was to bring."""
+    return _marked(*(("✓", "green") if ok else ("✗", "red")), Text.assemble(title, (f"  {took}", "dim")))
 
 
 class Unfolded:

@@ -7,7 +7,7 @@ from typing import Any
 from lqmf.cli import registry
 from lqmf.cli.views.advice import advice_view
 from lqmf.cli.views.messages import notice_view
-from lqmf.cli.views.plans import plan_view
+from lqmf.cli.views.plans import plans_view
 from lqmf.events import Notice
 from lqmf.operations.result import Result
 from lqmf.records import Advice, QuantizationPlan
@@ -16,8 +16,8 @@ from lqmf.records import Advice, QuantizationPlan
 def view_of(shown: Any) -> Any:
     """Return the view of a record; what is a view already, as it is."""
     match shown:
-        case QuantizationPlan():
-            return plan_view(shown)
+        case [QuantizationPlan(), *_]:
+            return plans_view(shown)
         case Advice():
             return advice_view(shown)
         case Notice():

@@ -35,7 +35,8 @@ def reason_view(question: Question) -> RenderableType:
 def how_view(question: Question) -> RenderableType:
     """How a question is answered: told with the first one."""
     enter = "Enter takes what is in brackets; " if question.default is not None else ""
-    return notice_view(f"Type a number or a name. {enter}`why?` gives the reason; `back` and `cancel` work too.")
+    what = "yes or no" if question.kind == "confirm" else "a number or a name"
+    return notice_view(f"Type {what}. {enter}`why?` gives the reason; `back` and `cancel` work too.")
 
 
 def hint_view() -> RenderableType:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -12,33 +12,33 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from lqmf.cli.views.tables import NONE
+from lqmf.cli.views.tables import NONE, Narrowing
 from lqmf.fit import predictions
+from lqmf.fit.quality import in_a_word
 from lqmf.quality import measures
 from lqmf.records import Artifact
 from lqmf.terminal import clean
+from lqmf.units import small
 
 Receipt = Mapping[str, Any]
 SAMPLE_LENGTH = 160
+DOMAIN_FIGURES = ("KL divergence", "same top choice", "perplexity", "of the source")
 PASSED, FAILED = "✓", "✗"
+VERDICTS = {"True": (f"{PASSED} passed", "green"), "False": (f"{FAILED} failed", "bold red")}
 FORESEEN = ("size_bytes", "peak_rss_bytes", "peak_gpu_bytes", "generation_tokens_per_second")  # told of in any case
 
 
 def receipt_view(artifact: Artifact, receipt: Receipt) -> RenderableType:
     """The receipt of one artifact."""
-    grid = Table.grid(padding=(0, 2), expand=True)
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column(no_wrap=True, style="bold")
-    grid.add_column(ratio=1, overflow="fold", style="dim")
     told = measures.document(artifact, receipt)
     speed = (*measured_lines(told, "machine"), *prediction_lines(receipt))
-    for group in (measured_lines(told, "file"), measured_lines(told, "quality"), speed):
-        for line in group:
-            grid.add_row(*line)
-        grid.add_row("", "", "")
-    for line in (*gate_lines(receipt), *check_lines(receipt)):
-        grid.add_row(*line)
-    parts = [grid] if not receipt.get("domains") else [grid, Text(""), domains_table(receipt["domains"])]
+    judged = (*gate_lines(receipt), *check_lines(receipt))
+    groups = (measured_lines(told, "file"), measured_lines(told, "quality"), speed, judged)
+    lines = [line for group in groups for line in (*group, ("", "", ""))][:-1]
+    grid = Narrowing(lambda narrow: _grid(lines, narrow=bool(narrow)), {"remarks": 70})
+    parts: list[RenderableType] = (
+        [grid] if not receipt.get("domains") else [grid, Text(""), domains_table(receipt["domains"])]
+    )
     panel = Panel(
         Group(*parts),
         title=Text(clean(artifact.name)),
@@ -48,6 +48,63 @@ def receipt_view(artifact: Artifact, receipt: Receipt) -> RenderableType:
         border_style="dim",
     )
     return Group(panel, *_samples(receipt))
+
+
+def _grid(lines: Sequence[measures.Line], *, narrow: bool) -> RenderableType:
+    """Labels, figures and remarks; where the terminal is narrow, the remark follows the figure."""
+    grid = Table.grid(padding=(0, 2), expand=True)
+    grid.add_column(style="dim", no_wrap=True)
+    if narrow:
+        grid.add_column(ratio=1, overflow="fold")
+        for label, figure, remark in lines:
+            grid.add_row(label, Text.assemble((f"{figure} " if figure else "", "bold"), (remark, "dim")))
+        return grid
+    grid.add_column(no_wrap=True, style="bold")
+    grid.add_column(ratio=1, overflow="fold", style="dim")
+    for line in lines:
+        grid.add_row(*line)
+    return grid
+
+
+def brief(artifact: Artifact) -> list[tuple[str, str | Text]]:
+    """What a receipt comes to, in five lines: size, loss, speed, memory, gate; `show` has the rest."""
+    told = measures.document(artifact, artifact.receipt)
+    line = {one.id: one.line(told) for one in measures.MEASURES}
+    rows: list[tuple[str, str | Text]] = [("size", _told(line["size_bytes"]))]
+    if artifact.receipt and artifact.receipt.get("checks"):
+        rows += [("loss", _loss(told)), ("speed", _speed(line)), ("memory", _told(line["peak_rss_bytes"]))]
+        rows += [("gate", _judged(artifact.receipt))]
+    return rows
+
+
+def _loss(told: Receipt) -> str:
+    kl, same = measures.named("kl_divergence"), measures.named("top1_agreement")
+    if (loss := kl.value(told)) is not None:
+        alike = f"; {same.line(told)[1]} of its first choices are the source's" if same.value(told) is not None else ""
+        return f"{in_a_word(loss)}: {small(loss)} nats a token{alike}"
+    found = next((one for one in measures.shown(told, "quality") if one.better and one.value(told) is not None), None)
+    return " ".join(found.line(told)[:2]) if found else f"not measured: {measures.reason(told, *kl.path)}"
+
+
+def _speed(line: Mapping[str, measures.Line]) -> str:
+    writing, reading = (line[f"tokens_per_second_{name}"] for name in ("generation", "prompt"))
+    if NONE in (writing[1], reading[1]):
+        return _told(writing if writing[1] == NONE else reading)
+    return f"writes {writing[1]}, reads {reading[1]}"
+
+
+def _told(line: measures.Line) -> str:
+    return f"not measured: {line[2]}" if line[1] == NONE else ", ".join(filter(None, line[1:]))
+
+
+def _judged(receipt: Receipt) -> Text:
+    """Whether it passed, with every check that failed by name and every reason."""
+    failed = [_named(check["name"]) for check in receipt.get("checks") or () if not check["passed"]]
+    gate = receipt.get("gate") or {}
+    reasons = [clean(str(each)) for each in gate.get("reasons") or ()]
+    checks = f"these checks failed: {', '.join(failed)}" if failed else f"all {len(receipt['checks'])} checks too"
+    verdict, style = VERDICTS.get(str(gate.get("passed")), ("undecided", "yellow"))
+    return Text.assemble((verdict, style), f"; {checks}" + (f". {' '.join(reasons)}" if reasons else ""))
 
 
 def measured_lines(told: Receipt, group: measures.Group) -> Iterator[measures.Line]:
@@ -60,22 +117,19 @@ def measured_lines(told: Receipt, group: measures.Group) -> Iterator[measures.Li
 
 
 def prediction_lines(receipt: Receipt) -> Iterator[measures.Line]:
-    """One line, where something was predicted: each figure that was, by how much the measurement differs, and every
-    miss."""
+    """One line, where something was predicted: each figure that was, and by how much the measurement differs."""
     beside = receipt.get("prediction") or {}
     if not beside:
         return
-    missed = sum(bool(each["missed"]) for each in beside.values())
     known = dict.fromkeys((*predictions.LABELS, *beside))  # in this order
     shown = [name for name in known if name in beside and (name in FORESEEN or beside[name]["missed"])]
     remark = ", ".join(_foreseen(name, beside[name]) for name in shown)
-    yield "prediction", f"{missed} of {len(beside)} missed" if missed else "met", remark
+    yield "predicted", "", f"{remark}: what was measured differs so much" if remark else "as measured"
 
 
 def _foreseen(name: str, each: Mapping[str, Any]) -> str:
     label = predictions.LABELS.get(name, clean(name))
-    miss = ", missed" if each["missed"] else ""
-    return f"{label} {predictions.amount(name, each['predicted'])} ({predictions.percent(each['error'], '+')}{miss})"
+    return f"{label} {predictions.amount(name, each['predicted'])} ({predictions.percent(each['error'], '+')})"
 
 
 def gate_lines(receipt: Receipt) -> Iterator[measures.Line]:
@@ -118,14 +172,19 @@ def _named(check: Any) -> str:
 
 
 def domains_table(domains: Mapping[str, Any]) -> RenderableType:
-    """A line for each kind of text."""
-    figures = ("KL divergence", "same top choice", "perplexity", "of the source")
-    rows = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    rows.add_column("text", style="dim")
+    """A line for each kind of text; where the terminal is narrow, with short headings and without the source's
+    perplexity."""
+    return Narrowing(lambda narrow: _domains(domains, narrow=bool(narrow)), {"of the source": 70})
+
+
+def _domains(domains: Mapping[str, Any], *, narrow: bool) -> RenderableType:
+    figures = ("KL", "same top", "perplexity") if narrow else DOMAIN_FIGURES
+    rows = Table(box=None, padding=(0, 1 if narrow else 2, 0, 0), header_style="dim")
+    rows.add_column("text", style="dim", no_wrap=True)
     for name in figures:
         rows.add_column(name, justify="right", no_wrap=True)
     for name, found in domains.items():
-        rows.add_row(clean(str(name)), *measures.of_domain(found))
+        rows.add_row(clean(str(name)), *measures.of_domain(found)[: len(figures)])
     return rows
 
 

@@ -12,6 +12,7 @@ from lqmf.cli.views.messages import Copied, notice_view
 from lqmf.cli.views.receipts import receipt_view
 from lqmf.cli.views.tables import Narrowing, cell, facts, table, when
 from lqmf.operations import gating
+from lqmf.quality.measures import number
 from lqmf.records import Artifact, from_json
 from lqmf.terminal import clean
 from lqmf.units import duration, file_size, small
@@ -46,7 +47,7 @@ def _rows(records: Sequence[Record], left_out: frozenset[str]) -> RenderableType
     names = [name for name in ("name", "status", "size", "KL", "when") if name not in left_out]
     rows = table(*names, right=("size", "KL"), keep=("status", "size", "KL", "when"))
     for record in records:
-        kl = ((record.get("receipt") or {}).get("kl_divergence") or {}).get("mean")
+        kl = number(record.get("receipt"), "kl_divergence", "mean")
         cells: dict[str, str | Text] = {
             "name": _title(record),
             "status": _status(_state(record)),
@@ -64,6 +65,8 @@ def _title(record: Record) -> Text:
     error = (record.get("error") or {}).get("message")
     title = Text(clean(str(record.get("title") or record["id"])))
     title.append(f"\njob {record['id']}" + (f": {clean(str(error))}" if error else ""), style="dim")
+    if record.get("next"):
+        title.append(f"\n`{clean(str(record['next'])).removeprefix('lqmf ')}`", style="dim")
     return title
 
 
@@ -129,6 +132,7 @@ def _job(record: Record) -> RenderableType:
             ("began", when(record.get("started_at"))),
             ("took", duration(record.get("seconds"))),
             ("artifact", record.get("artifact")),
+            *([("next", f"`{record['next']}`")] if record.get("next") else []),
             *([("error", f"{error.get('message', '')} {error.get('remedy', '')}".strip())] if error else []),
         ]
     )

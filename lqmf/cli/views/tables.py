@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
@@ -39,6 +40,16 @@ class Narrowing:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield self._make(frozenset(name for name, width in self._widths.items() if options.max_width < width))
+
+
+def widths(columns: Mapping[str, Sequence[str]], order: Sequence[str]) -> dict[str, int]:
+    """How wide a terminal each column needs that may be left out, in this order: so wide that it fits beside those
+    still there."""
+    left, needed = dict(columns), {}
+    for name in order:
+        needed[name] = 3 * len(left) - 1 + sum(max(map(cell_len, (head, *cells))) for head, cells in left.items())
+        left.pop(name, None)
+    return needed
 
 
 def facts(rows: Sequence[tuple[str, Any]], title: str = "") -> RenderableType:

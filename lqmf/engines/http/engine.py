@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import httpx2
 
 from lqmf.engines.http.sse import LineTooLong, events
-from lqmf.engines.promise import Message, Piece, Sampling
+from lqmf.engines.promise import Closing, Message, Piece, Sampling
 from lqmf.errors import (
     ConnectionBroken,
     HubUnavailable,
@@ -70,7 +70,7 @@ class Reply:
         return (self.tokens - 1) / later if self.tokens and self.tokens > 4 and later > 0 else None
 
 
-class HttpEngine:
+class HttpEngine(Closing):
     """`base_url` as OpenAI's clients take it ("http://localhost:8080/v1"); `model` is the far end's name for it.
 
     Raises Unauthorized, ModelNotFound, RateLimited, ConnectionBroken, HubUnavailable (5xx) and TransferError while
@@ -80,24 +80,16 @@ class HttpEngine:
     context_length = 0
     vocabulary = 0
 
-    def __init__(
-        self,
-        base_url: str,
-        model: str,
-        api_key: str | None = None,
-        *,
-        timeout: httpx2.Timeout = _PATIENCE,
-        key_variable: str = "LOCAL_API_KEY",
-    ) -> None:
+    def __init__(self, base_url: str, model: str, api_key: str | None = None) -> None:
         url = httpx2.URL(base_url)
         if url.scheme not in ("http", "https") or not url.host:
             raise UsageError(f"'{base_url}' is no HTTP address.", "Give one like http://localhost:8080/v1")
         self.name = f"http {url.host}"
-        self._model, self._key, self._key_variable = model, api_key, key_variable
+        self._model, self._key = model, api_key
         self._url = base_url.rstrip("/")
         self._address = str(url.copy_with(username=None, password=None)).rstrip("/")  # as it may be shown
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._client = httpx2.Client(headers=headers, timeout=timeout)
+        self._client = httpx2.Client(headers=headers, timeout=_PATIENCE)
 
     # ------------------------------------------------------------ generation
 
@@ -222,7 +214,7 @@ class HttpEngine:
         status, told = response.status_code, self._told(_body(response))
         said = f"{self._address} answered {status}" + (f": {told}" if told else "")
         if status in (401, 403):
-            remedy = f"Put the line {self._key_variable}=<its key> into .env in the workspace."
+            remedy = "Put the line LOCAL_API_KEY=<its key> into .env in the workspace."
             return Unauthorized(f"{said}.", remedy)
         if status == 404:
             return ModelNotFound(f"{said}.", f"Check the address (does it end in /v1?) and the model '{self._model}'.")
@@ -274,12 +266,6 @@ class HttpEngine:
     def close(self) -> None:
         """Close the connection."""
         self._client.close()
-
-    def __enter__(self) -> HttpEngine:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
 
 _LOOK = "Look at the server's own log, then try again."

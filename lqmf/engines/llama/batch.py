@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from lqmf.engines import limits
 from lqmf.engines.llama.context import ContextOptions, parameters, size_for
+from lqmf.engines.promise import Closing
 from lqmf.errors import UsageError
 from lqmf.ggml import library
 
 
-class LlamaBatch:
+class LlamaBatch(Closing):
     """Room for `sequences` sequences of `length` tokens, each with its own cache (llama.cpp's `kv_unified` off)."""
 
     def __init__(self, lib: Any, model: Any, sequences: int, length: int, options: ContextOptions) -> None:
@@ -24,10 +26,8 @@ class LlamaBatch:
         asked.n_batch = asked.n_ubatch = max(asked.n_batch, sequences)
         asked.n_seq_max, asked.n_outputs_max, asked.kv_unified = sequences, sequences, False
         self._chunk: int = asked.n_batch // sequences
-        library.forget_log()
-        self._ctx = lib.llama_init_from_model(model, asked)
-        if not self._ctx:
-            raise library.refusal(f"make room for {sequences} sequences of {length} tokens")
+        doing = f"make room for {sequences} sequences of {length} tokens"
+        self._ctx = library.new_context(model, asked, doing)
         self._sampler = lib.llama_sampler_init_greedy()
         self._read = 0
         self._last: list[int] = []  # where in the last batch each sequence's prediction lies
@@ -40,7 +40,7 @@ class LlamaBatch:
     def feed(self, sequences: Sequence[Sequence[int]]) -> None:
         """Append equally many token ids to each sequence. Raises UsageError if the lengths differ or the tokens do not
         fit."""
-        count = self._checked(sequences)
+        count = limits.check_batch(sequences, self._sequences, self._length - self._read, self._length)
         for start in range(0, count, self._chunk):
             self._decode(
                 [sequence[start : start + self._chunk] for sequence in sequences], start + self._chunk >= count
@@ -54,14 +54,6 @@ class LlamaBatch:
         tokens = [int(self._lib.llama_sampler_sample(self._sampler, self._ctx, place)) for place in self._last]
         self.feed([[token] for token in tokens])
         return tokens
-
-    def _checked(self, sequences: Sequence[Sequence[int]]) -> int:
-        lengths = {len(sequence) for sequence in sequences}
-        if len(sequences) != self._sequences or len(lengths) != 1 or not (count := lengths.pop()):
-            raise UsageError(f"{self._sequences} sequences of the same length are needed.", "Cut them alike.")
-        if self._read + count > self._length:
-            raise UsageError(f"Each sequence has room for {self._length} tokens.", "Make room for more.")
-        return count
 
     def _decode(self, parts: Sequence[Sequence[int]], last: bool) -> None:
         """Run one pass; with `last`, note where the prediction at the end of each part lies."""
@@ -90,9 +82,3 @@ class LlamaBatch:
             self._lib.llama_sampler_free(self._sampler)
             self._lib.llama_free(self._ctx)
             self._ctx = None
-
-    def __enter__(self) -> LlamaBatch:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()

@@ -39,12 +39,9 @@ class Context:
         self.length, self.outputs = length, outputs
         self._lib = lib
         self._vocabulary: int = lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(model))
-        library.forget_log()
         asked = parameters(lib, length, outputs, options)
         self._batch_size: int = asked.n_batch
-        self._ctx = lib.llama_init_from_model(model, asked)
-        if not self._ctx:
-            raise library.refusal(f"make room for {length} tokens of context")
+        self._ctx = library.new_context(model, asked, f"make room for {length} tokens of context")
         self._memory = lib.llama_get_memory(self._ctx)
         self._one = (lib.llama_token * 1)()
         self._single = lib.llama_batch_get_one(self._one, 1)
@@ -138,9 +135,9 @@ def parameters(lib: Any, length: int, outputs: int, options: ContextOptions) -> 
     return asked
 
 
-def size_for(length: int, step: int = 256) -> int:
+def size_for(length: int) -> int:
     """Return the context size (tokens) that llama.cpp itself rounds `length` up to."""
-    return -(-length // step) * step
+    return -(-length // 256) * 256
 
 
 def pass_through(lib: Any, call: Any, context: Any, tokens: Sequence[int], doing: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lqmf.engines.llama.context import ContextOptions, parameters, pass_through
+from lqmf.engines.promise import Closing
 from lqmf.errors import ModelError
 from lqmf.ggml import library
 from lqmf.model_files.gguf_files import model_file
@@ -21,18 +22,13 @@ if TYPE_CHECKING:
 LONGEST = 2048  # tokens of one text: a text goes through as one batch
 
 
-class Embedder:
+class Embedder(Closing):
     """An embedding model in memory, on the CPU. Use as a context manager. Raises NotFound, ModelError, OutOfMemory."""
 
     def __init__(self, path: Path) -> None:
         self._lib = lib = library.load()
         self._ctx: Any = None
-        library.forget_log()
-        asked = lib.llama_model_default_params()
-        asked.n_gpu_layers = 0
-        self._model = lib.llama_model_load_from_file(str(model_file(path)).encode(), asked)
-        if not self._model:
-            raise library.refusal(f"load {path.name}")
+        self._model = library.open_model(model_file(path), f"load {path.name}", n_gpu_layers=0)
         self._vocab = lib.llama_model_get_vocab(self._model)
         self._width = int(lib.llama_model_n_embd(self._model))
         self._longest = min(LONGEST, int(lib.llama_model_n_ctx_train(self._model)) or LONGEST)
@@ -91,9 +87,3 @@ class Embedder:
         if self._model:
             self._lib.llama_model_free(self._model)
             self._model = None
-
-    def __enter__(self) -> Embedder:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()

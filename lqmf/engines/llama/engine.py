@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from lqmf.engines import limits
 from lqmf.engines.llama.batch import LlamaBatch
 from lqmf.engines.llama.context import KV_TYPES, Context, ContextOptions, size_for
+from lqmf.engines.local import InMemory
 from lqmf.engines.promise import Message, Piece, Sampling
 from lqmf.engines.stops import TextStream
 from lqmf.errors import IncompleteModel, ModelError, UnsupportedModel, UsageError
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-DEFAULT_CONTEXT = 4096
-
 
 def can_open(path: Path) -> bool:
     """Return whether this engine runs the model at `path`: a GGUF file, or a folder that holds a GGUF file."""
@@ -43,7 +42,7 @@ def open_model(path: Path, **options: Any) -> LlamaCppEngine:
     return LlamaCppEngine(model_file(path), **options)
 
 
-class LlamaCppEngine:
+class LlamaCppEngine(InMemory):
     """A GGUF model in memory.
 
     `context` in tokens (None: what the model was trained for, at most 4096); device "auto" takes a GPU where this build
@@ -73,7 +72,7 @@ class LlamaCppEngine:
         self._load(path, gpu_layers)
         try:
             self._read_model(path, context)
-        except ModelError:
+        except (ModelError, UsageError):
             self.close()
             raise
 
@@ -96,14 +95,11 @@ class LlamaCppEngine:
         for shard in shards(path):
             if missing := read_header(shard).missing_bytes:
                 raise IncompleteModel(f"{shard.name} is cut short: {missing} bytes are missing.", "Get it again.")
-        parameters = self._lib.llama_model_default_params()
-        everything = -1
-        wanted = everything if gpu_layers is None else gpu_layers
-        parameters.n_gpu_layers = wanted if self._options.gpu else 0
-        library.forget_log()
-        self._model = self._lib.llama_model_load_from_file(str(path).encode(), parameters)
-        if not self._model:
-            raise library.refusal(f"load {path.name}")
+        self._model = library.open_model(path, f"load {path.name}", n_gpu_layers=self._on_gpu(gpu_layers))
+
+    def _on_gpu(self, layers: int | None) -> int:
+        """Return llama.cpp's number for the layers on the GPU; it takes -1 for all of them."""
+        return (-1 if layers is None else layers) if self._options.gpu else 0
 
     def _read_model(self, path: Path, context: int | None) -> None:
         lib = self._lib
@@ -114,12 +110,8 @@ class LlamaCppEngine:
             raise UnsupportedModel(f"{path.name} is not a model that continues text.", "Choose a decoder-only model.")
         self.name = library.version()
         self.vocabulary: int = lib.llama_vocab_n_tokens(self._vocab)
-        trained: int = lib.llama_model_n_ctx_train(self._model) or DEFAULT_CONTEXT
-        if context is not None and not 0 < context <= trained:
-            self.close()
-            message = f"{path.name} was trained for a context of {trained} tokens; {context} is not possible."
-            raise UsageError(message, f"Give --context {trained}, or less.")
-        self.context_length = context or min(trained, DEFAULT_CONTEXT)
+        trained: int = lib.llama_model_n_ctx_train(self._model) or limits.DEFAULT_CONTEXT
+        self.context_length = limits.context(path.name, context, trained)
 
     # ------------------------------------------------------------ text
 
@@ -172,24 +164,7 @@ class LlamaCppEngine:
     def _adds_bos(self) -> bool:
         return bool(self._lib.llama_vocab_get_add_bos(self._vocab) and self._lib.llama_vocab_bos(self._vocab) >= 0)
 
-    def _check_tokens(self, tokens: Sequence[int]) -> None:
-        self._alive()
-        limits.check_tokens(tokens, self.vocabulary)
-
     # ------------------------------------------------------------ generation
-
-    def chat(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[Piece]:
-        """Return the assistant's answer to `messages`, as a stream of Pieces."""
-        return self.generate(self.render(messages), sampling)
-
-    def generate(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece]:
-        """Continue `prompt`: yield one Piece a token (its text may be empty, held back inside a character or a possible
-        stop string), then the text that was held back. Ends at an end token, a stop string, `max_tokens`, or a full
-        context. Raises UsageError for a prompt that is empty or longer than the context."""
-        tokens = self._prompt_tokens(prompt) if isinstance(prompt, str) else list(prompt)
-        self._check_tokens(tokens)
-        limits.check_prompt(tokens, self.context_length)
-        return self._stream(tokens, sampling)
 
     def _prompt_tokens(self, text: str) -> list[int]:
         """Return the tokens of a prompt, the beginning token once, also if a chat template has already written it
@@ -270,13 +245,7 @@ class LlamaCppEngine:
         Windows are read `step` tokens at a time (None: as many as fit a batch). Raises UsageError for a window that
         does not fit the context."""
         for window in windows:
-            self._check_tokens(window)
-            if not 0 <= first < len(window) <= self.context_length:
-                raise UsageError(
-                    f"A window of {len(window)} tokens, from position {first}, does not fit a context of "
-                    f"{self.context_length}.",
-                    "Use shorter windows.",
-                )
+            self._check_window(window, first)
             yield self._context("score", len(window), outputs=len(window) - first).score(window, first, step)
 
     def _context(self, use: str, length: int, outputs: int) -> Context:
@@ -313,9 +282,3 @@ class LlamaCppEngine:
         """Free the contexts; each is made again when it is needed."""
         while self._contexts:
             self._contexts.popitem()[1].free()
-
-    def __enter__(self) -> LlamaCppEngine:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()

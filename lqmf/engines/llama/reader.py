@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lqmf.engines import limits
 from lqmf.engines.frame import add_special_tokens
 from lqmf.engines.llama.context import ContextOptions, parameters, pass_through
+from lqmf.engines.promise import Closing
 from lqmf.errors import UnsupportedModel, UsageError
 from lqmf.ggml import library
 from lqmf.model_files.gguf_files import holds_gguf, model_file
@@ -32,7 +33,7 @@ def open_model(path: Path, device: str) -> LlamaReader:
     return LlamaReader(model_file(path), device=device)
 
 
-class LlamaReader:
+class LlamaReader(Closing):
     """A GGUF model in memory, with room for one text and, for an encoder-decoder, one answer of the same length."""
 
     def __init__(self, path: Path, *, device: str = "cpu") -> None:
@@ -45,12 +46,7 @@ class LlamaReader:
         gpu = device != "cpu" and bool(lib.llama_supports_gpu_offload())
         self.device = "gpu" if gpu else "cpu"
         self.reason = f"on the {self.device.upper()}, in the types that the file has"
-        asked = lib.llama_model_default_params()
-        asked.n_gpu_layers = -1 if gpu else 0
-        library.forget_log()
-        self._model = lib.llama_model_load_from_file(str(path).encode(), asked)
-        if not self._model:
-            raise library.refusal(f"load {path.name}")
+        self._model = library.open_model(path, f"load {path.name}", n_gpu_layers=-1 if gpu else 0)
         self._vocab = lib.llama_model_get_vocab(self._model)
         self.name, self.vocabulary = library.version(), int(lib.llama_vocab_n_tokens(self._vocab))
         self.context_length = int(lib.llama_model_n_ctx_train(self._model))
@@ -111,11 +107,8 @@ class LlamaReader:
             asked = parameters(self._lib, self.context_length, self.context_length, options)
             asked.embeddings = embeddings
             asked.pooling_type = self._lib.LLAMA_POOLING_TYPE_NONE
-            library.forget_log()
-            made = self._lib.llama_init_from_model(self._model, asked)
-            if not made:
-                raise library.refusal(f"make room for {self.context_length} tokens")
-            self._contexts[embeddings] = made
+            doing = f"make room for {self.context_length} tokens"
+            self._contexts[embeddings] = library.new_context(self._model, asked, doing)
         return self._contexts[embeddings]
 
     def _encode(self, context: Any, tokens: Sequence[int]) -> None:
@@ -142,9 +135,3 @@ class LlamaReader:
         if self._model:
             self._lib.llama_model_free(self._model)
             self._model = None
-
-    def __enter__(self) -> LlamaReader:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()

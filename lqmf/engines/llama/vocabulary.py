@@ -20,16 +20,8 @@ _ROLES = ("bos", "eos", "eot", "pad")
 class LlamaVocabulary(LlamaCppEngine):
     """The tokenizer in the file at `path`. Raises NotFound, ModelError (with UnsupportedModel where it has none)."""
 
-    def __enter__(self) -> LlamaVocabulary:
-        return self
-
     def _load(self, path: Path, gpu_layers: int | None) -> None:
-        asked = self._lib.llama_model_default_params()
-        asked.vocab_only = True
-        library.forget_log()
-        self._model = self._lib.llama_model_load_from_file(str(path).encode(), asked)
-        if not self._model:
-            raise library.refusal(f"read the vocabulary of {path.name}")
+        self._model = library.open_model(path, f"read the vocabulary of {path.name}", vocab_only=True)
 
     def _read_model(self, path: Path, context: int | None) -> None:
         self._vocab: Any = self._lib.llama_model_get_vocab(self._model)

@@ -6,12 +6,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from lqmf.engines import limits
+from lqmf.engines.promise import Closing
 from lqmf.errors import UsageError
 
 Forward = Callable[..., Any]  # (token ids of N sequences, keep=1, use_cache=True, **cache) -> the model's output
 
 
-class TransformersBatch:
+class TransformersBatch(Closing):
     """Room for `sequences` sequences of `length` tokens; `forward` runs them, `caches` names the outputs that are its
     cache."""
 
@@ -29,11 +31,7 @@ class TransformersBatch:
     def feed(self, sequences: Sequence[Sequence[int]]) -> None:
         """Append equally many token ids to each sequence. Raises UsageError if the lengths differ, the tokens do not
         fit or the model keeps no cache, OutOfMemory .."""
-        lengths = {len(sequence) for sequence in sequences}
-        if len(sequences) != self._sequences or len(lengths) != 1 or not (count := lengths.pop()):
-            raise UsageError(f"{self._sequences} sequences of the same length are needed.", "Cut them alike.")
-        if self._read + count > self._length:
-            raise UsageError(f"Each sequence has room for {self._length} tokens.", "Make room for more.")
+        count = limits.check_batch(sequences, self._sequences, self._length - self._read, self._length)
         out = self._forward(sequences, keep=1, use_cache=True, **self._cache)
         self._cache = {name: out[name] for name in self._caches if out.get(name) is not None}
         self._logits = out.logits[:, -1].float().cpu()  # waits until a GPU is done
@@ -53,9 +51,3 @@ class TransformersBatch:
     def close(self) -> None:
         """Free the cache."""
         self.clear()
-
-    def __enter__(self) -> TransformersBatch:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()

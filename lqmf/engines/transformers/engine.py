@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lqmf.engines import limits
+from lqmf.engines.local import InMemory
 from lqmf.engines.promise import Message, Piece, Sampling
 from lqmf.engines.stops import TextStream
 from lqmf.engines.transformers import loading
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-DEFAULT_CONTEXT = 4096
 CACHES = ("past_key_values", "cache_params")  # what models call the memory of what they have read
 OF_LLAMA_CPP = ("k_type", "v_type", "batch", "gpu_layers")  # in a manifest's `run`: that engine's own settings
 
@@ -42,7 +42,7 @@ def open_model(path: Path, **options: Any) -> TransformersEngine:
     return TransformersEngine(path, **{name: said for name, said in options.items() if name not in OF_LLAMA_CPP})
 
 
-class TransformersEngine:
+class TransformersEngine(InMemory):
     """A model in memory, run by transformers.
 
     `context` in tokens (None: what the model was trained for, at most 4096); device "auto" takes a GPU where PyTorch
@@ -74,7 +74,7 @@ class TransformersEngine:
         self.vocabulary: int = self._model.config.get_text_config().vocab_size
         self._ends = self._tokens.ends(*(getattr(one, "eos_token_id", None) for one in configs))
         self._keeps = "logits_to_keep" in inspect.signature(self._model.forward).parameters
-        self.context_length = _context(path.name, context, loaded.info.context_length)
+        self.context_length = limits.context(path.name, context, loaded.info.context_length)
 
     # ------------------------------------------------------------ text
 
@@ -99,26 +99,16 @@ class TransformersEngine:
         self._check_tokens([token])
         return token in self._ends
 
-    def _check_tokens(self, tokens: Sequence[int]) -> None:
-        self._alive()
-        limits.check_tokens(tokens, self.vocabulary)
-
     # ------------------------------------------------------------ generation
 
-    def chat(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[Piece]:
-        """Return the assistant's answer to `messages`, as a stream of Pieces."""
-        return self.generate(self.render(messages), sampling)
-
     def generate(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece]:
-        """Continue `prompt`: yield one Piece a token (its text may be empty, held back inside a character or a possible
-        stop string), then the text that was held back. Ends at an end token, a stop string, `max_tokens`, or a full
-        context. Raises UsageError for a JSON schema, and for a prompt that is empty or longer than the context."""
+        """Continue `prompt` as every engine here does. Raises UsageError for a JSON schema too."""
         if sampling.json_schema:
             raise UsageError("transformers cannot hold a model to a JSON schema here.", "Use a GGUF artifact for that.")
-        tokens = self._tokens.prompt(prompt) if isinstance(prompt, str) else list(prompt)
-        self._check_tokens(tokens)
-        limits.check_prompt(tokens, self.context_length)
-        return self._stream(tokens, sampling)
+        return super().generate(prompt, sampling)
+
+    def _prompt_tokens(self, text: str) -> list[int]:
+        return self._tokens.prompt(text)
 
     def _stream(self, prompt: list[int], sampling: Sampling) -> Iterator[Piece]:
         text, words = TextStream(sampling.stop), self._tokens.words(prompt)
@@ -159,13 +149,7 @@ class TransformersEngine:
         Windows are read `step` tokens at a time (None: all at once). Raises UsageError for a window that does not fit
         the context."""
         for window in windows:
-            self._check_tokens(window)
-            if not 0 <= first < len(window) <= self.context_length:
-                raise UsageError(
-                    f"A window of {len(window)} tokens, from position {first}, does not fit a context of "
-                    f"{self.context_length}.",
-                    "Use shorter windows.",
-                )
+            self._check_window(window, first)
             yield self._read(window, first) if step is None else self._read_in_parts(window, first, step)
 
     def _read(self, window: Sequence[int], first: int) -> NDArray[np.float32]:
@@ -227,23 +211,10 @@ class TransformersEngine:
         if self._scratch is not None:
             self._scratch.cleanup()
 
-    def __enter__(self) -> TransformersEngine:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
 
 def _kept(out: Any) -> dict[str, Any]:
     """Return the caches in a model's output, by the names under which the model takes them back."""
     return {name: out[name] for name in CACHES if out.get(name) is not None}
-
-
-def _context(name: str, wanted: int | None, trained: int | None) -> int:
-    if wanted is not None and not 0 < wanted <= (trained or wanted):
-        message = f"{name} was trained for a context of {trained} tokens; {wanted} is not possible."
-        raise UsageError(message, f"Give --context {trained}, or less.")
-    return wanted or min(trained or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
 
 
 def _sampler(sampling: Sampling) -> Any:

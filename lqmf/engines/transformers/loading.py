@@ -10,7 +10,7 @@ import contextlib
 import importlib.util
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,12 +28,14 @@ from lqmf.errors import (
 )
 from lqmf.ggml import library
 from lqmf.model_files import describe, safetensors_folder, safetensors_header, selection
+from lqmf.model_files.config import is_mixture
 from lqmf.model_files.safetensors_folder import Scheme, Stored
 from lqmf.records import ModelInfo, ModelRef
 
 # Model types whose GPTQ files transformers 5.23 does not load: it asks GPT-2's packed layers for the weights that they
-# no longer have, and looks for matrices whole that gptqmodel 7.6 has split. gptqmodel itself loads them.
-BY_GPTQMODEL = frozenset(("gpt2", "gpt_bigcode", "glm", "phi3", "gpt_oss", "falcon"))
+# no longer have, and looks for matrices whole that gptqmodel 7.6 has split, as it does with the experts of every
+# mixture. gptqmodel itself loads them.
+_BY_GPTQMODEL = frozenset(("gpt2", "gpt_bigcode", "glm", "phi3", "gpt_oss", "falcon"))
 # of torch's CPU allocator, and of what a library makes of a GPU's
 _TOO_LITTLE = (
     "out of memory", "can't allocate memory", "not enough memory", "Cannot allocate memory", "DefaultCPUAllocator",
@@ -86,11 +88,16 @@ def load(
         _tell_scheme(config, how, placement)
         if writes:
             _refuse_what_continues_nothing(folder.name, config, allow_remote_code)
-        if how is not None and how.method == "gptq" and info.model_type in BY_GPTQMODEL:
+        if how is not None and how.method == "gptq" and by_gptqmodel(info.model_type, info.config):
             return Loaded(_by_gptqmodel(folder, placement, allow_remote_code), info, placement, scratch)
         kind = _class(config, writes)
         model = _from_pretrained(kind, folder, config, placement, weights, scratch, allow_remote_code)
     return Loaded(model, info, placement, scratch)
+
+
+def by_gptqmodel(model_type: str | None, config: Mapping[str, Any]) -> bool:
+    """Return whether only gptqmodel loads a GPTQ artifact of such a model."""
+    return model_type in _BY_GPTQMODEL or is_mixture(config)
 
 
 def _require(method: str | None) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lqmf.engines import limits
+from lqmf.engines.promise import Closing
 from lqmf.engines.transformers import loading
 from lqmf.engines.transformers.tokenizer import HfTokens
 from lqmf.errors import UsageError
@@ -29,7 +30,7 @@ def open_model(path: Path, device: str) -> TransformersReader:
     return TransformersReader(path, device=device)
 
 
-class TransformersReader:
+class TransformersReader(Closing):
     """A model of the class that its configuration names."""
 
     def __init__(self, path: Path, *, device: str = "cpu") -> None:
@@ -98,12 +99,6 @@ class TransformersReader:
             loading.release()
             if self._scratch is not None:
                 self._scratch.cleanup()
-
-    def __enter__(self) -> TransformersReader:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
 
 def _places(name: str) -> bool:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lqmf.engines import limits
+from lqmf.engines.promise import Closing
 from lqmf.engines.transformers import loading
 from lqmf.errors import DoesNotFit, IncompleteModel, UnsupportedModel
 from lqmf.ggml import library
@@ -49,7 +50,7 @@ class Part:
     is_layer: bool
 
 
-class LayeredSource:
+class LayeredSource(Closing):
     """The model in `folder`, on the CPU or a GPU (`device` "auto" takes one where there is one).
 
     Raises UnsupportedModel for a model that transformers cannot run so, or whose weights are quantized already,
@@ -231,12 +232,6 @@ class LayeredSource:
         """Free what is left of the model; a second call does nothing."""
         self._model, self._empty, self._parts = None, {}, []
         loading.release()
-
-    def __enter__(self) -> LayeredSource:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
 
 _NO_WAY = "It can be run whole: `lqmf quantize MODEL --method bnb`."

@@ -29,7 +29,6 @@ from lqmf.quality.receipt import conversion
 from lqmf.quality.receipt.conversion import Batch, Conversion
 from lqmf.quality.receipt.noise_floor import NoiseFloor
 from lqmf.quantization.gguf.converter import ignored
-from lqmf.quantization.gguf.converter.header import write_whole
 from lqmf.records import Task
 from lqmf.units import duration
 from lqmf.version import VERSION
@@ -56,8 +55,8 @@ def run(task: Task, emit: Emit) -> dict[str, Any]:
     try:
         kept = workspace.measured_dir() / "conversions" / f"{_key(source, base, params)}.json"
         with stage(emit, "conversion", f"Comparing {base.stem} with the model itself", "layers") as report:
-            if kept.is_file():
-                return {"conversion": json.loads(kept.read_text(encoding="utf-8")), "reasons": {}}
+            if told := workspace.kept_json(kept):
+                return {"conversion": told, "reasons": {}}
             found = _Check(source, base, params, report).found()
     except OutOfTime as reason:
         return {"conversion": None, "reasons": {"conversion": str(reason)}}
@@ -65,8 +64,7 @@ def run(task: Task, emit: Emit) -> dict[str, Any]:
         raise
     except LqmfError as error:
         return {"conversion": None, "reasons": {"conversion": error.message}}
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(kept, json.dumps(found))
+    workspace.keep_json(kept, found)
     return {"conversion": found, "reasons": {}}
 
 
@@ -76,7 +74,7 @@ class _Check:
     def __init__(self, source: Path, base: Path, params: Mapping[str, Any], report: Report) -> None:
         self._source, self._base, self._params, self._report = source, base, params, report
         self._started = self._pass_started = time.monotonic()
-        self._conversion, self._floor = Conversion(), NoiseFloor()
+        self._conversion, self._floor = Conversion(), NoiseFloor(windows=1)
 
     def found(self) -> dict[str, Any]:
         """The receipt's `conversion`. Raises OutOfTime, LqmfError."""

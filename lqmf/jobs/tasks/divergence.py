@@ -104,7 +104,8 @@ def run(task: Task, emit: Emit) -> dict[str, Any]:
 
     Returns the receipt's figures, `tokens_evaluated`, `window_tokens`, `text`, `domains` and `reasons`, with `windows`,
     `windows_in_text` and `seconds`. At least four windows of the text and two of each other text are measured (or all
-    there are), whatever the budget. Raises MeasurementError, ModelError, OutOfMemory.
+    there are), as far as they take a quarter of a minute more than the budget; one window in any case. Raises
+    MeasurementError, ModelError, OutOfMemory.
     """
     wish = _Wish.of(task.params)
     with stage(emit, "divergence", f"Reading {wish.texts[MAIN].stem}", "windows") as report:

@@ -128,11 +128,7 @@ def _reading(engine: Engine, count: int) -> list[int]:
 
 
 def _reasons(speed: Throughput, watch: Watch) -> dict[str, str]:
-    reasons = {}
-    if speed.generation_tokens_per_second is None:
-        reasons["tokens_per_second.generation"] = "the model ended its answer before writing could be timed"
-    if watch.gpu_percent is None:
-        reasons["utilization.gpu"] = "no NVIDIA GPU that reports it"
-    if watch.gpu_peak_bytes is None:
-        reasons["peak_memory_bytes.gpu"] = "nothing of this process was on a GPU that reports it"
-    return reasons
+    if speed.generation_tokens_per_second is not None:
+        return watch.reasons()
+    ended = "the model ended its answer before writing could be timed"
+    return {"tokens_per_second.generation": ended, **watch.reasons()}

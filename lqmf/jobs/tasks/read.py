@@ -100,9 +100,4 @@ def _timed(reader: Reader, runs: int) -> float:
 
 def _reasons(reader: Reader, watch: Watch) -> dict[str, str]:
     silent = f"it is an {reader.nature}: it does not continue a text"
-    reasons = dict.fromkeys(("samples", "latency_seconds", "tokens_per_second.generation"), silent)
-    if watch.gpu_percent is None:
-        reasons["utilization.gpu"] = "no NVIDIA GPU that reports it"
-    if watch.gpu_peak_bytes is None:
-        reasons["peak_memory_bytes.gpu"] = "nothing of this process was on a GPU that reports it"
-    return reasons
+    return dict.fromkeys(("samples", "latency_seconds", "tokens_per_second.generation"), silent) | watch.reasons()

@@ -8,10 +8,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-from lqmf.hardware import open_nvml
+from lqmf.hardware import with_nvml
 
 POWERCAP = Path("/sys/class/powercap")  # Linux: Documentation/power/powercap/powercap.rst
 CPU_REASON = "this machine shows no energy counter of its processor (RAPL) that this user may read"
@@ -25,14 +24,14 @@ class EnergyMeter:
     def __init__(self, powercap: Path = POWERCAP) -> None:
         zones = (p for p in powercap.glob("*-rapl:*") if p.name.count(":") == 1)  # not their parts
         self._packages = sorted(p for p in zones if _called(p) != "psys")  # the whole board, with the package in it
-        self._gpus = _Gpus.open()
+        self._gpus = with_nvml(_Gpus)
         self.joules: Mapping[str, float | None] = {"cpu": None, "gpu": None}
 
     def __enter__(self) -> EnergyMeter:
         self._before = self._read()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(self, *exc: object) -> None:
         after = self._read()
         cpu = [_risen(before, now, _number(p / "max_energy_range_uj")) for p, before, now in self._pairs(after)]
         gpu = None if self._before[1] is None or after[1] is None else (after[1] - self._before[1]) / 1e3
@@ -83,16 +82,6 @@ class _Gpus:
         seen = os.environ.get("CUDA_VISIBLE_DEVICES", "")
         chosen = [int(each) for each in seen.split(",") if each.strip().isdigit()] or list(range(count))
         self._devices = [library.nvmlDeviceGetHandleByIndex(i) for i in chosen if i < count]
-
-    @classmethod
-    def open(cls) -> _Gpus | None:
-        if (library := open_nvml()) is None:
-            return None
-        try:
-            return cls(library)
-        except library.NVMLError:
-            library.nvmlShutdown()
-            return None
 
     def millijoules(self) -> int | None:
         """The energy of all GPUs since the driver was loaded; None where a GPU does not count it (before Volta)."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from lqmf.model_files import safetensors_header
 from lqmf.model_files.gguf_files import holds_gguf, model_file
-from lqmf.model_files.gguf_header import GgufHeader, Tensor, read_header, shards
+from lqmf.model_files.gguf_header import GgufHeader, read_header, shards
 from lqmf.model_files.tensor_types import KINDS
 
 _PIECE_BYTES = 8 << 20
@@ -69,13 +69,9 @@ def _of_gguf(header: GgufHeader) -> Iterator[tuple[str, bool]]:
             kind, start = number(tensor.type), header.data_offset + tensor.offset
             sound = (
                 chunks.sound(kind, room.ctypes.data, len(piece))
-                for piece in _pieces(file, start, tensor.size_bytes, _block(tensor), room)
+                for piece in _pieces(file, start, tensor.size_bytes, KINDS[tensor.type.lower()].block_bytes, room)
             )
             yield tensor.name, all(sound)
-
-
-def _block(tensor: Tensor) -> int:
-    return KINDS[tensor.type.lower()].block_bytes
 
 
 def _pieces(file: Any, start: int, size: int, block: int, room: Any) -> Iterator[Any]:

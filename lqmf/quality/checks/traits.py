@@ -6,12 +6,12 @@ Vocabulary, special tokens, chat template, context, rope. Reads headers, configu
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lqmf import workspace
 from lqmf.errors import UsageError
 from lqmf.fit import formula
 from lqmf.model_files import safetensors_folder
@@ -135,7 +135,7 @@ def _of_folder(folder: Path, writes: bool) -> Traits:
     from lqmf.engines.transformers.tokenizer import HfTokens
 
     words, config = HfTokens(folder), _config(folder)
-    generation = _object(folder / "generation_config.json")
+    generation = workspace.kept_json(folder / "generation_config.json")
     ends = words.ends(config.get("eos_token_id"), generation.get("eos_token_id"))
     template = template_of(folder)
     text = text_part(config)
@@ -227,14 +227,6 @@ def comparable(source: Traits, artifact: Traits) -> list[str]:
     if source.rope.get(SCALING) in _LIKE_GGUF:
         same |= {"scaling.factor", "scaling.original_context_length"}
     return sorted(same & source.rope.keys())
-
-
-def _object(path: Path) -> Mapping[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return document if isinstance(document, dict) else {}
 
 
 def _whole(value: Any) -> int | None:

@@ -14,7 +14,7 @@ from typing import Any
 from lqmf.errors import UsageError
 from lqmf.quality.compare.comparison_rows import Line, Side, lines
 from lqmf.quality.compare.recommendation import recommend
-from lqmf.quality.measures import follow
+from lqmf.quality.measures import busy, follow
 from lqmf.records import Artifact
 
 _DIFFERENT = {
@@ -22,6 +22,7 @@ _DIFFERENT = {
     "amount": "They were measured on different amounts of text: perplexity is not comparable, KL divergence roughly.",
     "model": "They come from different models: perplexity and divergence are each against its own source.",
     "machine": "They were measured on different machines: speed and memory are not comparable.",
+    "busy": "Other programs kept the machine busy while they were measured: speeds are not comparable.",
     "engine": "They run on different engines: speed and memory are the engine's as much as the file's.",
     "prompts": "Their benchmarks asked different prompts: their answers are not comparable. Benchmark them alike.",
     "timed": "Their benchmarks ran on different machines, or not equally long: their speeds are not comparable.",
@@ -145,6 +146,7 @@ _CONDITIONS: Mapping[str, Sequence[Fact]] = {
     "amount": ((_measured, lambda side: side.receipt.get("tokens_evaluated")),),
     "model": ((_measured, lambda side: side.artifact.model.casefold()), (_measured, _source)),
     "machine": ((_measured, lambda side: _where(side.receipt)),),
+    "busy": ((_measured, lambda side: object() if busy(side.receipt) else None),),
     "engine": ((_measured, lambda side: follow(side.receipt, "measured_on", "engine")),),
     "prompts": ((_benchmarked, lambda side: _kind(side.benchmark)),),
     "timed": ((_benchmarked, lambda side: (_where(side.benchmark), side.benchmark.get("depth"))),),

@@ -47,7 +47,7 @@ def _weighed(document: Mapping[str, Any], ones: Sequence[_One], same_model: bool
     if not same_model:
         return _different_models(by_size)
     if missing := [one.label for one in ones if one.loss is None]:
-        return _unmeasured(missing, by_size)
+        return f"What {_and(missing)} lost is not measured: test first, then compare. {_smallest(by_size)}"
     row = _row(document, "kl_divergence")
     if row["verdict"] is None:
         return f"Nothing tells their losses apart here: test them again, alike. {_smallest(by_size)}"
@@ -77,10 +77,6 @@ def _row(document: Mapping[str, Any], id: str) -> Mapping[str, Any]:
 
 def _different_models(by_size: Sequence[_One]) -> str:
     return f"They come from different models, so what each lost says nothing of which is better. {_smallest(by_size)}"
-
-
-def _unmeasured(missing: Sequence[str], by_size: Sequence[_One]) -> str:
-    return f"What {_and(missing)} lost is not measured: test first, then compare. {_smallest(by_size)}"
 
 
 def _smallest(by_size: Sequence[_One]) -> str:

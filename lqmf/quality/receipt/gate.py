@@ -17,6 +17,9 @@ from lqmf.declared import methods
 from lqmf.records import Check, Gate, GateLimits, Receipt
 from lqmf.settings import KL_NATS, TOP1, by_bits
 
+# checks that damaged bytes fail; what fails another comes from the model or from how it is made
+_OF_THE_BYTES = ("loads", "whole_file", "finite_weights", "finite_predictions", "weights_present", "source_weights")
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -71,7 +74,12 @@ def _checks(checks: tuple[Check, ...]) -> Iterator[str]:
     for check in checks:
         if not check.passed:
             detail = f": {check.detail}" if check.detail else ""
-            yield f"The check {check.name} failed{detail}. Make or get the file again; `lqmf verify` reads it whole."
+            way = (
+                "Make or get the file again; `lqmf verify` reads it whole."
+                if check.name in _OF_THE_BYTES
+                else "It follows from the model and the way it is made: made again it would be the same."
+            )
+            yield f"The check {check.name} failed{detail}. {way}"
 
 
 def _conversion(receipt: Receipt) -> Iterator[str]:

@@ -23,27 +23,27 @@ STEP = 32  # tokens at a time: few enough for llama.cpp to take the arithmetic t
 
 
 class NoiseFloor:
-    """A meter that is shown the source's windows as they are read, and reads the first WINDOWS of them again."""
+    """A meter that is shown the source's windows as they are read, and reads the first `windows` of them again."""
 
-    def __init__(self) -> None:
+    def __init__(self, windows: int = WINDOWS) -> None:
         self._meter = DivergenceMeter()
-        self._windows = 0
+        self._left = windows
 
     def look(self, source: Engine, window: Sequence[int], rows: NDArray[np.float32], first: int | None = None) -> None:
         """Read the beginning of `window` again with `source`, and compare it with `rows`, the logits (N, V) that
-        `source` gave at the scored positions, from `first` on (None: those of its second half). Does nothing after
-        WINDOWS windows. Raises MeasurementError for NaN or infinite logits."""
+        `source` gave at the scored positions, from `first` on (None: those of its second half). Does nothing when
+        it has read `windows` of them. Raises MeasurementError for NaN or infinite logits."""
         import numpy as np
 
-        if self._windows == WINDOWS:
+        if not self._left:
             return
         first, count = first_scored(len(window)) if first is None else first, min(POSITIONS, len(rows))
         (again,) = source.logits([window[: first + count]], first=first, step=STEP)
         targets = np.asarray(window[first + 1 : first + 1 + count], dtype=np.int64)
         self._meter.add(rows[:count], again, targets)
-        self._windows += 1
+        self._left -= 1
 
     @property
     def kl_nats(self) -> float | None:
         """Return the mean KL in nats a token, set to 0 where rounding puts it below; None when no window was read."""
-        return max(0.0, self._meter.divergence().mean) if self._windows else None
+        return max(0.0, self._meter.divergence().mean) if self._meter.tokens else None

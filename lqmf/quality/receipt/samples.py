@@ -85,10 +85,7 @@ def _has_template(engine: Engine) -> bool:
     return True
 
 
-def loops(tokens: Sequence[int], *, longest_period: int = 16, span: int = 48) -> bool:
-    """Tell whether an answer ends in a loop: its last `span` tokens repeat with a period of at most `longest_period`
-    tokens."""
-    tail = list(tokens[-span:])
-    if len(tail) < span:
-        return False
-    return any(tail[period:] == tail[:-period] for period in range(1, longest_period + 1))
+def loops(tokens: Sequence[int]) -> bool:
+    """Tell whether an answer ends in a loop: its last 48 tokens repeat with a period of at most 16 tokens."""
+    tail = list(tokens[-48:])
+    return len(tail) == 48 and any(tail[period:] == tail[:-period] for period in range(1, 17))

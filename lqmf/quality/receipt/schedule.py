@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from lqmf.events import Report
 from lqmf.quality.receipt.divergence import DivergenceMeter
 
-FEWEST_ROUNDS = 2  # are read whatever the time: four windows of the first text, two of each other
+FEWEST_ROUNDS = 2  # are read a little beyond the time: four windows of the first text, two of each other
+OVERTIME_SECONDS = 15.0  # for these rounds, once the time is over; the very first window is read whatever the time
 FIRST_LOOK = 8  # windows of a text before it may be enough; then at 16, 32, ..: runs of one model stop alike
 ENOUGH = 0.05  # standard error of the mean KL, as a share of it
 CERTAIN = 3.0  # standard errors between a figure and its limit
@@ -111,13 +112,20 @@ class WindowSchedule:
     @property
     def over(self) -> bool:
         """Tell whether no more windows are to be read."""
-        return not self._ahead or (self._owed <= 0 and self.seconds > self._seconds)
+        return not self._ahead or (not self._owing and self.seconds > self._seconds)
+
+    @property
+    def _owing(self) -> bool:
+        """Tell whether a window is owed though the time may be over."""
+        if self._given == 0:
+            return True
+        return self._owed > 0 and self.seconds <= max(0.0, self._seconds) + OVERTIME_SECONDS
 
     def steps(self, most: int | None = None, share: float = 1.0) -> Iterator[Step]:
         """Yield the next windows, at most `most` of them, until this `share` of the time left is over. The first
-        FEWEST_ROUNDS rounds are yielded whatever the time."""
+        FEWEST_ROUNDS rounds are yielded up to OVERTIME_SECONDS beyond the time, the first window in any case."""
         end = self.seconds + share * (self._seconds - self.seconds)
-        while self._ahead and most != 0 and (self._owed > 0 or self.seconds <= end):
+        while self._ahead and most != 0 and (self._owing or self.seconds <= end):
             self._owed -= 1
             self._given += 1
             most = None if most is None else most - 1

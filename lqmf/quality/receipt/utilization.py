@@ -7,10 +7,9 @@ import os
 import threading
 import time
 from statistics import fmean
-from types import TracebackType
 from typing import Any
 
-from lqmf.hardware import open_nvml
+from lqmf.hardware import with_nvml
 
 
 class Watch:
@@ -23,7 +22,7 @@ class Watch:
         self._stop = threading.Event()
         self._gpu_percent: list[float] = []
         self._gpu_bytes: list[int] = []
-        self._nvml = _Nvml.open()
+        self._nvml = with_nvml(_Nvml)
         self.cpu_percent: float | None = None
 
     def __enter__(self) -> Watch:
@@ -33,7 +32,7 @@ class Watch:
             self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(self, *exc: object) -> None:
         wall, cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.cpu_percent = min(100.0, 100.0 * cpu / (wall * cores)) if wall > 0 else None
@@ -51,6 +50,14 @@ class Watch:
     def gpu_peak_bytes(self) -> int | None:
         return max(self._gpu_bytes, default=None)
 
+    def reasons(self) -> dict[str, str]:
+        """Return why a reading of a GPU is None, by the receipt's name of it."""
+        why = {
+            "utilization.gpu": (self.gpu_percent, "no NVIDIA GPU that reports it"),
+            "peak_memory_bytes.gpu": (self.gpu_peak_bytes, "nothing of this process was on a GPU that reports it"),
+        }
+        return {name: reason for name, (value, reason) in why.items() if value is None}
+
     def _sample(self) -> None:
         while self._nvml and not self._stop.wait(self._interval):
             percent, used = self._nvml.read(os.getpid())
@@ -66,16 +73,6 @@ class _Nvml:
     def __init__(self, library: Any) -> None:
         self._library = library
         self._devices = [library.nvmlDeviceGetHandleByIndex(i) for i in range(library.nvmlDeviceGetCount())]
-
-    @classmethod
-    def open(cls) -> _Nvml | None:
-        if (library := open_nvml()) is None:
-            return None
-        try:
-            return cls(library)
-        except library.NVMLError:
-            library.nvmlShutdown()
-            return None
 
     def read(self, pid: int) -> tuple[float | None, int | None]:
         """Return (percent of the busiest GPU, bytes that process `pid` holds over all GPUs)."""

@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import importlib.metadata
 import importlib.util
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -42,16 +41,13 @@ class GgufBackend:
     types: Mapping[str, QuantType] = MappingProxyType({**gguf_types.TYPES, gguf_types.AUTO: gguf_types.MIX})
     parameters: Mapping[str, Parameter] = MappingProxyType({})
 
-    def __init__(self, checkout: Path | None = None) -> None:
-        self._checkout = checkout  # a llama.cpp checkout to take the converter from
-
     def available(self) -> Verdict:
         """Return whether llama-cpp-python is installed and the converter is on this machine. A "but" says that the
         converter will be fetched; a no names the remedy."""
         if importlib.util.find_spec("llama_cpp") is None:
             return Verdict("no", f"{library.PACKAGE} is not installed.", library.REMEDY)
         try:
-            found = toolchain.find(self._checkout)
+            found = toolchain.find()
         except LqmfError as error:
             return Verdict("no", error.message, error.remedy)
         if found is None:
@@ -68,7 +64,7 @@ class GgufBackend:
         """Return whether `model` can become a GGUF of `type`, from metadata alone, in milliseconds. Raises UsageError
         for an unknown type."""
         try:
-            found = toolchain.find(self._checkout)
+            found = toolchain.find()
         except LqmfError as error:
             return Verdict("no", error.message, error.remedy)
         return check.check(model, type, found.architectures() if found else None)
@@ -83,7 +79,7 @@ class GgufBackend:
     def needs(self, model: ModelInfo, skeleton: Path, contexts: tuple[int, ...], parallel: int) -> Needs:
         """Return the sizes and the memory of `model` as each type, by llama.cpp's own arithmetic. Raises
         ToolchainError, DiskFull, and as `gguf.needs` does."""
-        tools = toolchain.ensure(self._checkout)
+        tools = toolchain.ensure()
         return needs.needs(skeleton, model_name(model.ref), contexts, parallel, tools)
 
     def vet(self, plan: QuantizationPlan, model: ModelInfo, skeleton: Path) -> None:
@@ -92,7 +88,7 @@ class GgufBackend:
         from lqmf.quantization.gguf.vet import vet
 
         settled(self.parameters, plan.parameters, title=self.title)
-        vet(plan, skeleton, model_name(model.ref), toolchain.ensure(self._checkout))
+        vet(plan, skeleton, model_name(model.ref), toolchain.ensure())
 
     def quantize(
         self,
@@ -109,7 +105,7 @@ class GgufBackend:
         from lqmf.quantization.gguf.mix.tensor_types import write_tensor_types
 
         settled(self.parameters, plan.parameters, title=self.title)
-        tools = convert.ready(emit, self._checkout)
+        tools = convert.ready(emit)
         name = model_name(plan.model)
         made = GgufBuild(name, source, work, tools, emit).make(plan, later_plans)
         file = f"{name}-{plan.type}.gguf"
@@ -127,9 +123,7 @@ class GgufBackend:
         from lqmf.quantization.gguf.make import GgufBuild
 
         wanted = dataclasses.replace(plan, base=plan.base or "F16")
-        return GgufBuild(model_name(plan.model), Source(source), work, convert.ready(emit, self._checkout), emit).base(
-            wanted
-        )
+        return GgufBuild(model_name(plan.model), Source(source), work, convert.ready(emit), emit).base(wanted)
 
 
 BACKEND = GgufBackend
@@ -138,7 +132,7 @@ BACKEND = GgufBackend
 def model_name(ref: ModelRef) -> str:
     """Return the model's own name, safe in a file name on every system: "Mistral-7B-v0.3", "demo"."""
     text = ref.id if ref.kind != "local" else Path(ref.path or ref.id).name
-    return re.sub(r"[^\w.+-]+", "_", text.rstrip("/").rpartition("/")[2]).strip("._")[:100] or "model"
+    return workspace.safe_name(text.rstrip("/").rpartition("/")[2], workspace.LONGEST_MODEL)[:100]
 
 
 def versions(tools: toolchain.Toolchain) -> dict[str, str]:

@@ -4,18 +4,15 @@ imports."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from lqmf.model_files import gguf_types, prequantized
-from lqmf.model_files.config import text_part
+from lqmf.model_files.config import is_mixture
 from lqmf.model_files.model_kind import model_kind
 from lqmf.quantization.gguf.converter import ignored
 from lqmf.quantization.gguf.converter.source import architecture_of
 from lqmf.quantization.refusals import unusable
 from lqmf.records import ModelInfo, Verdict
 
-_BLOCK = 256  # weights in a block of the K- and most IQ-types
-_SMALL_BLOCK = {"Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "IQ4_NL", "MXFP4_MOE", "F16", "BF16", "F32"}
 _CLASSIFIERS = ("ForSequenceClassification", "ForTokenClassification", "TokenizerDec")
 _SENTENCEPIECE = ("spiece.model", "tokenizer.model")  # what `T5Model.set_vocab` of conversion/t5.py reads
 
@@ -41,12 +38,6 @@ def architecture(model: ModelInfo) -> str | None:
     return architecture_of(model.config) or model.architecture
 
 
-def is_mixture(config: Mapping[str, Any]) -> bool:
-    """Return whether `config` describes a mixture of experts."""
-    inner = text_part(config)
-    return any(inner.get(key) for key in ("num_experts", "num_local_experts", "n_routed_experts"))
-
-
 def _refusal(model: ModelInfo, type: str | None, architectures: Mapping[str, str] | None) -> Verdict | None:
     if type is not None:
         gguf_types.known(type)
@@ -63,9 +54,7 @@ def _refusal(model: ModelInfo, type: str | None, architectures: Mapping[str, str
 
 
 def _architecture_refusal(name: str | None, architectures: Mapping[str, str] | None) -> Verdict | None:
-    if name is None:
-        return Verdict("no", "Its config.json names no architecture.", "Choose a model with a complete config.json.")
-    if architectures is None:
+    if name is None or architectures is None:
         return None
     if name not in architectures:
         return Verdict("no", f"llama.cpp does not know the architecture {name}.", "Try another method: gptq or bnb.")
@@ -107,17 +96,4 @@ def _doubts(model: ModelInfo, type: str | None, architectures: Mapping[str, str]
             doubts.append((warning, ""))
     if type == "MXFP4_MOE" and not is_mixture(model.config):
         doubts.append(("MXFP4_MOE is for mixtures of experts; the rest of a model becomes Q8_0.", ""))
-    if type is not None and type not in _SMALL_BLOCK and (misfits := _misfits(model.config)):
-        reason = f"{' and '.join(misfits)} do not divide into blocks of {_BLOCK}, so those matrices take a larger type."
-        doubts.append((reason, ""))
     return doubts
-
-
-def _misfits(config: Mapping[str, Any]) -> list[str]:
-    """Return the row lengths in `config` that are no multiple of 256, in words."""
-    inner = text_part(config)
-    widths = {
-        "attention rows": inner.get("hidden_size") or inner.get("n_embd"),
-        "feed-forward rows": inner.get("intermediate_size") or inner.get("n_inner"),
-    }
-    return [f"{what} ({width})" for what, width in widths.items() if isinstance(width, int) and width % _BLOCK]

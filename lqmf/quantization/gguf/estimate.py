@@ -11,8 +11,7 @@ from typing import Any
 
 from lqmf.fit.needs import Needs
 from lqmf.model_files import gguf_types
-from lqmf.model_files.config import text_part
-from lqmf.quantization.gguf.check import is_mixture
+from lqmf.model_files.config import is_mixture, text_part
 from lqmf.records import Estimate, Hardware, ModelInfo, QuantizationPlan
 
 _DTYPE_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I8": 1, "U8": 1}

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import psutil
 
 from lqmf import workspace
 from lqmf.errors import UnsupportedModel
 from lqmf.events import Emit, Event, Notice
-from lqmf.model_files import gguf_types
+from lqmf.model_files import gguf_types, safetensors_header
 from lqmf.model_files.gguf_header import read_header
 from lqmf.quantization.gguf import provenance
 from lqmf.quantization.gguf.converter import adapter
-from lqmf.quantization.gguf.converter.header import write_whole
 from lqmf.quantization.gguf.converter.toolchain import Toolchain
 from lqmf.quantization.gguf.imatrix import collect
 from lqmf.quantization.gguf.stream import pipeline
@@ -28,6 +29,9 @@ from lqmf.quantization.gguf.stream.pipeline import Output
 from lqmf.quantization.promise import Source
 from lqmf.records import QuantizationPlan
 from lqmf.version import VERSION
+
+R = TypeVar("R")
+RAM_SHARE = 0.5  # of the free memory that a model of 32-bit floats may take
 
 
 @dataclass(frozen=True)
@@ -65,12 +69,41 @@ class GgufBuild:
     tools: Toolchain
     emit: Emit
     notes: tuple[str, ...] = ()
+    wide: str = "F16"  # what weights are read as: BF16 or F32 once F16 was found not to hold them
     _matrices: dict[str | None, _Matrix] = field(default_factory=dict)  # by calibration
 
     def make(self, plan: QuantizationPlan, later_plans: Sequence[QuantizationPlan]) -> Made:
         """Make the file of `plan`, and those of `later_plans` in the same pass over the source. Raises LqmfError."""
+        return self._widening(lambda: self._made(plan, later_plans))
+
+    def base(self, plan: QuantizationPlan) -> Path:
+        """Return the path of the model as `plan.base`, a type that can be run to calibrate and to compare; made unless
+        it is there. Raises LqmfError."""
+        return self._widening(lambda: self._based(plan))
+
+    def _widening(self, work: Callable[[], R]) -> R:
+        """Return the result of `work`; where F16 does not hold the weights it is done again with the type that does.
+        Weights that are removed as they are read cannot be read again."""
+        try:
+            return work()
+        except UnsupportedModel as error:
+            if not error.details.get("beyond_half") or self.wide != "F16" or self.source.consumed_dir:
+                raise
+            self.wide = self._wider()
+            self.notes = (*self.notes, f"{error.message} It is made from {self.wide} instead.")
+            self.emit(Notice(text=self.notes[-1]))
+        return work()
+
+    def _wider(self) -> str:
+        """Return F32 where the memory takes it, because llama.cpp rounds what flows into BF16 weights to BF16 too."""
+        shapes = safetensors_header.tensors(self.source.folder)
+        room = RAM_SHARE * psutil.virtual_memory().available
+        whole = any(shape.dtype == "F32" for shape in shapes)
+        return "F32" if whole or 4 * sum(shape.elements for shape in shapes) <= room else "BF16"
+
+    def _made(self, plan: QuantizationPlan, later_plans: Sequence[QuantizationPlan]) -> Made:
         plans = (plan, *later_plans)
-        base = next((self.base(each) for each in plans if each.base), None)
+        base = next((self._based(each) for each in plans if each.base), None)
         matrices = [self._matrix(each, base) for each in plans]
         outputs = [self._output(each, base, matrix) for each, matrix in zip(plans, matrices, strict=True)]
         self._stream(outputs, plan, next((matrix.path for matrix in matrices if matrix), None))
@@ -79,11 +112,10 @@ class GgufBuild:
         merged = {"name": Path(plan.adapter).name, "sha256": _merged(plan)} if plan.adapter else None
         return Made(outputs[0].path, outputs[0].types, base, facts, tensors, self.notes, merged)
 
-    def base(self, plan: QuantizationPlan) -> Path:
-        """Return the path of the model as `plan.base`, a type that can be run to calibrate and to compare; made unless
-        it is there. Raises LqmfError."""
+    def _based(self, plan: QuantizationPlan) -> Path:
         assert plan.base is not None
-        output = Output(self._path(plan, plan.base, {}), plan.base)
+        type = self.wide if plan.base == "F16" else plan.base
+        output = Output(self._path(plan, type, {}), type, wide=self.wide)
         self._stream([output], plan)
         return output.path
 
@@ -95,7 +127,7 @@ class GgufBuild:
                 raise UnsupportedModel(f"{plan.type} needs an importance matrix.", "Leave out --no-imatrix.")
             return None
         if plan.calibration not in self._matrices:
-            identity = f"{self.work.name} {plan.base} {_merged(plan)}"
+            identity = f"{self.work.name} {plan.base} {_merged(plan)}{self._widened}"
             path, values, facts = collect.importance_matrix(base, identity, plan.calibration, self.emit)
             if facts["text_sha256"]:
                 path = self._named(path, facts["imatrix_sha256"])
@@ -118,12 +150,12 @@ class GgufBuild:
         fast = plan.priority == "speed" and plan.device == "cpu"
         told = [plan.target_bytes, plan.keep, matrix.facts["imatrix_sha256"] if matrix else None, base.name, fast]
         kept = self.work / f"mix-{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]}.json"
-        if kept.exists():
-            return dict(json.loads(kept.read_text(encoding="utf-8")))
+        if types := workspace.kept_json(kept):
+            return types
         values = matrix.values if matrix else None
         keep = tensor_types.parse_keep(plan.keep)
         found = allocate.allocate(base, values, plan.target_bytes, self.emit, keep=keep, fast=fast)
-        write_whole(kept, json.dumps(dict(found.types)))
+        workspace.keep_json(kept, found.types)
         return found.types
 
     # ------------------------------------------------------------ the files
@@ -132,13 +164,18 @@ class GgufBuild:
         mixed = self._mix(plan, base, matrix) if plan.type == gguf_types.AUTO else None
         facts = provenance.keys(plan, self.name, matrix.facts if matrix else None, mixed, _merged(plan))
         path = self._path(plan, plan.type, {**facts, "types": mixed})
-        return Output(path, plan.type, types=mixed, metadata=facts, weighted=matrix is not None)
+        return Output(path, plan.type, types=mixed, metadata=facts, weighted=matrix is not None, wide=self.wide)
 
     def _path(self, plan: QuantizationPlan, type: str, told: Mapping[str, Any]) -> Path:
         """Return the path of a file, named by everything that decides its bytes, so that a finished file is found
         again."""
-        decisive = json.dumps([type, _merged(plan), self.tools.version, VERSION, told], sort_keys=True)
+        decisive = json.dumps([type, _merged(plan), self.tools.version, VERSION, told], sort_keys=True) + self._widened
         return self.work / f"{self.name}-{type}-{hashlib.sha256(decisive.encode()).hexdigest()[:12]}.gguf"
+
+    @property
+    def _widened(self) -> str:
+        """Return what tells files made from another type than F16 apart."""
+        return "" if self.wide == "F16" else f" from {self.wide}"
 
     def _stream(self, outputs: Sequence[Output], plan: QuantizationPlan, matrix: Path | None = None) -> None:
         missing = [output for output in outputs if not output.path.exists()]

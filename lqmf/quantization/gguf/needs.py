@@ -7,13 +7,13 @@ the user's wishes.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from lqmf import workspace
 from lqmf.errors import UsageError
 from lqmf.fit.needs import CACHE_TYPES, MOST_CHATS, Needs, Sample, Weights
 from lqmf.ggml.library import version
@@ -36,6 +36,7 @@ _STEPS = (
 )
 _MIB = 1 << 20
 _ROUNDED_MIB = 0.0051  # what the log's two decimals may be off
+_KNOWN, _MATCHED = "llama.cpp's converter knows it", "llama.cpp has one that gives the same tokens"
 _TYPICAL_CONTEXT = 8192  # at which the layers' shares of the cache are taken
 _LAYER = re.compile(r"(?:enc\.|dec\.)?blk\.(\d+)\.")  # an encoder-decoder's two halves count as one
 _INPUTS = ("token_embd", "position_embd", "token_types", "per_layer_token_embd", "rope_")
@@ -62,15 +63,20 @@ def needs(source: Path, name: str, contexts: Sequence[int], parallel: int, tools
         numbers = {type: layout.ftype for type, layout in gguf_types.LAYOUTS.items() if type not in gguf_types.OUTTYPES}
         answers = arithmetic.ask(file, numbers, _STEPS, wanted, parallel)
     found = read_answers(shape, answers, parallel, kept.notes)
-    header.write_whole(table, json.dumps({"asked": wanted, "needs": to_json(found)}))
+    workspace.keep_json(table, {"asked": wanted, "needs": to_json(found)})
     return found
 
 
-def tokenizer(needs: Needs) -> Literal["known", "matched", "unknown"]:
-    """Return the state of the tokenizer: known to the converter, matched by behaviour, or unknown (sizes lack it)."""
-    if any(note.startswith(convert.NO_TOKENIZER) for note in needs.notes):
-        return "unknown"
-    return "matched" if any(note.startswith(convert.MATCHED) for note in needs.notes) else "known"
+def tokenizer(needs: Needs) -> tuple[Literal["known", "matched", "differs", "unknown"], str]:
+    """Return the state of the tokenizer, and the note that tells it: known to the converter, matched by behaviour, read
+    otherwise in some lines, or unknown (sizes lack it)."""
+    for note in needs.notes:
+        if note.startswith(convert.NO_TOKENIZER):
+            return "unknown", note
+        if note.startswith(convert.DIFFERS):
+            return "differs", note
+    matched = any(note.startswith(convert.MATCHED) for note in needs.notes)
+    return ("matched", _MATCHED) if matched else ("known", _KNOWN)
 
 
 def trained_context(shape: GgufHeader) -> int | None:
@@ -108,7 +114,8 @@ def read_answers(shape: GgufHeader, answers: Answers, parallel: int, notes: Sequ
         layer_shares=_shares(told, _layers(shape)),
         nodes=told[0].nodes if told else 0,
         attention=_attention(shape),
-        notes=(*notes, *dict.fromkeys(answers.notes)),
+        notes=tuple(notes),
+        refusals=tuple(dict.fromkeys(answers.notes)),
         mixed_cache=f"{shape.architecture}.attention.kv_lora_rank" not in shape.metadata,  # libllama refuses it there
     )
 
@@ -116,9 +123,9 @@ def read_answers(shape: GgufHeader, answers: Answers, parallel: int, notes: Sequ
 def _recall(table: Path) -> tuple[set[int], Needs | None]:
     """Return the contexts that were sampled, and the table; no contexts and None if no sound table is kept."""
     try:
-        document = json.loads(table.read_text(encoding="utf-8"))
+        document = workspace.kept_json(table)
         return set(document["asked"]), from_json(Needs, document["needs"])
-    except (OSError, ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError):
         return set(), None
 
 

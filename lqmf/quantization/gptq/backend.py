@@ -7,18 +7,20 @@ answers questions of the chat from metadata; `make` does the work.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
 from lqmf import installed
 from lqmf.declared.methods import GPTQ, GROUP
-from lqmf.engines.transformers.loading import BY_GPTQMODEL
-from lqmf.errors import UsageError
+from lqmf.engines.transformers.loading import by_gptqmodel
+from lqmf.errors import UnsupportedModel, UsageError
 from lqmf.events import Emit
 from lqmf.fit import formula
 from lqmf.fit.needs import Needs
+from lqmf.model_files import safetensors_header
 from lqmf.model_files.config import text_part
 from lqmf.quantization import transformers_models
 from lqmf.quantization.gguf.estimate import parameters as count
@@ -29,6 +31,11 @@ from lqmf.texts import calibration
 from lqmf.texts.calibration_text import WINDOW_TOKENS
 
 GROUPS = (-1, 16, 32, 64, 128, 256, 512, 1024)  # what its kernels take; -1: one group a matrix
+# matrices of a layer that gptqmodel leaves as they are: routers, the small ones of recurrent layers, other towers
+_LEFT = re.compile(
+    r"(?:^|\.)(?:gate|router|shared_expert_gate|wg|in_proj_(?:a|b|ba)|dt_proj|x_proj)\.weight$|vision|visual|audio|image"
+)
+_OUTPUTS = 32  # of which a matrix must have a multiple: so many share a word of zero points, whatever the bits
 
 # Measured on two cores with bench/memory_gptq.py and bench/gptq.py (widths of 256 and 2,048).
 _PROGRAM_BYTES = 750_000_000  # torch, transformers and gptqmodel, before a weight is read
@@ -104,8 +111,9 @@ class GptqBackend:
         width = kind.bits_per_weight
         size = needs.weights[kind.name].file_bytes if needs else shape.packed(width)
         group = int(str(settings["group_size"]))
-        if group != GROUP and group > 0:  # the needs are those of the usual group
-            size += int(shape.layers * shape.weights * (16 + kind.bits) * (1 / group - 1 / GROUP) / 8)
+        counted = int((needs.settings if needs else {}).get("group_size", GROUP))
+        if group != counted and group > 0:
+            size += int(shape.layers * shape.weights * (16 + kind.bits) * (1 / group - 1 / counted) / 8)
         tokens = int(str(settings["windows"])) * WINDOW_TOKENS
         flowing = 2 * 2 * tokens * shape.hidden  # into a layer and out of it, as half floats
         held = _LAYER_BYTES * shape.weights + _HESSIAN_BYTES * shape.widest**2 + 2 * shape.ends
@@ -116,14 +124,22 @@ class GptqBackend:
 
     def needs(self, model: ModelInfo, skeleton: Path, contexts: tuple[int, ...], parallel: int) -> Needs:
         """Return the sizes and the memory of `model` with each number of bits, by formula, for groups of the usual
-        size. Raises as `transformers_models.needs` does."""
-        rules = {kind.name: formula.gptq(kind.bits, GROUP) for kind in GPTQ.types}
-        return transformers_models.needs(model, skeleton, rules, self.name, contexts, parallel)
+        size, or of the largest smaller one that divides the columns of every matrix: its `settings` say so. Raises
+        UnsupportedModel where none does, and as `transformers_models.needs` does."""
+        group = _group(model, skeleton)
+        rules = {kind.name: formula.gptq(kind.bits, group) for kind in GPTQ.types}
+        found = transformers_models.needs(model, skeleton, rules, self.name, contexts, parallel)
+        return found if group == GROUP else replace(found, settings={"group_size": group})
 
     def vet(self, plan: QuantizationPlan, model: ModelInfo, skeleton: Path) -> None:
-        """Refuse unknown parameters, options that only GGUF supports, and a calibration that is no text. Raises
-        UsageError."""
-        self.settings(plan)
+        """Refuse unknown parameters, groups that do not divide the columns of every matrix, options that only GGUF
+        supports, and a calibration that is no text. Raises UsageError."""
+        group = int(str(self.settings(plan)["group_size"]))
+        if group > 0 and (odd := next((one for one in _matrices(model, skeleton) if one.columns % group), None)):
+            raise UsageError(
+                f"Groups of {group} do not divide the {odd.columns} columns of {odd.name}.",
+                f"Say `--set group_size={_group(model, skeleton)}`, or leave it out.",
+            )
         transformers_models.refuse_wishes(plan, self.title)
         if plan.calibration:
             calibration.check(plan.calibration)
@@ -159,12 +175,51 @@ def _known(type: str | None) -> None:
         raise UsageError(f"GPTQ has no type {type}.", f"It has: {', '.join(GptqBackend.types)}.")
 
 
+@dataclass(frozen=True)
+class _Matrix:
+    """A matrix that GPTQ rounds: a group of weights lies in one of its `columns` for each of its `outputs`."""
+
+    name: str
+    columns: int
+    outputs: int
+
+
+def _matrices(model: ModelInfo, skeleton: Path) -> Iterator[_Matrix]:
+    """Yield the matrices of `model`; of experts stored as one tensor, whose order differs, both ways to read them."""
+    for shape in filter(formula.linear, safetensors_header.tensors(skeleton)):
+        if _LEFT.search(shape.name):
+            continue
+        outputs, columns = shape.shape[-2:]
+        if model.model_type == "gpt2" or len(shape.shape) > 2:
+            yield _Matrix(shape.name, outputs, columns)
+        if model.model_type != "gpt2":
+            yield _Matrix(shape.name, columns, outputs)
+
+
+def _group(model: ModelInfo, skeleton: Path) -> int:
+    """Return the largest size of groups up to the usual one that divides the columns of every matrix. Raises
+    UnsupportedModel where none does, or where the outputs do not fill whole words."""
+    matrices = list(_matrices(model, skeleton))
+    narrow = next((one for one in matrices if one.outputs % _OUTPUTS), None)
+    if narrow is not None:
+        raise _does_not_divide(f"{narrow.name} has {narrow.outputs} outputs, and GPTQ packs {_OUTPUTS} together")
+    sizes = [size for size in GROUPS if 0 < size <= GROUP and not any(one.columns % size for one in matrices)]
+    if not sizes:
+        odd = next(one for one in matrices if one.columns % min(size for size in GROUPS if size > 0))
+        raise _does_not_divide(f"{odd.name} has {odd.columns} columns, which no size of groups divides")
+    return max(sizes)
+
+
+def _does_not_divide(why: str) -> UnsupportedModel:
+    return UnsupportedModel(f"{why}.", "Take another method: `--method gguf` or `--method bnb`.")
+
+
 def _doubts(model: ModelInfo, hardware: Hardware) -> Iterator[tuple[str, str]]:
     """Yield each doubt to be told beside a yes, with a remedy."""
     if (known := _definitions()) and model.model_type not in known:
         reason = f"gptqmodel has no description of '{model.model_type}' and will look for its layers by itself."
         yield reason, "If it does not find them: `--method gguf` or `--method bnb`."
-    if model.model_type in BY_GPTQMODEL:
+    if by_gptqmodel(model.model_type, model.config):
         reason = "transformers does not load what is made of it; gptqmodel does, and LQMF runs it by that."
         yield reason, "`--method gguf` runs everywhere."
     if not hardware.gpus:

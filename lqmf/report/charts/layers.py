@@ -118,7 +118,7 @@ def _map(
     return {
         "type": "heatmap",
         "z": [[_shade(each, least) for each in row] for row in grid],
-        "x": [_column(layer) for layer in columns],
+        "x": [("ends" if layer is None else str(layer)) for layer in columns],
         "y": [told(kind) for kind in kinds],
         "hovertext": [[_hover(each) for each in row] for row in grid],
         "hoverinfo": "text",
@@ -147,10 +147,6 @@ def _map(
 def _shade(tensor: Tensor | None, least: float) -> float | None:
     """The logarithm of a tensor's loss: losses span orders of magnitude. A loss of zero has the least colour."""
     return None if tensor is None else math.log10(max(tensor.kl_nats, least))
-
-
-def _column(layer: int | None) -> str:
-    return "ends" if layer is None else str(layer)
 
 
 def _hover(tensor: Tensor | None) -> str:

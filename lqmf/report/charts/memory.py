@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lqmf.quality.measures import as_mapping, as_number
+from lqmf.records import Candidate, QuantizationPlan
 from lqmf.report.parts import (
     GRID,
     GROUND,
@@ -104,33 +104,27 @@ def chart(data: Data) -> Chart:
 
 
 def _bars(subject: Subject) -> Iterator[Bar]:
-    chosen = _chosen(subject.plan)
-    footprint = as_mapping(chosen.get("memory"))
-    context = as_number(as_mapping(chosen.get("run")).get("context"))
-    predicted = as_mapping(subject.plan.get("prediction"))
+    plan = subject.plan
+    chosen = _chosen(plan) if plan else None
     for place, (_, measure, quantity) in PLACES.items():
-        planned = {part: as_number(footprint.get(f"{part}_{place}")) or 0.0 for part in PARTS} if footprint else {}
+        parts = {part: float(getattr(chosen.memory, f"{part}_{place}")) for part in PARTS} if chosen else {}
         measured = subject.found("peak_memory_bytes", measure)
-        if place == "gpu" and not any(planned.values()) and measured is None:
+        if place == "gpu" and not any(parts.values()) and measured is None:
             continue
-        expected, limit = as_number(predicted.get(quantity)), as_number(subject.plan.get("memory_bytes"))
-        on_gpu = subject.plan.get("device") == "gpu"
-        yield Bar(subject, place, planned, context, expected, measured, limit if on_gpu == (place == "gpu") else None)
+        expected = plan.prediction.get(quantity) if plan else None
+        limit = plan.memory_bytes if plan and (plan.device == "gpu") == (place == "gpu") else None
+        yield Bar(subject, place, parts, chosen.run.context if chosen else None, expected, measured, limit)
 
 
-def _chosen(plan: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The candidate of the plan with the plan's type and run settings; {} for none."""
-    candidates = plan.get("candidates")  # of a manifest as it lies there: anything may stand in it
-    found = (as_mapping(each) for each in (candidates if isinstance(candidates, list) else ()))
-    run = as_mapping(plan.get("run"))
-    same = (each for each in found if each.get("type") == plan.get("type") and as_mapping(each.get("run")) == run)
-    return next(same, {})
+def _chosen(plan: QuantizationPlan) -> Candidate | None:
+    """Return the candidate of the plan with the plan's type and run settings; None for none."""
+    return next((one for one in plan.candidates if (one.type, one.run) == (plan.type, plan.run)), None)
 
 
 def _unplanned(bars: Sequence[Bar]) -> list[str]:
     """A sentence for each reason why only measured memory is shown."""
     reasons = {True: "its plan holds no estimate of it", False: "LQMF did not make it: it has no plan"}
-    told = {reason: [bar.label for bar in bars if bool(bar.subject.plan) == made] for made, reason in reasons.items()}
+    told = {why: [bar.label for bar in bars if bool(bar.subject.plan) == made] for made, why in reasons.items()}
     return [f"Only what was measured is shown of {', '.join(n)} ({reason})." for reason, n in told.items() if n]
 
 

@@ -53,7 +53,7 @@ def chart(data: Data) -> Chart:
         TITLE,
         _summary(drawn, best),
         _figure(data, drawn, fronts),
-        _table(drawn, best),
+        Table(TITLE, COLUMNS, [_row(subject, subject in best) for subject in drawn]),
         notes,
     )
 
@@ -120,10 +120,6 @@ def _summary(drawn: Sequence[Subject], best: Sequence[Subject]) -> str:
 
 def _one(subject: Subject) -> str:
     return f"{subject.label} with {file_size(subject.artifact.size_bytes)} and {significant(marks.kl(subject))} nats"
-
-
-def _table(drawn: Sequence[Subject], best: Sequence[Subject]) -> Table:
-    return Table(TITLE, COLUMNS, [_row(subject, subject in best) for subject in drawn])
 
 
 def _row(subject: Subject, best: bool) -> list[Cell]:

@@ -11,6 +11,8 @@ from typing import Any
 
 from lqmf.engines.transformers.tokenizer import KNOWN_ENDS
 
+PREDICTION_LAYERS = ("num_nextn_predict_layers", "mtp_num_hidden_layers")  # keys that number them
+EMBEDDING = "embed_tokens.weight"
 LAST_NORM = "decoder.final_layer_norm.weight"  # of T5, before its predictions
 # by libllama's architecture: every how many layers one sees the whole context, of a file that does not say
 WINDOWS_BUT_EVERY: Mapping[str, int] = {"gemma2": 2, "gemma3": 6, "gpt-oss": 2}
@@ -29,6 +31,26 @@ def completed(config: Mapping[str, Any]) -> dict[str, Any]:
     if made.get("model_type") == "falcon" and made.get("multi_query") and not made.get("new_decoder_architecture"):
         made["num_kv_heads"] = 1  # all heads share one key and value; transformers ignores the number here
     return made
+
+
+def without_prediction_layers(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of `config` that names no layers which predict further tokens."""
+    none = dict.fromkeys((key for key in PREDICTION_LAYERS if key in config), 0)
+    inner = config.get("text_config")
+    parts = {"text_config": without_prediction_layers(inner)} if isinstance(inner, Mapping) else {}
+    return {**config, **none, **parts}
+
+
+def merge_scores(vocabulary: Mapping[str, int], merges: Iterable[str | Sequence[str]]) -> dict[int, float]:
+    """Return the scores with which SentencePiece's rule joins the pairs that `merges` names, in their order: a token's
+    is the more negative, the later it is first made. libllama reads a tokenizer of Llama's kind by that rule, and
+    tokenizer.json has no scores."""
+    found: dict[int, float] = {}
+    for rank, merge in enumerate(merges):
+        one, other = merge.split(" ", 1) if isinstance(merge, str) else merge
+        if (token := vocabulary.get(one + other)) is not None:
+            found.setdefault(token, -float(rank))
+    return found
 
 
 def unsaid_rope_base(config: Mapping[str, Any]) -> float | None:

@@ -18,13 +18,17 @@ from typing import Any
 from lqmf import workspace
 from lqmf.errors import LqmfError, OutOfMemory, WorkerDied
 from lqmf.events import Emit, Notice
-from lqmf.model_files import safetensors_header
-from lqmf.quantization.gguf.converter import server
+from lqmf.model_files import safetensors_folder, safetensors_header
+from lqmf.quantization.gguf.converter import server, tensor_names
 from lqmf.quantization.gguf.converter import toolchain as toolchains
 from lqmf.quantization.gguf.converter.source import has_tokenizer, inspect
 from lqmf.quantization.gguf.converter.toolchain import Toolchain
 
 MATCHED = "The converter does not recognize this tokenizer; "  # how a note on one that was proven begins
+WITHOUT_PREDICTION = (
+    "config.json names layers that predict further tokens, which the weights do not have: the file is made without."
+)
+DIFFERS = "llama.cpp reads other tokens than the model's own tokenizer in "  # how a note on such lines begins
 NO_TOKENIZER = "The tokenizer is unknown: "  # how a note on one left out begins
 
 
@@ -36,13 +40,13 @@ class Converted:
     notes: tuple[str, ...] = ()
 
 
-def ready(emit: Emit, checkout: Path | None = None) -> Toolchain:
+def ready(emit: Emit) -> Toolchain:
     """Return the converter; fetch it now, with a notice, if it is not on this machine yet. Raises ToolchainError,
     DiskFull."""
-    found = toolchains.find(checkout)
+    found = toolchains.find()
     if found is None:
         emit(Notice(text="Fetching llama.cpp's converter (77 MB), once."))
-        found = toolchains.ensure(checkout)
+        found = toolchains.ensure()
     if found.warning:
         emit(Notice(text=found.warning, level="warning"))
     return found
@@ -57,20 +61,17 @@ def write_header(source: Path, target: Path, tools: Toolchain, *, scratch: Path,
     DiskFull, OutOfMemory, WorkerDied.
     """
     inspect(source, tools, tokenizer=False)
-    notes: list[str] = []
+    found: list[str] = []
 
     def hear(message: Mapping[str, Any]) -> None:
-        if "pretokenizer" in message:
-            notes.append(proven(message))
-        elif "no_tokenizer" in message:
-            notes.append(f"{NO_TOKENIZER}{message['no_tokenizer']} Sizes leave the vocabulary out.")
+        found.extend(notes(message))
 
     with named(source, scratch, name) as folder:
         asked = request(source, folder, target, "f16", tools, scratch, name)
         code = server.ask(tools.root, asked, scratch, hear, quiet=True)
     if code != 0:
         raise died(code, "converter")
-    return Converted(target, tuple(dict.fromkeys(notes)))
+    return Converted(target, tuple(dict.fromkeys(found)))
 
 
 # ---------------------------------------------------------------- the child process
@@ -91,6 +92,9 @@ def request(
         "memory": str(workspace.cache_dir() / "pretokenizers" / tools.version),
         "model_name": name,
         "has_tokenizer": has_tokenizer(source),
+        "prediction_layers": not tensor_names.lacks_prediction_layers(
+            safetensors_folder.config(source), [tensor.name for tensor in safetensors_header.tensors(source)]
+        ),
     }
 
 
@@ -125,13 +129,25 @@ def _needed(source: Path) -> Iterator[Path]:
             yield file
 
 
-def proven(message: Mapping[str, Any]) -> str:
-    """Return a note for the user about the pre-tokenizer in `message`, which was matched by behaviour."""
-    text = (
-        f"{MATCHED}llama.cpp's pre-tokenizer '{message['pretokenizer']}' gives the same tokens on "
-        f"{message['lines']} varied lines."
-    )
-    return text if message["specials_agree"] else text + " It differs in the special tokens put around a text."
+def notes(message: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a user should know by a `message` of the converter's process."""
+    if "pretokenizer" in message:
+        text = f"{MATCHED}llama.cpp's pre-tokenizer '{message['pretokenizer']}' gives the same tokens on "
+        text += f"{message['lines']} varied lines."
+        yield text if message["specials_agree"] else text + " It differs in the special tokens put around a text."
+    elif "no_tokenizer" in message:
+        yield f"{NO_TOKENIZER}{message['no_tokenizer']} Sizes leave the vocabulary out."
+    elif "prediction_layers" in message:
+        yield WITHOUT_PREDICTION
+    elif "differences" in message:
+        yield from _differences(**message["differences"])
+
+
+def _differences(lines: int, differ: int, decomposed_differ: int, example: str, **_others: int) -> Iterator[str]:
+    if differ:
+        yield f"{DIFFERS}{differ:,} of {lines:,} varied lines, such as {example!r}."
+    elif decomposed_differ:
+        yield f"{DIFFERS}text whose accents stand apart from their letters (Unicode's NFD, as in file names of macOS)."
 
 
 def died(code: int, what: str) -> LqmfError:

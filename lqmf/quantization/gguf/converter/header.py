@@ -8,7 +8,6 @@ types, contexts or memory.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import tempfile
@@ -25,7 +24,7 @@ from lqmf.quantization.gguf.converter import convert
 from lqmf.quantization.gguf.converter.toolchain import Toolchain
 from lqmf.units import file_size
 
-_FORMAT = 6  # of what is kept; a new one makes everything kept before it worthless
+_FORMAT = 7  # of what is kept; a new one makes everything kept before it worthless
 _LARGEST_HASHED = 64 << 20  # bytes; larger files beside the weights count by name and size
 
 
@@ -89,7 +88,7 @@ def make(source: Path, name: str, tools: Toolchain, folder: Path) -> Kept:
         made = convert.write_header(source, fresh, tools, scratch=Path(scratch), name=name)
         os.replace(fresh, path)
     kept = Kept(path, made.notes)
-    write_whole(told, json.dumps({"notes": kept.notes}))
+    workspace.keep_json(told, {"notes": kept.notes})
     return kept
 
 
@@ -97,16 +96,9 @@ def _recall(path: Path, told: Path) -> Kept | None:
     """Return the header that was kept before; None if it is spoilt or absent."""
     try:
         read_header(path)
-        return Kept(path, tuple(json.loads(told.read_text(encoding="utf-8"))["notes"]))
+        return Kept(path, tuple(workspace.kept_json(told)["notes"]))
     except (LqmfError, OSError, ValueError, TypeError, KeyError):
         return None
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write `text` to `path` so that a reader sees all of it or none."""
-    fresh = path.with_suffix(f".{os.getpid()}")
-    fresh.write_text(text, encoding="utf-8")
-    os.replace(fresh, path)
 
 
 def _telling(path: Path) -> bytes:

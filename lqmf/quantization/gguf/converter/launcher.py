@@ -10,6 +10,7 @@ it.
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib
 import json
 import os
@@ -17,10 +18,11 @@ import runpy
 import socket
 import sys
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from lqmf import workspace
 from lqmf.child_process import Send
 from lqmf.errors import (
     FULL,
@@ -30,10 +32,13 @@ from lqmf.errors import (
     OutOfMemory,
     UnsupportedModel,
 )
-from lqmf.quantization.gguf.converter import compat, guard, ignored, pretokenizer, server
+from lqmf.model_files.gguf_header import LongArray, read_header
+from lqmf.quantization.gguf.converter import compat, guard, header, ignored, pretokenizer, server
 from lqmf.quantization.gguf.stream import child as stream_child
 from lqmf.quantization.gguf.stream import job
 
+_FEW_DIFFER = 0.02  # of the lines of ordinary text, that llama.cpp may read as other tokens
+_COMPARED = 1  # the form of what is kept of a comparison, and of the mends that the written tokenizer has
 _ATTENTION = ("attn_factor", "yarn_log_multiplier")  # keys by which some architectures say how attention is scaled
 
 
@@ -51,6 +56,7 @@ class Request:
     model_name: str | None = None
     allow_remote_code: bool = False
     has_tokenizer: bool = True
+    prediction_layers: bool = True  # False: the layers that config.json says predict further tokens are not there
     stream: str | None = None  # a file that says what to make: see `stream.job.Job`; None: `outfile`, without weights
 
 
@@ -127,15 +133,22 @@ def _convert(loaded: Loaded, request: Request, send: Send) -> None:
         loaded.remote_code.allow(Path.cwd() / "modules")
     base = loaded.base
     base.TextModel.get_vocab_base_pre = _with_proven_names(base, request, send)
-    _reconcile(base)
+    if not request.prediction_layers:
+        base.ModelBase.no_mtp = True
+        send({"prediction_layers": False})
+    _reconcile(base, request)
+    _mend_tokenizers(base.gguf)
     if request.stream:
         stream_child.take_over(base, job.Job.read(Path(request.stream)), send)
     else:
         _leave_weights_out(base, request, send)
+    _explain_surplus_tokens(base)
     script = str(Path(request.toolchain) / "convert_hf_to_gguf.py")
     sys.argv = [script, request.model, "--outfile", request.outfile, "--outtype", request.outtype]
     sys.argv += ["--model-name", request.model_name] if request.model_name else []
     runpy.run_path(script, run_name="__main__")
+    if not request.stream:
+        _compare_tokens(request, send)
 
 
 # ---------------------------------------------------------------- what the converter does not know
@@ -175,14 +188,15 @@ def _prove(base: Any, model: Any, tokenizer: Any, request: Request) -> pretokeni
         file.unlink(missing_ok=True)
 
 
-def _reconcile(base: Any) -> None:
+def _reconcile(base: Any, request: Request) -> None:
     """Give the converter the configuration keys it looks for, state what it leaves out and libllama reads (a rope base,
     a YaRN's scale of attention, which layers have windows, further end tokens), and take into the weights what libllama
     leaves out of the computation."""
     load, prepare = base.ModelBase.load_hparams, base.TextModel.prepare_metadata
 
     def completed(*args: Any, **kwargs: Any) -> dict[str, Any]:
-        return compat.completed(load(*args, **kwargs))
+        config = compat.completed(load(*args, **kwargs))
+        return config if request.prediction_layers else compat.without_prediction_layers(config)
 
     def stated(model: Any, *args: Any, **kwargs: Any) -> None:
         prepare(model, *args, **kwargs)
@@ -201,8 +215,11 @@ def _reconcile(base: Any) -> None:
     mapped = base.ModelBase.modify_tensors
 
     def scaled(model: Any, data_torch: Any, name: str, bid: int | None) -> Any:
-        scale = compat.unsaid_scale(model.hparams) if name == compat.LAST_NORM else None
-        return mapped(model, data_torch if scale is None else data_torch * scale, name, bid)
+        if name == compat.LAST_NORM and (scale := compat.unsaid_scale(model.hparams)) is not None:
+            data_torch = data_torch * scale
+        if name.endswith(compat.EMBEDDING):  # some converters cut off rows whose tokens they list all the same
+            data_torch = model.model_tensors[name]().to(data_torch.dtype)
+        return mapped(model, data_torch, name, bid)
 
     base.ModelBase.modify_tensors = scaled
     base.ModelBase.load_hparams = staticmethod(completed)
@@ -224,6 +241,105 @@ def _state_ends(model: Any, said: Collection[str]) -> None:
     free = [add for key, add in keys.items() if key not in said]
     for add, end in zip(free, ends, strict=False):
         getattr(model.gguf_writer, add)(end)
+
+
+# ---------------------------------------------------------------- tokenizers
+
+
+def _mend_tokenizers(gguf: Any) -> None:
+    """Take the template of chat_template.jinja, as transformers does, before that of tokenizer_config.json; and give
+    tokens that are read from tokenizer.json alone the scores that their merges imply, where the converter has none."""
+    load = gguf.SpecialVocab._load
+
+    def loaded(vocab: Any, folder: Path) -> None:
+        load(vocab, folder)
+        if (file := folder / "chat_template.jinja").is_file():
+            more = sorted((folder / "additional_chat_templates").glob("*.jinja"))
+            named = [{"name": each.stem, "template": each.read_text(encoding="utf-8")} for each in more]
+            main = file.read_text(encoding="utf-8")
+            vocab.chat_template = [{"name": "default", "template": main}, *named] if named else main
+
+    @functools.cache
+    def scores(file: Path) -> dict[int, float]:
+        model = json.loads(file.read_text(encoding="utf-8"))["model"]
+        return compat.merge_scores(model["vocab"], model["merges"])
+
+    gguf.SpecialVocab._load = loaded
+    official = gguf.LlamaHfVocab.get_token_score
+    gguf.LlamaHfVocab.get_token_score = lambda vocab, token: scores(vocab.fname_tokenizer).get(
+        token, official(vocab, token) * len(scores(vocab.fname_tokenizer))
+    )
+
+
+def _explain_surplus_tokens(base: Any) -> None:
+    """Name the tokens that the model has no rows for, where the converter gives up with an assertion."""
+    prepare = base.TextModel.prepare_metadata
+
+    def prepared(model: Any, *args: Any, **kwargs: Any) -> None:
+        model.set_vocab = functools.partial(_vocabulary, model, model.set_vocab)
+        prepare(model, *args, **kwargs)
+
+    base.TextModel.prepare_metadata = prepared
+
+
+def _vocabulary(model: Any, set_vocab: Callable[[], None]) -> None:
+    try:
+        set_vocab()
+    except AssertionError as error:
+        from transformers import AutoTokenizer
+
+        rows = model.find_hparam(["vocab_size"], optional=True)
+        words = AutoTokenizer.from_pretrained(model.dir_model, local_files_only=True).get_vocab()
+        beyond = sorted((token, word) for word, token in words.items() if rows and token >= rows)
+        if not beyond:
+            raise
+        some = ", ".join(f"{word!r} ({token})" for token, word in beyond[:3])
+        raise UnsupportedModel(
+            f"The tokenizer has {len(words):,} tokens, the model's embedding {rows:,} rows: {some}"
+            f"{' and others' if len(beyond) > 3 else ''} {'has' if len(beyond) == 1 else 'have'} none.",
+            "Take the tokenizer that belongs to these weights, or enlarge the embedding "
+            "(`model.resize_token_embeddings(len(tokenizer))`) and save the model again.",
+        ) from error
+
+
+def _compare_tokens(request: Request, send: Send) -> None:
+    """Compare the written tokenizer with the model's own, and send how many lines differ. Raises UnsupportedModel where
+    ordinary text is read as other tokens."""
+    from transformers import AutoTokenizer
+
+    written = Path(request.outfile)
+    metadata = read_header(written).metadata
+    if metadata.get("tokenizer.ggml.model") == "none":
+        return
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(request.model, local_files_only=True)
+    except Exception:  # noqa: BLE001  (tokenizer libraries raise anything)
+        return  # the converter reads it, transformers does not: there is nothing to compare with
+    pieces = Path(request.model) / "tokenizer.model"
+    about = _about_tokens(metadata, pieces)
+    kept = Path(request.memory) / f"tokens-{pretokenizer.fingerprint(tokenizer)}-{about}.json"
+    try:
+        found = pretokenizer.Differences(**workspace.kept_json(kept))
+    except TypeError:
+        with header.Kept(written, ()).extended() as file:
+            found = pretokenizer.compare(tokenizer, pieces, file, Path(request.text))
+        workspace.keep_json(kept, asdict(found))
+    if found.ordinary_differ > _FEW_DIFFER * found.ordinary:
+        raise UnsupportedModel(
+            f"llama.cpp would read text as other tokens than the model does: {found.ordinary_differ:,} of "
+            f"{found.ordinary:,} lines of ordinary text, and lines such as {found.example!r}.",
+            "`--method bnb` keeps the model's own tokenizer; or put its tokenizer.model into the folder.",
+        )
+    send({"differences": asdict(found)})
+
+
+def _about_tokens(metadata: Mapping[str, Any], sentencepiece: Path) -> str:
+    """Return a hash of what decides a written tokenizer besides the model's own: the short facts of its header, and the
+    file `sentencepiece`, where there is one."""
+    said = [(key, value) for key, value in metadata.items() if key.startswith("tokenizer.ggml.")]
+    short = [(key, value) for key, value in said if not isinstance(value, LongArray)]
+    pieces = sentencepiece.read_bytes() if sentencepiece.is_file() else b""
+    return hashlib.sha256(repr((_COMPARED, sorted(short))).encode() + pieces).hexdigest()[:16]
 
 
 # ---------------------------------------------------------------- the header alone
@@ -278,6 +394,12 @@ def translate(error: BaseException) -> LqmfError:
         )
     if isinstance(error, SystemExit | NotImplementedError):
         return UnsupportedModel(f"llama.cpp's converter does not know this model: {reason}", "Choose another model.")
+    if isinstance(error, FileNotFoundError) and reason.endswith(("tokenizer.model", "spiece.model", "tokenizer.json")):
+        name = Path(reason).name
+        return IncompleteModel(
+            f"llama.cpp's converter wants {name} for this architecture; copy it from the model that it was made from.",
+            f"Copy {name} into the folder.",
+        )
     if isinstance(error, FileNotFoundError) or "Missing" in reason:
         return IncompleteModel(f"The model is incomplete: {reason}", "Download it again.")
     return UnsupportedModel(

@@ -12,18 +12,19 @@ import ctypes
 import difflib
 import hashlib
 import json
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from lqmf import workspace
 from lqmf.errors import UnsupportedModel
 from lqmf.ggml import library
-from lqmf.quantization.gguf.converter.probe_lines import sample_lines
+from lqmf.quantization.gguf.converter.probe_lines import decomposed, sample_lines
 
 _SPECIAL_LINES = 150  # lines whose first and last tokens are compared too
+_OTHERWISE = "Choose another model, or quantize this one with another method."
 _SPECIAL_TRIES = 12  # candidates tried for the same first and last token too
 
 # Hugging Face patterns of the commonest families and llama.cpp's name for each: they only order the candidates.
@@ -62,20 +63,66 @@ def match(tokenizer: Any, vocab_file: Path, names: Sequence[str], text: Path, me
     naming the first line that differs.
     """
     found = _search(tokenizer, vocab_file, order(names, pattern_of(tokenizer)), list(sample_lines(text)))
-    kept = _place(tokenizer, memory)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    fresh = kept.with_suffix(f".{os.getpid()}")
-    fresh.write_text(json.dumps(asdict(found)), encoding="utf-8")
-    fresh.replace(kept)
+    workspace.keep_json(_place(tokenizer, memory), asdict(found))
     return found
+
+
+@dataclass(frozen=True)
+class Differences:
+    """How many lines libllama reads as other tokens than the model's own tokenizer: of `lines` varied ones, of
+    `ordinary` lines of text among them, of `decomposed` ones, whose letters and accents are apart. `example` is the
+    shortest line."""
+
+    lines: int
+    ordinary: int
+    decomposed: int
+    differ: int
+    ordinary_differ: int
+    decomposed_differ: int
+    example: str = ""
+
+
+def compare(tokenizer: Any, pieces: Path, vocab_file: Path, text: Path) -> Differences:
+    """Compare the tokenizer of the GGUF `vocab_file` with `tokenizer`, which it was made from, on varied lines and on
+    those of the file `text`. A line may be read as SentencePiece itself reads it with the model `pieces`, where there
+    is one: transformers 5 reads text that begins with a space otherwise. Raises UnsupportedModel where libllama cannot
+    read the file."""
+    lines = list(sample_lines(text))
+    apart, ordinary = list(decomposed(lines)), set(text.read_text(encoding="utf-8").splitlines())
+    with vocabulary(vocab_file) as vocab:
+        if vocab is None:
+            raise UnsupportedModel("llama.cpp cannot read the tokenizer that its converter wrote.", _OTHERWISE)
+        differ, apart_differ = (
+            list(_differing(vocab, each, _ids(tokenizer, each, specials=False))) for each in (lines, apart)
+        )
+        if pieces.is_file():
+            own = _sentencepiece(pieces)
+            differ, apart_differ = (list(_differing(vocab, each, own(each))) for each in (differ, apart_differ))
+    return Differences(
+        len(lines),
+        sum(line in ordinary for line in lines),
+        len(apart),
+        len(differ),
+        sum(line in ordinary for line in differ),
+        len(apart_differ),
+        min(differ, key=len, default=""),
+    )
+
+
+def _sentencepiece(pieces: Path) -> Callable[[Sequence[str]], list[list[int]]]:
+    from sentencepiece import SentencePieceProcessor
+
+    own = SentencePieceProcessor()
+    own.LoadFromFile(str(pieces))
+    return lambda lines: [list(own.EncodeAsIds(line)) for line in lines]
 
 
 def recall(tokenizer: Any, memory: Path) -> Match | None:
     """Return the match that `match` found for this very tokenizer before; None if there is none, or its file is
     spoilt."""
     try:
-        return Match(**json.loads(_place(tokenizer, memory).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        return Match(**workspace.kept_json(_place(tokenizer, memory)))
+    except TypeError:
         return None
 
 
@@ -143,7 +190,7 @@ def _search(tokenizer: Any, vocab_file: Path, names: Sequence[str], lines: Seque
         raise UnsupportedModel(
             "llama.cpp has no pre-tokenizer that splits text as this model's tokenizer does; "
             f"{len(names)} were tried, and the first line that differs ({first_difference}).",
-            "Choose another model, or quantize this one with another method.",
+            _OTHERWISE,
         )
     return without_specials
 
@@ -155,25 +202,32 @@ def _ids(tokenizer: Any, lines: Sequence[str], *, specials: bool) -> list[list[i
 def _first_difference(
     vocab: Any, lines: Sequence[str], expected: Sequence[list[int]], *, specials: bool = False
 ) -> str | None:
+    return next(_differing(vocab, lines, expected, specials=specials), None)
+
+
+def _differing(
+    vocab: Any, lines: Sequence[str], expected: Sequence[list[int]], *, specials: bool = False
+) -> Iterator[str]:
+    """Yield the lines that `vocab` reads as other tokens than `expected`."""
     for line, ids in zip(lines, expected, strict=True):
         if tokenize(vocab, line, specials=specials) != ids:
-            return line
-    return None
+            yield line
 
 
 @contextmanager
-def vocabulary(vocab_file: Path, pre: str) -> Iterator[Any]:
-    """Yield libllama's vocabulary of `vocab_file`, with `pre` in place of its pre-tokenizer; None if libllama
+def vocabulary(vocab_file: Path, pre: str | None = None) -> Iterator[Any]:
+    """Yield libllama's vocabulary of `vocab_file`, with `pre` in place of its own pre-tokenizer; None if libllama
     refuses."""
     from llama_cpp import llama_cpp as lib
 
     overrides = (lib.llama_model_kv_override * 2)()
-    overrides[0].tag = lib.LLAMA_KV_OVERRIDE_TYPE_STR
-    overrides[0].key = b"tokenizer.ggml.pre"
-    overrides[0].value.val_str = pre.encode()
     parameters = lib.llama_model_default_params()
     parameters.vocab_only = True
-    parameters.kv_overrides = ctypes.cast(overrides, type(parameters.kv_overrides))
+    if pre is not None:
+        overrides[0].tag = lib.LLAMA_KV_OVERRIDE_TYPE_STR
+        overrides[0].key = b"tokenizer.ggml.pre"
+        overrides[0].value.val_str = pre.encode()
+        parameters.kv_overrides = ctypes.cast(overrides, type(parameters.kv_overrides))
     model = lib.llama_model_load_from_file(str(vocab_file).encode(), parameters)
     if not model:
         yield None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 _PIECES: tuple[tuple[str, ...], ...] = (
@@ -43,3 +44,12 @@ def sample_lines(text: Path, count: int = 2500, seed: int = 7) -> Iterator[str]:
     for _ in range(40):
         start = draw.randrange(max(1, len(lines) - 12))
         yield "\n".join(lines[start : start + 12])
+
+
+def decomposed(lines: Iterable[str]) -> Iterator[str]:
+    """Yield those of `lines` that hold letters with accents or the like, each such letter written as two characters
+    (Unicode's form NFD)."""
+    for line in lines:
+        apart = unicodedata.normalize("NFD", line)
+        if apart != line:
+            yield apart

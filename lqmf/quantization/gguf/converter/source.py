@@ -4,18 +4,18 @@ only."""
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lqmf.errors import IncompleteModel, UnsupportedModel
-from lqmf.model_files import safetensors_header, selection
+from lqmf.model_files import config_check, safetensors_header, selection
+from lqmf.quantization import refusals
 from lqmf.quantization.gguf.converter import tensor_names
 from lqmf.quantization.gguf.converter.toolchain import Toolchain
 
 _AGAIN = "Download the model again."
-_MOST = {r"layers?$": 4096, r"vocab(_size)?$": 1 << 22}  # of what the converter makes lists of, by the key
 
 
 def inspect(source: Path, tools: Toolchain, *, tokenizer: bool = True) -> None:
@@ -24,8 +24,9 @@ def inspect(source: Path, tools: Toolchain, *, tokenizer: bool = True) -> None:
     Raises IncompleteModel, UnsafeFormat, UnsupportedModel.
     """
     config = _json(source / "config.json")
-    _refuse_absurd(config)
-    _refuse_unknown(architecture_of(config), tools)
+    config_check.refuse(config)
+    _refuse_unknown(config, tools)
+    _refuse_other_names(safetensors_header.weights(source))
     names = [tensor.name for tensor in safetensors_header.tensors(source)]  # of files that are whole
     tensor_names.refuse(source.name, config, names)
     if tokenizer and not has_tokenizer(source):
@@ -45,9 +46,11 @@ def architecture_of(config: Mapping[str, Any]) -> str | None:
     return str(names[0]) if isinstance(names, list | tuple) and names else None
 
 
-def _refuse_unknown(architecture: str | None, tools: Toolchain) -> None:
+def _refuse_unknown(config: Mapping[str, Any], tools: Toolchain) -> None:
+    architecture = architecture_of(config)
     if architecture is None:
-        raise UnsupportedModel("config.json names no architecture.", "Choose a model with a complete config.json.")
+        verdict = refusals.unnamed(config)
+        raise UnsupportedModel(verdict.reason, verdict.remedy)
     if architecture not in tools.architectures():
         raise UnsupportedModel(
             f"llama.cpp's converter ({tools.version}) does not know the architecture {architecture}.",
@@ -55,13 +58,17 @@ def _refuse_unknown(architecture: str | None, tools: Toolchain) -> None:
         )
 
 
-def _refuse_absurd(config: Mapping[str, Any]) -> None:
-    """Refuse numbers no model has, with which the converter would fill the memory."""
-    parts = [config, *(part for part in config.values() if isinstance(part, Mapping))]
-    for key, value in (pair for part in parts for pair in part.items()):
-        most = next((limit for end, limit in _MOST.items() if re.search(end, key)), None)
-        if most is not None and isinstance(value, int) and value > most:
-            raise UnsupportedModel(f"config.json says {key} {value:,}, which no model has.", "Choose another model.")
+def _refuse_other_names(weights: Sequence[Path]) -> None:
+    """Refuse files that the converter does not see."""
+    if (other := next((file for file in weights if not file.name.startswith("model")), None)) is None:
+        return
+    way = f"Rename it: `mv {shlex.quote(str(other))} {shlex.quote(str(other.with_name('model.safetensors')))}`."
+    raise IncompleteModel(
+        f"The weights are called {other.name}, and llama.cpp's converter reads model*.safetensors alone.",
+        way
+        if len(weights) == 1
+        else "Save the model again under transformers' own names (`model.save_pretrained(..)`).",
+    )
 
 
 def _json(path: Path) -> Mapping[str, Any]:

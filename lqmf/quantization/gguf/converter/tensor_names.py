@@ -14,6 +14,7 @@ from typing import Any
 from lqmf.errors import IncompleteModel, UnsupportedModel
 from lqmf.model_files.config import text_part
 from lqmf.model_files.prequantized import quantized
+from lqmf.quantization.gguf.converter.compat import PREDICTION_LAYERS
 
 _ORIGINAL = "Take the model that it was made from, in 16 bits: `lqmf quantize ORG/NAME`."
 _LAYERS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
@@ -38,6 +39,15 @@ def refuse(name: str, config: Mapping[str, Any], tensors: Collection[str]) -> No
             f"Save it again without them (`AutoModelForCausalLM.from_pretrained(..).save_pretrained(..)`), or set the "
             f"number in config.json to {found}.",
         )
+
+
+def lacks_prediction_layers(config: Mapping[str, Any], tensors: Collection[str]) -> bool:
+    """Whether `config` names layers that predict further tokens, and none of `tensors` belongs to one: transformers
+    leaves them out when it saves a model."""
+    found, said = _layers(tensors), _said(config)
+    named = any(text_part(config).get(key) for key in PREDICTION_LAYERS)
+    unsaid = not any(part in name for name in tensors for part in ("mtp", "nextn"))
+    return named and unsaid and found is not None and found == said
 
 
 def _packed(config: Mapping[str, Any], tensors: Collection[str]) -> str:

@@ -46,10 +46,6 @@ class Toolchain:
         return self.root / "convert_hf_to_gguf.py"
 
     @property
-    def lora_converter(self) -> Path:
-        return self.root / "convert_lora_to_gguf.py"
-
-    @property
     def gguf_py(self) -> Path:
         """Return the folder to put on `sys.path` for the `gguf` package that is in step with this converter."""
         return self.root / "gguf-py"
@@ -72,26 +68,25 @@ class Toolchain:
         return tuple(dict.fromkeys(re.findall(r'^\s+res = "([^"]+)"', text, re.MULTILINE)))
 
 
-def find(explicit: Path | None = None) -> Toolchain | None:
+def find() -> Toolchain | None:
     """Return the converter that is on this machine already, or None. Never touches the network.
 
-    Raises ToolchainError when `explicit` (or LQMF_LLAMA_CPP_DIR) is not a usable llama.cpp checkout, and when
-    llama-cpp-python is not installed.
+    Raises ToolchainError when LQMF_LLAMA_CPP_DIR is not a usable llama.cpp checkout, and when llama-cpp-python is not
+    installed.
     """
-    checkout = explicit or (Path(os.environ[CHECKOUT_VARIABLE]) if os.environ.get(CHECKOUT_VARIABLE) else None)
-    if checkout is not None:
-        return _checkout(checkout.expanduser())
+    if checkout := os.environ.get(CHECKOUT_VARIABLE):
+        return _checkout(Path(checkout).expanduser())
     version = _required_version()
     root = _home(version)
     return Toolchain(root, version, "cache") if _complete(root) else None
 
 
-def ensure(explicit: Path | None = None) -> Toolchain:
+def ensure() -> Toolchain:
     """Return the converter that `find` finds, or else fetch it once, into the cache.
 
     Raises ToolchainError when it is absent and cannot be fetched, and as `find` does; DiskFull.
     """
-    found = find(explicit)
+    found = find()
     return found if found is not None else _fetch(_required_version())
 
 

@@ -62,14 +62,8 @@ class Watched(LlamaCppEngine):
         options = ContextOptions(size_for(tokens), self._options.threads, *kinds, gpu=False)
         asked = parameters(self._lib, size_for(tokens), size_for(tokens), options)
         asked.cb_eval = self._watcher.callback
-        library.forget_log()
-        context = self._lib.llama_init_from_model(self._model, asked)
-        if not context:
-            raise library.refusal(f"make room for {tokens} tokens of context")
+        context = library.new_context(self._model, asked, f"make room for {tokens} tokens of context")
         return context, self._lib.llama_batch_init(size_for(tokens), 0, 1)
-
-    def __enter__(self) -> Watched:
-        return self
 
     def close(self) -> None:
         if self._watching:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -179,7 +178,7 @@ def _given(path: Path, base: Path | None) -> tuple[Path, Imatrix, dict[str, Any]
         "converged": None,
         "settings": None,
     }
-    return path, imatrix, facts | {"imatrix_sha256": _sha256(path)}
+    return path, imatrix, facts | {"imatrix_sha256": workspace.sha256(path)}
 
 
 # ---------------------------------------------------------------- the cache
@@ -194,29 +193,19 @@ def _place(identity: str, text: CalibrationText, settings: Settings) -> Path:
 def _kept(path: Path) -> tuple[Imatrix, dict[str, Any]] | None:
     """Return the matrix that was kept at `path`, and its facts; None when it is not there, or not whole."""
     try:
-        facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        if not isinstance(facts, dict) or facts["imatrix_sha256"] != _sha256(path):
-            return None
-        return imatrix_file.read(path), facts
-    except (OSError, ValueError, KeyError, UsageError):
+        facts = workspace.kept_json(path.with_suffix(".json"))
+        return (imatrix_file.read(path), facts) if facts["imatrix_sha256"] == workspace.sha256(path) else None
+    except (OSError, KeyError, UsageError):
         return None
 
 
 def _keep(path: Path, imatrix: Imatrix, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Write the matrix, then its facts with its hash: only both together count."""
-    whole = {**facts, "imatrix_sha256": ""}
-    fresh = path.with_name(f".{path.stem}.{os.getpid()}.json")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         imatrix_file.write(imatrix, path)
-        whole["imatrix_sha256"] = _sha256(path)
-        fresh.write_text(json.dumps(whole, indent=1), encoding="utf-8")
-        os.replace(fresh, path.with_suffix(".json"))
+        whole = {**facts, "imatrix_sha256": workspace.sha256(path)}
+        workspace.keep_json(path.with_suffix(".json"), whole)
     except OSError as error:
         raise of_system(error) from error
     return whole
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

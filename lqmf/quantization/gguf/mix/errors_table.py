@@ -9,7 +9,6 @@ content. Does not know how an error changes the model's predictions.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,7 +21,6 @@ from lqmf.ggml import codec, library
 from lqmf.ggml.base_file import BaseFile
 from lqmf.model_files.gguf_header import Tensor
 from lqmf.model_files.imatrix_file import Imatrix
-from lqmf.quantization.gguf.converter.header import write_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,8 +69,7 @@ def _tensor(base: BaseFile, name: str, types: Sequence[str], weigh: NDArray[np.f
         if kind not in known:
             pairs = zip(sample, _each(weigh, len(sample)), strict=True)
             known[kind] = scale * sum(error(rows, kind, weights) for rows, weights in pairs)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(place, json.dumps(known))
+    workspace.keep_json(place, known)
     return {kind: known[kind] for kind in types}
 
 
@@ -111,7 +108,5 @@ def _place(tensor: Tensor, sample: Sequence[NDArray[np.float32]], weigh: NDArray
 
 
 def _recall(place: Path) -> dict[str, float]:
-    try:
-        return {str(kind): float(value) for kind, value in json.loads(place.read_text(encoding="utf-8")).items()}
-    except (OSError, ValueError, TypeError, AttributeError):
-        return {}
+    found = workspace.kept_json(place)
+    return found if all(isinstance(value, float) for value in found.values()) else {}

@@ -44,18 +44,10 @@ class PatchedModel(LlamaCppEngine):
         super().__init__(path, **options)
         self._places: dict[str, set[int]] = {}
 
-    def __enter__(self) -> PatchedModel:
-        return self
-
     def _load(self, path: Path, gpu_layers: int | None) -> None:
         _check_room(path.stat().st_size)
-        asked = self._lib.llama_model_default_params()
-        asked.load_mode = self._lib.LLAMA_LOAD_MODE_NONE
-        asked.n_gpu_layers = (-1 if gpu_layers is None else gpu_layers) if self._options.gpu else 0
-        library.forget_log()
-        self._model = self._lib.llama_model_load_from_file(str(path).encode(), asked)
-        if not self._model:
-            raise library.refusal(f"load {path.name}")
+        mode, layers = self._lib.LLAMA_LOAD_MODE_NONE, self._on_gpu(gpu_layers)
+        self._model = library.open_model(path, f"load {path.name}", load_mode=mode, n_gpu_layers=layers)
 
     @property
     def beginning(self) -> int | None:
@@ -79,9 +71,7 @@ class PatchedModel(LlamaCppEngine):
         callback = self._lib.ggml_backend_sched_eval_callback(see)
         asked = parameters(self._lib, size_for(1), 1, self._options)
         asked.cb_eval = callback
-        context = self._lib.llama_init_from_model(self._model, asked)
-        if not context:
-            raise library.refusal("look at the model")
+        context = library.new_context(self._model, asked, "look at the model")
         try:
             token = (self._lib.llama_token * 1)(0)
             self._lib.llama_decode(context, self._lib.llama_batch_get_one(token, 1))

@@ -9,7 +9,6 @@ nothing of sizes and choices.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections import OrderedDict, defaultdict
 from collections.abc import Mapping, Sequence
@@ -23,7 +22,6 @@ from lqmf.events import Emit, Progress
 from lqmf.ggml import codec, library
 from lqmf.ggml.base_file import BaseFile
 from lqmf.model_files.imatrix_file import Imatrix
-from lqmf.quantization.gguf.converter.header import write_whole
 from lqmf.quantization.gguf.mix.errors_table import Errors, importance
 from lqmf.quantization.gguf.mix.patched_model import Divergences, PatchedModel
 
@@ -159,13 +157,10 @@ def place(groups: Sequence[Sequence[str]], errors: Errors, source: str, windows:
 
 def recall(place: Path) -> dict[str, float] | None:
     """Return the sensitivities that were kept at `place`; None if there is no sound file."""
-    try:
-        return {str(name): float(cost) for name, cost in json.loads(place.read_text(encoding="utf-8")).items()}
-    except (OSError, ValueError, TypeError, AttributeError):
-        return None
+    found = workspace.kept_json(place)
+    return found if found and all(isinstance(cost, float) for cost in found.values()) else None
 
 
 def keep(place: Path, found: Mapping[str, float]) -> None:
     """Write the sensitivities to `place`, for the other sizes of the same model."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(place, json.dumps(dict(found)))
+    workspace.keep_json(place, found)

@@ -175,24 +175,6 @@ def _check_fit(tensor: Tensor, kind: str) -> None:
 # ---------------------------------------------------------------- files
 
 
-def read_tensor_types(path: Path, tensors: Sequence[Tensor]) -> dict[str, str]:
-    """Return the type that the file at `path` gives each of these tensors. Raises UsageError for a file that cannot be
-    read, a word that is no PATTERN=TYPE, a type that llama.cpp does not have, and a name that the model does not
-    have."""
-    try:
-        words = path.read_text(encoding="utf-8").split()
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror or error}.", "Check the path.") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is no text file.", "Give a file of lines like blk.0.attn_q.weight=q5_K.") from error
-    if not words:
-        raise UsageError(f"{path} is empty.", "Give a file of lines like blk.0.attn_q.weight=q5_K.")
-    try:
-        return match(parse_keep(words), tensors)
-    except UsageError as error:
-        raise UsageError(f"{path.name}: {error.message}", error.remedy) from error
-
-
 def write_tensor_types(types: Mapping[str, str], path: Path) -> None:
     """Write `types` for llama-quantize: a line for each tensor, its whole name between anchors, because "output.weight"
     alone is also found in "blk.0.attn_output.weight". Raises DiskFull, LqmfError."""

@@ -98,6 +98,7 @@ class Engine:
         base, wide = loaded.base(block, memory, self._chunks), None
         for output, placed in unit.targets:
             if placed.kind == unit.raw.kind:
+                self._refuse_unsound(unit, base)
                 data = base
             else:
                 wide = self._widened(unit, base, memory) if wide is None else wide
@@ -121,12 +122,26 @@ class Engine:
         wide = base.view(dtype_of(kind))
         if kind != F32:
             wide = memory.typed("wide", torch.float32, wide.numel()).copy_(wide)
-        if not wide.sum().isfinite() and not self._chunks.sound(kind, base.data_ptr(), base.numel()):
-            raise UnsupportedModel(
-                f"{unit.raw.name} holds values that are infinite, or not a number, in {TENSOR_TYPES[kind].name}.",
-                "Choose BF16 or F32, or another model.",
-            )
+        if not wide.sum().isfinite():
+            self._refuse_unsound(unit, base)
         return wide
+
+    def _refuse_unsound(self, unit: Unit, base: Any) -> None:
+        """Raise UnsupportedModel for a block of floats with a value that is infinite, or not a number; `beyond_half`
+        where the source may be sound and F16 alone does not hold it."""
+        kind = unit.raw.kind
+        if kind not in (F16, BF16, F32) or self._chunks.sound(kind, base.data_ptr(), base.numel()):
+            return
+        if kind == F16:
+            raise UnsupportedModel(
+                f"{unit.raw.name} holds values that F16 does not hold: more than 65,504, or none at all.",
+                "Choose BF16 or F32.",
+                beyond_half=True,
+            )
+        raise UnsupportedModel(
+            f"{unit.raw.name} holds values that are infinite, or not a number, in the model itself: no type helps.",
+            "Get the model again, or use another.",
+        )
 
     def _quantized(self, unit: Unit, block: Block, placed: Placed, wide: Any, memory: Memory, weighted: bool) -> Any:
         columns = unit.raw.columns

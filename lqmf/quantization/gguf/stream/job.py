@@ -24,24 +24,27 @@ from lqmf.quantization.gguf.stream import layout as stream_layout
 from lqmf.quantization.gguf.stream.layout import Layout, Raw
 
 _NEVER_ASKED = ("token_embd.weight", "per_layer_token_embd.weight", "output.weight")
+_UNWEIGHTED = {"IQ3_XXS": "IQ3_S", "Q2_K": "Q3_K"}  # the next type that asks for no matrix; of all others it is Q2_K
 _ASK_FOR = ("IQ3_XXS", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ1_M", "IQ1_S")  # tensor_requires_imatrix in llama-quant.cpp
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """One output, as `pipeline.py` describes it: `types` by tensor, or the type's own mixture."""
+    """One output, as `pipeline.py` describes it: `types` by tensor, or the type's own mixture; `wide` is the type that
+    its weights are read as."""
 
     path: str
     type: str
     types: Mapping[str, str] | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     weighted: bool = True
+    wide: str = "F16"
 
     @property
     def outtype(self) -> str:
-        """Return the type to ask the converter for: its own 16 or 32 bits, or the F16 that llama-quantize starts
-        from."""
-        return OUTTYPES.get(self.type, "f16")
+        """Return the type to ask the converter for: its own 16 or 32 bits, or the type to start from: F16, as
+        llama-quantize does, where it holds the weights."""
+        return OUTTYPES.get(self.type, OUTTYPES[self.wide])
 
     @property
     def mixture(self) -> str | None:
@@ -98,12 +101,13 @@ def _choices(
     job: Job, prepared: Mapping[str, Prepared], imatrix: Imatrix | None, *, weighted: bool
 ) -> dict[str, dryrun.Choice]:
     """Return the types that libllama would choose for each mixture that is asked for."""
-    asked = (output.mixture for output in job.outputs if output.weighted == weighted)
-    wanted = {mixture: LAYOUTS[mixture].ftype for mixture in asked if mixture}
+    asked = [output for output in job.outputs if output.weighted == weighted and output.mixture]
+    wanted = {str(output.mixture): LAYOUTS[str(output.mixture)].ftype for output in asked}
     if not wanted:
         return {}
     header = Path(job.scratch) / "header.gguf"
-    layout = stream_layout.as_converted(prepared["f16"].writer, prepared["f16"].raws, {})
+    start = prepared[asked[0].outtype]
+    layout = stream_layout.as_converted(start.writer, start.raws, {})
     try:
         header.write_bytes(layout.header)
         os.truncate(header, layout.size)  # holes where the weights would be
@@ -129,6 +133,8 @@ def _laid_out(
         if choice.fallbacks:
             send({"fallbacks": choice.fallbacks, "type": output.type})
     kinds |= _given(output.types or {}, prepared.raws)
+    if imatrix is not None:
+        kinds |= _for_prediction_layers(output, kinds, prepared.writer, imatrix)
     file_type = LAYOUTS[output.mixture].ftype if output.mixture else stream_layout.mostly(kinds, prepared.raws)
     _refuse_without_imatrix(output, kinds, prepared.raws, imatrix)
     if imatrix is not None:
@@ -136,6 +142,25 @@ def _laid_out(
         name = Path(str(job.imatrix)).name
         said = stream_layout.about_imatrix(name, datasets, len(imatrix.entries), chunks)
     return stream_layout.as_quantized(prepared.writer, prepared.raws, kinds, file_type, said | dict(output.metadata))
+
+
+def _for_prediction_layers(output: Wanted, kinds: Mapping[str, int], writer: Any, imatrix: Imatrix) -> dict[str, int]:
+    """Return types that need no importance, by tensor, for those of layers that predict further tokens: no calibration
+    runs these layers, so no matrix knows them."""
+    said = {key: value.value for kept in writer.kv_data for key, value in kept.items()}
+    layers, ahead = (int(said.get(f"{writer.arch}.{key}", 0)) for key in ("block_count", "nextn_predict_layers"))
+    places = tuple(f"blk.{layer}." for layer in range(layers - ahead, layers))
+    return {
+        name: ggml_chunks.number(_UNWEIGHTED.get(TENSOR_TYPES[kind].name, "Q2_K"))
+        for name, kind in kinds.items()
+        if places and name.startswith(places) and name not in imatrix.entries and _is_asked_for(kind, output)
+    }
+
+
+def _is_asked_for(kind: int, output: Wanted) -> bool:
+    """Return whether llama-quantize makes this type with an importance matrix alone."""
+    called = TENSOR_TYPES[kind].name
+    return called in _ASK_FOR or (called == "Q2_K" and output.type == "Q2_K_S")
 
 
 def _refuse_without_imatrix(
@@ -146,11 +171,9 @@ def _refuse_without_imatrix(
     for name, kind in kinds.items():
         if kind == raws[name].kind or (imatrix and name in imatrix.entries):
             continue
-        called = TENSOR_TYPES[kind].name
-        asked = called in _ASK_FOR or (called == "Q2_K" and output.type == "Q2_K_S")
-        if (asked and name not in _NEVER_ASKED) or chunks.needs_importance(kind):
+        if (_is_asked_for(kind, output) and name not in _NEVER_ASKED) or chunks.needs_importance(kind):
             raise UnsupportedModel(
-                f"{called} needs an importance matrix, and there is none for {name}.",
+                f"{TENSOR_TYPES[kind].name} needs an importance matrix, and there is none for {name}.",
                 "Choose a type that needs none, such as Q2_K or IQ3_S.",
             )
 

@@ -32,7 +32,8 @@ class Output:
 
     `types` gives tensors (by GGUF name) types of their own ("q4_K") over those of `type`; under "auto" a tensor that it
     does not name stays as the converter writes it. `metadata` is added at the end of the file's keys. Without
-    `weighted` the file is made as if there were no importance matrix.
+    `weighted` the file is made as if there were no importance matrix. `wide` is the type that weights are read as:
+    F16, or BF16 or F32 for weights that F16 does not hold.
     """
 
     path: Path
@@ -40,6 +41,7 @@ class Output:
     types: Mapping[str, str] | None = None
     metadata: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     weighted: bool = True
+    wide: str = "F16"
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,8 @@ def stream(
     anything that decides a byte, differs from the interrupted run's, the work starts over. `threads` 0 takes all cores.
 
     Raises IncompleteModel, UnsafeFormat, UnsupportedModel and RemoteCodeRefused for a model that cannot be converted,
-    UsageError for a map of types or an imatrix of another model, DiskFull, OutOfMemory, WorkerDied.
+    (with the detail `beyond_half` where it is F16 alone that does not hold the weights), UsageError for a map of types
+    or an imatrix of another model, DiskFull, OutOfMemory, WorkerDied.
     """
     folders = [weights] if isinstance(weights, Path) else list(weights)
     _refuse(outputs, source, folders, discard=discard)
@@ -131,7 +134,7 @@ def _refuse(outputs: Sequence[Output], source: Path, weights: Sequence[Path], *,
 
 
 def _outtype(outputs: Sequence[Output]) -> str:
-    return gguf_types.OUTTYPES.get(outputs[0].type, "f16")
+    return gguf_types.OUTTYPES.get(outputs[0].type, gguf_types.OUTTYPES[outputs[0].wide])
 
 
 def _identity(folder: Path, *, times: bool) -> str:
@@ -157,7 +160,7 @@ def _run(request: Mapping[str, Any], scratch: Path, emit: Emit) -> Streamed:
     notes, tensors, reached = list[str](), [0, 0], [0, 0]
 
     def tell(note: str) -> None:
-        emit(Progress(stage="quantize", done=reached[0], total=reached[1], unit="bytes", note=note))
+        emit(Progress(stage="quantize", done=reached[0], total=reached[1] or None, unit="bytes", note=note))
 
     def hear(message: Mapping[str, Any]) -> None:
         if "done_bytes" in message:
@@ -172,10 +175,12 @@ def _run(request: Mapping[str, Any], scratch: Path, emit: Emit) -> Streamed:
         elif "fallbacks" in message:
             text = f"tensors have rows that {message['type']} does not fit; they took a larger type."
             notes.append(f"{message['fallbacks']} {text}")
-        elif "pretokenizer" in message:
-            notes.append(convert.proven(message))
-            emit(Notice(text=notes[-1]))
+        else:
+            for note in convert.notes(message):
+                notes.append(note)
+                emit(Notice(text=note))
 
+    tell("starting the converter")
     code = server.ask(Path(request["toolchain"]), request, scratch, hear)
     if code != 0:
         raise convert.died(code, "quantizer")
