@@ -63,6 +63,7 @@ def asked(place: Path, *words: str, **env: str) -> tuple[int, dict[str, Any]]:
     return ran.returncode, json.loads(ran.stdout)
 
 
+@pytest.mark.slow
 def test_an_address_gets_a_receipt_that_is_kept(server: Server, tmp_path: Path) -> None:
     code, told = asked(tmp_path, "test", server.url, "--model", "demo")
     assert code == 0, told
@@ -82,6 +83,7 @@ def test_an_address_gets_a_receipt_that_is_kept(server: Server, tmp_path: Path) 
     assert (document["kind"], document["receipt"]) == ("test", receipt)
 
 
+@pytest.mark.slow
 def test_an_address_is_benchmarked_alone_and_with_several_chats(server: Server, tmp_path: Path, prompts: str) -> None:
     server.key = KEY
     words = ("benchmark", server.url, "--parallel", "2", "--prompts", prompts)

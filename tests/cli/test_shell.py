@@ -362,11 +362,13 @@ def was_cancelled(job: subprocess.Popen[str], place: Path) -> None:
     assert record["status"] == "cancelled"
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_command_in_order(job: subprocess.Popen[str], tmp_path: Path) -> None:
     os.kill(job.pid, signal.SIGINT)
     was_cancelled(job, tmp_path)
 
 
+@pytest.mark.slow
 def test_cancel_ends_the_job_of_another_terminal(job: subprocess.Popen[str], tmp_path: Path) -> None:
     told = lqmf(tmp_path, "cancel")
     assert told.stdout == "Cancelled: demo as Q4_0.\n"

@@ -16,6 +16,8 @@ from lqmf.texts.evaluation import EVALUATION, MAIN
 from tests.fixtures_gguf import EVALUATION as TEXT
 from tests.fixtures_gguf import demo_gguf
 
+pytestmark = pytest.mark.slow
+
 OTHERS = {name: str(path) for name, path in EVALUATION.items() if name != MAIN}
 KNOWN_ORDER = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "IQ4_XS", "Q3_K_M", "Q2_K")
 WINDOW_BYTES = memory_plan.window_bytes(512, 4096)
@@ -106,5 +108,5 @@ def test_a_source_of_eight_bits_tells_its_own_loss_where_there_is_one_of_sixteen
 
 @pytest.mark.slow
 def test_the_types_lose_in_the_known_order():
-    means = [measure(name, max_windows=12)["kl_divergence"]["mean"] for name in KNOWN_ORDER]
+    means = [measure(name, max_windows=6)["kl_divergence"]["mean"] for name in KNOWN_ORDER]
     assert means == sorted(means)

@@ -15,7 +15,8 @@ from lqmf.jobs.tasks import probe, structure
 from lqmf.jobs.tasks.structure import ALL
 from lqmf.quality.checks import checks
 from lqmf.records import Task
-from tests.commands import document, lqmf
+from tests.commands import document_here as document
+from tests.commands import here
 from tests.fixtures_gguf import DEMO, demo_gguf
 from tests.fixtures_safetensors import demo_folder
 from tests.quality import planted
@@ -161,7 +162,7 @@ def test_a_flipped_bit_is_caught_by_verify(tmp_path):
     shutil.copy(demo_gguf("Q4_K_M"), folder / "demo-Q4_K_M.gguf")
     _with_manifest(folder)
     planted.planted(demo_gguf("Q4_K_M"), folder / "demo-Q4_K_M.gguf", planted.flipped_bit)
-    told = lqmf(tmp_path, "verify", folder.name, "--json")
+    told = here(tmp_path, "verify", folder.name, "--json")
     assert told.returncode == 1
     assert json.loads(told.stdout)["status"] == "failed"
     assert "demo-Q4_K_M.gguf" in told.stdout
@@ -266,7 +267,7 @@ def test_safetensors_that_are_cut_short_are_not_whole(tmp_path):
 def test_a_damaged_file_of_anybodys_gets_a_receipt_whose_gate_fails(tmp_path):
     """Against the model itself, of which a GGUF is made for it."""
     path = planted.planted(demo_gguf("Q4_K_M"), tmp_path / "damaged.gguf", planted.swapped(2, 5))
-    told = lqmf(tmp_path / "home", "test", str(path), "--base", "demo", "--gate", "--json")
+    told = here(tmp_path / "home", "test", str(path), "--base", "demo", "--gate", "--json")
     receipt = json.loads(told.stdout)["receipt"]
     assert told.returncode == 1, told.stderr
     assert receipt["gate"]["passed"] is False
@@ -278,7 +279,7 @@ def test_a_damaged_file_of_anybodys_gets_a_receipt_whose_gate_fails(tmp_path):
 @pytest.mark.slow
 def test_a_sound_folder_of_anybodys_passes_the_gate_against_its_source(tmp_path):
     folder = copied("nf4", tmp_path)
-    told = lqmf(tmp_path / "home", "test", str(folder), "--base", str(DEMO), "--gate", "--json")
+    told = here(tmp_path / "home", "test", str(folder), "--base", str(DEMO), "--gate", "--json")
     assert told.returncode == 0, told.stderr
     receipt = json.loads(told.stdout)["receipt"]
     assert receipt["gate"]["passed"] is True

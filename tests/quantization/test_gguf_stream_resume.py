@@ -32,7 +32,7 @@ pytestmark = pytest.mark.slow  # the converter runs, or models are made
 
 TYPES = ("Q4_K_M", "IQ3_S", "F16")
 WEIGHTS = 74  # tensors of the demo model
-KILLS = 20
+KILLS = 8
 
 
 def outputs(folder: Path) -> list[Output]:
