@@ -77,7 +77,7 @@ def test_in_the_chat_the_next_sentence_changes_one_thing(tmp_path):
     lines = "will demo fit on my 8GB card with 1k context?\nI need 2k\nwhat if I had 12 GB?\nmake it smaller\nexit\n"
     said = here(tmp_path, stdin=lines)
     assert said.returncode == 0, said.stdout + said.stderr
-    fits = [line for line in said.stdout.splitlines() if "It fits:" in line]
+    fits = [line for line in said.stdout.splitlines() if "demo fits: " in line]
     assert len(fits) == 4
     assert "1,024 tokens" in fits[0]
     assert all("2,048 tokens" in line for line in fits[1:])

@@ -43,7 +43,8 @@ def told(app: App, dialogue: Mapping[str, Any]) -> list[Any]:
         record.append(to_json(decision))
         if decision.intent in ("quantize", "plan"):
             for one in await app.planning.plan(decision.request, ask, lambda planned: None):
-                record.append(to_json(dataclasses.replace(one.plan, id="")))
+                plan = to_json(dataclasses.replace(one.plan, id=""))
+                record.append({**plan, "estimate": {**(plan["estimate"] or {}), "load": None}})  # of this moment
 
     for turn in dialogue["turns"]:
         try:

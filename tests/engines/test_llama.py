@@ -254,7 +254,7 @@ def test_a_folder_is_opened_by_its_one_gguf_file(tmp_path):
     ],
 )
 def test_what_the_library_says_becomes_an_error_of_its_kind(line, error):
-    library.forget_log()
+    library._said.clear()
     library._said.append(line)
     found = library.refusal("load x")
     assert type(found) is error

@@ -128,7 +128,9 @@ def _write_tokenizer(folder: Path) -> None:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.save(str(folder / "tokenizer.json"))
-    settings = {"tokenizer_class": "GPT2Tokenizer"}  # by which the converter knows Phi-4's from Phi-3's
+    kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
+    # by GPT2Tokenizer the converter knows Phi-4's from Phi-3's
+    settings = {"tokenizer_class": "GPT2Tokenizer" if kind == "phi3" else "PreTrainedTokenizerFast"}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
 
 
@@ -145,4 +147,6 @@ def _write_pieces(folder: Path, size: int) -> None:
     model.trainer_spec.model_type = 2  # BPE
     model.trainer_spec.byte_fallback = True
     model.trainer_spec.vocab_size = size
+    model.normalizer_spec.name = "identity"
+    model.normalizer_spec.add_dummy_prefix = model.normalizer_spec.remove_extra_whitespaces = False
     (folder / "tokenizer.model").write_bytes(model.SerializeToString())

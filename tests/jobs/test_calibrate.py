@@ -7,7 +7,6 @@ import json
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -27,6 +26,26 @@ import json, sys
 from pathlib import Path
 from lqmf.jobs.tasks import calibrate
 print(json.dumps(calibrate._Bench(Path(sys.argv[1]), lambda *_: None, 2).memory()))
+"""
+SMALLER = """
+import json, sys
+from dataclasses import replace
+from lqmf.events import Progress
+from lqmf.jobs.tasks import calibrate
+from lqmf.records import Task
+smaller = {
+    "WIDTH": 512, "WEIGHTS": {"cpu": 4e6}, "PROMPT_LAYERS": 1, "PROMPT_INNER": 256, "LONG": 512, "MOST_RUNS": 1,
+    "LEAST_RUNS": 1, "LEAST_TOKENS": 1, "ENOUGH_SECONDS": 0.0, "STEADY_SECONDS": 0.0,
+    "WHOLE": tuple(replace(shape, layers=1) for shape in calibrate.WHOLE),
+    "EXPERT": replace(calibrate.EXPERT, layers=1),
+    "_positive": lambda seconds: max(seconds, 1e-9),  # so small a time may be noise
+}
+for name, value in smaller.items():
+    setattr(calibrate, name, value)
+seen = []
+found = calibrate.run(Task("job-1", "calibrate", {}, sys.argv[1]), seen.append)
+steps = [{"stage": e.stage, "done": e.done, "total": e.total} for e in seen if isinstance(e, Progress)]
+print(json.dumps([found["calibration"], steps]))
 """
 TRUE = Rates(
     {name: Rate(1e9 * (place + 5), 2e10 * (place + 1), copied=0.5) for place, name in enumerate(calibrate.TYPES)},
@@ -138,20 +157,12 @@ def is_usable(found: Calibration, seen: list[Event]) -> bool:
 
 
 @pytest.mark.slow
-def test_every_type_is_measured_here(monkeypatch, tmp_path):
-    """The real thing with matrices that are too small for rates to mean much: what runs is what counts."""
-    smaller = {
-        "WIDTH": 512, "WEIGHTS": {"cpu": 4e6}, "PROMPT_LAYERS": 1, "PROMPT_INNER": 256, "LONG": 512, "MOST_RUNS": 1,
-        "LEAST_RUNS": 1, "LEAST_TOKENS": 1, "ENOUGH_SECONDS": 0.0, "STEADY_SECONDS": 0.0,
-        "WHOLE": tuple(replace(shape, layers=1) for shape in calibrate.WHOLE),
-        "EXPERT": replace(calibrate.EXPERT, layers=1),
-    }  # fmt: skip
-    for name, value in smaller.items():
-        monkeypatch.setattr(calibrate, name, value)
-    monkeypatch.setattr(calibrate, "_positive", lambda seconds: max(seconds, 1e-9))  # so small a time may be noise
-    seen: list[Event] = []
-    result = calibrate.run(Task("job-1", "calibrate", {}, str(tmp_path / "job-1.log")), seen.append)
-    assert is_usable(from_json(Calibration, result["calibration"]), seen)
+def test_every_type_is_measured_here(tmp_path):
+    """The real thing with matrices that are too small for rates to mean much: what runs is what counts. In a process of
+    its own: it listens to llama.cpp's log."""
+    told = subprocess.check_output([sys.executable, "-c", SMALLER, str(tmp_path / "job-1.log")], text=True)
+    calibration, steps = json.loads(told.splitlines()[-1])
+    assert is_usable(from_json(Calibration, calibration), [Progress(**step) for step in steps])
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ MOST = 5
 NO_TYPE = "does not fit"
 WORDS = ("type", "cache", "loss", "size", "like")  # columns that are not figures
 NARROWER = ("layers", "cache", "KL", "tokens/s", "loss", "file")  # the order in which columns go
-NARROWER_SIZES = ("like", "context", "tokens/s")
+NARROWER_SIZES = ("like", "context", "tokens/s", "file")
 EVIDENT = ("context", "cache", "loss")  # columns that go first where every row has the same
 UNCALIBRATED = "Speeds are unknown until `lqmf doctor --calibrate` has measured this machine."
 

@@ -136,7 +136,7 @@ def _convert(loaded: Loaded, request: Request, send: Send) -> None:
     if not request.prediction_layers:
         base.ModelBase.no_mtp = True
         send({"prediction_layers": False})
-    _reconcile(base, request)
+    _reconcile(base, prediction_layers=request.prediction_layers)
     _mend_tokenizers(base.gguf)
     if request.stream:
         stream_child.take_over(base, job.Job.read(Path(request.stream)), send)
@@ -188,7 +188,7 @@ def _prove(base: Any, model: Any, tokenizer: Any, request: Request) -> pretokeni
         file.unlink(missing_ok=True)
 
 
-def _reconcile(base: Any, request: Request) -> None:
+def _reconcile(base: Any, *, prediction_layers: bool = True) -> None:
     """Give the converter the configuration keys it looks for, state what it leaves out and libllama reads (a rope base,
     a YaRN's scale of attention, which layers have windows, further end tokens), and take into the weights what libllama
     leaves out of the computation."""
@@ -196,7 +196,7 @@ def _reconcile(base: Any, request: Request) -> None:
 
     def completed(*args: Any, **kwargs: Any) -> dict[str, Any]:
         config = compat.completed(load(*args, **kwargs))
-        return config if request.prediction_layers else compat.without_prediction_layers(config)
+        return config if prediction_layers else compat.without_prediction_layers(config)
 
     def stated(model: Any, *args: Any, **kwargs: Any) -> None:
         prepare(model, *args, **kwargs)
