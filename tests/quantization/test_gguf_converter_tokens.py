@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from lqmf.errors import UnsupportedModel
 from lqmf.model_files.gguf_header import GgufHeader, read_header
-from lqmf.quantization.gguf.converter import compat, convert, probe_lines, toolchain
+from lqmf.quantization.gguf.converter import compat, convert, launcher, probe_lines, toolchain
 from lqmf.quantization.gguf.converter.tensor_names import lacks_prediction_layers
 from tests.quantization import models
 
@@ -94,6 +95,17 @@ def test_rows_beyond_the_tokens_are_kept(folder: Path, tmp_path: Path) -> None:
     found, _ = header(small("gemma3_text", folder, models.VOCABULARY + 64), tmp_path)
     (embedding,) = [tensor for tensor in found.tensors if tensor.name == "token_embd.weight"]
     assert embedding.shape == (64, models.VOCABULARY + 64)
+
+
+def test_an_embedding_that_a_converter_padded_or_renamed_stays_as_it_made_it() -> None:
+    import torch
+
+    model = SimpleNamespace(model_tensors={"model.embed_tokens.weight": lambda: torch.ones(4, 2)})
+    cut, padded = torch.ones(3, 2), torch.zeros(5, 2)
+    assert launcher._uncut(model, cut, "model.embed_tokens.weight").shape == (4, 2)
+    assert launcher._uncut(model, padded, "model.embed_tokens.weight") is padded
+    assert launcher._uncut(model, cut, "language_model.embed_tokens.weight") is cut
+    assert launcher._uncut(model, cut, "model.norm.weight") is cut
 
 
 def test_the_template_is_the_one_that_transformers_takes(folder: Path, tmp_path: Path) -> None:

@@ -217,13 +217,19 @@ def _reconcile(base: Any, *, prediction_layers: bool = True) -> None:
     def scaled(model: Any, data_torch: Any, name: str, bid: int | None) -> Any:
         if name == compat.LAST_NORM and (scale := compat.unsaid_scale(model.hparams)) is not None:
             data_torch = data_torch * scale
-        if name.endswith(compat.EMBEDDING):  # some converters cut off rows whose tokens they list all the same
-            data_torch = model.model_tensors[name]().to(data_torch.dtype)
-        return mapped(model, data_torch, name, bid)
+        return mapped(model, _uncut(model, data_torch, name), name, bid)
 
     base.ModelBase.modify_tensors = scaled
     base.ModelBase.load_hparams = staticmethod(completed)
     base.TextModel.prepare_metadata = stated
+
+
+def _uncut(model: Any, tensor: Any, name: str) -> Any:
+    """Return the tensor called `name`, with all rows of an embedding: Gemma 3's converter cuts off rows whose tokens it
+    lists all the same. What another converter renamed or padded stays as it made it."""
+    read = model.model_tensors.get(name) if name.endswith(compat.EMBEDDING) else None
+    whole = read() if read is not None else tensor
+    return whole.to(tensor.dtype) if whole.shape[0] > tensor.shape[0] else tensor
 
 
 def _state_ends(model: Any, said: Collection[str]) -> None:
