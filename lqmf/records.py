@@ -252,6 +252,11 @@ class Question:
     kind: Literal["plan", "confirm", "secret"] = "plan"
 
 
+def yes_or_no(id: str, text: str, reason: str, *, yes: str = "yes", no: str = "no") -> Question:
+    """Return the question before something that cannot be taken back; without an answer it is a no."""
+    return Question(id, text, (Option(True, yes), Option(False, no)), default=False, reason=reason, kind="confirm")
+
+
 # ---------------------------------------------------------------- machine and model
 
 

@@ -33,23 +33,13 @@ EVALUATION = Path(lqmf.__file__).parent / "assets" / "text" / "evaluation.txt"
 @lru_cache
 def demo_gguf(type_name: str = "F16") -> Path:
     """The demo model as a GGUF file of this type."""
-    folder = _cache()
-    target = folder / f"demo-{type_name}.gguf"
-    with FileLock(folder / f"{type_name}.lock"):
-        if not target.exists():
-            _make(type_name, folder, target, DEMO, demo_gguf)
-    return target
+    return _kept("demo", type_name, DEMO, demo_gguf)
 
 
 @lru_cache
 def small_gguf(type_name: str = "F16") -> Path:
     """The small model as a GGUF file of this type."""
-    folder = _cache()
-    target = folder / f"small-{type_name}.gguf"
-    with FileLock(folder / f"small-{type_name}.lock"):
-        if not target.exists():
-            _make(type_name, folder, target, small_folder(), small_gguf)
-    return target
+    return _kept("small", type_name, small_folder(), small_gguf)
 
 
 @lru_cache
@@ -65,6 +55,16 @@ def small_folder() -> Path:
                 config = json.loads((made / "config.json").read_text())
                 (made / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 1}))
                 made.rename(target)
+    return target
+
+
+def _kept(name: str, type_name: str, source: Path, other: Callable[[str], Path]) -> Path:
+    """The model of `source` as a GGUF file of this type; `other` gives one of another type."""
+    folder = _cache()
+    target = folder / f"{name}-{type_name}.gguf"
+    with FileLock(folder / f"{name}-{type_name}.lock"):
+        if not target.exists():
+            _make(type_name, folder, target, source, other)
     return target
 
 

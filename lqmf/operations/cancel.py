@@ -12,7 +12,7 @@ import psutil
 
 from lqmf.errors import NeedsInput
 from lqmf.operations.result import Cancelled, Result
-from lqmf.records import Option, Question, Request
+from lqmf.records import Question, Request, yes_or_no
 from lqmf.store.jobs import command
 
 if TYPE_CHECKING:
@@ -59,13 +59,12 @@ async def _agreed(request: Request, ask: Ask, question: Question) -> bool:
 
 def _question(jobs: list[dict[str, Any]]) -> Question:
     named = ", ".join(f"{job['title']} ({job['id']}, in {_terminal(job['owner_pid'])})" for job in jobs)
-    return Question(
-        id="cancel",
-        text=f"Cancel what another terminal runs: {named}?",
-        options=(Option(True, "yes, cancel it"), Option(False, "no, let it run")),
-        default=False,
-        reason=f"It ends as by Ctrl-C there; afterwards: {', '.join(f'`lqmf {command(job)}`' for job in jobs)}.",
-        kind="confirm",
+    return yes_or_no(
+        "cancel",
+        f"Cancel what another terminal runs: {named}?",
+        f"It ends as by Ctrl-C there; afterwards: {', '.join(f'`lqmf {command(job)}`' for job in jobs)}.",
+        yes="yes, cancel it",
+        no="no, let it run",
     )
 
 

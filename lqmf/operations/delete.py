@@ -11,7 +11,7 @@ from lqmf import workspace
 from lqmf.artifacts import shelf
 from lqmf.errors import NotFound, UsageError
 from lqmf.operations.result import Result
-from lqmf.records import Artifact, Option, Question, Request
+from lqmf.records import Artifact, Question, Request, yes_or_no
 from lqmf.units import file_size
 
 if TYPE_CHECKING:
@@ -67,11 +67,8 @@ def _remove(app: App, artifact: Artifact) -> None:
 
 def _sure(artifacts: list[Artifact]) -> Question:
     what = " and ".join(f"{artifact.name} ({file_size(artifact.size_bytes)})" for artifact in artifacts)
-    return Question(
-        id="delete",
-        text=f"Delete {what}? This cannot be undone.",
-        options=(Option(True, "yes"), Option(False, "no")),
-        default=False,
-        reason="The files are gone then; what is recorded about them stays.",
-        kind="confirm",
+    return yes_or_no(
+        "delete",
+        f"Delete {what}? This cannot be undone.",
+        "The files are gone then; what is recorded about them stays.",
     )

@@ -14,7 +14,7 @@ from lqmf.artifacts import shelf
 from lqmf.errors import NeedsInput, Unauthorized, UsageError
 from lqmf.operations.hf import TOKEN
 from lqmf.operations.result import Cancelled, Result
-from lqmf.records import Artifact, Manifest, Option, Question, Request, Task
+from lqmf.records import Artifact, Manifest, Question, Request, Task, yes_or_no
 from lqmf.units import file_size
 
 if TYPE_CHECKING:
@@ -152,11 +152,8 @@ def _sure(repository: str, endpoint: str, files: Mapping[str, Path], *, private:
         if exists
         else f"{endpoint}/{repository}"
     )
-    return Question(
-        id="publish",
-        text=f"Publish {what} at {where}? {seen.capitalize()}.",
-        options=(Option(True, "yes"), Option(False, "no")),
-        default=False,
-        reason="What is public can be copied by anybody, and the source's licence must allow it.",
-        kind="confirm",
+    return yes_or_no(
+        "publish",
+        f"Publish {what} at {where}? {seen.capitalize()}.",
+        "What is public can be copied by anybody, and the source's licence must allow it.",
     )

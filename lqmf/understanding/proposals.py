@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from lqmf.records import Decision, Option, QuantizationPlan, Question
+from lqmf.records import Decision, QuantizationPlan, Question, yes_or_no
 from lqmf.understanding.lexicon import INTENT_SLOTS, METHOD, PROVIDER
 from lqmf.understanding.sentence import understand
 from lqmf.units import GIB
@@ -112,13 +112,10 @@ def confirmation(decision: Decision) -> Question | None:
     if decision.intent in HARMLESS:
         return None
     values = ", ".join(f"{name} {value}" for name, value in decision.slots.items())
-    return Question(
-        id="proposed",
-        text=f"Did you mean: {MEANINGS[decision.intent]}{f' ({values})' if values else ''}?",
-        reason=f"No rule reads this line; it was {decision.reason}.",
-        options=(Option(True, "yes"), Option(False, "no")),
-        default=False,
-        kind="confirm",
+    return yes_or_no(
+        "proposed",
+        f"Did you mean: {MEANINGS[decision.intent]}{f' ({values})' if values else ''}?",
+        f"No rule reads this line; it was {decision.reason}.",
     )
 
 
