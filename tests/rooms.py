@@ -28,7 +28,7 @@ ROWS = (
         "declared",
         "settings",
     ),
-    ("hardware", "child_process", "installed"),
+    ("hardware", "child_process", "forks", "installed"),
     ("model_files", "ggml", "hub"),
     ("engines", "texts", "fit"),
     ("quantization", "quality"),
