@@ -41,6 +41,7 @@ _ASKING_SECONDS = 10.0  # in which a request must have come whole
 _LONGEST_FOLDER = 80  # characters: a socket's whole path has 107 at most
 _TAKEN = b"{}\n"  # a server's word that it has the request
 _READ_BY_LIBRARIES = ("HF_", "TRANSFORMERS_", "TORCH", "PYTORCH_", "OMP_", "GOMP_", "MKL_", "CUDA_", "LD_", "PYTHON")
+_PID = ".pid"  # the ending of a file that holds a server's process id
 _MODULES = "HF_MODULES_CACHE"  # where transformers keeps a model's own code: each request has a folder of its own
 _ALIVE = "alive"  # a pipe in the folder, open for writing as long as its maker lives
 _LIMITS = (resource.RLIMIT_FSIZE, resource.RLIMIT_AS)
@@ -124,6 +125,19 @@ def runs(server: Server) -> bool:
     return _address(server).exists()
 
 
+def idle_bytes() -> int:
+    """Return the memory of servers that wait for a request: it is free again when they end."""
+    import psutil
+
+    folder, held = Path(os.environ.get(FOLDER_VARIABLE) or os.devnull), 0
+    for file in folder.glob(f"*{_PID}"):
+        with contextlib.suppress(psutil.Error, OSError, ValueError):
+            process = psutil.Process(int(file.read_text(encoding="ascii")))
+            if process.cwd() == str(folder) and not process.children():
+                held += process.memory_info().rss
+    return held
+
+
 def _address(server: Server) -> Path:
     """Where the server listens that runs this program, with libraries that were loaded in this environment."""
     read = {name: value for name, value in server.environment.items() if name.startswith(_READ_BY_LIBRARIES)}
@@ -164,6 +178,7 @@ def _start(server: Server, address: Path) -> None:
             pass_fds=[listener.fileno()],
             start_new_session=True,  # a Ctrl-C in the terminal is for whoever asked
         )
+    address.with_suffix(_PID).write_text(str(process.pid), encoding="ascii")
     _started[:] = [each for each in _started if each.poll() is None] + [process]
 
 

@@ -65,6 +65,16 @@ def test_it_is_launched_once_for_all_requests_of_a_process_and_of_its_children(f
     assert servers() == first
 
 
+def test_the_memory_of_a_server_that_waits_is_told_and_no_other(folder: Path, tmp_path: Path) -> None:
+    """It counts as free: a plan after a job must be the plan before it."""
+    assert forks.idle_bytes() == 0
+    header(tmp_path)
+    (process,) = servers()
+    assert forks.idle_bytes() == pytest.approx(process.memory_info().rss, rel=0.05)
+    process.kill()
+    until(lambda: not forks.idle_bytes())
+
+
 def test_a_refused_request_leaves_the_next_as_it_was(folder: Path, tmp_path: Path) -> None:
     """A fork's own changes to the converter end with it."""
     before = header(tmp_path)
