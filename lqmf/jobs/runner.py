@@ -11,6 +11,7 @@ import dataclasses
 import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any, Protocol
 
 from lqmf import child_process, events, forks
 from lqmf.declared import methods
-from lqmf.errors import from_json
+from lqmf.errors import WorkerDied, from_json
 from lqmf.events import Emit
 from lqmf.jobs import death
 from lqmf.records import Task, to_json
@@ -62,7 +63,11 @@ class LocalRunner:
         """Carry out the task and return its result. Raises the task's own error, or WorkerDied when the process ended
         without a report."""
         if self._environment is None and forkable(task):
-            return await _run_in_fork(task, emit)
+            connection = None
+            with contextlib.suppress(WorkerDied):  # a server that cannot start: a process of its own says why
+                connection = await _reached(task)
+            if connection is not None:
+                return await _run_in_fork(task, emit, connection)
         own = os.environ if self._environment is None else self._environment
         return await _run_in_process(task, emit, {**child_process.WAITING, **own})
 
@@ -88,14 +93,24 @@ def server() -> forks.Server:
     return forks.Server(WORKER, (), {**child_process.WAITING, **os.environ})
 
 
-async def _run_in_fork(task: Task, emit: Emit) -> dict[str, Any]:
-    start = _size(Path(task.log))
+async def _reached(task: Task) -> socket.socket:
+    """Return the connection to a fork that carries out the task. Raises WorkerDied where the server cannot start."""
     reaching = asyncio.ensure_future(asyncio.to_thread(forks.reach, server(), to_json(task), Path.cwd(), quiet=True))
     try:
-        connection = await asyncio.shield(reaching)
+        return await asyncio.shield(reaching)
     except asyncio.CancelledError:
-        reaching.add_done_callback(lambda late: late.exception() or late.result().close())
+        reaching.add_done_callback(_drop)
         raise
+
+
+def _drop(late: asyncio.Future[socket.socket]) -> None:
+    """Close a connection that nobody waits for any more: its fork ends."""
+    if not late.cancelled() and late.exception() is None:
+        late.result().close()
+
+
+async def _run_in_fork(task: Task, emit: Emit, connection: socket.socket) -> dict[str, Any]:
+    start = _size(Path(task.log))
     lines, writer = await asyncio.open_unix_connection(sock=connection, limit=LINE_LIMIT)
     try:
         found = await _converse(lines, task, emit)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -87,6 +88,17 @@ def test_a_fork_gives_its_result_and_its_events_bear_the_jobs_name(tmp_path):
     assert result["kl_divergence"]["mean"] == pytest.approx(0, abs=1e-6)
     assert {event.job for event in seen} == {"job-1"}
     assert not (tmp_path / "logs" / "job-1.lock").exists()
+
+
+def test_where_the_server_cannot_start_a_process_of_its_own_does_the_work(tmp_path, monkeypatch):
+    def dead(*_args, **_options) -> None:
+        raise WorkerDied("It could not be started.", "")
+
+    monkeypatch.setattr(forks, "reach", dead)
+    task = divergence(tmp_path)
+    task = replace(task, params={**task.params, "text": str(tmp_path / "none.txt")})
+    with pytest.raises(LqmfError, match=r"none\.txt"):
+        asyncio.run(LocalRunner().run(task, lambda _event: None))
 
 
 def test_an_error_in_the_worker_arrives_as_its_own_type(tmp_path):
