@@ -40,7 +40,7 @@ _IDLE_SECONDS = 120.0  # after which a server ends: it holds some 300 MB
 _ASKING_SECONDS = 10.0  # in which a request must have come whole
 _LONGEST_FOLDER = 80  # characters: a socket's whole path has 107 at most
 _TAKEN = b"{}\n"  # a server's word that it has the request
-_READ_BY_LIBRARIES = ("HF_", "TRANSFORMERS_", "TORCH", "PYTORCH_", "OMP_", "GOMP_", "MKL_", "CUDA_", "LD_", "PYTHON")
+_READ_BY_LIBRARIES = ("TORCH", "PYTORCH_", "OMP_", "GOMP_", "MKL_", "CUDA_", "LD_", "PYTHON")  # as they are loaded
 _PID = ".pid"  # the ending of a file that holds a server's process id
 _MODULES = "HF_MODULES_CACHE"  # where transformers keeps a model's own code: each request has a folder of its own
 _ALIVE = "alive"  # a pipe in the folder, open for writing as long as its maker lives
@@ -133,7 +133,8 @@ def idle_bytes() -> int:
     for file in folder.glob(f"*{_PID}"):
         with contextlib.suppress(psutil.Error, OSError, ValueError):
             process = psutil.Process(int(file.read_text(encoding="ascii")))
-            if process.cwd() == str(folder) and not process.children():
+            busy = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii")
+            if process.cwd() == str(folder) and not busy:
                 held += process.memory_info().rss
     return held
 
@@ -141,7 +142,6 @@ def idle_bytes() -> int:
 def _address(server: Server) -> Path:
     """Where the server listens that runs this program, with libraries that were loaded in this environment."""
     read = {name: value for name, value in server.environment.items() if name.startswith(_READ_BY_LIBRARIES)}
-    read.pop(_MODULES, None)
     key = repr((server.module, server.arguments, sorted(read.items()), sys.executable, str(Path(__file__).resolve())))
     return share() / hashlib.sha256(key.encode()).hexdigest()[:16]
 

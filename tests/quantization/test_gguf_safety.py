@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from lqmf import forks
 from lqmf.errors import IncompleteModel, LqmfError, RemoteCodeRefused, UnsafeFormat, UnsupportedModel
 from lqmf.model_files import safetensors_header
 from lqmf.quantization.gguf.converter import convert
@@ -171,7 +172,7 @@ def test_weights_that_break_off_are_refused_before_the_work(model: Path, size: i
 def test_a_config_with_numbers_that_fill_the_memory_is_refused_before_the_converter_starts(
     model: Path, numbers: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(convert.server, "ask", None)
+    monkeypatch.setattr(forks, "ask", None)
     edit(model / "config.json", **numbers)
     with pytest.raises(UnsupportedModel, match="a whole number from 1 to"):
         converted(model)

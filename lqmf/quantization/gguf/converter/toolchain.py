@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from lqmf.ggml.library import PACKAGE, REMEDY, installed_version
 
 CHECKOUT_VARIABLE = "LQMF_LLAMA_CPP_DIR"
 
+_parsing = threading.Lock()  # CPython 3.11 miscounts the depth of trees that two threads build at once: SystemError
 _PREFIX = "vendor/llama.cpp/"
 _NEEDED = re.compile(r"(LICENSE|convert_(hf|lora)_to_gguf\.py|conversion/.+\.py|gguf-py/(LICENSE|gguf/.+))")
 _LANDMARKS = ("convert_hf_to_gguf.py", "conversion/__init__.py", "conversion/base.py", "gguf-py/gguf/__init__.py")
@@ -56,7 +58,8 @@ class Toolchain:
         Reads the source without importing it (milliseconds; the converter itself imports torch). Raises ToolchainError
         if the source lists no architectures.
         """
-        tree = ast.parse((self.root / "conversion" / "__init__.py").read_text(encoding="utf-8"))
+        with _parsing:
+            tree = ast.parse((self.root / "conversion" / "__init__.py").read_text(encoding="utf-8"))
         for node in tree.body:
             if isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") == "TEXT_MODEL_MAP" and node.value:
                 return dict(ast.literal_eval(node.value))
