@@ -74,9 +74,9 @@ class _Check:
     def found(self) -> dict[str, Any]:
         """The receipt's `conversion`. Raises OutOfTime, LqmfError."""
         header, left = read_header(self._base), self._params.get("rows")
+        base = (base_rows.kept(Path(left), self._params["windows"]) if left else None) or self._own_rows()
+        read = base.read
         with LayeredSource(self._source, device=self._device) as source:
-            base = (base_rows.kept(Path(left), self._params["windows"]) if left else None) or self._own_rows()
-            read = base.read
             self._pass_started = time.monotonic()
             rows = source.logits(read.windows, first=read.first, report=self._hear)[:, :-1]
             self._conversion.add(read, rows, base.rows)
