@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import psutil
 
+from lqmf import forks
 from lqmf.records import Gpu, Hardware
 
 T = TypeVar("T")
@@ -18,14 +19,14 @@ LOOK_SECONDS = 0.02  # between two looks at what runs
 
 
 def detect() -> Hardware:
-    """Return the hardware of this machine. Free memory is read anew at each call; no GPU library is needed for an empty
-    list of GPUs."""
+    """Return the hardware of this machine. Free memory is read anew at each call, and what LQMF's own idle servers hold
+    counts as free; no GPU library is needed for an empty list of GPUs."""
     memory = psutil.virtual_memory()
     return Hardware(
         cpu=cpu_name(),
         cores=psutil.cpu_count(logical=False) or psutil.cpu_count() or 1,
         ram_total_bytes=memory.total,
-        ram_available_bytes=memory.available,
+        ram_available_bytes=memory.available + forks.idle_bytes(),
         gpus=gpus(),
         platform=f"{platform.system()} {platform.machine()}",
     )

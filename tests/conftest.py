@@ -8,12 +8,11 @@ import sys
 
 from hypothesis import settings
 
-from lqmf import child_process
-from lqmf.quantization.gguf.converter import server
+from lqmf import child_process, forks
 
 os.environ.update({"OMP_NUM_THREADS": "1", **child_process.WAITING, **os.environ})
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
-server.share()
+forks.share()
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")

@@ -28,7 +28,7 @@ ROWS = (
         "declared",
         "settings",
     ),
-    ("hardware", "child_process", "installed"),
+    ("child_process", "forks", "hardware", "installed"),
     ("model_files", "ggml", "hub"),
     ("engines", "texts", "fit"),
     ("quantization", "quality"),

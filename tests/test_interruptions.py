@@ -10,8 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lqmf import workspace
-from lqmf.quantization.gguf.converter import server
+from lqmf import forks, workspace
 from tests.commands import command, environment
 from tests.commands import document_here as document
 from tests.commands import here as lqmf
@@ -51,7 +50,7 @@ def start(root: Path, *more: str, types: str = "Q4_K_M") -> subprocess.Popen:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env=environment(root, **{server.FOLDER_VARIABLE: ""}),  # a converter of its own, to see it end
+        env=environment(root, **{forks.FOLDER_VARIABLE: ""}),  # a converter of its own, to see it end
     )
 
 

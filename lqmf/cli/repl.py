@@ -105,7 +105,7 @@ async def _turns(session: Session, pasted: Feed) -> None:
         session.screen.worked = False
         await interruptible(session.line(line), session)
         if session.screen.worked and is_typed_ahead():
-            session.forget_proposal()
+            session.expect_unknowing_line()
         if session.interrupted:
             forget_typed()
             while pasted.take() is not None:

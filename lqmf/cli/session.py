@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
@@ -60,6 +59,7 @@ class Session:
         self.interrupted = False  # whether the last turn was ended by Ctrl-C
         self._app: App | None = None
         self._results: dict[str, Result] = {}  # by command, the last one
+        self._unknowing = False  # whether the next line was typed before the last turn proposed something
 
     @property
     def app(self) -> App:
@@ -85,7 +85,10 @@ class Session:
 
     async def line(self, text: str) -> Outcome:
         """One line of the chat: read, carried out, printed, remembered."""
-        return await self._told(lambda: self._line(text))
+        try:
+            return await self._told(lambda: self._line(text))
+        finally:
+            self._unknowing = False
 
     async def run(self, invocation: Invocation, text: str) -> Outcome:
         """What the shell's words came to: carried out, printed, remembered as `text`."""
@@ -155,8 +158,10 @@ class Session:
     async def _sentence(self, text: str, ask: Ask) -> Outcome:
         from lqmf.cli.spoken import of_the_notes, to_nothing_asked
 
-        if not self._proposed() and (notice := to_nothing_asked(text)) is not None:
-            return notice
+        if not self._proposed() or self._unknowing:
+            notice = to_nothing_asked(text, typed_before=self._unknowing)
+            if notice is not None:
+                return notice
         before = self.app.understanding.state
         decision = self.app.pipeline.turn(Utterance(text))
         if decision.intent == "unknown" and self.app.reader is not None:
@@ -243,10 +248,9 @@ class Session:
         """Whether the last turn proposed something."""
         return self._app is not None and self._app.understanding.state.proposed is not None
 
-    def forget_proposal(self) -> None:
-        """Let a yes in the next line accept nothing."""
-        if self._proposed():
-            self.app.understanding.state = replace(self.app.understanding.state, proposed=None)
+    def expect_unknowing_line(self) -> None:
+        """Let a yes in the next line, which was typed before anything was proposed, accept nothing."""
+        self._unknowing = self._proposed()
 
     def _renew(self) -> None:
         """A setting changed: the next turn has an App that knows it, and the same dialogue."""

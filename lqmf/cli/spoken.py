@@ -32,14 +32,15 @@ AGREEING = frozenset(
 SUGGESTIONS = "Say what to do, for example `quantize demo to 4-bit`, `test it` or `stats`; `help` lists everything."
 
 
-def to_nothing_asked(text: str) -> Outcome | None:
-    """The notice for a yes or a no that answers nothing; None for any other line."""
-    word = text.strip().strip(".!").lower()
-    if word not in AGREEING:
+def to_nothing_asked(text: str, *, typed_before: bool) -> Outcome | None:
+    """The notice for a yes or a no that answers nothing, or that was typed before the question; None for any other
+    line."""
+    if text.strip().strip(".!").lower() not in AGREEING:
         return None
-    return Outcome(
-        {"status": "notice", "text": "Nothing was asked."}, "Nothing was asked, so there is nothing to answer."
-    )
+    told = "Nothing was asked, so there is nothing to answer."
+    if typed_before:
+        told = "That was typed before the question was asked. Try it? (yes or no)"
+    return Outcome({"status": "notice", "text": told}, told)
 
 
 def of_the_notes(decision: Decision, text: str) -> Decision | None:

@@ -2,16 +2,19 @@
 
 Reads one task (a JSON line) on standard input, which then stays open as the control pipe: when it closes, the chat is
 gone and the worker ends. Events go out as JSON lines on a duplicate of standard output; file descriptors 1 and 2 lead
-to the job's log before any library is loaded. Knows no model, no store, no terminal.
+to the job's log before any library is loaded. With the descriptor of a socket as its argument it loads torch and
+transformers instead, and each of its forks is a worker (see `lqmf.forks`). Knows no model, no store, no terminal.
 """
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import importlib
 import json
 import os
 import signal
+import socket
 import sys
 import threading
 import traceback
@@ -19,22 +22,42 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lqmf import records
+from lqmf import forks, records
 from lqmf.errors import LqmfError, OutOfMemory, of_system
 from lqmf.events import Event
 from lqmf.jobs.journal import hold
 
 Run = Callable[[records.Task, Callable[[Event], None]], dict[str, Any]]
-Say = Callable[[Mapping[str, Any]], None]
+Say = Callable[[dict[str, Any]], None]
+
+_LOADED = ("torch", "transformers.modeling_utils", "lqmf.engines.transformers.engine")  # by whom forks are workers
 
 
 def main() -> int:
     """Carry out the task on standard input. Returns 0 when it succeeded, 1 when it failed with a report."""
-    task = records.Task(**json.loads(sys.stdin.buffer.readline()))  # our own parent wrote it: no reader that checks
+    if sys.argv[1:]:
+        _serve(socket.socket(fileno=int(sys.argv[1])))
+        return 0
+    task = json.loads(sys.stdin.buffer.readline())
     say = _speaker(os.dup(1))
+    _die_with_parent()
+    return _carry_out(task, say)
+
+
+def _serve(listener: socket.socket) -> None:
+    """Load what transformers' models need, and let a fork carry out each task that comes on `listener`."""
+    with forks.while_owned():
+        for name in _LOADED:
+            with contextlib.suppress(Exception):  # what cannot be loaded fails in the fork, in its own words
+                importlib.import_module(name)
+    forks.serve(listener, _carry_out)
+
+
+def _carry_out(asked: Mapping[str, Any], say: Say) -> int:
+    """Carry out the task that `asked` describes, and say its events, then its result or its error."""
+    task = records.Task(**asked)  # our own parent wrote it: no reader that checks
     _quiet(Path(task.log))
     faulthandler.enable()  # a signal that ends us leaves where we stood in the log: see `death`
-    _die_with_parent()
     try:
         with hold(Path(task.log).with_suffix(".lock")):
             module = importlib.import_module(f"lqmf.jobs.tasks.{task.kind}")
@@ -54,7 +77,7 @@ def _speaker(descriptor: int) -> Say:
     stream = os.fdopen(descriptor, "w", encoding="utf-8", newline="\n")
     lock = threading.Lock()
 
-    def say(document: Mapping[str, Any]) -> None:
+    def say(document: dict[str, Any]) -> None:
         with lock:
             stream.write(json.dumps(document, ensure_ascii=False) + "\n")
             stream.flush()

@@ -32,8 +32,8 @@ ASKED = {  # every family that this product promises an answer for
 }  # fmt: skip
 LEAST_YES = {"gguf": 22, "gptq": 18, "bnb": 23}  # so that a matrix of refusals cannot pass
 WORKS = sorted(EXPECTED.cells("yes", "but"))
-KINDS = {  # which stand for the others: transposed, plain, fused, windowed, of experts, without attention, encoders
-    "gpt2", "llama", "phi3", "gemma3", "qwen3-moe", "mamba", "bert", "t5",
+KINDS = {  # which stand for the others: transposed, plain, windowed, of experts, without attention, encoder-decoder
+    "gpt2", "llama", "gemma3", "qwen3-moe", "mamba", "t5",
 }  # fmt: skip
 
 

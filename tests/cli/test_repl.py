@@ -135,6 +135,9 @@ def test_a_yes_typed_ahead_answers_no_question_that_matters(kind: Any, kept: int
 def test_what_is_typed_while_a_job_runs_is_the_next_turn_and_no_yes_to_a_proposal(
     talk: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The proposal stands: a yes that knows of it is its answer."""
+    real = talk.line
+
     async def line(text: str) -> Outcome:
         store_typeahead(pipe, [KeyPress(key) for key in "yes"])
         talk.app.bus.publish(events.JobStarted(job="job-1", kind="test", title="demo"))
@@ -145,7 +148,9 @@ def test_what_is_typed_while_a_job_runs_is_the_next_turn_and_no_yes_to_a_proposa
     with create_pipe_input() as pipe, create_app_session(input=pipe, output=DummyOutput()):
         asyncio.run(repl._turns(talk, Feed(iter(["stats"]))))
         assert len(typed_ahead(pipe)) == 3
-    assert talk.app.understanding.state.proposed is None
+        told = [asyncio.run(real(said)) for said in ("yes", "no")]
+    assert "typed before" in told[0].data["text"]
+    assert told[1].data["text"] == "Nothing is done."
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no terminals of this kind")

@@ -8,13 +8,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
+from lqmf import forks
 from lqmf.errors import JobError, LqmfError, WorkerDied, from_json
-from lqmf.jobs import journal
+from lqmf.jobs import journal, runner
 from lqmf.jobs.runner import LocalRunner
 from lqmf.records import ModelRef, QuantizationPlan, Task, to_json
 from tests.fixtures_gguf import demo_gguf
@@ -29,6 +31,22 @@ def conversion(folder: Path, job: str = "job-1") -> Task:
     """A real task of a few seconds: the demo model to a 16-bit GGUF."""
     params = {"plan": PLAN, "source": str(DEMO), "work": str(folder)}
     return Task(job, "convert", params, str(folder / "logs" / f"{job}.log"))
+
+
+def divergence(folder: Path) -> Task:
+    """A real task of a few seconds that runs transformers, in a fork: the demo model against itself."""
+    text = Path(__file__).parents[2] / "README.md"
+    params = {"artifact": str(DEMO), "base": str(DEMO), "text": str(text), "max_windows": 2, "window_tokens": 64}
+    return Task("job-1", "divergence", params, str(folder / "logs" / "job-1.log"))
+
+
+@pytest.fixture(params=[conversion, divergence], ids=["a new process", "a fork"])
+def task(request, tmp_path: Path) -> Task:
+    """A task for each way to carry one out, whose server has been started."""
+    made = request.param(tmp_path)
+    if runner.forkable(made):
+        forks.reach(runner.server(), {}, tmp_path, quiet=True).close()
+    return made
 
 
 def workers(before: Collection[psutil.Process] = ()) -> list[psutil.Process]:
@@ -64,6 +82,25 @@ def test_a_models_files_are_checked_without_torch(tmp_path):
     assert "torch" not in imported
 
 
+def test_a_fork_gives_its_result_and_its_events_bear_the_jobs_name(tmp_path):
+    seen = []
+    result = asyncio.run(LocalRunner().run(divergence(tmp_path), seen.append))
+    assert result["kl_divergence"]["mean"] == pytest.approx(0, abs=1e-6)
+    assert {event.job for event in seen} == {"job-1"}
+    assert not (tmp_path / "logs" / "job-1.lock").exists()
+
+
+def test_where_the_server_cannot_start_a_process_of_its_own_does_the_work(tmp_path, monkeypatch):
+    def dead(*_args, **_options) -> None:
+        raise WorkerDied("It could not be started.", "")
+
+    monkeypatch.setattr(forks, "reach", dead)
+    task = divergence(tmp_path)
+    task = replace(task, params={**task.params, "text": str(tmp_path / "none.txt")})
+    with pytest.raises(LqmfError, match=r"none\.txt"):
+        asyncio.run(LocalRunner().run(task, lambda _event: None))
+
+
 def test_an_error_in_the_worker_arrives_as_its_own_type(tmp_path):
     task = Task(
         "job-1",
@@ -85,7 +122,7 @@ def test_an_unexpected_failure_names_the_log_that_has_the_details(tmp_path):
     assert "no_such_task" in (tmp_path / "job-1.log").read_text()
 
 
-def test_a_killed_worker_is_told_of_by_its_signal_and_leaves_no_child(tmp_path):
+def test_a_killed_worker_is_told_of_by_its_signal_and_leaves_no_child(task):
     before = workers()
 
     def kill(_running) -> None:
@@ -93,15 +130,15 @@ def test_a_killed_worker_is_told_of_by_its_signal_and_leaves_no_child(tmp_path):
             os.kill(process.pid, signal.SIGKILL)
 
     with pytest.raises(WorkerDied) as caught:
-        asyncio.run(interrupted(conversion(tmp_path), kill))
+        asyncio.run(interrupted(task, kill))
     assert "SIGKILL" in caught.value.message
     assert workers(before) == []
 
 
-def test_a_cancelled_worker_and_its_children_are_gone_when_the_cancel_returns(tmp_path):
+def test_a_cancelled_worker_and_its_children_are_gone_when_the_cancel_returns(task):
     before = workers()
     with pytest.raises(asyncio.CancelledError):
-        asyncio.run(interrupted(conversion(tmp_path), lambda running: running.cancel()))
+        asyncio.run(interrupted(task, lambda running: running.cancel()))
     assert workers(before) == []
 
 

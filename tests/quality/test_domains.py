@@ -87,19 +87,20 @@ def test_where_not_even_turns_fit_nothing_is_compared_and_the_reason_says_what_i
 
 
 def test_far_from_the_gates_limits_a_text_needs_eight_windows_and_near_them_more():
-    far = measure(stop_at={"kl_mean": 0.1, "top1": 0.75}, max_windows=16)
+    far = measure(stop_at={"kl_mean": 0.1, "top1": 0.75}, max_windows=12)
     assert far["windows"] == 8
-    near = measure(stop_at={"kl_mean": far["kl_divergence"]["mean"], "top1": 0.75}, max_windows=16)
-    assert near["windows"] == 16
+    near = measure(stop_at={"kl_mean": far["kl_divergence"]["mean"], "top1": 0.75}, max_windows=12)
+    assert near["windows"] == 12
 
 
 def test_a_source_of_eight_bits_tells_its_own_loss_where_there_is_one_of_sixteen():
-    found = measure(base="Q8_0", reference=str(demo_gguf("F16")), max_windows=4)
+    short = {"window_tokens": 128, "max_windows": 4}
+    found = measure(base="Q8_0", reference=str(demo_gguf("F16")), **short)
     assert found["base"]["type"] == "Q8_0"
     noise = found["base"]["noise"]
-    assert noise["kl_divergence"] == measure("Q8_0", max_windows=4)["kl_divergence"]
+    assert noise["kl_divergence"] == measure("Q8_0", **short)["kl_divergence"]
     assert noise["reason"] is None
-    without = measure(base="Q8_0", max_windows=4)["base"]["noise"]
+    without = measure(base="Q8_0", **short)["base"]["noise"]
     assert without == {
         "kl_divergence": None,
         "reason": "the source ran as Q8_0, and there is none in 16 bits beside it",
@@ -108,5 +109,5 @@ def test_a_source_of_eight_bits_tells_its_own_loss_where_there_is_one_of_sixteen
 
 @pytest.mark.slow
 def test_the_types_lose_in_the_known_order():
-    means = [measure(name, max_windows=6)["kl_divergence"]["mean"] for name in KNOWN_ORDER]
+    means = [measure(name, window_tokens=256, max_windows=5)["kl_divergence"]["mean"] for name in KNOWN_ORDER]
     assert means == sorted(means)

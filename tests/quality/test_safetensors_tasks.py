@@ -20,7 +20,7 @@ from tests.quantization.round_to_nearest import round_to_nearest
 
 pytestmark = pytest.mark.slow
 
-WINDOWS = 4
+WINDOWS = 2
 SAME = ("text", "window_tokens", "tokens_evaluated", "windows", "windows_in_text")
 
 

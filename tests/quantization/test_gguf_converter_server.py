@@ -14,8 +14,9 @@ from typing import Any
 import psutil
 import pytest
 
+from lqmf import forks
 from lqmf.errors import UnsupportedModel
-from lqmf.quantization.gguf.converter import convert, server, toolchain
+from lqmf.quantization.gguf.converter import convert, toolchain
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow  # the converter runs, or models are made
@@ -33,18 +34,18 @@ with tempfile.TemporaryDirectory() as place:
 @pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder of servers that only this test uses."""
-    monkeypatch.delenv(server.FOLDER_VARIABLE, raising=False)
-    yield server.share()
+    monkeypatch.delenv(forks.FOLDER_VARIABLE, raising=False)
+    yield forks.share()
     for process in servers():
         process.kill()
 
 
 def servers() -> list[psutil.Process]:
     """The servers of this test's folder that are alive."""
-    folder, found = os.environ[server.FOLDER_VARIABLE], []
+    folder, found = os.environ[forks.FOLDER_VARIABLE], []
     for process in psutil.process_iter(["cmdline"]):
         command = process.info["cmdline"] or []
-        if server.LAUNCHER in command and process.cwd() == folder:
+        if convert.LAUNCHER in command and process.cwd() == folder:
             found.append(process)
     return found
 
@@ -64,13 +65,23 @@ def test_it_is_launched_once_for_all_requests_of_a_process_and_of_its_children(f
     assert servers() == first
 
 
+def test_the_memory_of_a_server_that_waits_is_told_and_no_other(folder: Path, tmp_path: Path) -> None:
+    """It counts as free: a plan after a job must be the plan before it."""
+    assert forks.idle_bytes() == 0
+    header(tmp_path)
+    (process,) = servers()
+    assert forks.idle_bytes() == pytest.approx(process.memory_info().rss, rel=0.05)
+    process.kill()
+    until(lambda: not forks.idle_bytes())
+
+
 def test_a_refused_request_leaves_the_next_as_it_was(folder: Path, tmp_path: Path) -> None:
     """A fork's own changes to the converter end with it."""
     before = header(tmp_path)
     tools, nothing = toolchain.ensure(), tmp_path / "nothing"
     asked = convert.request(DEMO, nothing, tmp_path / "h.gguf", "f16", tools, tmp_path, "demo")
     with pytest.raises(UnsupportedModel):
-        server.ask(tools.root, asked, tmp_path, print, quiet=True)
+        forks.ask(convert.server(tools.root, tmp_path), asked, tmp_path, print, quiet=True)
     assert header(tmp_path) == before
 
 
@@ -81,13 +92,16 @@ def test_a_request_that_is_killed_is_told_so_and_the_server_answers_the_next(fol
             fork.kill()
 
     asked = convert.request(DEMO, DEMO, tmp_path / "h.gguf", "f16", toolchain.ensure(), tmp_path, "demo")
-    assert server.ask(toolchain.ensure().root, asked, tmp_path, kill, quiet=True) == -signal.SIGKILL
+    assert (
+        forks.ask(convert.server(toolchain.ensure().root, tmp_path), asked, tmp_path, kill, quiet=True)
+        == -signal.SIGKILL
+    )
     assert header(tmp_path)
 
 
 def test_its_work_ends_when_whoever_asked_is_killed_and_it_when_its_owner_is(tmp_path: Path) -> None:
     """Nothing is left of a command that was killed, whatever the converter is busy with."""
-    environment = {key: value for key, value in os.environ.items() if key != server.FOLDER_VARIABLE}
+    environment = {key: value for key, value in os.environ.items() if key != forks.FOLDER_VARIABLE}
     asker = subprocess.Popen([sys.executable, "-c", ASK_FOR_HEADER, str(DEMO)], env=environment)
     started = psutil.Process(asker.pid)
     until(lambda: any(child.children() for child in started.children()))

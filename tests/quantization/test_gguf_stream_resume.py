@@ -16,10 +16,11 @@ from typing import Any
 import psutil
 import pytest
 
+from lqmf import forks
 from lqmf.errors import DiskFull, LqmfError, OutOfMemory
 from lqmf.events import Event, Progress
 from lqmf.model_files.gguf_header import read_header
-from lqmf.quantization.gguf.converter import server
+from lqmf.quantization.gguf.converter import convert
 from lqmf.quantization.gguf.stream import pipeline
 from lqmf.quantization.gguf.stream.journal import Journal, Line
 from lqmf.quantization.gguf.stream.pipeline import Output, journal_of
@@ -46,11 +47,11 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module", autouse=True)
 def own_server() -> Iterator[None]:
     """A converter's server of this file's own, a child of this process: what is killed here serves no other test."""
-    shared = os.environ.pop(server.FOLDER_VARIABLE, None)
-    server.share()
+    shared = os.environ.pop(forks.FOLDER_VARIABLE, None)
+    forks.share()
     yield
     if shared is not None:
-        os.environ[server.FOLDER_VARIABLE] = shared
+        os.environ[forks.FOLDER_VARIABLE] = shared
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +83,7 @@ def kill() -> None:
     """Kill what the converter's server started; the server stays."""
     for child in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):  # one that ended meanwhile
-            if server.LAUNCHER in child.cmdline():
+            if convert.LAUNCHER in child.cmdline():
                 for fork in child.children():
                     fork.kill()
 

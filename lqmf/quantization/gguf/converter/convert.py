@@ -15,11 +15,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from lqmf import workspace
+from lqmf import child_process, forks, workspace
 from lqmf.errors import LqmfError, OutOfMemory, WorkerDied
 from lqmf.events import Emit, Notice
 from lqmf.model_files import safetensors_folder, safetensors_header
-from lqmf.quantization.gguf.converter import server, tensor_names
+from lqmf.quantization.gguf.converter import tensor_names
 from lqmf.quantization.gguf.converter import toolchain as toolchains
 from lqmf.quantization.gguf.converter.source import has_tokenizer, inspect
 from lqmf.quantization.gguf.converter.toolchain import Toolchain
@@ -28,6 +28,7 @@ MATCHED = "The converter does not recognize this tokenizer; "  # how a note on o
 WITHOUT_PREDICTION = (
     "config.json names layers that predict further tokens, which the weights do not have: the file is made without."
 )
+LAUNCHER = "lqmf.quantization.gguf.converter.launcher"  # the module that a server of conversions runs
 DIFFERS = "llama.cpp reads other tokens than the model's own tokenizer in "  # how a note on such lines begins
 NO_TOKENIZER = "The tokenizer is unknown: "  # how a note on one left out begins
 
@@ -68,13 +69,18 @@ def write_header(source: Path, target: Path, tools: Toolchain, *, scratch: Path,
 
     with named(source, scratch, name) as folder:
         asked = request(source, folder, target, "f16", tools, scratch, name)
-        code = server.ask(tools.root, asked, scratch, hear, quiet=True)
+        code = forks.ask(server(tools.root, scratch), asked, scratch, hear, quiet=True)
     if code != 0:
         raise died(code, "converter")
     return Converted(target, tuple(dict.fromkeys(found)))
 
 
 # ---------------------------------------------------------------- the child process
+
+
+def server(root: Path, scratch: Path) -> forks.Server:
+    """Return the server of the converter in `root`, whose forks keep a model's own modules in `scratch`."""
+    return forks.Server(LAUNCHER, (str(root.resolve()),), child_process.environment(scratch))
 
 
 def request(

@@ -2,7 +2,7 @@
 
 The forks run no code that comes with a model (the converter itself would ask for that), name BPE pre-tokenizers that
 the converter does not recognize once they are proven, and hand the weights to `stream.child`, or leave them out. Where
-the converter and the installed transformers disagree about a configuration's keys, they reconcile them. `server.py`
+the converter and the installed transformers disagree about a configuration's keys, they reconcile them. `lqmf.forks`
 starts the process and takes its requests. Knows nothing about jobs or plans: `convert.py` and `stream/pipeline.py` ask
 it.
 """
@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lqmf import workspace
+from lqmf import forks, workspace
 from lqmf.child_process import Send
 from lqmf.errors import (
     FULL,
@@ -33,7 +33,7 @@ from lqmf.errors import (
     UnsupportedModel,
 )
 from lqmf.model_files.gguf_header import LongArray, read_header
-from lqmf.quantization.gguf.converter import compat, guard, header, ignored, pretokenizer, server
+from lqmf.quantization.gguf.converter import compat, guard, header, ignored, pretokenizer
 from lqmf.quantization.gguf.stream import child as stream_child
 from lqmf.quantization.gguf.stream import job
 
@@ -76,11 +76,11 @@ def main() -> None:
     sys.path[:0] = [root, str(Path(root) / "gguf-py")]
     loaded: Loaded | BaseException
     try:
-        with server.while_owned():
+        with forks.while_owned():
             loaded = _load()
     except BaseException as error:  # noqa: BLE001  (whoever asks is told)
         loaded = error
-    server.serve(listener, functools.partial(answer, loaded))
+    forks.serve(listener, functools.partial(answer, loaded))
 
 
 def answer(loaded: Loaded | BaseException, asked: Mapping[str, Any], send: Send) -> int:

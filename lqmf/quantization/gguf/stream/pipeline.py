@@ -15,11 +15,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lqmf import forks
 from lqmf.errors import UsageError
 from lqmf.events import Emit, Notice, Progress, StageFinished, StageStarted
 from lqmf.model_files import gguf_types
 from lqmf.quantization.gguf.converter import adapter as adapters
-from lqmf.quantization.gguf.converter import convert, server
+from lqmf.quantization.gguf.converter import convert
 from lqmf.quantization.gguf.converter.source import inspect
 from lqmf.quantization.gguf.converter.toolchain import Toolchain
 
@@ -181,7 +182,7 @@ def _run(request: Mapping[str, Any], scratch: Path, emit: Emit) -> Streamed:
                 emit(Notice(text=note))
 
     tell("starting the converter")
-    code = server.ask(Path(request["toolchain"]), request, scratch, hear)
+    code = forks.ask(convert.server(Path(request["toolchain"]), scratch), request, scratch, hear)
     if code != 0:
         raise convert.died(code, "quantizer")
     return Streamed(tuple(dict.fromkeys(notes)), *tensors)

@@ -1,10 +1,10 @@
-"""The server process, which loads the converter and answers each request by a fork of itself, and the client that asks
-it.
+"""Processes that start at once: a server loads libraries, and answers each request by a fork of itself; and the client
+that asks it.
 
-Loading torch and transformers costs seconds of processor time, a fork costs none, and a conversion that crashes takes
-nothing with it and leaves nothing behind. A fork ends when the process that asked for it ends. Servers belong to a
-folder that the environment names, so that a worker finds the server of the command that started it; they end with the
-process that made the folder, or when no request has come for a while. Knows nothing of models.
+Loading torch and transformers costs seconds of processor time, a fork costs none, and work that crashes takes nothing
+with it and leaves nothing behind. A fork ends, with all that it started, when the process that asked for it ends.
+Servers belong to a folder that the environment names, so that a worker finds the servers of the command that started
+it; they end with the process that made the folder, or when no request has come for a while. Knows nothing of models.
 """
 
 from __future__ import annotations
@@ -24,21 +24,25 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, NoReturn
 
 from lqmf import child_process, errors
 from lqmf.child_process import Send
 from lqmf.errors import WorkerDied
 
-FOLDER_VARIABLE = "LQMF_CONVERTERS"  # the folder of the servers' sockets, for child processes to find
-LAUNCHER = "lqmf.quantization.gguf.converter.launcher"
+FOLDER_VARIABLE = "LQMF_FORKS"  # the folder of the servers' sockets, for child processes to find
 
 Answer = Callable[[Mapping[str, Any], Send], int]  # a fork's whole work: its exit code
 
 _IDLE_SECONDS = 120.0  # after which a server ends: it holds some 300 MB
 _ASKING_SECONDS = 10.0  # in which a request must have come whole
 _LONGEST_FOLDER = 80  # characters: a socket's whole path has 107 at most
+_TAKEN = b"{}\n"  # a server's word that it has the request
+_READ_BY_LIBRARIES = ("HF_", "TRANSFORMERS_", "TORCH", "PYTORCH_", "OMP_", "GOMP_", "MKL_", "CUDA_", "LD_", "PYTHON")
+_PID = ".pid"  # the ending of a file that holds a server's process id
+_MODULES = "HF_MODULES_CACHE"  # where transformers keeps a model's own code: each request has a folder of its own
 _ALIVE = "alive"  # a pipe in the folder, open for writing as long as its maker lives
 _LIMITS = (resource.RLIMIT_FSIZE, resource.RLIMIT_AS)
 _starting = threading.Lock()
@@ -48,20 +52,23 @@ _started: list[subprocess.Popen[bytes]] = []  # held, or Python warns of process
 # ---------------------------------------------------------------- who asks
 
 
-def ask(root: Path, request: Mapping[str, Any], folder: Path, hear: Send, *, quiet: bool = False) -> int:
-    """Run `request` in a fork of the converter from `root`, with `folder` as its working folder, and return its exit
-    code; each object that the fork sends is passed to `hear`. When this returns or raises, the fork is gone.
+@dataclass(frozen=True)
+class Server:
+    """A server's program: a Python module, which gets `arguments` and the descriptor of the socket to `serve` at.
+    `environment` is what its libraries read when they are loaded."""
+
+    module: str
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str]
+
+
+def ask(server: Server, request: Mapping[str, Any], folder: Path, hear: Send, *, quiet: bool = False) -> int:
+    """Run `request` in a fork of `server`, with `folder` as its working folder, and return its exit code; each object
+    that the fork sends is passed to `hear`. When this returns or raises, the fork is gone.
 
     `quiet` drops its standard error. Raises the LqmfError that it sends, WorkerDied where no server can be started.
     """
-    told = {
-        "request": request,
-        "folder": str(folder),
-        "environment": child_process.environment(folder),
-        "limits": [resource.getrlimit(kind)[0] for kind in _LIMITS],
-    }
-    connection, lines = _connect(root, json.dumps(told).encode() + b"\n", quiet=quiet)
-    with connection, lines:
+    with reach(server, request, folder, quiet=quiet) as connection, connection.makefile("rb") as lines:
         try:
             for line in lines:
                 message = json.loads(line) if line.endswith(b"\n") else {}  # a killed fork's last line may be half one
@@ -75,6 +82,27 @@ def ask(root: Path, request: Mapping[str, Any], folder: Path, hear: Send, *, qui
                 connection.shutdown(socket.SHUT_WR)  # the server ends the fork, then closes its end
                 lines.read()
     return -signal.SIGKILL  # the server itself is gone
+
+
+def reach(server: Server, request: Mapping[str, Any], folder: Path, *, quiet: bool = False) -> socket.socket:
+    """Hand `request` to a running `server`, or to a new one where none takes it, and return the connection, on which
+    the fork's lines come. Raises WorkerDied where no server can be started."""
+    told = {
+        "request": request,
+        "folder": str(folder),
+        "environment": server.environment,
+        "limits": [resource.getrlimit(kind)[0] for kind in _LIMITS],
+    }
+    asked = json.dumps(told).encode() + b"\n"
+    with _starting:
+        address = _address(server)
+        found = _hand_over(address, asked, quiet=quiet)
+        if found is None:
+            _start(server, address)
+            found = _hand_over(address, asked, quiet=quiet)
+    if found is None:
+        raise WorkerDied(f"{server.module} could not be started.", "`lqmf doctor` checks the installation.")
+    return found
 
 
 def share() -> Path:
@@ -92,26 +120,33 @@ def share() -> Path:
     return folder
 
 
-def _connect(root: Path, asked: bytes, *, quiet: bool) -> tuple[socket.socket, BinaryIO]:
-    """Hand the request to a running server, or to a new one where none takes it."""
-    with _starting:
-        address = _address(root)
-        found = _hand_over(address, asked, quiet=quiet)
-        if found is None:
-            _start(root, address)
-            found = _hand_over(address, asked, quiet=quiet)
-    if found is None:
-        raise WorkerDied("The converter could not be started.", "`lqmf doctor` checks the installation.")
-    return found
+def runs(server: Server) -> bool:
+    """Tell whether a server of this program runs or starts."""
+    return _address(server).exists()
 
 
-def _address(root: Path) -> Path:
-    """Where the server of the converter in `root` listens."""
-    key = repr((str(root.resolve()), sys.executable, str(Path(__file__).resolve())))
+def idle_bytes() -> int:
+    """Return the memory of servers that wait for a request: it is free again when they end."""
+    import psutil
+
+    folder, held = Path(os.environ.get(FOLDER_VARIABLE) or os.devnull), 0
+    for file in folder.glob(f"*{_PID}"):
+        with contextlib.suppress(psutil.Error, OSError, ValueError):
+            process = psutil.Process(int(file.read_text(encoding="ascii")))
+            if process.cwd() == str(folder) and not process.children():
+                held += process.memory_info().rss
+    return held
+
+
+def _address(server: Server) -> Path:
+    """Where the server listens that runs this program, with libraries that were loaded in this environment."""
+    read = {name: value for name, value in server.environment.items() if name.startswith(_READ_BY_LIBRARIES)}
+    read.pop(_MODULES, None)
+    key = repr((server.module, server.arguments, sorted(read.items()), sys.executable, str(Path(__file__).resolve())))
     return share() / hashlib.sha256(key.encode()).hexdigest()[:16]
 
 
-def _hand_over(address: Path, asked: bytes, *, quiet: bool) -> tuple[socket.socket, BinaryIO] | None:
+def _hand_over(address: Path, asked: bytes, *, quiet: bool) -> socket.socket | None:
     """Return the connection to a server that took the request; None if there is no server."""
     connection = socket.socket(socket.AF_UNIX)
     try:
@@ -119,32 +154,31 @@ def _hand_over(address: Path, asked: bytes, *, quiet: bool) -> tuple[socket.sock
         with open(os.devnull, "wb") as nowhere:
             socket.send_fds(connection, [asked[:1]], [nowhere.fileno() if quiet else 2])
         connection.sendall(asked[1:])
-        lines = connection.makefile("rb")
-        if lines.readline() == b"{}\n":
-            return connection, lines
-        lines.close()
+        if connection.recv(len(_TAKEN)) == _TAKEN:
+            return connection
     except OSError:
         pass
     connection.close()
     return None
 
 
-def _start(root: Path, address: Path) -> None:
+def _start(server: Server, address: Path) -> None:
     address.unlink(missing_ok=True)
     alive = os.open(address.parent / _ALIVE, os.O_RDONLY | os.O_NONBLOCK)
     with socket.socket(socket.AF_UNIX) as listener, open(alive, "rb"):
         listener.bind(str(address))
         listener.listen()
         process = subprocess.Popen(
-            [sys.executable, "-m", LAUNCHER, str(root), str(listener.fileno())],
+            [sys.executable, "-m", server.module, *server.arguments, str(listener.fileno())],
             stdin=alive,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             cwd=address.parent,
-            env=child_process.environment(address.parent),
+            env={**server.environment, _MODULES: str(address.parent / "modules")},
             pass_fds=[listener.fileno()],
             start_new_session=True,  # a Ctrl-C in the terminal is for whoever asked
         )
+    address.with_suffix(_PID).write_text(str(process.pid), encoding="ascii")
     _started[:] = [each for each in _started if each.poll() is None] + [process]
 
 
@@ -204,6 +238,7 @@ class _Server:
         """End forks whose askers are gone: they send nothing after their request, so they are read as closed."""
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
+            _end_group(pid)
 
     def _bury(self) -> None:
         """Send the exit code of each fork that ended to the process that asked for it."""
@@ -211,6 +246,7 @@ class _Server:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
+            _end_group(pid)
             with self._askers.pop(pid) as asker, contextlib.suppress(OSError):
                 asker.sendall(json.dumps({"ended": os.waitstatus_to_exitcode(status)}).encode() + b"\n")
 
@@ -221,7 +257,7 @@ class _Server:
             first, passed, _, _ = socket.recv_fds(asker, 1, 1)
             with asker.makefile("rb") as lines:
                 asked = json.loads(first + lines.readline())
-            asker.sendall(b"{}\n")
+            asker.sendall(_TAKEN)
         except (OSError, ValueError):
             asker.close()
             return
@@ -237,6 +273,7 @@ class _Server:
         end."""
         code = 1
         try:
+            os.setsid()
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             for other in (self._listener, *self._askers.values()):
@@ -256,3 +293,9 @@ class _Server:
             sys.stderr.flush()
         finally:
             os._exit(code)  # torch takes over a second to take itself apart
+
+
+def _end_group(pid: int) -> None:
+    """End what a fork started and left."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
