@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from lqmf.errors import (
@@ -39,7 +40,7 @@ from lqmf.model_files.model_kind import kind_at
 from lqmf.quality.address import artifact as artifact_of
 from lqmf.quality.compare.verdict import Case, Verdict, verdict
 from lqmf.quality.measures import busy
-from lqmf.quality.receipt import conversion, figures, gate
+from lqmf.quality.receipt import conversion, figures, gate, kept_conversions
 from lqmf.quality.receipt.schedule import OVERTIME_SECONDS
 from lqmf.quality.result_file import result
 from lqmf.records import Artifact, Check, Hardware, Measurement, QuantizationPlan, Receipt, Task, from_json, to_json
@@ -52,7 +53,9 @@ EVALUATION_TEXT = evaluation.EVALUATION[evaluation.MAIN]
 LEAST_BUDGET_SECONDS = 120.0
 SHARE_OF_THE_JOB = 0.2
 PROBE_SHARE = 1 / 3  # of a quick test's time; comparing with the source gets what is left
+CONVERSION_SHARE = 1 / 4  # of it, that holding the source's GGUF against the model itself has at the least
 STARTING_SECONDS = 5.0  # the last worker takes to start, and to end, on a busy machine
+_ENDING_SECONDS = OVERTIME_SECONDS + STARTING_SECONDS
 QUICK_WINDOWS = 64  # of all texts
 WINDOW_TOKENS = 512
 
@@ -111,11 +114,18 @@ class FeedbackAgent:
             compared = _unmeasured("the artifact could not be run")
         else:
             checked = await self._structure(what, min(budget_seconds * PROBE_SHARE, left() / 2), emit)
-            if _is_quick(what) and left() < budget_seconds / 2:
-                converted = _unconverted("there was no time left for it; a comprehensive test does it")
+            known = await self._known_conversion(what, running)
+            if known is None and _is_quick(what) and left() < budget_seconds / 2:
+                known = _unconverted("there was no time left for it; a comprehensive test does it")
+            if known is not None:
+                compared = await self._compare(what, comparing, left() - _ENDING_SECONDS, None, emit)
+                converted = known
             else:
-                converted = await self._conversion(what, running, budget_seconds, emit)
-            compared = await self._compare(what, comparing, left() - OVERTIME_SECONDS - STARTING_SECONDS, emit)
+                reserved = budget_seconds * CONVERSION_SHARE
+                with TemporaryDirectory(prefix="lqmf-", ignore_cleanup_errors=True) as folder:
+                    rows = Path(folder) / "rows"
+                    compared = await self._compare(what, comparing, left() - _ENDING_SECONDS - reserved, rows, emit)
+                    converted = await self._conversion(what, max(reserved, left() - STARTING_SECONDS), rows, emit)
         reasons = {**compared.get("reasons", {}), **converted["reasons"]}
         receipt = self._receipt(probed, checked, {**compared, **converted, "reasons": reasons}, what.base.name)
         loads = {"before": before, "after": await asyncio.to_thread(self._load)}
@@ -177,19 +187,29 @@ class FeedbackAgent:
             )
         return checked
 
-    async def _conversion(self, what: Measurement, kind: str, budget_seconds: float, emit: Emit) -> dict[str, Any]:
-        """Compare the 16-bit GGUF with the model itself, as far as a quick test's share of the time goes."""
+    async def _known_conversion(self, what: Measurement, kind: str) -> dict[str, Any] | None:
+        """Return the comparison of the 16-bit GGUF with the model itself where an earlier test made it, or why there is
+        none to make; None where it is to be made."""
         if (why := _not_converted(what, kind)) is not None:
             return _unconverted(why)
-        quick = _is_quick(what)
+        assert what.base.source is not None
+        assert what.base.path is not None
+        places = what.base.source, what.base.path, self._text
+        found = await asyncio.to_thread(kept_conversions.told, *places, _conversion_windows(what))
+        return {"conversion": found, "reasons": {}} if found else None
+
+    async def _conversion(self, what: Measurement, seconds: float, rows: Path, emit: Emit) -> dict[str, Any]:
+        """Compare the 16-bit GGUF with the model itself, in `seconds` where the test is quick; `rows` is where the
+        comparison of the artifact left what the GGUF predicts."""
         task = _task(
             what,
             "conversion",
             source=str(what.base.source),
             base=str(what.base.path),
             text=str(self._text),
-            windows=conversion.WINDOWS if quick else conversion.THOROUGH_WINDOWS,
-            budget_seconds=budget_seconds * PROBE_SHARE if quick else None,
+            windows=_conversion_windows(what),
+            rows=str(rows),
+            budget_seconds=seconds if _is_quick(what) else None,
         )
         try:
             return await self._run(task, emit)
@@ -199,7 +219,9 @@ class FeedbackAgent:
             emit(Notice(text=f"The conversion could not be compared with the model: {error}", level="warning"))
             return _unconverted(error.message)
 
-    async def _compare(self, what: Measurement, kind: str, seconds: float, emit: Emit) -> dict[str, Any]:
+    async def _compare(
+        self, what: Measurement, kind: str, seconds: float, rows: Path | None, emit: Emit
+    ) -> dict[str, Any]:
         quick, base = _is_quick(what), what.base
         task = _task(
             what,
@@ -213,6 +235,7 @@ class FeedbackAgent:
             stop_at=self._limits.of(what.artifact.bits) if quick else None,
             domains={name: str(path) for name, path in self._domains.items()},
             reference=str(base.source) if base.source else None,
+            keep={"file": str(rows), "windows": _conversion_windows(what)} if rows else None,
         )
         try:
             return await self._run(task, emit)
@@ -317,6 +340,10 @@ def _not_converted(what: Measurement, kind: str) -> str | None:
     if what.base.path is None or what.base.source is None:
         return what.base.reason or "the model's own folder is not on this machine"
     return None
+
+
+def _conversion_windows(what: Measurement) -> int:
+    return conversion.WINDOWS if _is_quick(what) else conversion.THOROUGH_WINDOWS
 
 
 def _unconverted(reason: str) -> dict[str, Any]:

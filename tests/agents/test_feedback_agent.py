@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from lqmf.agents.feedback_agent import QUICK_WINDOWS, FeedbackAgent
+from lqmf import workspace
+from lqmf.agents.feedback_agent import CONVERSION_SHARE, QUICK_WINDOWS, FeedbackAgent
 from lqmf.artifacts import shelf
 from lqmf.artifacts.card.measures import quality as card_quality
 from lqmf.errors import (
@@ -171,14 +172,16 @@ def test_a_quick_test_shares_out_its_time_and_a_comprehensive_one_has_no_limit()
     quick, full = Scripted(probe=PROBED, divergence=COMPARED), Scripted(probe=PROBED, divergence=COMPARED)
     run_test(quick.run)
     run_test(full.run, depth="comprehensive")
-    probe, structure, conversion, divergence = (task.params for task in quick.asked)
+    probe, structure, divergence, conversion = (task.params for task in quick.asked)
     assert (conversion["source"], conversion["base"]) == ("/models/source", "/base.gguf")
-    assert (conversion["windows"], conversion["budget_seconds"]) == (2, 40)
+    assert conversion["windows"] == divergence["keep"]["windows"] == 2
+    assert 110 < conversion["budget_seconds"] < 120  # what the others left
+    assert conversion["rows"] == divergence["keep"]["file"]
     assert (structure["source"], structure["base"]) == ("/models/source", "/base.gguf")
     assert probe["budget_seconds"] == 40
-    assert 90 < divergence["budget_seconds"] <= 120 - OVERTIME_SECONDS
+    assert 60 < divergence["budget_seconds"] <= 120 * (1 - CONVERSION_SHARE) - OVERTIME_SECONDS
     assert divergence["max_windows"] == QUICK_WINDOWS
-    probe, _, conversion, divergence = (task.params for task in full.asked)
+    probe, _, divergence, conversion = (task.params for task in full.asked)
     assert probe["budget_seconds"] is divergence["budget_seconds"] is divergence["max_windows"] is None
     assert (conversion["windows"], conversion["budget_seconds"]) == (4, None)
 
@@ -206,6 +209,15 @@ def test_where_there_is_no_conversion_to_compare_the_receipt_says_why(changes, w
     assert receipt.conversion is None
     assert why in receipt.reasons["conversion"]
     assert "conversion" not in [task.kind for task in script.asked]
+
+
+def test_a_conversion_that_an_earlier_test_compared_is_not_compared_again(monkeypatch):
+    monkeypatch.setattr("lqmf.quality.receipt.kept_conversions.told", lambda *_: CONVERSION)
+    script = Scripted(probe=PROBED, divergence=COMPARED)
+    assert run_test(script.run).conversion == CONVERSION
+    assert [task.kind for task in script.asked] == ["probe", "structure", "divergence"]
+    assert script.asked[-1].params["keep"] is None
+    assert script.asked[-1].params["budget_seconds"] > 120 * (1 - CONVERSION_SHARE)
 
 
 def test_a_conversion_that_could_not_be_compared_leaves_the_rest_of_the_receipt():
@@ -336,7 +348,9 @@ def test_the_real_demo_gets_a_whole_receipt_from_real_workers(tmp_path):
         depth="quick",
         predicted=dict.fromkeys(LABELS, 1.0),
     )
-    receipt = asyncio.run(FeedbackAgent(LocalRunner().run, text=text, load=lambda: 0.0).test(what, heard.append))
+    agent = FeedbackAgent(LocalRunner().run, text=text, load=lambda: 0.0)
+    with workspace.measured_afresh(tmp_path):
+        receipt = asyncio.run(agent.test(what, heard.append))
     assert receipt.prediction.keys() == {
         "size_bytes", "peak_rss_bytes", "prompt_tokens_per_second", "generation_tokens_per_second", "kl_nats",
     }  # fmt: skip
@@ -350,7 +364,7 @@ def test_the_real_demo_gets_a_whole_receipt_from_real_workers(tmp_path):
     empty = {name for name, value in document.items() if value is None}
     assert empty <= set(receipt.reasons)
     assert [event.stage for event in heard if isinstance(event, StageFinished)] == [
-        "probe", "structure", "conversion", "divergence",
+        "probe", "structure", "divergence", "conversion",
     ]  # fmt: skip
     assert receipt.conversion is not None
     assert 0 < receipt.conversion["kl_divergence"]["mean"] < 1e-5

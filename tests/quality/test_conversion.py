@@ -14,7 +14,8 @@ from lqmf import workspace
 from lqmf.errors import MeasurementError
 from lqmf.events import Event, Progress
 from lqmf.jobs.tasks import conversion as task
-from lqmf.quality.receipt import conversion
+from lqmf.jobs.tasks import divergence
+from lqmf.quality.receipt import base_rows, conversion, kept_conversions
 from lqmf.records import Task
 from tests.architectures import families
 from tests.fixtures_gguf import EVALUATION
@@ -43,7 +44,7 @@ def compared(source: Path, place: Path, heard: list[Event] | None = None, **para
     return task.run(Task("j", "conversion", asked, str(place / "log")), emit)
 
 
-def test_a_sound_conversion_is_as_near_as_16_bits_and_is_measured_once(tmp_path):
+def test_a_sound_conversion_is_as_near_as_16_bits_and_is_kept(tmp_path):
     heard: list[Event] = []
     source = families.folder("mistral")
     found = compared(source, tmp_path, heard)["conversion"]
@@ -54,8 +55,65 @@ def test_a_sound_conversion_is_as_near_as_16_bits_and_is_measured_once(tmp_path)
     assert (found["base"]["type"], found["limit_nats"]) == ("F16", conversion.BOUND_NATS)
     told = [(event.done, event.total) for event in heard if isinstance(event, Progress)]
     assert told == [(1, 2), (2, 2)]
-    assert compared(source, tmp_path, heard)["conversion"] == found
-    assert len([event for event in heard if isinstance(event, Progress)]) == 2
+    (base,) = tmp_path.glob("*.gguf")
+    assert kept_conversions.told(source, base, EVALUATION, 2) == found
+    assert kept_conversions.told(source, base, EVALUATION, 4) is None
+
+
+@pytest.mark.parametrize("in_turns", [False, True])
+def test_what_the_base_predicted_in_the_comparison_with_the_artifact_is_not_computed_again(
+    tmp_path, monkeypatch, in_turns
+):
+    source, rows = families.folder("llama"), tmp_path / "rows"
+    alone = compared(source, tmp_path)["conversion"]
+    (base,) = tmp_path.glob("*.gguf")
+    keep = {"file": str(rows), "windows": 2}
+    asked = {"artifact": str(base), "base": str(base), "text": str(EVALUATION), "max_windows": 3, "device": "cpu"}
+    divergence.run(Task("j", "divergence", {**asked, "in_turns": in_turns, "keep": keep}, ""), lambda _: None)
+    monkeypatch.setattr(task, "open_engine", None)
+    found = compared(source, tmp_path, rows=str(rows))["conversion"]
+    floor = found["kl_divergence"].pop("noise_floor")
+    assert 0 < floor < 1e-4
+    assert 0 < alone["kl_divergence"].pop("noise_floor") < 1e-4
+    assert found == alone
+
+
+@pytest.mark.parametrize("left", ["nothing", "too few windows", "no end"])
+def test_what_the_comparison_with_the_artifact_did_not_leave_whole_is_computed(tmp_path, left):
+    import numpy as np
+
+    source, rows = families.folder("llama"), tmp_path / "rows"
+    keeper = base_rows.Keeper(rows, 2)
+    for _ in range({"nothing": 0, "too few windows": 1, "no end": 2}[left]):
+        keeper.look(range(512), np.zeros((255, 32), np.float32))
+    if left != "no end":
+        keeper.finish("an engine", None)
+    assert compared(source, tmp_path, rows=str(rows))["conversion"]["windows"] == 2
+
+
+def test_a_disk_without_room_for_what_is_kept_ends_nothing(tmp_path):
+    import numpy as np
+
+    keeper = base_rows.Keeper(tmp_path / "no folder" / "rows", 2)
+    keeper.look(range(512), np.zeros((255, 32), np.float32))
+    keeper.finish("an engine", None)
+    assert base_rows.kept(tmp_path / "no folder" / "rows", 2) is None
+
+
+def test_of_a_large_vocabulary_no_more_is_kept_than_is_compared(tmp_path):
+    import numpy as np
+
+    rows, words = np.arange(255 * 400, dtype=np.float32).reshape(255, 400), 400
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conversion, "_LOGITS_BYTES", 2 * 20 * 4 * words)
+        keeper = base_rows.Keeper(tmp_path / "rows", 2)
+        for _ in range(3):
+            keeper.look(range(512), rows)
+    keeper.finish("an engine", 1e-6)
+    found = base_rows.kept(tmp_path / "rows", 2)
+    assert found is not None
+    assert (found.read.first, len(found.read.windows)) == (491, 2)
+    assert all((each == rows[-20:]).all() for each in found.rows)
 
 
 def test_a_sliding_window_that_libllama_ignores_is_seen(tmp_path):

@@ -2,7 +2,8 @@
 a test.
 
 Both models are in this process, one window's logits of each in memory at a time; where both do not fit, they take turns
-in blocks of windows, and the logits of one model wait in memory for those of the other. Nothing goes to the disk.
+in blocks of windows, and the logits of one model wait in memory for those of the other. Nothing goes to the disk but
+what the source predicts in a few windows, where it is wanted for the comparison with the model itself.
 Windows come in a fixed order, so that a shorter run measures a beginning of what a longer run does. Knows nothing of
 speed.
 """
@@ -58,6 +59,7 @@ class _Wish:
     in_turns: bool | None
     memory_bytes: int | None
     stop_at: Mapping[str, float] | None
+    keep: Mapping[str, Any] | None
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> _Wish:
@@ -75,6 +77,7 @@ class _Wish:
             params.get("in_turns"),
             params.get("memory_bytes"),
             params.get("stop_at"),
+            params.get("keep"),
         )
 
     def open(self, path: Path) -> LocalEngine:
@@ -89,6 +92,7 @@ class _Wish:
             most=self.max_windows,
             seconds=self.budget_seconds,
             stop_at=self.stop_at,
+            keep=self.keep,
         )
 
 
@@ -100,7 +104,8 @@ def run(task: Task, emit: Emit) -> dict[str, Any]:
     path} of further texts, "window_tokens": 512, "max_windows": of all texts, or None, "budget_seconds": or None,
     "device": "auto"/"cpu"/"gpu", "in_turns": whether one model is to be unloaded before the other is loaded (left out:
     where both do not fit), "memory_bytes": the most that waiting logits may take then, "stop_at": the gate's limits by
-    name ("kl_mean", "top1"), far from which a text needs no more windows}.
+    name ("kl_mean", "top1"), far from which a text needs no more windows, "keep": {"file": path where the base's logits
+    are left for the task `conversion`, "windows": of the first text how many}, or None}.
 
     Returns the receipt's figures, `tokens_evaluated`, `window_tokens`, `text`, `domains` and `reasons`, with `windows`,
     `windows_in_text` and `seconds`. At least four windows of the text and two of each other text are measured (or all
@@ -232,6 +237,8 @@ def _base_rows(base: LocalEngine, step: Step, session: Session) -> NDArray[np.fl
     rows = _scored(base, step.window)
     if step.text == MAIN:
         session.floor.look(base, step.window, rows)
+        if session.keeper is not None:
+            session.keeper.look(step.window, rows)
     return rows
 
 
@@ -250,6 +257,8 @@ def _compared(wish: _Wish, session: Session, names: Mapping[Side, str]) -> dict[
     assert wish.base is not None
     measured = session.compared()
     main, kind = measured[MAIN], exact_types.kind(wish.base)
+    if session.keeper is not None:
+        session.keeper.finish(names["base"], session.floor.kl_nats)
     main["base"] |= {"engine": names["base"], "type": kind, "noise": _noise(wish, wish.base, kind, session)}
     if main["kl_divergence"]:
         main["kl_divergence"]["noise_floor"] = session.floor.kl_nats if names["base"] == names["artifact"] else None
@@ -273,7 +282,7 @@ def _noise(wish: _Wish, base: Path, kind: str, session: Session) -> dict[str, An
         }
     against = dataclasses.replace(
         wish, artifact=base, base=wish.reference, reference=None, texts={MAIN: wish.texts[MAIN]},
-        max_windows=NOISE_WINDOWS, budget_seconds=None, stop_at=None, in_turns=None,
+        max_windows=NOISE_WINDOWS, budget_seconds=None, stop_at=None, in_turns=None, keep=None,
     )  # fmt: skip
     try:
         found = _measure(against, lambda done, total, note: None)

@@ -10,12 +10,13 @@ as F16 and 1e-4 as BF16, which is llama.cpp's rounding of activations, and the s
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lqmf.quality.receipt.divergence import DivergenceMeter
 from lqmf.quality.receipt.exact_types import is_exact
+from lqmf.quality.receipt.perplexity import blocks
 from lqmf.records import to_json
 from lqmf.settings import KL_NATS, by_bits
 from lqmf.texts.windows import cut, first_scored
@@ -52,9 +53,13 @@ def batch(tokens: Sequence[int], length: int, count: int, begin: int | None, voc
     windows = cut(tokens[: length * count], length, begin)
     if not windows:
         return None
-    most = _LOGITS_BYTES // (_FLOAT_BYTES * vocabulary * len(windows))
-    scored = max(_FEWEST_SCORED, min(length - 1 - first_scored(length), most))
-    return Batch(tuple(map(tuple, windows)), length - 1 - scored)
+    return Batch(tuple(map(tuple, windows)), length - 1 - scored(length, len(windows), vocabulary))
+
+
+def scored(length: int, count: int, vocabulary: int) -> int:
+    """At how many positions of each of `count` windows of `length` tokens, the last ones, logits are compared."""
+    most = _LOGITS_BYTES // (_FLOAT_BYTES * vocabulary * count)
+    return max(_FEWEST_SCORED, min(length - 1 - first_scored(length), most))
 
 
 def beyond(sliding_window: int | None, context_length: int) -> int | None:
@@ -79,14 +84,17 @@ class Conversion:
     _largest_error: float = 0.0
     _windows: int = 0
 
-    def add(self, read: Batch, source: NDArray[np.float32], base: NDArray[np.float32]) -> None:
-        """Logits (B, N, V) of both at the positions that count. Raises MeasurementError for what is no number."""
+    def add(self, read: Batch, source: NDArray[np.float32], base: Iterable[NDArray[np.float32]]) -> None:
+        """Logits (N, V) of each of the B windows, by both, at the positions that count. Raises MeasurementError for
+        what is no number."""
         import numpy as np
 
         for window, p, q in zip(read.windows, source, base, strict=True):
             self._meter.add(p, q, np.asarray(window[read.first + 1 :], dtype=np.int64))
-            apart = np.subtract(p, q, where=np.isfinite(p) & np.isfinite(q), out=np.zeros_like(p))
-            self._largest_error = max(self._largest_error, float(np.abs(apart).max()))
+            for part in blocks(*p.shape):
+                both = np.isfinite(p[part]) & np.isfinite(q[part])
+                apart = np.subtract(p[part], q[part], where=both, out=np.zeros_like(p[part]))
+                self._largest_error = max(self._largest_error, float(np.abs(apart, out=apart).max()))
             self._windows += 1
 
     def told(self, noise_floor: float | None) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lqmf.errors import MeasurementError
 from lqmf.events import Report
 from lqmf.quality.receipt import figures
+from lqmf.quality.receipt.base_rows import Keeper
 from lqmf.quality.receipt.divergence import DivergenceMeter
 from lqmf.quality.receipt.noise_floor import NoiseFloor
 from lqmf.quality.receipt.schedule import Step, StoppingRule, WindowSchedule
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 
 class Session:
     """A comparison of two models over the texts `files`, by name, in windows of `length` tokens as the reading `own`
-    cuts them. `most`, `seconds` and `stop_at` limit the windows read: see WindowSchedule and StoppingRule."""
+    cuts them. `most`, `seconds` and `stop_at` limit the windows read: see WindowSchedule and StoppingRule. `keep` says
+    where the base's logits of some windows are left: {"file": path, "windows": how many}."""
 
     def __init__(
         self,
@@ -40,6 +42,7 @@ class Session:
         most: int | None = None,
         seconds: float | None = None,
         stop_at: Mapping[str, float] | None = None,
+        keep: Mapping[str, Any] | None = None,
     ) -> None:
         self._files, self._length = files, length
         self._missing: dict[str, str] = {}
@@ -50,6 +53,7 @@ class Session:
         self.schedule = WindowSchedule(self._windows, report, most=most, seconds=seconds)
         self.read = dict.fromkeys(self._windows, 0)
         self.floor = NoiseFloor()
+        self.keeper = Keeper(Path(keep["file"]), keep["windows"]) if keep else None
         self._meters = {name: DivergenceMeter() for name in self._windows}
         self._stopping_rule = StoppingRule(stop_at)
 
