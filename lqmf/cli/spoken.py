@@ -26,6 +26,7 @@ NOT_BUILT = {
 }
 INSTEAD = "It can quantize, plan, test, compare, list, show and verify: `help` lists it all."
 NEEDS_A_NAME = frozenset(["plan", "test", "compare", "help"])  # a question read so that names nothing is a general one
+GENERAL = frozenset(["quantize", "test", "compare", "benchmark", "show"])  # so too, where a note answers one near to it
 AGREEING = frozenset(
     ["y", "yes", "yeah", "yep", "ok", "okay", "sure", "ja", "oui", "si", "no", "n", "nope", "nein", "non"]
 )
@@ -46,14 +47,17 @@ def to_nothing_asked(text: str, *, typed_before: bool) -> Outcome | None:
 def of_the_notes(decision: Decision, text: str) -> Decision | None:
     """The decision for a line that no rule reads, or a question read as a command of which it names nothing, where the
     notes surely hold the answer; None for any other."""
-    from lqmf.knowledge.finding import is_known
+    from lqmf.knowledge.finding import is_known, is_near
     from lqmf.understanding.mood import is_question
     from lqmf.understanding.wording import read
 
     unread = decision.intent == "unknown" and decision.confidence == 0
+    asks = is_question(read(text).plain)
+    general = asks and decision.intent in GENERAL and not {"model", "name", "names"} & decision.slots.keys()
+    if (unread or general) and is_near(text):
+        return Decision("explain", {"topic": text}, 0.4, "LQMF's notes answer such a question")
     if not unread and (decision.intent not in NEEDS_A_NAME or decision.slots):
         return None
-    asks = is_question(read(text).plain)
     if not (unread or asks) or not is_known(text, 1 if unread and asks else 2):
         return None
     return Decision("explain", {"topic": text}, 0.4, "no rule reads this; LQMF's notes do")

@@ -1,4 +1,5 @@
-"""Finds the passages that a question is about: by the rarity of the words that both have, names before text (BM25).
+"""Finds the passages that a question is about: by the rarity of the words that both have, names before text (BM25), and
+by how near it is to the questions that a passage answers.
 
 Knows words, their stems and the groups of assets/knowledge/synonyms.txt; knows no provider, no store, no dialogue.
 """
@@ -11,6 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
+from lqmf.knowledge.asked import Asked, learn
 from lqmf.knowledge.passages import FOLDER, Passage, passages
 
 MOST = 3  # passages for one question
@@ -21,6 +23,9 @@ ASIDE = 0.5  # what a word counts that is in texts alone and names nothing
 MENTION = 0.25  # of a name, that a word in a text counts for its rarity
 LEAST = 0.25  # share of the question's rarity that a passage must hold to be about it; half where it has a name whole
 SURE = 0.45  # the same share, for a line that no rule reads
+ASKED = 10.0  # what nearness to a passage's questions counts beside its worth by words
+NEAR, NEAREST = 0.25, 0.5  # nearness that makes a passage one to weigh; that makes a line a question for it, where
+SHARED = 0.4  # of the line's rarity is in the passage too
 SECOND = 0.55  # of the best one's worth, that a further passage needs
 LONGEST_QUESTION = 1000  # characters that are read
 _WORD = re.compile(r"[a-z0-9_.+/]*[a-z0-9_]")
@@ -36,7 +41,7 @@ possible question really recommend required right run runs said same say says se
 something stand still such sure take takes tell than that the their them then there these they thing things think this
 those time to too understand us use used uses using usually versus very vs want was way we well went were what
 whatever whats when where which while who whom whose why will with within without wonder work working works worth
-would wrong yes yet you your
+would wrong yes yet you your today
 """
 _EMPTY = frozenset(_EMPTY_TEXT.split())
 _FREE = re.compile(r"(?:which|how|why|when|should|can|what should|is|are|does)\b")
@@ -76,13 +81,18 @@ def find(question: str) -> list[Passage]:
         return [named]
     index, terms = _index(), dict.fromkeys(_terms(question))
     text = f" {_stemmed(question)} "
-    worth = []
+    worth, near = [], _asked().nearness(question)
     for place, one in enumerate(passages()):
-        whole = {name for name in index.names[place] if f" {name} " in text}
-        if _held(index, place, terms) >= (LEAST / 2 if whole else LEAST):
-            worth.append((_worth(index, place, terms, whole), one))
-    worth.sort(key=lambda pair: (-pair[0], pair[1].name))
-    return [one for value, one in worth[:MOST] if value >= worth[0][0] * SECOND]
+        whole, nearness = {name for name in index.names[place] if f" {name} " in text}, near.get(place, 0.0)
+        if nearness >= NEAR or _held(index, place, terms) >= (LEAST / 2 if whole else LEAST):
+            by_words = _worth(index, place, terms, whole)
+            worth.append((by_words + ASKED * nearness, by_words, one))
+    worth.sort(key=lambda ranked: (-ranked[0], ranked[2].name))
+    return [
+        one
+        for value, by_words, one in worth[:MOST]
+        if value >= worth[0][0] * SECOND or by_words >= worth[0][1] * SECOND
+    ]
 
 
 def is_known(line: str, words: int = 2) -> bool:
@@ -93,6 +103,15 @@ def is_known(line: str, words: int = 2) -> bool:
     if place is None or sum(term in index.counts[place] for term in terms) < words:
         return False
     return _held(index, place, terms) >= SURE
+
+
+def is_near(line: str) -> bool:
+    """Return whether a line is near a question that the best passage answers, and shares words of meaning with it."""
+    line = line[:LONGEST_QUESTION]
+    place = next((passages().index(one) for one in find(line)), None)
+    if place is None or _asked().nearness(line).get(place, 0.0) < NEAREST:
+        return False
+    return _held(_index(), place, dict.fromkeys(_terms(line))) >= SHARED
 
 
 def shared_terms(question: str, words: str) -> set[str]:
@@ -125,6 +144,12 @@ def _index() -> _Index:
     names = tuple(tuple(_stemmed(word) for word in one.words) for one in passages())
     lengths = tuple(len(_terms(one.text)) for one in passages())
     return _Index(counts, names, lengths, sum(lengths) / len(lengths), rarity, max(rarity.values()))
+
+
+@cache
+def _asked() -> Asked:
+    questions = [(place, question) for place, one in enumerate(passages()) for question in one.asked]
+    return learn(questions, lambda word: (_term(word), word not in _EMPTY and not _AMOUNT.fullmatch(word)))
 
 
 def _rarity(passages: int, named: int, said: int) -> float:

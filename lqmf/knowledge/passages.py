@@ -1,7 +1,8 @@
 """Passages on quantization, of our own writing with their sources. Offline.
 
-A passage is a file in assets/knowledge: `# Title`, a line `Words:` with the names that people use, the text, and
-`Sources:`. Knows files; `finding` knows which is about a question.
+A passage is a file in assets/knowledge: `# Title`, a line `Words:` with the names that people use, the text,
+`Sources:`, and `Asked:` with questions that it answers, as people put them. Knows files; `finding` knows which is about
+a question.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from lqmf import assets
 
 FOLDER = assets.FOLDER / "knowledge"
 _FORM = re.compile(
-    r"# (?P<title>[^\n]+)\nWords: (?P<words>[^\n]+)\n\n(?P<text>.+?)\n\nSources:\n(?P<sources>(?:- .+\n?)+)", re.S
+    r"# (?P<title>[^\n]+)\nWords: (?P<words>[^\n]+)\n\n(?P<text>.+?)\n\nSources:\n(?P<sources>(?:- [^\n]+\n)+)"
+    r"\nAsked:\n(?P<asked>(?:- [^\n]+\n)+)",
+    re.S,
 )
 
 
@@ -28,6 +31,7 @@ class Passage:
     words: tuple[str, ...]
     text: str
     sources: tuple[str, ...]
+    asked: tuple[str, ...] = ()
 
 
 @cache
@@ -41,5 +45,8 @@ def _read(path: Path) -> Passage:
     if form is None:
         raise ValueError(f"{path.name} is no passage")
     words = tuple(word.strip().lower() for word in form["words"].split(","))
-    sources = tuple(line.removeprefix("- ") for line in form["sources"].strip().splitlines())
-    return Passage(path.stem, form["title"], words, form["text"], sources)
+    return Passage(path.stem, form["title"], words, form["text"], _listed(form["sources"]), _listed(form["asked"]))
+
+
+def _listed(lines: str) -> tuple[str, ...]:
+    return tuple(line.removeprefix("- ") for line in lines.splitlines())

@@ -15,7 +15,12 @@ from lqmf.model_files.gguf_types import TYPES
 from lqmf.understanding.dialogue import Dialogue, step
 
 HERE = Path(__file__).parent
-MISSED = {"asked.jsonl": 0.12, "asked-held.jsonl": 0.27}  # the share that may miss
+MISSED = {  # the share that may miss
+    "asked.jsonl": 0.1,
+    "asked-held.jsonl": 0.17,
+    "newcomers.jsonl": 0.35,
+    "newcomers-held.jsonl": 0.38,
+}
 
 
 @pytest.mark.parametrize(
@@ -25,7 +30,7 @@ MISSED = {"asked.jsonl": 0.12, "asked-held.jsonl": 0.27}  # the share that may m
         ("what is gptq?", ["gptq"]),
         ("difference between Q4_K_M and Q4_0", ["older-types", "k-quants"]),
         ("which should I use?", ["choosing"]),
-        ("which type should I use for my laptop", ["choosing", "i-quants", "older-types"]),
+        ("which type should I use for my laptop", ["choosing", "making"]),
         ("perplexity vs kl", ["perplexity", "kl-divergence"]),
         ("how does the kv cache grow with context", ["kv-cache"]),
         ("is awq better than gptq", ["other-methods", "gptq"]),
@@ -43,9 +48,9 @@ def test_a_question_finds_what_it_is_about(question, names):
     assert [one.name for one in find(question)] == names
 
 
-@pytest.mark.parametrize("name", ["asked.jsonl", "asked-held.jsonl"])
+@pytest.mark.parametrize("name", MISSED)
 def test_questions_as_people_ask_them_get_their_note_first(name):
-    """Rules, finder and notes were mended on asked.jsonl alone; asked-held.jsonl was written before that."""
+    """Rules, finder and notes were mended on asked.jsonl and newcomers.jsonl; those held back were written before."""
     asked = [json.loads(line) for line in (HERE / name).read_text(encoding="utf-8").splitlines()]
     wrong = [f"{one['say']} -> {got}" for one in asked if not is_right(one["notes"], got := read(one["say"]))]
     assert len(wrong) <= MISSED[name] * len(asked), "\n".join(wrong)
