@@ -15,7 +15,6 @@ import pytest
 from lqmf import forks
 from lqmf.errors import IncompleteModel, LqmfError, RemoteCodeRefused, UnsafeFormat, UnsupportedModel
 from lqmf.model_files import safetensors_header
-from lqmf.quantization.gguf.converter import convert
 from tests.quantization.bases import make_base
 
 pytestmark = pytest.mark.slow  # the converter runs, or models are made
