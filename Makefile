@@ -16,13 +16,13 @@ demo: .venv/.core ## set up, then quantize, measure and ask the bundled model
 	$(BIN)/lqmf demo
 
 test: .venv/.dev ## set up, then run the tests
-	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not exhaustive"
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not exhaustive"
 
 test-all: .venv/.dev ## run the cases too for which others of their kind stand in `make test`
-	$(BIN)/python -m pytest -n 3 --dist worksteal
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-fast: .venv/.dev ## run the tests that are not marked slow
-	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not exhaustive and not slow"
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not exhaustive and not slow"
 
 check: .venv/.dev ## linters and types
 	$(BIN)/ruff check .

@@ -5,7 +5,9 @@ some hundred commands would compile them again."""
 
 import os
 import sys
+from collections import Counter
 
+import pytest
 from hypothesis import settings
 
 from lqmf import child_process, forks
@@ -16,3 +18,10 @@ sys.dont_write_bytecode = False
 forks.share()
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that have the most slow tests: what is left to the end are short ones, so that all test
+    processes, which take a file each, end together."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])

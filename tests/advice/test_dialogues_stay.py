@@ -1,5 +1,5 @@
-"""With a provider that has no key, or that is down, every dialogue of the given set is decided, asked and planned as
-with none."""
+"""With a provider that has no key, or that is down, every other dialogue of the given set is decided, asked and planned
+as with none."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SHAPE = dataclasses.replace(wishes.SHAPE, trained=4096)
 DIALOGUES = [
     json.loads(line)
     for line in (Path(__file__).parents[1] / "understanding" / "dev.jsonl").read_text(encoding="utf-8").splitlines()
-]
+][::2]
 MODEL_OF_NOBODY = "org/model"
 
 
@@ -68,9 +68,9 @@ def fresh(root: Path, **options: Any) -> App:
 
 def test_there_is_something_to_compare(alone: dict[str, list[Any]]) -> None:
     everything = [entry for record in alone.values() for entry in record]
-    assert len(alone) == 90
-    assert sum("choices" in entry for entry in everything) >= 30
-    assert sum("default" in entry for entry in everything) >= 20
+    assert len(alone) == 45
+    assert sum("choices" in entry for entry in everything) >= 15
+    assert sum("default" in entry for entry in everything) >= 10
 
 
 ALL = {"llm_provider": "claude", "llm_fallbacks": "openai,gemini,local", "max_retries": 0}
