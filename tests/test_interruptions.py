@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import time
+import uuid
 from pathlib import Path
 
 import psutil
@@ -44,7 +45,7 @@ def wait_for_stage(root: Path, chat: subprocess.Popen, stage: str) -> None:
 def start(root: Path, *more: str, types: str = "Q4_K_M") -> subprocess.Popen:
     """Quantize by a calibration text that is this test's alone, so that its importance matrix is not known yet."""
     text = root / "calibration.txt"
-    text.write_text(f"{root}\n" + CALIBRATION.read_text(encoding="utf-8")[:120_000], encoding="utf-8")
+    text.write_text(f"{uuid.uuid4()}\n" + CALIBRATION.read_text(encoding="utf-8")[:120_000], encoding="utf-8")
     return subprocess.Popen(
         command(root, "quantize", str(small_folder()), "--type", types, "--calibration", str(text), "--yes", *more),
         stdin=subprocess.DEVNULL,
