@@ -75,16 +75,20 @@ class Killer:
     def _watch(self) -> None:
         until(self._journal.exists)
         until(lambda: not self._journal.exists() or self._journal.read_bytes().count(b"\n") > self._lines)
-        kill()
+        until(lambda: kill() or not self._journal.exists())
 
 
-def kill() -> None:
-    """Kill what the converter's server started, at once; the server stays."""
+def kill() -> bool:
+    """Kill what the converter's server started, at once; the server stays. Tells whether there was anything."""
+    found: list[str] = []
     for file in Path(os.environ[forks.FOLDER_VARIABLE]).glob("*.pid"):
         server = file.read_text(encoding="ascii")
         with contextlib.suppress(OSError):  # it ended meanwhile
-            for fork in Path(f"/proc/{server}/task/{server}/children").read_text(encoding="ascii").split():
-                os.kill(int(fork), signal.SIGKILL)
+            found += Path(f"/proc/{server}/task/{server}/children").read_text(encoding="ascii").split()
+    for fork in found:
+        with contextlib.suppress(OSError):
+            os.kill(int(fork), signal.SIGKILL)
+    return bool(found)
 
 
 def journalled(path: Path) -> list[dict[str, Any]]:
