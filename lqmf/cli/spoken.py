@@ -30,6 +30,21 @@ GENERAL = frozenset(["quantize", "test", "compare", "benchmark", "show"])  # so 
 AGREEING = frozenset(
     ["y", "yes", "yeah", "yep", "ok", "okay", "sure", "ja", "oui", "si", "no", "n", "nope", "nein", "non"]
 )
+GREETINGS = frozenset(
+    [
+        "hello",
+        "hello there",
+        "hi",
+        "hi there",
+        "hey",
+        "good morning",
+        "good evening",
+        "hallo",
+        "hola",
+        "bonjour",
+        "ciao",
+    ]
+)
 SUGGESTIONS = "Say what to do, for example `quantize demo to 4-bit`, `test it` or `stats`; `help` lists everything."
 
 
@@ -104,6 +119,8 @@ def without_command(decision: Decision, text: str) -> Outcome:
     """The outcome of an intent that no command has, said as `text`. Raises NotBuilt for those of a later version."""
     if decision.intent in NOT_BUILT:
         raise NotBuilt(f"This version cannot {NOT_BUILT[decision.intent]} yet.", INSTEAD)
+    if text.strip(" .!,").lower() in GREETINGS:
+        return Outcome({"status": "notice", "text": SUGGESTIONS}, f"Hello. {SUGGESTIONS}")
     from lqmf.cli.views.messages import error_view
 
     message = "I did not understand that."

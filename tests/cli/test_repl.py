@@ -70,6 +70,12 @@ def test_a_first_ctrl_c_clears_the_line_and_a_second_says_how_to_leave(chat: Cha
     assert "Nothing was done yet" not in told
 
 
+def test_a_greeting_is_greeted_and_told_what_may_be_said(chat: Chat) -> None:
+    told = chat("Hello!" + ENTER + CTRL_D)[1]
+    assert "Hello. Say what to do" in told
+    assert "not understand" not in told
+
+
 def test_a_turn_that_fails_does_not_end_the_chat(chat: Chat) -> None:
     code, told = chat("verify nothing" + ENTER + "stats" + ENTER + CTRL_D)
     assert code == 0
