@@ -101,13 +101,15 @@ def signal_of(returncode: int) -> str:
 
 def claim_stdout(descriptor: int = 1) -> Send:
     """Take over `descriptor` for JSON lines, send all other standard output to standard error, and return the function
-    that writes an object as one line."""
-    stream: TextIO = os.fdopen(os.dup(descriptor), "w", encoding="utf-8")
+    that writes an object as one line, from any thread."""
+    stream: TextIO = os.fdopen(os.dup(descriptor), "w", encoding="utf-8", newline="\n")
+    lock = threading.Lock()
     os.dup2(2, 1)
 
     def send(message: dict[str, Any]) -> None:
-        stream.write(json.dumps(message) + "\n")
-        stream.flush()
+        with lock:
+            stream.write(json.dumps(message) + "\n")
+            stream.flush()
 
     return send
 

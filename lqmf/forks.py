@@ -55,7 +55,7 @@ _started: list[subprocess.Popen[bytes]] = []  # held, or Python warns of process
 @dataclass(frozen=True)
 class Server:
     """A server's program: a Python module, which gets `arguments` and the descriptor of the socket to `serve` at.
-    `environment` is what its libraries read when they are loaded."""
+    `environment` is that of its forks; what libraries read of it as they are loaded tells servers apart."""
 
     module: str
     arguments: tuple[str, ...]

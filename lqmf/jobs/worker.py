@@ -22,13 +22,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lqmf import forks, records
+from lqmf import child_process, forks, records
 from lqmf.errors import LqmfError, OutOfMemory, of_system
 from lqmf.events import Event
 from lqmf.jobs.journal import hold
 
 Run = Callable[[records.Task, Callable[[Event], None]], dict[str, Any]]
-Say = Callable[[dict[str, Any]], None]
 
 _LOADED = ("torch", "transformers.modeling_utils", "lqmf.engines.transformers.engine")  # by whom forks are workers
 
@@ -39,7 +38,7 @@ def main() -> int:
         _serve(socket.socket(fileno=int(sys.argv[1])))
         return 0
     task = json.loads(sys.stdin.buffer.readline())
-    say = _speaker(os.dup(1))
+    say = child_process.claim_stdout()
     _die_with_parent()
     return _carry_out(task, say)
 
@@ -53,7 +52,7 @@ def _serve(listener: socket.socket) -> None:
     forks.serve(listener, _carry_out)
 
 
-def _carry_out(asked: Mapping[str, Any], say: Say) -> int:
+def _carry_out(asked: Mapping[str, Any], say: child_process.Send) -> int:
     """Carry out the task that `asked` describes, and say its events, then its result or its error."""
     task = records.Task(**asked)  # our own parent wrote it: no reader that checks
     _quiet(Path(task.log))
@@ -71,18 +70,6 @@ def _carry_out(asked: Mapping[str, Any], say: Say) -> int:
         return 1
     say({"result": result})
     return 0
-
-
-def _speaker(descriptor: int) -> Say:
-    stream = os.fdopen(descriptor, "w", encoding="utf-8", newline="\n")
-    lock = threading.Lock()
-
-    def say(document: dict[str, Any]) -> None:
-        with lock:
-            stream.write(json.dumps(document, ensure_ascii=False) + "\n")
-            stream.flush()
-
-    return say
 
 
 def _quiet(log: Path) -> None:

@@ -38,7 +38,7 @@ _LEFT = re.compile(
 _OUTPUTS = 32  # of which a matrix must have a multiple: so many share a word of zero points, whatever the bits
 
 # Measured on two cores with bench/memory_gptq.py and bench/gptq.py (widths of 256 and 2,048).
-_PROGRAM_BYTES = 850_000_000  # torch, transformers and gptqmodel, and the server they were forked from, before a weight
+_PROGRAM_BYTES = 850_000_000  # torch, transformers, gptqmodel and the server it is forked from; no weight yet
 _LAYER_BYTES, _HESSIAN_BYTES = 8, 20  # for a weight of one layer; for each pair of columns of its widest matrix
 _IMPORTS_SECONDS = 5.0
 _COLUMN_CORE_SECONDS, _WEIGHT_CORE_SECONDS = 0.3e-3, 0.24e-6  # of rounding
